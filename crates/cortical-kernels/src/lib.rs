@@ -1,0 +1,3 @@
+//! CPU arithmetic of neural networks on plain slices.
+
+pub mod philox;

@@ -1,0 +1,5 @@
+//! Differentiable operations on candle tensors.
+
+mod rng;
+
+pub use rng::{Rng, RngState, Seed};
