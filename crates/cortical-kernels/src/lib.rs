@@ -1,3 +1,38 @@
 //! CPU arithmetic of neural networks on plain slices.
+//!
+//! A kernel is a function of slices and dimensions: it knows no tensors and no files. Each family is a module in
+//! which the forward pass stands beside the backward pass and the naive kernel beside the fast one:
+//!
+//! - [`matmul`]: general matrix products over strided views;
+//! - [`activation`]: what a neuron does with its weighted sum;
+//! - [`softmax`], [`cross_entropy`]: from scores to probabilities and to a loss;
+//! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
+//!
+//! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
+//! work is split by the size of the problem ([`parallel`]) and sums have a fixed order. And the instruction set is chosen at run
+//! time ([`isa`]): AVX-512, AVX2 with FMA, or portable code.
+//!
+//! Preconditions (slice lengths) are asserted: a caller that has checked its shapes, as `cortical-tensor` does, never
+//! meets a panic.
+//!
+//! ```
+//! use cortical_kernels::activation::{Activation, forward};
+//! let mut y = [0.0_f32; 3];
+//! forward(Activation::Relu, &[-1.0, 0.0, 2.0], &mut y);
+//! assert_eq!(y, [0.0, 0.0, 2.0]);
+//! ```
 
+// This crate is the one that talks to the processor; every block says why it is sound.
+#![allow(unsafe_code)]
+
+#[macro_use]
+pub mod isa;
+pub mod activation;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod matmul;
+pub mod parallel;
 pub mod philox;
+pub mod real;
+pub mod reduce;
+pub mod softmax;

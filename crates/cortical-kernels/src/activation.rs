@@ -1,0 +1,462 @@
+//! Activations: what a neuron does with its weighted sum.
+//!
+//! Every activation is a function of one number, so one loop serves them all. A backward pass needs either the
+//! activation's input or its output ([`Activation::saves`]); those that need only the output can be fused into the
+//! product before them without keeping the sum.
+
+use crate::isa::{self, Isa};
+use crate::parallel::{self, TASK_ELEMENTS};
+use crate::real::Real;
+
+/// A function applied to each element, with PyTorch's names and defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[non_exhaustive]
+pub enum Activation {
+    /// y = x
+    #[default]
+    Identity,
+    /// y = max(0, x); the derivative at 0 is 0
+    Relu,
+    /// y = min(max(0, x), 6)
+    Relu6,
+    /// y = x for x > 0, else slope · x
+    LeakyRelu {
+        /// PyTorch's `negative_slope`, 0.01 by default.
+        slope: f64,
+    },
+    /// y = x for x > 0, else α (eˣ − 1) (Clevert et al. 2015)
+    Elu {
+        /// 1 by default.
+        alpha: f64,
+    },
+    /// ELU with the constants that keep mean and variance (Klambauer et al. 2017)
+    Selu,
+    /// y = max(0, x) + min(0, α (e^(x/α) − 1)) (Barron 2017)
+    Celu {
+        /// 1 by default; not 0.
+        alpha: f64,
+    },
+    /// y = x Φ(x) = x/2 (1 + erf(x/√2)) (Hendrycks and Gimpel 2016)
+    Gelu,
+    /// y = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))), the approximation that GPT-2 uses
+    GeluTanh,
+    /// y = x σ(x), also called swish
+    Silu,
+    /// y = x tanh(ln(1 + eˣ)) (Misra 2019)
+    Mish,
+    /// y = σ(x) = 1 / (1 + e⁻ˣ)
+    Sigmoid,
+    /// y = tanh x
+    Tanh,
+    /// y = ln(1 + e^(βx)) / β, and x where βx > threshold
+    Softplus {
+        /// 1 by default; not 0.
+        beta: f64,
+        /// 20 by default.
+        threshold: f64,
+    },
+    /// y = x / (1 + |x|)
+    Softsign,
+    /// y = x min(max(0, x + 3), 6) / 6
+    Hardswish,
+    /// y = min(max(0, x + 3), 6) / 6
+    Hardsigmoid,
+    /// y = min(max(low, x), high)
+    Hardtanh {
+        /// PyTorch's `min_val`, −1 by default.
+        low: f64,
+        /// PyTorch's `max_val`, 1 by default.
+        high: f64,
+    },
+    /// y = ln σ(x)
+    LogSigmoid,
+    /// y = x − tanh x
+    Tanhshrink,
+}
+
+/// What the backward pass of an activation must have kept from the forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saves {
+    /// Nothing: the derivative is constant.
+    Nothing,
+    /// The output y.
+    Output,
+    /// The input x.
+    Input,
+}
+
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+/// √(2/π)
+const GELU_SLOPE: f64 = 0.797_884_560_802_865_4;
+const GELU_CUBIC: f64 = 0.044_715;
+
+impl Activation {
+    /// Leaky ReLU with PyTorch's slope, 0.01.
+    pub const LEAKY_RELU: Self = Self::LeakyRelu { slope: 0.01 };
+    /// ELU with PyTorch's α, 1.
+    pub const ELU: Self = Self::Elu { alpha: 1.0 };
+    /// CELU with PyTorch's α, 1.
+    pub const CELU: Self = Self::Celu { alpha: 1.0 };
+    /// Softplus with PyTorch's β = 1 and threshold 20.
+    pub const SOFTPLUS: Self = Self::Softplus {
+        beta: 1.0,
+        threshold: 20.0,
+    };
+    /// Hardtanh with PyTorch's limits, −1 and 1.
+    pub const HARDTANH: Self = Self::Hardtanh {
+        low: -1.0,
+        high: 1.0,
+    };
+
+    /// What [`backward`] has to be given as `saved`.
+    #[must_use]
+    pub fn saves(self) -> Saves {
+        match self {
+            Self::Identity => Saves::Nothing,
+            Self::Relu | Self::Relu6 | Self::Sigmoid | Self::Tanh => Saves::Output,
+            Self::LeakyRelu { slope } if slope > 0.0 => Saves::Output,
+            Self::Hardtanh { low, high } if low < high => Saves::Output,
+            _ => Saves::Input,
+        }
+    }
+}
+
+/// Writes `y[i] = $f(x[i])` for two slices of one length.
+macro_rules! map {
+    ($x:ident, $y:ident, |$v:ident| $f:expr) => {
+        for (y, x) in $y.iter_mut().zip($x) {
+            let $v = *x;
+            *y = $f;
+        }
+    };
+}
+
+multiversion! {
+    fn forward_chunk<T: Real>(activation: Activation, x: &[T], y: &mut [T]) {
+        let c = T::from_f64;
+        let (zero, one, half) = (T::ZERO, T::ONE, T::HALF);
+        match activation {
+            Activation::Identity => y.copy_from_slice(x),
+            Activation::Relu => map!(x, y, |x| x.maximum(zero)),
+            Activation::Relu6 => map!(x, y, |x| x.maximum(zero).minimum(c(6.0))),
+            Activation::LeakyRelu { slope } => {
+                let slope = c(slope);
+                map!(x, y, |x| if x > zero { x } else { slope * x });
+            }
+            Activation::Elu { alpha } => {
+                let alpha = c(alpha);
+                map!(x, y, |x| { let e = alpha * x.minimum(zero).exp_m1::<I>(); if x > zero { x } else { e } });
+            }
+            Activation::Selu => {
+                let (a, s) = (c(SELU_ALPHA * SELU_SCALE), c(SELU_SCALE));
+                map!(x, y, |x| { let e = a * x.minimum(zero).exp_m1::<I>(); if x > zero { s * x } else { e } });
+            }
+            Activation::Celu { alpha } => {
+                let (a, r) = (c(alpha), c(1.0 / alpha));
+                map!(x, y, |x| x.maximum(zero) + (a * (x * r).exp_m1::<I>()).minimum(zero));
+            }
+            Activation::Gelu => {
+                let r = c(std::f64::consts::FRAC_1_SQRT_2);
+                map!(x, y, |x| half * x * (one + (x * r).erf::<I>()));
+            }
+            Activation::GeluTanh => {
+                let (s, k) = (c(GELU_SLOPE), c(GELU_CUBIC));
+                map!(x, y, |x| half * x * (one + (s * (x + k * x * x * x)).tanh::<I>()));
+            }
+            Activation::Silu => map!(x, y, |x| x / (one + (-x).exp::<I>())),
+            Activation::Mish => map!(x, y, |x| x * softplus::<I, T>(x).tanh::<I>()),
+            Activation::Sigmoid => map!(x, y, |x| x.sigmoid::<I>()),
+            Activation::Tanh => map!(x, y, |x| x.tanh::<I>()),
+            Activation::Softplus { beta, threshold } => {
+                let (b, r, t) = (c(beta), c(1.0 / beta), c(threshold));
+                map!(x, y, |x| { let s = softplus::<I, T>(b * x) * r; if b * x > t { x } else { s } });
+            }
+            Activation::Softsign => map!(x, y, |x| x / (one + x.abs())),
+            Activation::Hardswish => {
+                let sixth = c(1.0 / 6.0);
+                map!(x, y, |x| x * (x + c(3.0)).maximum(zero).minimum(c(6.0)) * sixth);
+            }
+            Activation::Hardsigmoid => {
+                let sixth = c(1.0 / 6.0);
+                map!(x, y, |x| (x + c(3.0)).maximum(zero).minimum(c(6.0)) * sixth);
+            }
+            Activation::Hardtanh { low, high } => {
+                let (low, high) = (c(low), c(high));
+                map!(x, y, |x| x.maximum(low).minimum(high));
+            }
+            Activation::LogSigmoid => map!(x, y, |x| -softplus::<I, T>(-x)),
+            Activation::Tanhshrink => map!(x, y, |x| x - x.tanh::<I>()),
+        }
+    }
+}
+
+/// ln(1 + eˣ) = max(x, 0) + ln(1 + e^(−|x|)), which never overflows.
+#[inline(always)]
+fn softplus<I: Isa, T: Real>(x: T) -> T {
+    x.maximum(T::ZERO) + (-x.abs()).exp::<I>().ln_1p::<I>()
+}
+
+/// Writes `d_x[i] = d_y[i] · $f(saved[i])`.
+macro_rules! chain {
+    ($saved:ident, $d_y:ident, $d_x:ident, |$v:ident| $f:expr) => {
+        for ((d_x, d_y), saved) in $d_x.iter_mut().zip($d_y).zip($saved) {
+            let $v = *saved;
+            *d_x = *d_y * $f;
+        }
+    };
+}
+
+multiversion! {
+    fn backward_chunk<T: Real>(activation: Activation, saved: &[T], d_y: &[T], d_x: &mut [T]) {
+        let c = T::from_f64;
+        let (zero, one, half) = (T::ZERO, T::ONE, T::HALF);
+        let gate = |open: bool| if open { one } else { zero };
+        match activation {
+            Activation::Identity => d_x.copy_from_slice(d_y),
+            // A gate selects instead of multiplying, so that a closed one stops an infinite gradient too.
+            Activation::Relu => for ((d_x, d_y), y) in d_x.iter_mut().zip(d_y).zip(saved) {
+                *d_x = if *y > zero { *d_y } else { zero };
+            },
+            Activation::Relu6 => chain!(saved, d_y, d_x, |y| gate(y > zero && y < c(6.0))),
+            Activation::LeakyRelu { slope } => {
+                let slope = c(slope);
+                chain!(saved, d_y, d_x, |v| if v > zero { one } else { slope });
+            }
+            Activation::Elu { alpha } => {
+                let alpha = c(alpha);
+                chain!(saved, d_y, d_x, |x| { let e = alpha * x.exp::<I>(); if x > zero { one } else { e } });
+            }
+            Activation::Selu => {
+                let (a, s) = (c(SELU_ALPHA * SELU_SCALE), c(SELU_SCALE));
+                chain!(saved, d_y, d_x, |x| { let e = a * x.exp::<I>(); if x > zero { s } else { e } });
+            }
+            Activation::Celu { alpha } => {
+                let r = c(1.0 / alpha);
+                chain!(saved, d_y, d_x, |x| { let e = (x * r).exp::<I>(); if x > zero { one } else { e } });
+            }
+            Activation::Gelu => {
+                let (r, n) = (c(std::f64::consts::FRAC_1_SQRT_2), c(0.398_942_280_401_432_7));
+                chain!(saved, d_y, d_x, |x| {
+                    half * (one + (x * r).erf::<I>()) + x * n * (-half * x * x).exp::<I>()
+                });
+            }
+            Activation::GeluTanh => {
+                let (s, k) = (c(GELU_SLOPE), c(GELU_CUBIC));
+                chain!(saved, d_y, d_x, |x| {
+                    let t = (s * (x + k * x * x * x)).tanh::<I>();
+                    half * (one + t) + half * x * (one - t * t) * s * (one + c(3.0) * k * x * x)
+                });
+            }
+            Activation::Silu => chain!(saved, d_y, d_x, |x| {
+                let s = x.sigmoid::<I>();
+                s * (one + x * (one - s))
+            }),
+            Activation::Mish => chain!(saved, d_y, d_x, |x| {
+                let t = softplus::<I, T>(x).tanh::<I>();
+                t + x * (one - t * t) * x.sigmoid::<I>()
+            }),
+            Activation::Sigmoid => chain!(saved, d_y, d_x, |y| y * (one - y)),
+            Activation::Tanh => chain!(saved, d_y, d_x, |y| one - y * y),
+            Activation::Softplus { beta, threshold } => {
+                let (b, t) = (c(beta), c(threshold));
+                chain!(saved, d_y, d_x, |x| { let s = (b * x).sigmoid::<I>(); if b * x > t { one } else { s } });
+            }
+            Activation::Softsign => chain!(saved, d_y, d_x, |x| { let r = one / (one + x.abs()); r * r }),
+            Activation::Hardswish => chain!(saved, d_y, d_x, |x| {
+                let inside = (c(2.0) * x + c(3.0)) * c(1.0 / 6.0);
+                if x <= c(-3.0) { zero } else if x < c(3.0) { inside } else { one }
+            }),
+            Activation::Hardsigmoid => {
+                chain!(saved, d_y, d_x, |x| c(1.0 / 6.0) * gate(x > c(-3.0) && x < c(3.0)));
+            }
+            Activation::Hardtanh { low, high } => {
+                chain!(saved, d_y, d_x, |v| gate(v > c(low) && v < c(high)));
+            }
+            Activation::LogSigmoid => chain!(saved, d_y, d_x, |x| (-x).sigmoid::<I>()),
+            Activation::Tanhshrink => chain!(saved, d_y, d_x, |x| { let t = x.tanh::<I>(); t * t }),
+        }
+    }
+}
+
+/// `y[i] = activation(x[i])`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn forward<T: Real>(activation: Activation, x: &[T], y: &mut [T]) {
+    assert_eq!(x.len(), y.len(), "activation: input and output");
+    let isa = isa::current();
+    parallel::chunks_mut(y, TASK_ELEMENTS, |at, y| {
+        forward_chunk(isa, activation, &x[at..at + y.len()], y);
+    });
+}
+
+/// `x[i] = activation(x[i])`, in place, on the calling thread: for a kernel's epilogue.
+pub(crate) fn forward_in_place<T: Real>(
+    isa: isa::InstructionSet,
+    activation: Activation,
+    x: &mut [T],
+) {
+    const BLOCK: usize = 256;
+    let mut copy = [T::ZERO; BLOCK];
+    if activation == Activation::Identity {
+        return;
+    }
+    for part in x.chunks_mut(BLOCK) {
+        let copy = &mut copy[..part.len()];
+        copy.copy_from_slice(part);
+        forward_chunk(isa, activation, copy, part);
+    }
+}
+
+/// `d_x[i] = d_y[i] · activation'(…)`, where `saved` is what [`Activation::saves`] names (anything of the right length
+/// for [`Saves::Nothing`]).
+///
+/// # Panics
+/// If the lengths differ.
+pub fn backward<T: Real>(activation: Activation, saved: &[T], d_y: &[T], d_x: &mut [T]) {
+    assert_eq!(
+        d_y.len(),
+        d_x.len(),
+        "activation: upstream and input gradient"
+    );
+    assert_eq!(
+        saved.len(),
+        d_x.len(),
+        "activation: saved values and input gradient"
+    );
+    let isa = isa::current();
+    parallel::chunks_mut(d_x, TASK_ELEMENTS, |at, d_x| {
+        let part = at..at + d_x.len();
+        backward_chunk(isa, activation, &saved[part.clone()], &d_y[part], d_x);
+    });
+}
+
+/// Every activation with its default parameters, for tables and tests.
+pub const ALL: [Activation; 20] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LEAKY_RELU,
+    Activation::ELU,
+    Activation::Selu,
+    Activation::CELU,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Silu,
+    Activation::Mish,
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::SOFTPLUS,
+    Activation::Softsign,
+    Activation::Hardswish,
+    Activation::Hardsigmoid,
+    Activation::HARDTANH,
+    Activation::LogSigmoid,
+    Activation::Tanhshrink,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::InstructionSet;
+
+    /// A grid that meets no kink exactly.
+    fn grid() -> Vec<f64> {
+        (-400..400)
+            .map(|i| f64::from(i) * 0.0237 + 0.0011)
+            .collect()
+    }
+
+    #[test]
+    fn derivatives_are_central_differences() {
+        let x = grid();
+        let ones = vec![1.0; x.len()];
+        let h = 1e-6;
+        for activation in ALL {
+            let at = |shift: f64| {
+                let moved: Vec<f64> = x.iter().map(|x| x + shift).collect();
+                let mut y = vec![0.0; x.len()];
+                forward(activation, &moved, &mut y);
+                y
+            };
+            let y = at(0.0);
+            let saved = if activation.saves() == Saves::Output {
+                &y
+            } else {
+                &x
+            };
+            let mut d_x = vec![0.0; x.len()];
+            backward(activation, saved, &ones, &mut d_x);
+            for (i, (high, low)) in at(h).iter().zip(at(-h)).enumerate() {
+                let want = (high - low) / (2.0 * h);
+                assert!(
+                    (d_x[i] - want).abs() < 1e-7,
+                    "{activation:?} at {}: {} {want}",
+                    x[i],
+                    d_x[i]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn single_precision_follows_double_on_every_instruction_set() {
+        let x: Vec<f32> = grid().iter().map(|x| *x as f32).collect();
+        let wide: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+        for activation in ALL {
+            let mut want = vec![0.0; x.len()];
+            forward(activation, &wide, &mut want);
+            let mut d_want = vec![0.0; x.len()];
+            let saved_wide = if activation.saves() == Saves::Output {
+                &want
+            } else {
+                &wide
+            };
+            backward(activation, saved_wide, &wide, &mut d_want);
+            for set in [
+                InstructionSet::Portable,
+                InstructionSet::Avx2,
+                InstructionSet::Avx512,
+            ] {
+                isa::limited_to(set, || {
+                    let (mut y, mut d_x) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+                    forward(activation, &x, &mut y);
+                    let saved = if activation.saves() == Saves::Output {
+                        &y
+                    } else {
+                        &x
+                    };
+                    backward(activation, saved, &x, &mut d_x);
+                    for i in 0..x.len() {
+                        let scale = 1.0 + want[i].abs();
+                        assert!(
+                            (f64::from(y[i]) - want[i]).abs() < 1e-6 * scale,
+                            "{activation:?} {set:?} at {}",
+                            x[i]
+                        );
+                        let scale = 1.0 + d_want[i].abs();
+                        assert!(
+                            (f64::from(d_x[i]) - d_want[i]).abs() < 4e-6 * scale,
+                            "{activation:?}' {set:?} at {}: {} {}",
+                            x[i],
+                            d_x[i],
+                            d_want[i]
+                        );
+                    }
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn in_place_equals_out_of_place() {
+        let x: Vec<f32> = grid().iter().map(|x| *x as f32).collect();
+        for activation in ALL {
+            let (mut a, mut b) = (x.clone(), vec![0.0; x.len()]);
+            forward_in_place(isa::current(), activation, &mut a);
+            forward(activation, &x, &mut b);
+            assert!(a == b, "{activation:?}");
+        }
+    }
+}
