@@ -1,0 +1,221 @@
+//! Samples with a class each.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::inputs::Inputs;
+use crate::preprocess::Preprocess;
+
+/// Labelled samples for classification, read-only and cheap to clone.
+///
+/// ```
+/// use cortical_data::{Dataset, Inputs};
+/// let inputs = Inputs::new(vec![0.1, 0.9, 0.2], &[1])?;
+/// let dataset = Dataset::new(inputs, vec![0, 1, 0], vec!["low".into(), "high".into()])?;
+/// assert_eq!(dataset.class_counts(), [2, 1]);
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    inputs: Inputs,
+    labels: Arc<[u32]>,
+    classes: Arc<[String]>,
+}
+
+/// What is learned from and what is tested on, preprocessed alike.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// The samples to learn from.
+    pub train: Dataset,
+    /// The samples that training never sees.
+    pub test: Dataset,
+}
+
+impl Splits {
+    /// Both parts with `preprocess` instead of whatever they went through so far.
+    ///
+    /// # Errors
+    /// Preprocessing made for samples of another shape.
+    pub fn preprocessed(&self, preprocess: &Preprocess) -> Result<Self> {
+        Ok(Self {
+            train: self.train.preprocessed(preprocess)?,
+            test: self.test.preprocessed(preprocess)?,
+        })
+    }
+}
+
+impl Dataset {
+    /// Samples, a label for each, and the classes that the labels number.
+    ///
+    /// # Errors
+    /// Another number of labels than of samples; a label that is no class.
+    pub fn new(inputs: Inputs, labels: Vec<u32>, classes: Vec<String>) -> Result<Self> {
+        if labels.len() != inputs.len() {
+            return Err(Error::LabelCount {
+                expected: inputs.len(),
+                found: labels.len(),
+            });
+        }
+        if let Some(row) = labels.iter().position(|&y| y as usize >= classes.len()) {
+            return Err(Error::LabelRange {
+                row,
+                expected: classes.len(),
+                found: labels[row],
+            });
+        }
+        Ok(Self {
+            inputs,
+            labels: labels.into(),
+            classes: classes.into(),
+        })
+    }
+
+    /// The samples without their labels.
+    #[must_use]
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// The class of each sample, as an index into [`Dataset::classes`].
+    #[must_use]
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// The names of the classes.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// How many samples there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Whether there is no sample.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
+    }
+
+    /// The shape of one sample.
+    #[must_use]
+    pub fn input_shape(&self) -> &[usize] {
+        self.inputs.shape()
+    }
+
+    /// What every sample goes through on its way into a tensor; to be saved with the model.
+    #[must_use]
+    pub fn preprocess(&self) -> &Preprocess {
+        self.inputs.preprocess()
+    }
+
+    /// How many samples each class has.
+    #[must_use]
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for &label in self.labels.iter() {
+            counts[label as usize] += 1;
+        }
+        counts
+    }
+
+    /// The same raw samples with `preprocess` instead of whatever they went through so far.
+    ///
+    /// # Errors
+    /// Preprocessing made for samples of another shape.
+    pub fn preprocessed(&self, preprocess: &Preprocess) -> Result<Self> {
+        Ok(Self {
+            inputs: self.inputs.preprocessed(preprocess)?,
+            ..self.clone()
+        })
+    }
+
+    /// The same values seen as samples of another shape; preprocessing starts as the identity again.
+    ///
+    /// # Errors
+    /// A shape with another number of values.
+    pub fn reshaped(&self, shape: &[usize]) -> Result<Self> {
+        Ok(Self {
+            inputs: self.inputs.reshaped(shape)?,
+            ..self.clone()
+        })
+    }
+
+    /// The samples `rows`, in that order, of the same classes; the values are shared, not copied.
+    ///
+    /// # Errors
+    /// A row that does not exist.
+    pub fn select(&self, rows: &[usize]) -> Result<Self> {
+        let inputs = self.inputs.select(rows)?;
+        Ok(Self {
+            inputs,
+            labels: rows.iter().map(|&row| self.labels[row]).collect(),
+            classes: self.classes.clone(),
+        })
+    }
+
+    /// The labels of `rows` as a tensor.
+    ///
+    /// # Shapes
+    /// Returns `[rows]`, `u32`.
+    ///
+    /// # Errors
+    /// A row that does not exist; the device's own errors.
+    pub fn label_tensor(
+        &self,
+        rows: impl IntoIterator<Item = usize>,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let labels = rows
+            .into_iter()
+            .map(|row| {
+                self.labels.get(row).copied().ok_or(Error::RowRange {
+                    expected: self.len(),
+                    found: row,
+                })
+            })
+            .collect::<Result<Vec<u32>>>()?;
+        let count = labels.len();
+        Ok(Tensor::from_vec(labels, count, device)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_must_fit_samples_and_classes() {
+        let build = |labels: Vec<u32>| {
+            let inputs = Inputs::new(vec![0.0; 3], &[1]).unwrap();
+            Dataset::new(inputs, labels, vec!["a".into(), "b".into()]).map(|d| d.len())
+        };
+        assert_eq!(build(vec![0, 1, 1]).unwrap(), 3);
+        assert_eq!(
+            build(vec![0, 1]).unwrap_err().to_string(),
+            "expected 3 labels, one for each sample, found 2"
+        );
+        assert_eq!(
+            build(vec![0, 1, 2]).unwrap_err().to_string(),
+            "sample 2: expected a label below 2, found 2"
+        );
+    }
+
+    #[test]
+    fn a_selection_keeps_samples_and_labels_together() {
+        let inputs = Inputs::new(vec![10.0, 11.0, 12.0], &[1]).unwrap();
+        let all = Dataset::new(inputs, vec![0, 1, 0], vec!["a".into(), "b".into()]).unwrap();
+        let some = all.select(&[2, 1]).unwrap();
+        let x = some.inputs().tensor(0..2, &Device::Cpu).unwrap();
+        let y = some.label_tensor(0..2, &Device::Cpu).unwrap();
+        assert_eq!(x.to_vec2::<f32>().unwrap(), [[12.0], [11.0]]);
+        assert_eq!(y.to_vec1::<u32>().unwrap(), [0, 1]);
+        assert!(some.label_tensor(0..3, &Device::Cpu).is_err());
+        assert!(all.select(&[3]).is_err());
+    }
+}

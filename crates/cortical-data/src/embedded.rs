@@ -1,0 +1,95 @@
+//! The two data sets that are part of the crate, so that a first run needs no file.
+
+use std::path::Path;
+
+use crate::csv::{self, CsvOptions};
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::files;
+
+const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
+const IRIS: &[u8] = include_bytes!("../data/iris.csv");
+
+/// 1,797 handwritten digits, pictures of 8×8 pixels with values 0 to 16.
+///
+/// # Shapes
+/// A sample is `[1, 8, 8]`: one channel, height, width.
+///
+/// # Errors
+/// None but candle's own; the data are part of the program.
+///
+/// # Source
+/// The test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI, 1998), as scikit-learn ships it.
+pub fn digits() -> Result<Dataset> {
+    let name = Path::new("the embedded digits.csv.gz");
+    let flat = csv::read_from(files::unpack(DIGITS), name, &CsvOptions::default())?;
+    let inputs = flat
+        .inputs()
+        .clone()
+        .with_range(16.0)
+        .reshaped(&[1, 8, 8])?;
+    Dataset::new(inputs, flat.labels().to_vec(), flat.classes().to_vec())
+}
+
+/// 150 irises of three species: length and width of sepal and petal in centimetres.
+///
+/// # Shapes
+/// A sample is `[4]`.
+///
+/// # Errors
+/// None but candle's own; the data are part of the program.
+///
+/// # Source
+/// R. A. Fisher, "The use of multiple measurements in taxonomic problems" (1936), as scikit-learn ships it.
+pub fn iris() -> Result<Dataset> {
+    let name = Path::new("the embedded iris.csv");
+    let numbered = csv::read_from(IRIS, name, &CsvOptions::default())?;
+    let species = ["setosa", "versicolor", "virginica"].map(str::to_owned);
+    Dataset::new(
+        numbered.inputs().clone(),
+        numbered.labels().to_vec(),
+        species.to_vec(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Normalize, Preprocess};
+    use candle_core::Device;
+
+    #[test]
+    fn digits_are_what_scikit_learn_says_they_are() {
+        let digits = digits().unwrap();
+        assert_eq!(digits.len(), 1797);
+        assert_eq!(digits.input_shape(), [1, 8, 8]);
+        assert_eq!(
+            digits.class_counts(),
+            [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+        );
+        assert_eq!(digits.classes()[9], "9");
+        let unit = Preprocess::fit(Normalize::Auto, digits.inputs()).unwrap();
+        let all = digits.inputs().preprocessed(&unit).unwrap();
+        let all = all
+            .tensor(0..1797, &Device::Cpu)
+            .unwrap()
+            .flatten_all()
+            .unwrap();
+        let all = all.to_vec1::<f32>().unwrap();
+        assert_eq!(all.iter().copied().fold(f32::NAN, f32::max), 1.0);
+        // The pixels' sum, taken with NumPy.
+        assert_eq!(
+            all.iter().map(|&x| f64::from(x) * 16.0).sum::<f64>(),
+            561_718.0
+        );
+        assert_eq!(all[2..6], [5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0, 1.0 / 16.0]);
+    }
+
+    #[test]
+    fn iris_has_fifty_of_each_species() {
+        let iris = iris().unwrap();
+        assert_eq!(iris.class_counts(), [50, 50, 50]);
+        assert_eq!(iris.classes(), ["setosa", "versicolor", "virginica"]);
+        assert_eq!(iris.inputs().raw_row(149).unwrap(), [5.9, 3.0, 5.1, 1.8]);
+    }
+}

@@ -1,0 +1,41 @@
+//! Data sets for training and prediction: where samples come from, and the order in which a network sees them.
+//!
+//! [`open`] takes a name of the [`catalog`] or a path and gives [`Splits`]: a [`Dataset`] to learn from and one to test
+//! on. A data set holds raw values and the [`Preprocess`] that every batch goes through; the latter is saved with a
+//! model, so that a row to predict from is treated as the training data were. A [`Loader`] makes [`Batch`]es in a seeded
+//! order; its [`Position`] is all that a checkpoint needs to continue with the same batches.
+//!
+//! This crate knows candle's tensors and `cortical-tensor`'s random streams. It does not know about networks or training.
+//!
+//! ```
+//! use cortical_data::{open, Loader, OpenOptions};
+//! use cortical_tensor::Seed;
+//!
+//! let splits = open("iris", &OpenOptions { seed: Seed(1), ..Default::default() })?;
+//! let mut loader = Loader::config(16).shuffle(Seed(1)).build(&splits.train)?;
+//! for batch in loader.epoch() {
+//!     let batch = batch?;
+//!     assert_eq!(batch.inputs.dims(), [batch.len(), 4]);
+//! }
+//! # Ok::<(), cortical_data::Error>(())
+//! ```
+
+mod catalog;
+pub mod csv;
+mod dataset;
+mod embedded;
+mod error;
+mod files;
+mod inputs;
+mod loader;
+mod preprocess;
+mod split;
+
+pub use catalog::{Entry, OpenOptions, catalog, open};
+pub use dataset::{Dataset, Splits};
+pub use embedded::{digits, iris};
+pub use error::{Error, Result};
+pub use inputs::Inputs;
+pub use loader::{Batch, Epoch, Loader, LoaderConfig, Position};
+pub use preprocess::{Normalize, Preprocess};
+pub use split::split;

@@ -1,0 +1,340 @@
+//! What happens to raw values before a network sees them, kept beside the model so that `predict` does the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::inputs::Inputs;
+
+/// How values are brought into the range that networks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Normalize {
+    /// [`Normalize::Unit`] where the range of values is known (pictures), else [`Normalize::Standardize`].
+    #[default]
+    Auto,
+    /// Raw values.
+    None,
+    /// Divided by the largest value that can occur, so that they lie in 0..1.
+    Unit,
+    /// Divided by their range where it is known, then brought to mean 0 and standard deviation 1, each column (or each
+    /// channel of a picture) by itself, with statistics of the training split only.
+    Standardize,
+}
+
+/// The map from raw values to network inputs: `y = (x / range - mean[c]) / std[c]`.
+///
+/// `c` is the index along a sample's first dimension: the column of a table (shape `[columns]`), the channel of a
+/// picture (shape `[channels, height, width]`).
+///
+/// It is written to and read from any serde format; what is read is checked like what is made.
+///
+/// ```
+/// use cortical_data::{Inputs, Normalize, Preprocess};
+/// let train = Inputs::new(vec![1.0, 10.0, 3.0, 30.0], &[2])?;
+/// let preprocess = Preprocess::fit(Normalize::Standardize, &train)?;
+/// assert_eq!((preprocess.mean(), preprocess.std()), (&[2.0, 20.0][..], &[1.0, 10.0][..]));
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Fields", into = "Fields")]
+pub struct Preprocess {
+    input_shape: Vec<usize>,
+    range: f32,
+    /// One for each index of the first dimension, or none at all.
+    mean: Vec<f32>,
+    /// As many as `mean`.
+    std: Vec<f32>,
+    features: usize,
+}
+
+/// The fields as a file holds them, before they are checked.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    input_shape: Vec<usize>,
+    range: f32,
+    mean: Vec<f32>,
+    std: Vec<f32>,
+}
+
+impl TryFrom<Fields> for Preprocess {
+    type Error = Error;
+
+    fn try_from(fields: Fields) -> Result<Self> {
+        Self::new(&fields.input_shape, fields.range, fields.mean, fields.std)
+    }
+}
+
+impl From<Preprocess> for Fields {
+    fn from(preprocess: Preprocess) -> Self {
+        Self {
+            input_shape: preprocess.input_shape,
+            range: preprocess.range,
+            mean: preprocess.mean,
+            std: preprocess.std,
+        }
+    }
+}
+
+impl Preprocess {
+    /// Preprocessing with given numbers; `mean` and `std` empty for none.
+    ///
+    /// # Errors
+    /// A shape that is empty or has a zero; `range` or a `std` that is not positive and finite; a `mean` that is not
+    /// finite; `mean` and `std` that are neither empty nor as long as the first dimension.
+    pub fn new(input_shape: &[usize], range: f32, mean: Vec<f32>, std: Vec<f32>) -> Result<Self> {
+        let features = features_of(input_shape)?;
+        let bad = |what, expected: &str, found: String| {
+            Err(Error::BadPreprocess {
+                what,
+                expected: expected.to_owned(),
+                found,
+            })
+        };
+        if !(range.is_finite() && range > 0.0) {
+            return bad("range", "to be positive and finite", range.to_string());
+        }
+        for (what, values) in [("mean", &mean), ("std", &std)] {
+            let channels = input_shape[0];
+            if !(mean.is_empty() && std.is_empty()) && values.len() != channels {
+                let expected = format!(
+                    "to have {channels} value(s), one for each index of the first dimension"
+                );
+                return bad(what, &expected, values.len().to_string());
+            }
+        }
+        if let Some(x) = mean.iter().find(|x| !x.is_finite()) {
+            return bad("mean", "to be finite", x.to_string());
+        }
+        if let Some(x) = std.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
+            return bad("std", "to be positive and finite", x.to_string());
+        }
+        Ok(Self {
+            input_shape: input_shape.to_vec(),
+            range,
+            mean,
+            std,
+            features,
+        })
+    }
+
+    /// Preprocessing that changes nothing.
+    ///
+    /// # Errors
+    /// A shape that is empty or has a zero.
+    pub fn identity(input_shape: &[usize]) -> Result<Self> {
+        Self::new(input_shape, 1.0, Vec::new(), Vec::new())
+    }
+
+    /// Preprocessing of the given kind with the statistics of `train`'s raw values.
+    ///
+    /// A column that never changes has the standard deviation 0; it is divided by 1 and so becomes 0.
+    ///
+    /// # Errors
+    /// [`Normalize::Unit`] for values whose range is not known.
+    pub fn fit(kind: Normalize, train: &Inputs) -> Result<Self> {
+        match (kind, train.range()) {
+            (Normalize::None, _) => Self::identity(train.shape()),
+            (Normalize::Auto | Normalize::Unit, Some(range)) => {
+                Self::new(train.shape(), range, Vec::new(), Vec::new())
+            }
+            (Normalize::Unit, None) => Err(Error::NoRange),
+            (Normalize::Auto | Normalize::Standardize, range) => {
+                let range = range.unwrap_or(1.0);
+                let (mean, std) = statistics(train, range)?;
+                Self::new(train.shape(), range, mean, std)
+            }
+        }
+    }
+
+    /// The shape of the samples that this is for.
+    #[must_use]
+    pub fn input_shape(&self) -> &[usize] {
+        &self.input_shape
+    }
+
+    /// How many values a sample has.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// What raw values are divided by first.
+    #[must_use]
+    pub fn range(&self) -> f32 {
+        self.range
+    }
+
+    /// What is subtracted then, for each index of the first dimension; empty for nothing.
+    #[must_use]
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// What is divided by last, for each index of the first dimension; empty for nothing.
+    #[must_use]
+    pub fn std(&self) -> &[f32] {
+        &self.std
+    }
+
+    /// Appends one sample's values, preprocessed.
+    pub(crate) fn extend<T: Copy + Into<f32>>(&self, sample: &[T], out: &mut Vec<f32>) {
+        let range = self.range;
+        if self.mean.is_empty() {
+            out.extend(sample.iter().map(|&x| x.into() / range));
+            return;
+        }
+        let channels = sample.chunks_exact(self.features / self.mean.len());
+        for ((channel, &mean), &std) in channels.zip(&self.mean).zip(&self.std) {
+            out.extend(channel.iter().map(|&x| (x.into() / range - mean) / std));
+        }
+    }
+}
+
+/// The number of values in a sample of `shape`.
+fn features_of(shape: &[usize]) -> Result<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size))
+        .filter(|&features| {
+            features > 0 && !shape.is_empty() && features <= isize::MAX as usize / 4
+        })
+        .ok_or_else(|| Error::BadShape {
+            found: shape.to_vec(),
+        })
+}
+
+/// Mean and (population) standard deviation along the first dimension, in double precision and a fixed order.
+fn statistics(train: &Inputs, range: f32) -> Result<(Vec<f32>, Vec<f32>)> {
+    let channels = train.shape()[0];
+    let in_channel = train.preprocess().features() / channels;
+    let count = (train.len() * in_channel).max(1) as f64;
+    let mut sums = vec![0.0f64; channels];
+    for row in 0..train.len() {
+        for (sum, values) in sums.iter_mut().zip(train.raw_row(row)?.chunks(in_channel)) {
+            *sum += values.iter().map(|&x| f64::from(x / range)).sum::<f64>();
+        }
+    }
+    let means: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
+    let mut squares = vec![0.0f64; channels];
+    for row in 0..train.len() {
+        let values = train.raw_row(row)?;
+        for ((square, mean), values) in squares
+            .iter_mut()
+            .zip(&means)
+            .zip(values.chunks(in_channel))
+        {
+            *square += values
+                .iter()
+                .map(|&x| (f64::from(x / range) - mean).powi(2))
+                .sum::<f64>();
+        }
+    }
+    let std = squares.iter().map(|square| {
+        let std = (square / count).sqrt() as f32;
+        // Subnormal deviations would divide to infinity, and zero to NaN.
+        if std.is_normal() { std } else { 1.0 }
+    });
+    Ok((
+        means.iter().map(|&mean| mean as f32).collect(),
+        std.collect(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pictures_are_standardised_by_channel() {
+        // Two pictures of two channels with two pixels: channel 0 holds 0, 10, 20, 30, channel 1 holds 7 only.
+        let pictures = Inputs::from_bytes(vec![0, 10, 7, 7, 20, 30, 7, 7], &[2, 1, 2]).unwrap();
+        let preprocess = Preprocess::fit(Normalize::Standardize, &pictures).unwrap();
+        let out = pictures
+            .preprocessed(&preprocess)
+            .unwrap()
+            .tensor(0..2, &Device::Cpu)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
+        let a = 15.0 / 125f32.sqrt();
+        let want = [-a, -a / 3.0, 0.0, 0.0, a / 3.0, a, 0.0, 0.0];
+        for (got, want) in out.iter().zip(want) {
+            assert!((got - want).abs() < 1e-6, "{out:?}");
+        }
+    }
+
+    #[test]
+    fn auto_scales_what_has_a_range_and_standardises_the_rest() {
+        let pictures = Inputs::from_bytes(vec![0, 255, 51, 102], &[1, 2, 2]).unwrap();
+        let unit = Preprocess::fit(Normalize::Auto, &pictures).unwrap();
+        assert_eq!((unit.range(), unit.mean()), (255.0, &[][..]));
+        let table = Inputs::new(vec![1.0, 3.0], &[1]).unwrap();
+        let standard = Preprocess::fit(Normalize::Auto, &table).unwrap();
+        assert_eq!((standard.range(), standard.mean()), (1.0, &[2.0][..]));
+        assert_eq!(
+            Preprocess::fit(Normalize::Unit, &table)
+                .unwrap_err()
+                .to_string(),
+            "expected data whose range of values is known (images), found columns of numbers; use normalize = \"standardize\""
+        );
+        let raw = Preprocess::fit(Normalize::None, &pictures).unwrap();
+        assert_eq!(raw, Preprocess::identity(&[1, 2, 2]).unwrap());
+    }
+
+    #[test]
+    fn a_file_with_impossible_numbers_is_refused() {
+        let check = |json: &str, text: &str| {
+            let error = serde_json::from_str::<Preprocess>(json).unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+        };
+        check(
+            r#"{"input_shape":[2],"range":0.0,"mean":[],"std":[]}"#,
+            "expected range to be positive and finite, found 0",
+        );
+        check(
+            r#"{"input_shape":[2],"range":1.0,"mean":[1.0],"std":[1.0]}"#,
+            "expected mean to have 2 value(s), one for each index of the first dimension, found 1",
+        );
+        check(
+            r#"{"input_shape":[2],"range":1.0,"mean":[1.0,2.0],"std":[]}"#,
+            "expected std to have 2 value(s)",
+        );
+        check(
+            r#"{"input_shape":[1],"range":1.0,"mean":[0.0],"std":[-1.0]}"#,
+            "expected std to be positive and finite, found -1",
+        );
+        check(
+            r#"{"input_shape":[1],"range":1.0,"mean":[1e60],"std":[1.0]}"#,
+            "expected mean to be finite, found inf",
+        );
+        check(
+            r#"{"input_shape":[],"range":1.0,"mean":[],"std":[]}"#,
+            "expected a sample shape",
+        );
+        check(
+            r#"{"input_shape":[1],"range":1.0,"mean":[],"std":[],"more":1}"#,
+            "unknown field `more`",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn saved_and_loaded_is_the_same_to_the_bit(
+            range in prop::num::f32::POSITIVE | prop::num::f32::NORMAL,
+            mean in prop::num::f32::NORMAL,
+            std in prop::num::f32::POSITIVE | prop::num::f32::NORMAL,
+        ) {
+            let (range, std) = (range.abs(), std.abs());
+            prop_assume!(range.is_normal() && std.is_normal());
+            let preprocess = Preprocess::new(&[1], range, vec![mean], vec![std]).unwrap();
+            let text = serde_json::to_string(&preprocess).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Preprocess>(&text).unwrap(), preprocess);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Holding out a part of the samples, every class in proportion.
+
+use cortical_tensor::{Rng, Seed};
+
+use crate::dataset::{Dataset, Splits};
+use crate::error::{Error, Result};
+
+/// Holds out `test_fraction` of the samples, drawn by the stream `"split"` of `seed`.
+///
+/// Every class gives its share: `floor(n · fraction)` of its samples, and the samples still missing to the rounded
+/// total come from the classes with the largest remainders. A class always keeps one sample for training. Both parts
+/// keep the order of the samples.
+///
+/// # Errors
+/// A fraction outside 0..1; too few samples for both parts to get one.
+///
+/// ```
+/// use cortical_data::{digits, split};
+/// use cortical_tensor::Seed;
+/// let splits = split(&digits()?, 0.2, Seed(1))?;
+/// assert_eq!((splits.train.len(), splits.test.len()), (1438, 359));
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
+pub fn split(dataset: &Dataset, test_fraction: f64, seed: Seed) -> Result<Splits> {
+    if !(test_fraction > 0.0 && test_fraction < 1.0) {
+        return Err(Error::TestFraction {
+            found: test_fraction,
+        });
+    }
+    let counts = dataset.class_counts();
+    let quotas = quotas(&counts, test_fraction);
+
+    let mut by_class: Vec<Vec<usize>> = counts.iter().map(|&n| Vec::with_capacity(n)).collect();
+    for (row, &label) in dataset.labels().iter().enumerate() {
+        by_class[label as usize].push(row);
+    }
+    let mut rng = Rng::new(seed, "split");
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for (mut rows, quota) in by_class.into_iter().zip(quotas) {
+        rng.shuffle(&mut rows);
+        test.extend_from_slice(&rows[..quota]);
+        train.extend_from_slice(&rows[quota..]);
+    }
+    if train.is_empty() || test.is_empty() {
+        return Err(Error::EmptySplit {
+            samples: dataset.len(),
+            classes: counts.iter().filter(|&&n| n > 0).count(),
+            train: train.len(),
+            test: test.len(),
+        });
+    }
+    train.sort_unstable();
+    test.sort_unstable();
+    Ok(Splits {
+        train: dataset.select(&train)?,
+        test: dataset.select(&test)?,
+    })
+}
+
+/// How many samples each class gives to the test part, by the method of the largest remainder.
+fn quotas(counts: &[usize], fraction: f64) -> Vec<usize> {
+    let total = (counts.iter().sum::<usize>() as f64 * fraction).round() as usize;
+    let mut quotas: Vec<usize> = counts
+        .iter()
+        .map(|&n| (n as f64 * fraction) as usize)
+        .collect();
+    let remainder = |class: usize| counts[class] as f64 * fraction - quotas[class] as f64;
+    let mut order: Vec<usize> = (0..counts.len()).collect();
+    // The sort is stable, so that equal remainders go to the first class.
+    order.sort_by(|&a, &b| remainder(b).total_cmp(&remainder(a)));
+    let mut missing = total.saturating_sub(quotas.iter().sum());
+    for class in order {
+        if missing > 0 && quotas[class] + 1 < counts[class] {
+            quotas[class] += 1;
+            missing -= 1;
+        }
+    }
+    quotas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::Inputs;
+    use proptest::prelude::*;
+
+    fn dataset(labels: Vec<u32>) -> Dataset {
+        let values = (0..labels.len()).map(|i| i as f32).collect();
+        let classes = (0..5).map(|c| c.to_string()).collect();
+        Dataset::new(Inputs::new(values, &[1]).unwrap(), labels, classes).unwrap()
+    }
+
+    fn raw(dataset: &Dataset) -> Vec<usize> {
+        (0..dataset.len())
+            .map(|row| dataset.inputs().raw_row(row).unwrap()[0] as usize)
+            .collect()
+    }
+
+    #[test]
+    fn the_seed_decides_the_split() {
+        let all = dataset((0..100).map(|i| i % 5).collect());
+        let test = |seed| raw(&split(&all, 0.2, Seed(seed)).unwrap().test);
+        assert_eq!(test(1), test(1));
+        assert_ne!(test(1), test(2));
+        assert_eq!(
+            split(&all, 0.2, Seed(1)).unwrap().test.class_counts(),
+            [4; 5]
+        );
+    }
+
+    #[test]
+    fn a_split_that_cannot_be_is_refused() {
+        let check = |labels: &[u32], fraction: f64, text: &str| {
+            let error = split(&dataset(labels.to_vec()), fraction, Seed(1)).unwrap_err();
+            assert_eq!(error.to_string(), text);
+        };
+        for fraction in [0.0, 1.0, -0.5] {
+            let text = format!("expected a test fraction above 0 and below 1, found {fraction}");
+            check(&[0, 0, 1], fraction, &text);
+        }
+        check(
+            &[0, 0, 1],
+            f64::NAN,
+            "expected a test fraction above 0 and below 1, found NaN",
+        );
+        check(
+            &[0, 1, 2],
+            0.5,
+            "expected at least one sample for training and one for testing, but 3 samples in 3 classes leave 3 and 0; add samples or change the test fraction",
+        );
+        check(
+            &[],
+            0.5,
+            "expected at least one sample for training and one for testing, but 0 samples in 0 classes leave 0 and 0; add samples or change the test fraction",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_sample_is_on_one_side_and_every_class_in_proportion(
+            labels in prop::collection::vec(0u32..5, 10..200),
+            fraction in 0.05f64..0.95,
+        ) {
+            let all = dataset(labels);
+            let Ok(splits) = split(&all, fraction, Seed(9)) else { return Ok(()) };
+            let mut rows = raw(&splits.train);
+            rows.extend(raw(&splits.test));
+            rows.sort_unstable();
+            prop_assert!(rows.into_iter().eq(0..all.len()));
+            let counts = all.class_counts().into_iter().zip(splits.test.class_counts());
+            for (class, (n, held_out)) in counts.enumerate() {
+                let share = n as f64 * fraction;
+                prop_assert!((held_out as f64 - share).abs() <= 1.0, "class {class}: {held_out} of {n}");
+                prop_assert!(n == 0 || held_out < n, "class {class} has nothing to learn from");
+            }
+        }
+    }
+}
