@@ -1,0 +1,149 @@
+//! Which crates from outside each of ours may use, and why: a new dependency is a decision somebody sees.
+
+/// One permission.
+pub(crate) struct Allowed {
+    /// The dependency's name on crates.io.
+    pub(crate) dependency: &'static str,
+    /// What it is used for, so that the next reader can judge whether it still is.
+    pub(crate) why: &'static str,
+}
+
+const fn allow(dependency: &'static str, why: &'static str) -> Allowed {
+    Allowed { dependency, why }
+}
+
+/// The tensor every public function takes and returns.
+const CANDLE: Allowed = allow("candle-core", "the tensor, its graph and its devices");
+/// How every crate writes its errors.
+const THISERROR: Allowed = allow("thiserror", "error enums with messages");
+/// How tests try many cases.
+const PROPTEST: Allowed = allow("proptest", "tests: properties over many cases");
+/// Where tests write.
+const TEMPFILE: Allowed = allow("tempfile", "tests: folders that clean up after themselves");
+
+/// Permissions by package. Our own packages are ruled by their tiers and do not appear as dependencies.
+pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
+    (
+        "cortical-kernels",
+        &[
+            allow(
+                "gemm",
+                "matrix products with AVX-512, the same bits at any number of threads",
+            ),
+            allow("half", "f16 and bf16 slices"),
+            allow("rayon", "threads"),
+            THISERROR,
+            PROPTEST,
+        ],
+    ),
+    ("cortical-report", &[THISERROR, PROPTEST]),
+    (
+        "cortical-testkit",
+        &[
+            allow("half", "f16 and bf16 reference values"),
+            allow(
+                "serde_json",
+                "headers and configurations of reference cases",
+            ),
+            PROPTEST,
+            THISERROR,
+        ],
+    ),
+    (
+        "cortical-tensor",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("half", "f16 and bf16 tensors"),
+            PROPTEST,
+        ],
+    ),
+    ("cortical-neuron", &[CANDLE, THISERROR, PROPTEST]),
+    ("cortical-dense", &[CANDLE, THISERROR, PROPTEST]),
+    ("cortical-conv", &[CANDLE, THISERROR, PROPTEST]),
+    ("cortical-recurrent", &[CANDLE, THISERROR, PROPTEST]),
+    ("cortical-attention", &[CANDLE, THISERROR, PROPTEST]),
+    ("cortical-optim", &[CANDLE, THISERROR, PROPTEST]),
+    (
+        "cortical-io",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("half", "f16 and bf16 in model files"),
+            allow("memmap2", "mapped model files"),
+            allow("serde_json", "headers of safetensors files and checkpoints"),
+            PROPTEST,
+            TEMPFILE,
+        ],
+    ),
+    (
+        "cortical-models",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("serde", "networks described as data"),
+            allow("serde_json", "`config.json` of published models"),
+            allow("toml", "networks described in a recipe"),
+            PROPTEST,
+        ],
+    ),
+    (
+        "cortical-data",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("flate2", "IDX files and embedded data as .gz"),
+            allow("serde", "preprocessing that is saved with the model"),
+            allow("serde_json", "preprocessing that is saved with the model"),
+            PROPTEST,
+            TEMPFILE,
+        ],
+    ),
+    (
+        "cortical-train",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("rayon", "the number of threads"),
+            allow("serde", "recipes"),
+            allow("serde_json", "metrics and checkpoints"),
+            allow("strsim", "the nearest name to an unknown field"),
+            allow("toml", "recipes"),
+            PROPTEST,
+            TEMPFILE,
+        ],
+    ),
+    (
+        "cortical",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("clap", "the command line"),
+            allow("indicatif", "the progress bar"),
+            allow("rayon", "the number of threads"),
+            allow("serde_json", "`--json`"),
+            allow("signal-hook", "Ctrl-C and SIGTERM ask for a checkpoint"),
+            allow("toml", "printed recipes"),
+            TEMPFILE,
+        ],
+    ),
+    (
+        "cortical-conformance",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("serde_json", "configurations of reference cases"),
+        ],
+    ),
+    (
+        "cortical-bench",
+        &[CANDLE, allow("criterion", "the benches' harness")],
+    ),
+    (
+        "xtask",
+        &[
+            allow("serde_json", "what `cargo metadata` prints"),
+            THISERROR,
+        ],
+    ),
+];

@@ -1,0 +1,66 @@
+//! What can go wrong in a chore, and what to do about it.
+
+use std::path::PathBuf;
+
+/// Everything a chore can fail with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Error {
+    #[error("unknown verb `{got}`; run `cargo xtask help` to see the verbs there are")]
+    UnknownVerb { got: String },
+    #[error("`{verb}` does not understand `{got}`; {expected}")]
+    UnknownArgument {
+        verb: &'static str,
+        got: String,
+        expected: String,
+    },
+    #[error("cannot start `{program}`: {source}; {mend}")]
+    Start {
+        program: String,
+        mend: &'static str,
+        source: std::io::Error,
+    },
+    #[error("`{line}` failed ({status}); its own message is above")]
+    Failed { line: String, status: String },
+    #[error("step `{step}` failed after {seconds:.1} s: {reason}")]
+    Step {
+        step: &'static str,
+        seconds: f64,
+        reason: String,
+    },
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("`cargo metadata` printed something that is not the JSON it promises: {source}")]
+    Metadata { source: serde_json::Error },
+    #[error("`cargo metadata` left out `{field}`; this xtask expects format version 1")]
+    MetadataField { field: &'static str },
+    #[error("tidy found {count} thing(s) to mend; each is named above with its file and line")]
+    Untidy { count: usize },
+    #[error("there is no package `{package}` in this workspace; {mend}")]
+    NoPackage {
+        package: &'static str,
+        mend: &'static str,
+    },
+}
+
+/// A chore's result.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A closure for `map_err` that says what was being done to which path.
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The workspace's own chores, in Rust so that they run wherever the crates do: `cargo xtask help`.
+
+mod allowed;
+mod bench;
+mod ci;
+mod command;
+mod error;
+mod manifest;
+mod rust_source;
+mod tidy;
+mod tree;
+
+use error::{Error, Result};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Chores of the Cortical workspace.
+
+usage: cargo xtask VERB
+
+  tidy            tiers, allowed dependencies, docs on every file, unsafe and files at home, ...
+  ci              format, tidy, clippy, tests, doc tests, docs, package lists
+  bench [ARGS]    the criterion benches; ARGS go to criterion
+  help            this text
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            // Wrong usage is told apart from work that failed, as the command itself does.
+            ExitCode::from(match error {
+                Error::UnknownVerb { .. } | Error::UnknownArgument { .. } => 2,
+                _ => 1,
+            })
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let (verb, rest) = match args.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("help", args),
+    };
+    match verb {
+        "tidy" => no_arguments("tidy", rest).and_then(|()| tidy::run()),
+        "ci" => no_arguments("ci", rest).and_then(|()| ci::run()),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => Err(Error::UnknownVerb {
+            got: verb.to_owned(),
+        }),
+    }
+}
+
+fn no_arguments(verb: &'static str, args: &[String]) -> Result<()> {
+    match args.first() {
+        None => Ok(()),
+        Some(got) => Err(Error::UnknownArgument {
+            verb,
+            got: got.clone(),
+            expected: "it takes no arguments".to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &[&str], want: &str) {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let error = run(&args).expect_err("the arguments are wrong");
+        assert_eq!(error.to_string(), want);
+    }
+
+    #[test]
+    fn wrong_usage_is_told() {
+        check(
+            &["tidie"],
+            "unknown verb `tidie`; run `cargo xtask help` to see the verbs there are",
+        );
+        check(
+            &["ci", "--fast"],
+            "`ci` does not understand `--fast`; it takes no arguments",
+        );
+    }
+}

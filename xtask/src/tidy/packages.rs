@@ -1,0 +1,621 @@
+//! Checks of packages: who may depend on whom, and what a manifest must say.
+
+use super::Finding;
+use crate::allowed::ALLOWED;
+use crate::manifest::{self, Entry};
+use crate::tree::{Dependency, Kind, Package, Tree};
+
+/// The only package that a dev-dependency may name whatever its tier.
+const TESTKIT: &str = "cortical-testkit";
+/// The command, which stands above everything.
+const COMMAND: (&str, u64) = ("cortical", 11);
+/// Where the map of the house is drawn.
+const MAP: &str = "docs/ARCHITECTURE.md";
+/// Packages outside the tiers and their folders; nothing may depend on them.
+const OUTSIDE: [(&str, &str); 2] = [("cortical-bench", "benches"), ("xtask", "xtask")];
+
+/// A package depends only on packages of a strictly lower tier, in tests too.
+pub(super) fn tiers(tree: &Tree) -> Vec<Finding> {
+    let tier_of = |name: &str| {
+        let package = tree.packages.iter().find(|package| package.name == name);
+        package.and_then(|package| package.tier)
+    };
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        for dependency in package.dependencies.iter().filter(|d| d.local) {
+            let allowed = match (package.tier, tier_of(&dependency.name)) {
+                // The packages outside the tiers stand on top of all of them.
+                (None, Some(_)) => true,
+                (_, None) => false,
+                (Some(own), Some(other)) => other < own,
+            };
+            let testkit = dependency.kind == Kind::Dev && dependency.name == TESTKIT;
+            if !allowed && !testkit {
+                findings.push(bad_edge(
+                    tree,
+                    package,
+                    dependency,
+                    tier_of(&dependency.name),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn bad_edge(tree: &Tree, package: &Package, to: &Dependency, tier: Option<u64>) -> Finding {
+    let said = |tier: Option<u64>| tier.map_or("no tier".to_owned(), |tier| format!("tier {tier}"));
+    let kind = match (to.kind, to.optional) {
+        (Kind::Normal, false) => "depends",
+        (Kind::Normal, true) => "optionally depends",
+        (Kind::Build, _) => "depends in its build script",
+        (Kind::Dev, _) => "depends in its tests",
+    };
+    at_key(
+        tree,
+        package,
+        &to.name,
+        format!(
+            "{} ({}) {kind} on {} ({})",
+            package.name,
+            said(package.tier),
+            to.name,
+            said(tier)
+        ),
+        "depend on a strictly lower tier only: move the shared part down, or the user of both up",
+    )
+}
+
+/// A finding at the line of a package's manifest that sets `key`.
+fn at_key(tree: &Tree, package: &Package, key: &str, what: String, mend: &str) -> Finding {
+    let file = package.manifest();
+    Finding {
+        line: tree.line_of_key(&file, key),
+        file,
+        what,
+        mend: mend.to_owned(),
+    }
+}
+
+fn is_outside(package: &Package) -> bool {
+    OUTSIDE.iter().any(|(name, _)| package.name == *name)
+}
+
+/// Every package under `crates/` states its tier; the command's is the highest.
+pub(super) fn tier_is_stated(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let what = match (is_outside(package), package.tier) {
+            (false, None) => format!("{} states no tier", package.name),
+            (true, Some(_)) => format!("{} stands outside the tiers but states one", package.name),
+            (false, Some(tier)) if package.name == COMMAND.0 && tier != COMMAND.1 => {
+                format!("{} is tier {tier}, not {}", package.name, COMMAND.1)
+            }
+            _ => continue,
+        };
+        let mend = "set `tier` under [package.metadata.cortical] as docs/ARCHITECTURE.md has it";
+        findings.push(at_key(tree, package, "tier", what, mend));
+    }
+    findings
+}
+
+/// A package is found where its name says.
+pub(super) fn folder_is_name(tree: &Tree) -> Vec<Finding> {
+    let home = |package: &Package| {
+        let outside = OUTSIDE.iter().find(|(name, _)| package.name == *name);
+        outside.map_or_else(
+            || format!("crates/{}", package.name),
+            |(_, folder)| (*folder).to_owned(),
+        )
+    };
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let home = home(package);
+        if package.folder != home {
+            let what = format!("{} is in {}, not in {home}", package.name, package.folder);
+            let mend = "give folder and package the same name";
+            findings.push(at_key(tree, package, "name", what, mend));
+        }
+    }
+    findings
+}
+
+/// A package uses what the table in `xtask/src/allowed.rs` allows it.
+pub(super) fn allowed_dependencies(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let row = ALLOWED.iter().find(|(name, _)| package.name == *name);
+        let allowed = row.map_or(&[][..], |(_, allowed)| allowed);
+        let known: Vec<_> = allowed
+            .iter()
+            .map(|a| format!("{} ({})", a.dependency, a.why))
+            .collect();
+        for dependency in package.dependencies.iter().filter(|d| !d.local) {
+            if !allowed
+                .iter()
+                .any(|entry| entry.dependency == dependency.name)
+            {
+                let name = &dependency.name;
+                let what = format!("{} may not use {name}", package.name);
+                let mend = format!(
+                    "do without it, or allow it in xtask/src/allowed.rs and say why; allowed so far: {}",
+                    known.join(", ")
+                );
+                findings.push(at_key(tree, package, name, what, &mend));
+            }
+        }
+    }
+    findings
+}
+
+/// A published package says what it is and under which licence, and needs nothing unpublished.
+pub(super) fn publishable(tree: &Tree) -> Vec<Finding> {
+    let published = |name: &str| tree.packages.iter().any(|p| p.name == name && p.published);
+    let mut findings = Vec::new();
+    for package in tree.packages.iter().filter(|package| package.published) {
+        let mut find = |key: &str, what: String, mend: &str| {
+            findings.push(at_key(tree, package, key, what, mend));
+        };
+        for (key, value) in [
+            ("description", &package.description),
+            ("license", &package.license),
+        ] {
+            if value.as_deref().is_none_or(|value| value.trim().is_empty()) {
+                let what = format!("{} is published without a {key}", package.name);
+                find("name", what, "add the key, or `publish = false`");
+            }
+        }
+        // Cargo drops dev-dependencies without a version when it packages, so tests may use anything.
+        let needed = |d: &&Dependency| d.local && d.kind != Kind::Dev;
+        for dependency in package.dependencies.iter().filter(needed) {
+            let name = &dependency.name;
+            if !published(name) {
+                let what = format!(
+                    "{} is published and needs {name}, which is not",
+                    package.name
+                );
+                find(name, what, "publish both or neither");
+            } else if !dependency.versioned {
+                let what = format!("{} needs {name} without a version", package.name);
+                find(
+                    name,
+                    what,
+                    "state its version in the root's [workspace.dependencies]",
+                );
+            }
+        }
+    }
+    findings
+}
+
+fn is_dependency_table(header: &str) -> bool {
+    let last = header.rsplit('.').next().unwrap_or(header);
+    matches!(
+        last,
+        "dependencies" | "dev-dependencies" | "build-dependencies"
+    )
+}
+
+/// Versions and features have one home: a crate only says `workspace = true`.
+pub(super) fn from_the_root(tree: &Tree) -> Vec<Finding> {
+    let taken = |entry: &Entry| match entry.key.strip_suffix(".workspace") {
+        Some(_) => entry.value == "true",
+        None => entry.value.contains("workspace = true"),
+    };
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let file = package.manifest();
+        let text = tree.text(&file).unwrap_or_default();
+        for entry in manifest::entries(text, is_dependency_table) {
+            if !taken(&entry) {
+                findings.push(Finding {
+                    file: file.clone(),
+                    line: entry.line,
+                    what: format!("`{}` does not come from the root", entry.key),
+                    mend: "put version and features into the root's [workspace.dependencies]"
+                        .to_owned(),
+                });
+            }
+        }
+    }
+    findings
+}
+
+/// Nothing is compiled that nobody asked for: features of other people's crates are named one by one.
+pub(super) fn default_features_off(tree: &Tree) -> Vec<Finding> {
+    let root = tree.text("Cargo.toml").unwrap_or_default();
+    manifest::entries(root, |header| header == "workspace.dependencies")
+        .into_iter()
+        .filter(|entry| !entry.value.contains("path ="))
+        .filter(|entry| !entry.value.contains("default-features = false"))
+        .map(|entry| Finding {
+            file: "Cargo.toml".to_owned(),
+            line: entry.line,
+            what: format!("`{}` has its default features on", entry.key),
+            mend: "add `default-features = false` and name the features that are used".to_owned(),
+        })
+        .collect()
+}
+
+/// One set of lints holds everywhere.
+pub(super) fn workspace_lints(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let text = tree.text(&package.manifest()).unwrap_or_default();
+        let lints = manifest::entries(text, |header| header == "lints");
+        if !lints
+            .iter()
+            .any(|entry| entry.key == "workspace" && entry.value == "true")
+        {
+            let what = format!("{} does not share the workspace's lints", package.name);
+            findings.push(at_key(
+                tree,
+                package,
+                "name",
+                what,
+                "add `[lints]` with `workspace = true`",
+            ));
+        }
+    }
+    findings
+}
+
+/// The map of the house shows every crate at its tier.
+pub(super) fn on_the_map(tree: &Tree) -> Vec<Finding> {
+    let map = rows(tree.text(MAP).unwrap_or_default());
+    let at = |line: usize, what: String, mend: &str| Finding {
+        file: MAP.to_owned(),
+        line,
+        what,
+        mend: mend.to_owned(),
+    };
+    let mut findings = Vec::new();
+    for package in tree.packages.iter().filter(|package| !is_outside(package)) {
+        match map.iter().find(|row| row.name == package.name) {
+            None => findings.push(at(
+                1,
+                format!("{} is not on the map", package.name),
+                "add a row `| tier | `name` | what lives there | what it does not know |`",
+            )),
+            Some(row) if Some(row.tier) != package.tier => findings.push(at(
+                row.line,
+                format!("{} is shown at tier {}, not at its own", row.name, row.tier),
+                "make the map and [package.metadata.cortical] agree",
+            )),
+            Some(_) => {}
+        }
+    }
+    findings
+}
+
+/// A row of the map: `| 0 | `cortical-kernels` | ...`.
+struct Row<'a> {
+    line: usize,
+    tier: u64,
+    name: &'a str,
+}
+
+fn rows(map: &str) -> Vec<Row<'_>> {
+    map.lines()
+        .enumerate()
+        .filter_map(|(index, line)| {
+            let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+            Some(Row {
+                line: index + 1,
+                tier: cells.next()?.parse().ok()?,
+                name: cells.next()?.strip_prefix('`')?.strip_suffix('`')?,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_finds, assert_tidy, external, file, local, package};
+    use super::*;
+
+    fn tree(packages: Vec<Package>) -> Tree {
+        Tree {
+            packages,
+            ..Tree::default()
+        }
+    }
+
+    #[test]
+    fn dependencies_point_down() {
+        assert_tidy(tiers);
+    }
+
+    fn check_edge(kind: Kind, optional: bool, to: &str, want: &[&str]) {
+        let mut edge = local(to, kind);
+        edge.optional = optional;
+        let mut tree = tree(vec![
+            package("low", 1, vec![]),
+            package("middle", 2, vec![edge]),
+            package("beside", 2, vec![]),
+            package("high", 3, vec![]),
+            package(TESTKIT, 5, vec![]),
+            package("outside", 0, vec![]),
+        ]);
+        tree.packages[5].tier = None;
+        let text = format!("[package]\nname = \"middle\"\n[dependencies]\n{to}.workspace = true\n");
+        tree.files.push(file("crates/middle/Cargo.toml", &text));
+        assert_finds(tiers, &tree, want);
+    }
+
+    #[test]
+    fn an_edge_that_does_not_point_down_is_found_in_every_kind() {
+        let manifest = "crates/middle/Cargo.toml:4: middle (tier 2)";
+        let finding = |rest: &str| format!("{manifest} {rest}");
+        for kind in [Kind::Normal, Kind::Build, Kind::Dev] {
+            check_edge(kind, false, "low", &[]);
+        }
+        check_edge(
+            Kind::Normal,
+            false,
+            "beside",
+            &[&finding("depends on beside (tier 2)")],
+        );
+        check_edge(
+            Kind::Normal,
+            false,
+            "high",
+            &[&finding("depends on high (tier 3)")],
+        );
+        check_edge(
+            Kind::Normal,
+            true,
+            "high",
+            &[&finding("optionally depends on high (tier 3)")],
+        );
+        check_edge(
+            Kind::Build,
+            false,
+            "high",
+            &[&finding("depends in its build script on high (tier 3)")],
+        );
+        check_edge(
+            Kind::Dev,
+            false,
+            "beside",
+            &[&finding("depends in its tests on beside (tier 2)")],
+        );
+        check_edge(
+            Kind::Normal,
+            false,
+            "outside",
+            &[&finding("depends on outside (no tier)")],
+        );
+    }
+
+    #[test]
+    fn tests_alone_may_use_the_testkit() {
+        check_edge(Kind::Dev, false, TESTKIT, &[]);
+        let finding =
+            format!("crates/middle/Cargo.toml:4: middle (tier 2) depends on {TESTKIT} (tier 5)");
+        check_edge(Kind::Normal, false, TESTKIT, &[&finding]);
+    }
+
+    #[test]
+    fn every_crate_states_its_tier() {
+        assert_tidy(tier_is_stated);
+    }
+
+    #[test]
+    fn a_missing_or_wrong_tier_is_found() {
+        let mut tree = tree(vec![
+            package("a", 1, vec![]),
+            package("cortical", 10, vec![]),
+            package("xtask", 1, vec![]),
+        ]);
+        tree.packages[0].tier = None;
+        tree.files.push(file(
+            "crates/cortical/Cargo.toml",
+            "[package.metadata.cortical]\ntier = 10\n",
+        ));
+        assert_finds(
+            tier_is_stated,
+            &tree,
+            &[
+                "crates/a/Cargo.toml:1: a states no tier",
+                "crates/cortical/Cargo.toml:2: cortical is tier 10, not 11",
+                "crates/xtask/Cargo.toml:1: xtask stands outside the tiers but states one",
+            ],
+        );
+    }
+
+    #[test]
+    fn folders_are_named_after_their_packages() {
+        assert_tidy(folder_is_name);
+    }
+
+    #[test]
+    fn a_package_in_another_folder_is_found() {
+        let mut tree = tree(vec![
+            package("a", 1, vec![]),
+            package("b", 1, vec![]),
+            package("xtask", 1, vec![]),
+        ]);
+        tree.packages[1].folder = "crates/bee".to_owned();
+        tree.packages[2].folder = "xtask".to_owned();
+        assert_finds(
+            folder_is_name,
+            &tree,
+            &["crates/bee/Cargo.toml:1: b is in crates/bee, not in crates/b"],
+        );
+    }
+
+    #[test]
+    fn dependencies_are_allowed() {
+        assert_tidy(allowed_dependencies);
+    }
+
+    #[test]
+    fn a_dependency_that_nobody_allowed_is_found() {
+        let tree = tree(vec![
+            package(
+                "cortical-dense",
+                3,
+                vec![external("candle-core", Kind::Normal)],
+            ),
+            package("cortical-conv", 3, vec![external("left-pad", Kind::Dev)]),
+            package(
+                "unknown",
+                3,
+                vec![external("thiserror", Kind::Build), local("x", Kind::Normal)],
+            ),
+        ]);
+        assert_finds(
+            allowed_dependencies,
+            &tree,
+            &[
+                "crates/cortical-conv/Cargo.toml:1: cortical-conv may not use left-pad",
+                "crates/unknown/Cargo.toml:1: unknown may not use thiserror",
+            ],
+        );
+    }
+
+    #[test]
+    fn every_permission_says_why() {
+        for (name, allowed) in ALLOWED {
+            for entry in *allowed {
+                assert!(
+                    entry.why.len() > 5,
+                    "{name}: {} says no why",
+                    entry.dependency
+                );
+                let times = allowed
+                    .iter()
+                    .filter(|other| other.dependency == entry.dependency);
+                assert_eq!(
+                    times.count(),
+                    1,
+                    "{name}: {} is allowed twice",
+                    entry.dependency
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn published_crates_can_be_published() {
+        assert_tidy(publishable);
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_found() {
+        let mut unversioned = local("b", Kind::Normal);
+        unversioned.versioned = false;
+        let edges = vec![
+            unversioned,
+            local("hidden", Kind::Normal),
+            local("hidden", Kind::Dev),
+        ];
+        let mut tree = tree(vec![
+            package("a", 2, edges),
+            package("b", 1, vec![]),
+            package("hidden", 1, vec![]),
+        ]);
+        tree.packages[0].license = None;
+        tree.packages[1].description = Some(" ".to_owned());
+        tree.packages[2].published = false;
+        tree.packages[2].description = None;
+        assert_finds(
+            publishable,
+            &tree,
+            &[
+                "crates/a/Cargo.toml:1: a is published without a license",
+                "crates/a/Cargo.toml:1: a needs b without a version",
+                "crates/a/Cargo.toml:1: a is published and needs hidden, which is not",
+                "crates/b/Cargo.toml:1: b is published without a description",
+            ],
+        );
+    }
+
+    #[test]
+    fn versions_have_one_home() {
+        assert_tidy(from_the_root);
+    }
+
+    #[test]
+    fn a_version_outside_the_root_is_found() {
+        let mut tree = tree(vec![package("a", 1, vec![])]);
+        let text = "[dependencies]\nx.workspace = true\ny = { workspace = true, optional = true }\nz = \"1\"\n\
+                    [target.'cfg(unix)'.dependencies]\nw = { version = \"1\" }\n[features]\nf = []\n";
+        tree.files.push(file("crates/a/Cargo.toml", text));
+        assert_finds(
+            from_the_root,
+            &tree,
+            &[
+                "crates/a/Cargo.toml:4: `z` does not come from the root",
+                "crates/a/Cargo.toml:6: `w` does not come from the root",
+            ],
+        );
+    }
+
+    #[test]
+    fn features_are_named_one_by_one() {
+        assert_tidy(default_features_off);
+    }
+
+    #[test]
+    fn default_features_are_found() {
+        let text = "[workspace.dependencies]\na = { path = \"a\" }\nb = \"1\"\n\
+                    c = { version = \"1\", default-features = false }\nd = { version = \"1\" }\n";
+        let mut tree = tree(vec![]);
+        tree.files.push(file("Cargo.toml", text));
+        assert_finds(
+            default_features_off,
+            &tree,
+            &[
+                "Cargo.toml:3: `b` has its default features on",
+                "Cargo.toml:5: `d` has its default features on",
+            ],
+        );
+    }
+
+    #[test]
+    fn lints_are_shared() {
+        assert_tidy(workspace_lints);
+    }
+
+    #[test]
+    fn a_package_with_its_own_lints_is_found() {
+        let mut tree = tree(vec![package("a", 1, vec![]), package("b", 1, vec![])]);
+        tree.files
+            .push(file("crates/a/Cargo.toml", "[lints]\nworkspace = true\n"));
+        tree.files.push(file(
+            "crates/b/Cargo.toml",
+            "[lints.rust]\nmissing_docs = \"allow\"\n",
+        ));
+        let want = "crates/b/Cargo.toml:1: b does not share the workspace's lints";
+        assert_finds(workspace_lints, &tree, &[want]);
+    }
+
+    #[test]
+    fn the_map_shows_the_house() {
+        assert_tidy(on_the_map);
+    }
+
+    #[test]
+    fn a_crate_missing_from_the_map_is_found() {
+        let mut tree = tree(vec![
+            package("a", 1, vec![]),
+            package("b", 2, vec![]),
+            package("c", 3, vec![]),
+            package("xtask", 0, vec![]),
+        ]);
+        tree.files.push(file(
+            MAP,
+            "# Map\n| Tier | Crate |\n|---|---|\n| 1 | `a` | x |\n| 1 | `b` | y |\n",
+        ));
+        assert_finds(
+            on_the_map,
+            &tree,
+            &[
+                "docs/ARCHITECTURE.md:5: b is shown at tier 1, not at its own",
+                "docs/ARCHITECTURE.md:1: c is not on the map",
+            ],
+        );
+    }
+}
