@@ -9,6 +9,7 @@ use crate::csv::{self, CsvOptions};
 use crate::dataset::{Dataset, Splits};
 use crate::embedded::{digits, iris};
 use crate::error::{Error, Result};
+use crate::idx;
 use crate::preprocess::{Normalize, Preprocess};
 use crate::split::split;
 
@@ -32,6 +33,19 @@ pub struct Entry {
     pub licence: &'static str,
     /// Who made it, and how it comes here.
     pub source: &'static str,
+    /// The command that installs its files; `None` when it is embedded.
+    pub install: Option<&'static str>,
+}
+
+impl Entry {
+    /// Whether the data set can be opened on this machine: embedded, or its files lie in a folder that [`open`] looks in.
+    #[must_use]
+    pub fn is_available(&self, data_dir: Option<&Path>) -> bool {
+        self.install.is_none()
+            || folders(self.name, data_dir)
+                .iter()
+                .any(|f| idx::is_folder(f))
+    }
 }
 
 const CATALOG: &[Entry] = &[
@@ -44,6 +58,7 @@ const CATALOG: &[Entry] = &[
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         licence: "CC BY 4.0 (UCI), BSD-3-Clause (scikit-learn)",
         source: "UCI Optical Recognition of Handwritten Digits, as scikit-learn ships it",
+        install: None,
     },
     Entry {
         name: "iris",
@@ -54,7 +69,34 @@ const CATALOG: &[Entry] = &[
         classes: &["setosa", "versicolor", "virginica"],
         licence: "CC BY 4.0 (UCI), BSD-3-Clause (scikit-learn)",
         source: "R. A. Fisher 1936, UCI, as scikit-learn ships it",
+        install: None,
     },
+    Entry {
+        name: "fashion-mnist",
+        summary: "photographs of clothes, 28x28 pixels",
+        samples: 60_000,
+        test_samples: Some(10_000),
+        input_shape: &[1, 28, 28],
+        classes: &FASHION_CLASSES,
+        licence: "MIT",
+        source: "Zalando Research 2017; the Debian package dataset-fashion-mnist",
+        install: Some(FASHION_INSTALL),
+    },
+];
+
+const FASHION_INSTALL: &str = "apt-get install dataset-fashion-mnist";
+
+const FASHION_CLASSES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
 ];
 
 /// The data sets that [`open`] knows by name.
@@ -72,7 +114,7 @@ pub struct OpenOptions {
     pub test_fraction: f64,
     /// What happens to raw values; statistics are taken from the training part only.
     pub normalize: Normalize,
-    /// The shape that a sample of a CSV file takes, such as `[1, 8, 8]` for 64 columns; `[columns]` when absent.
+    /// The shape that samples take, such as `[1, 8, 8]` for a CSV file of 64 columns; as they come when absent.
     pub input_shape: Option<Vec<usize>>,
     /// A folder to look into first for data sets that are files.
     pub data_dir: Option<PathBuf>,
@@ -94,7 +136,11 @@ impl Default for OpenOptions {
     }
 }
 
-/// Opens a data set by its name in the [`catalog`], or the CSV file at a path, ready to be trained on.
+/// Opens a data set by its name in the [`catalog`], or what lies at a path, ready to be trained on: a CSV file, or a folder
+/// with four IDX files as for [`idx::read_folder`].
+///
+/// The files of Fashion-MNIST are looked for in `DATA_DIR/fashion-mnist`, `DATA_DIR`, where the Debian package
+/// `dataset-fashion-mnist` puts them, and in `.cache/fashion-mnist`.
 ///
 /// # Errors
 /// A name that is neither; whatever is wrong with the files; data that cannot be split or normalised as asked.
@@ -110,12 +156,16 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
     let raw = match name_or_path {
         "digits" => hold_out(&digits()?, options)?,
         "iris" => hold_out(&iris()?, options)?,
+        "fashion-mnist" => fashion_mnist(options)?,
         _ => {
             let path = Path::new(name_or_path);
-            if !path.exists() {
+            if path.is_dir() {
+                shaped(&idx::read_folder(path, None)?, options)?
+            } else if path.exists() {
+                hold_out(&csv::read(path, &options.csv)?, options)?
+            } else {
                 return Err(unknown(name_or_path));
             }
-            hold_out(&csv::read(path, &options.csv)?, options)?
         }
     };
     let preprocess = Preprocess::fit(options.normalize, raw.train.inputs())?;
@@ -129,6 +179,39 @@ fn hold_out(dataset: &Dataset, options: &OpenOptions) -> Result<Splits> {
         None => dataset.clone(),
     };
     split(&dataset, options.test_fraction, options.seed)
+}
+
+/// Gives both parts the shape that was asked for.
+fn shaped(splits: &Splits, options: &OpenOptions) -> Result<Splits> {
+    Ok(match &options.input_shape {
+        Some(shape) => Splits {
+            train: splits.train.reshaped(shape)?,
+            test: splits.test.reshaped(shape)?,
+        },
+        None => splits.clone(),
+    })
+}
+
+/// Fashion-MNIST from the first folder that has it.
+fn fashion_mnist(options: &OpenOptions) -> Result<Splits> {
+    const NAME: &str = "fashion-mnist";
+    let folders = folders(NAME, options.data_dir.as_deref());
+    let Some(folder) = folders.iter().find(|folder| idx::is_folder(folder)) else {
+        let looked_in: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+        return Err(Error::NotInstalled {
+            name: NAME,
+            looked_in: looked_in.join(", "),
+            install: FASHION_INSTALL,
+        });
+    };
+    shaped(&idx::read_folder(folder, Some(&FASHION_CLASSES))?, options)
+}
+
+/// The folders in which the files of a data set may lie, in the order in which they are tried.
+fn folders(name: &str, data_dir: Option<&Path>) -> Vec<PathBuf> {
+    let given = data_dir.map(|dir| [dir.join(name), dir.to_owned()]);
+    let usual = ["/usr/share/datasets", ".cache"].map(|dir| Path::new(dir).join(name));
+    given.into_iter().flatten().chain(usual).collect()
 }
 
 /// The error for a name that means nothing.
@@ -174,11 +257,87 @@ mod tests {
         };
         check(
             "digit",
-            "there is no data set, file or folder called \"digit\" (did you mean \"digits\"?); data sets: digits, iris; a path names a CSV file or a folder with four IDX files",
+            "there is no data set, file or folder called \"digit\" (did you mean \"digits\"?); data sets: digits, iris, fashion-mnist; a path names a CSV file or a folder with four IDX files",
         );
         check(
             "no/such.csv",
-            "there is no data set, file or folder called \"no/such.csv\"; data sets: digits, iris; a path names a CSV file or a folder with four IDX files",
+            "there is no data set, file or folder called \"no/such.csv\"; data sets: digits, iris, fashion-mnist; a path names a CSV file or a folder with four IDX files",
+        );
+    }
+
+    #[test]
+    fn fashion_mnist_is_found_in_the_data_folder_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let open_there = |normalize| {
+            let options = OpenOptions {
+                data_dir: Some(folder.path().to_owned()),
+                normalize,
+                ..OpenOptions::default()
+            };
+            open("fashion-mnist", &options)
+        };
+        let inside = folder.path().join("fashion-mnist");
+        std::fs::create_dir(&inside).unwrap();
+        let images = [
+            &idx::IMAGES_MAGIC[..],
+            &[0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 51, 255],
+        ]
+        .concat();
+        let labels = [0, 0, 8, 1, 0, 0, 0, 2, 9, 0];
+        for part in ["train", "t10k"] {
+            std::fs::write(inside.join(format!("{part}-images-idx3-ubyte")), &images).unwrap();
+            std::fs::write(inside.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
+        }
+        let splits = open_there(Normalize::Auto).unwrap();
+        assert_eq!((splits.train.len(), splits.test.len()), (2, 2));
+        assert_eq!(
+            splits.test.classes()[splits.test.labels()[0] as usize],
+            "Ankle boot"
+        );
+        let x = splits
+            .test
+            .inputs()
+            .tensor(0..2, &candle_core::Device::Cpu)
+            .unwrap();
+        assert_eq!(
+            x.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            [0.2, 1.0]
+        );
+        // The same folder by its path has no names for the classes.
+        let path = inside.to_str().unwrap();
+        let unnamed = open(path, &OpenOptions::default()).unwrap();
+        assert_eq!(unnamed.train.classes()[9], "9");
+        assert_eq!(
+            open_there(Normalize::Standardize)
+                .unwrap()
+                .train
+                .preprocess()
+                .mean(),
+            [0.6]
+        );
+    }
+
+    #[test]
+    fn a_data_set_that_is_not_installed_says_how_to_install_it() {
+        let error = Error::NotInstalled {
+            name: "fashion-mnist",
+            looked_in: "a, b".into(),
+            install: FASHION_INSTALL,
+        };
+        assert_eq!(
+            error.to_string(),
+            "the files of fashion-mnist are not on this machine; looked in a, b; install them with `apt-get install dataset-fashion-mnist` or name their folder"
+        );
+        let folders = folders("fashion-mnist", Some(Path::new("d")));
+        let folders: Vec<_> = folders.iter().map(|f| f.to_str().unwrap()).collect();
+        assert_eq!(
+            folders,
+            [
+                "d/fashion-mnist",
+                "d",
+                "/usr/share/datasets/fashion-mnist",
+                ".cache/fashion-mnist"
+            ]
         );
     }
 

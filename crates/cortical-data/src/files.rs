@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::error::{Error, Result};
 
 /// The first two bytes of a gzip file.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Opens a file's decompressed bytes; gzip is recognised by its first bytes, not by its name.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead>> {

@@ -2,7 +2,7 @@
 //!
 //! [`open`] takes a name of the [`catalog`] or a path and gives [`Splits`]: a [`Dataset`] to learn from and one to test
 //! on. A data set holds raw values and the [`Preprocess`] that every batch goes through; the latter is saved with a
-//! model, so that a row to predict from is treated as the training data were. A [`Loader`] makes [`Batch`]es in a seeded
+//! model, so that [`open_features`] treats a row to predict from as the training data were treated. A [`Loader`] makes [`Batch`]es in a seeded
 //! order; its [`Position`] is all that a checkpoint needs to continue with the same batches.
 //!
 //! This crate knows candle's tensors and `cortical-tensor`'s random streams. It does not know about networks or training.
@@ -26,8 +26,10 @@ mod dataset;
 mod embedded;
 mod error;
 mod files;
+pub mod idx;
 mod inputs;
 mod loader;
+mod predict;
 mod preprocess;
 mod split;
 
@@ -37,5 +39,6 @@ pub use embedded::{digits, iris};
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig, Position};
+pub use predict::{Features, open_features};
 pub use preprocess::{Normalize, Preprocess};
 pub use split::split;

@@ -15,6 +15,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, list, shorten};
 use crate::files;
 use crate::inputs::Inputs;
+use crate::predict::Features;
 use records::{Record, Records};
 
 /// Which column holds the label.
@@ -58,15 +59,6 @@ impl Default for CsvOptions {
             limit_bytes: 1 << 30,
         }
     }
-}
-
-/// Samples to predict from, with their labels when the file has them.
-#[derive(Clone, Debug)]
-pub struct Features {
-    /// The samples, of shape `[features]`.
-    pub inputs: Inputs,
-    /// The class of each sample, when the file has a label column and the options name the classes.
-    pub labels: Option<Vec<u32>>,
 }
 
 /// Reads labelled samples of shape `[columns - 1]`.

@@ -1,0 +1,324 @@
+//! IDX files, the format of MNIST and its relatives: a header of sizes, then unsigned bytes.
+//!
+//! ```text
+//! byte 0   two zero bytes
+//! byte 2   element type; 0x08, unsigned bytes, is the only one read here
+//! byte 3   number of dimensions d: 1 for labels, 3 for images (count, rows, columns)
+//! byte 4   d sizes, 32 bits each, most significant byte first
+//! then     the elements
+//! ```
+//!
+//! # Source
+//! Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+
+use std::fs::File;
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use crate::dataset::{Dataset, Splits};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::inputs::Inputs;
+
+/// The most elements that a header may claim: two gibibytes.
+pub const MAX_ELEMENTS: u64 = 1 << 31;
+
+/// What every IDX file of unsigned bytes with three dimensions begins with.
+pub(crate) const IMAGES_MAGIC: [u8; 4] = [0, 0, UNSIGNED_BYTES, 3];
+
+/// The code of the element type that is read here.
+const UNSIGNED_BYTES: u8 = 0x08;
+
+/// How many bytes stand before the first label.
+const LABELS_HEADER_BYTES: u64 = 8;
+
+/// Pictures of one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// The height of a picture, at least 1.
+    pub rows: usize,
+    /// The width of a picture, at least 1.
+    pub columns: usize,
+    /// `[n, rows, columns]`, row-major.
+    pub pixels: Vec<u8>,
+}
+
+impl Images {
+    /// The pictures as samples of shape `[1, rows, columns]`, values 0 to 255.
+    ///
+    /// # Errors
+    /// A number of pixels that is no multiple of `rows * columns`, which no file gives.
+    pub fn into_inputs(self) -> Result<Inputs> {
+        Inputs::from_bytes(self.pixels, &[1, self.rows, self.columns])
+    }
+}
+
+/// Reads a file of images, such as `train-images-idx3-ubyte.gz`; gzip is recognised by its first bytes.
+///
+/// # Errors
+/// A file that cannot be read; another magic number, element type or number of dimensions; a size of zero; more than
+/// [`MAX_ELEMENTS`]; fewer or more bytes than the header says. Memory is taken as data arrive, never on the header's word.
+pub fn read_images(path: &Path) -> Result<Images> {
+    images(files::open(path)?, path, plain_bytes(path))
+}
+
+/// [`read_images`] from any reader of uncompressed bytes; `name` stands for the path in messages.
+///
+/// # Errors
+/// As [`read_images`].
+pub fn read_images_from(reader: impl BufRead, name: &Path) -> Result<Images> {
+    images(reader, name, None)
+}
+
+/// Reads a file of labels, such as `train-labels-idx1-ubyte.gz`; gzip is recognised by its first bytes.
+///
+/// # Errors
+/// As [`read_images`].
+pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
+    Ok(read(files::open(path)?, path, "labels", 1, plain_bytes(path))?.1)
+}
+
+/// [`read_labels`] from any reader of uncompressed bytes; `name` stands for the path in messages.
+///
+/// # Errors
+/// As [`read_images`].
+pub fn read_labels_from(reader: impl BufRead, name: &Path) -> Result<Vec<u8>> {
+    Ok(read(reader, name, "labels", 1, None)?.1)
+}
+
+/// Reads the four files of a folder: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k` for the
+/// test part, each with or without `.gz`. Classes are called `classes`, or by their numbers when it is absent.
+///
+/// # Errors
+/// A missing file; as [`read_images`]; images and labels that differ in number; training and test images that differ in
+/// size; a label that is no class.
+pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
+    let train = Part::read(folder, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")?;
+    let test = Part::read(folder, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?;
+    if train.inputs.shape() != test.inputs.shape() {
+        return Err(Error::InputShape {
+            expected: train.inputs.shape().to_vec(),
+            found: test.inputs.shape().to_vec(),
+        });
+    }
+    let classes: Vec<String> = match classes {
+        Some(names) => names.iter().map(|&name| name.to_owned()).collect(),
+        None => {
+            let largest = train.labels.iter().chain(&test.labels).max();
+            (0..=largest.copied().unwrap_or(0))
+                .map(|y| y.to_string())
+                .collect()
+        }
+    };
+    Ok(Splits {
+        train: train.labelled(&classes)?,
+        test: test.labelled(&classes)?,
+    })
+}
+
+/// Whether a folder looks like one for [`read_folder`].
+pub(crate) fn is_folder(folder: &Path) -> bool {
+    find(folder, "train-images-idx3-ubyte").is_ok()
+}
+
+/// Images and their labels, not yet known to be of a class.
+struct Part {
+    inputs: Inputs,
+    labels: Vec<u8>,
+    labels_path: PathBuf,
+}
+
+impl Part {
+    fn read(folder: &Path, images: &'static str, labels: &'static str) -> Result<Self> {
+        let (images_path, labels_path) = (find(folder, images)?, find(folder, labels)?);
+        let labels = read_labels(&labels_path)?;
+        let inputs = read_images(&images_path)?.into_inputs()?;
+        if inputs.len() != labels.len() {
+            return Err(Error::IdxCounts {
+                images: images_path,
+                labels: labels_path,
+                expected: inputs.len(),
+                found: labels.len(),
+            });
+        }
+        Ok(Self {
+            inputs,
+            labels,
+            labels_path,
+        })
+    }
+
+    fn labelled(self, classes: &[String]) -> Result<Dataset> {
+        if let Some(row) = self
+            .labels
+            .iter()
+            .position(|&y| usize::from(y) >= classes.len())
+        {
+            return Err(Error::IdxLabel {
+                path: self.labels_path,
+                offset: LABELS_HEADER_BYTES + row as u64,
+                expected: classes.len(),
+                found: self.labels[row],
+            });
+        }
+        let labels = self.labels.into_iter().map(u32::from).collect();
+        Dataset::new(self.inputs, labels, classes.to_vec())
+    }
+}
+
+/// The path of a file that may have been compressed.
+fn find(folder: &Path, name: &'static str) -> Result<PathBuf> {
+    [name.to_owned(), format!("{name}.gz")]
+        .into_iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::MissingIdxFile {
+            folder: folder.to_owned(),
+            expected: name,
+        })
+}
+
+/// How many bytes a file has, where that is its size on disk: an ordinary file that is not compressed.
+fn plain_bytes(path: &Path) -> Option<u64> {
+    let file = File::open(path).ok()?;
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let mut first = [0; 2];
+    let count = file.take(2).read(&mut first).ok()?;
+    (first[..count] != files::GZIP_MAGIC).then_some(metadata.len())
+}
+
+fn images(reader: impl BufRead, path: &Path, plain: Option<u64>) -> Result<Images> {
+    let (sizes, pixels) = read(reader, path, "images", 3, plain)?;
+    Ok(Images {
+        rows: sizes[1] as usize,
+        columns: sizes[2] as usize,
+        pixels,
+    })
+}
+
+/// Reads a whole file of `dimensions` dimensions and gives the sizes and the elements.
+fn read(
+    mut reader: impl BufRead,
+    path: &Path,
+    what: &'static str,
+    dimensions: u8,
+    plain: Option<u64>,
+) -> Result<(Vec<u32>, Vec<u8>)> {
+    let header_bytes = 4 + 4 * u64::from(dimensions);
+    let mut header = Vec::new();
+    read_up_to(&mut reader, header_bytes, &mut header, 0, path)?;
+    let (sizes, elements) = parse_header(&header, path, what, dimensions)?;
+
+    let expected = header_bytes + elements;
+    let truncated = |offset| Error::IdxTruncated {
+        path: path.to_owned(),
+        offset,
+        expected,
+    };
+    let trailing = || Error::IdxTrailing {
+        path: path.to_owned(),
+        offset: expected,
+    };
+    // A size known from the disk settles the matter before anything is read.
+    match plain {
+        Some(bytes) if bytes < expected => return Err(truncated(bytes)),
+        Some(bytes) if bytes > expected => return Err(trailing()),
+        _ => {}
+    }
+    // One byte more than promised is asked for, to notice a file that goes on.
+    let mut data = Vec::new();
+    read_up_to(&mut reader, elements + 1, &mut data, header_bytes, path)?;
+    let found = data.len() as u64;
+    if found < elements {
+        return Err(truncated(header_bytes + found));
+    }
+    if found > elements {
+        return Err(trailing());
+    }
+    Ok((sizes, data))
+}
+
+/// Appends at most `most` bytes that begin at `offset` in the file; memory grows with what arrives.
+fn read_up_to(
+    reader: &mut impl BufRead,
+    most: u64,
+    out: &mut Vec<u8>,
+    offset: u64,
+    path: &Path,
+) -> Result<()> {
+    match reader.take(most).read_to_end(out) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Error::read(path, offset + out.len() as u64, why)),
+    }
+}
+
+/// Checks a header, which may have been cut short, and gives the sizes and their product.
+fn parse_header(
+    header: &[u8],
+    path: &Path,
+    what: &'static str,
+    dimensions: u8,
+) -> Result<(Vec<u32>, u64)> {
+    let path = || path.to_owned();
+    if let &[a, b, ..] = header
+        && [a, b] != [0, 0]
+    {
+        return Err(Error::IdxMagic {
+            path: path(),
+            found: [a, b],
+        });
+    }
+    if let Some(&found) = header.get(2)
+        && found != UNSIGNED_BYTES
+    {
+        return Err(Error::IdxType {
+            path: path(),
+            found,
+        });
+    }
+    if let Some(&found) = header.get(3)
+        && found != dimensions
+    {
+        return Err(Error::IdxDimensions {
+            path: path(),
+            what,
+            expected: dimensions,
+            found,
+        });
+    }
+    let expected = 4 + 4 * u64::from(dimensions);
+    if (header.len() as u64) < expected {
+        return Err(Error::IdxTruncated {
+            path: path(),
+            offset: header.len() as u64,
+            expected,
+        });
+    }
+    let sizes: Vec<u32> = header[4..]
+        .chunks_exact(4)
+        .map(|size| size.iter().fold(0, |all, &byte| all << 8 | u32::from(byte)))
+        .collect();
+    if let Some(dimension) = sizes.iter().position(|&size| size == 0) {
+        return Err(Error::IdxEmpty {
+            path: path(),
+            offset: 4 + 4 * dimension as u64,
+            dimension,
+        });
+    }
+    let product = sizes
+        .iter()
+        .try_fold(1u64, |product, &size| product.checked_mul(u64::from(size)))
+        .filter(|&product| product <= MAX_ELEMENTS);
+    match product {
+        Some(elements) => Ok((sizes, elements)),
+        None => Err(Error::IdxTooLarge {
+            path: path(),
+            limit: MAX_ELEMENTS,
+            claimed: sizes,
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "idx_tests.rs"]
+mod tests;

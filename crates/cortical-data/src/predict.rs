@@ -1,0 +1,107 @@
+//! Samples to predict from: a CSV file or a file of IDX images, brought into the form that a saved model takes.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use crate::csv::{self, CsvOptions};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::idx;
+use crate::inputs::Inputs;
+use crate::preprocess::Preprocess;
+
+/// Samples to predict from, with their labels when the file has them.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// The samples.
+    pub inputs: Inputs,
+    /// The class of each sample, when the file has a label column and the options name the classes.
+    pub labels: Option<Vec<u32>>,
+}
+
+/// Opens a file of samples for a model whose preprocessing was saved: a CSV file (with or without a label column) or a
+/// file of IDX images, told apart by their first bytes; either may be compressed with gzip.
+///
+/// With [`CsvOptions::classes`] set to the model's classes, labels that the file has are given as their numbers.
+///
+/// # Errors
+/// As [`csv::read_features`] and [`idx::read_images`]; images of another size than the model takes.
+///
+/// ```
+/// use cortical_data::{csv::CsvOptions, open_features, Preprocess};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("rows.csv");
+/// std::fs::write(&path, "6,8\n0,2\n").unwrap();
+/// let saved = Preprocess::new(&[2], 2.0, vec![], vec![])?;
+/// let rows = open_features(&path, &saved, &CsvOptions::default())?;
+/// let x = rows.inputs.tensor(0..2, &candle_core::Device::Cpu)?;
+/// assert_eq!(x.to_vec2::<f32>()?, [[3.0, 4.0], [0.0, 1.0]]);
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
+pub fn open_features(
+    path: &Path,
+    preprocess: &Preprocess,
+    options: &CsvOptions,
+) -> Result<Features> {
+    let mut reader = files::open(path)?;
+    let start = reader.fill_buf().map_err(|why| Error::read(path, 0, why))?;
+    let features = if start.starts_with(&idx::IMAGES_MAGIC) {
+        Features {
+            inputs: idx::read_images_from(reader, path)?.into_inputs()?,
+            labels: None,
+        }
+    } else {
+        csv::read_features_from(reader, path, preprocess.features(), options)?
+    };
+    let shaped = features.inputs.reshaped(preprocess.input_shape())?;
+    Ok(Features {
+        inputs: shaped.preprocessed(preprocess)?,
+        ..features
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    /// What a model for pictures of 1×2 pixels gets to see of a file.
+    fn seen(bytes: &[u8]) -> Result<(Vec<f32>, Option<Vec<u32>>)> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples");
+        std::fs::write(&path, bytes).unwrap();
+        let saved = Preprocess::new(&[1, 1, 2], 10.0, vec![1.0], vec![2.0]).unwrap();
+        let options = CsvOptions {
+            classes: Some(vec!["a".into(), "b".into()]),
+            ..CsvOptions::default()
+        };
+        let features = open_features(&path, &saved, &options)?;
+        let x = features
+            .inputs
+            .tensor(0..features.inputs.len(), &Device::Cpu)?;
+        assert_eq!(x.dims()[1..], [1, 1, 2]);
+        Ok((x.flatten_all()?.to_vec1()?, features.labels))
+    }
+
+    #[test]
+    fn a_row_and_a_picture_go_through_the_same_preprocessing() {
+        let want = vec![0.0, 4.5];
+        assert_eq!(seen(b"10,100\n").unwrap(), (want.clone(), None));
+        assert_eq!(seen(b"10,100,b\n").unwrap(), (want.clone(), Some(vec![1])));
+        let idx = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 10, 100];
+        assert_eq!(seen(&idx).unwrap(), (want, None));
+    }
+
+    #[test]
+    fn samples_of_another_size_are_refused() {
+        let idx = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 10];
+        assert_eq!(
+            seen(&idx).unwrap_err().to_string(),
+            "expected samples of shape [1, 1, 2], found [1, 1, 1]; the data do not fit this model"
+        );
+        let rows = seen(b"1\n").unwrap_err().to_string();
+        assert!(rows.ends_with(
+            "line 1: expected 2 (or one more with a label) cells separated by commas, found 1"
+        ));
+    }
+}
