@@ -1,0 +1,189 @@
+//! Element types of safetensors files, their sizes, and their little-endian bytes.
+
+use candle_core::DType;
+
+/// Element type of a tensor in a file.
+///
+/// All types of whole bytes that the format knows are here, so that a file that holds one can be opened and listed;
+/// [`Element::dtype`] says which of them candle has a tensor for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "the variants are the format's names of number types"
+)]
+pub enum Element {
+    Bool,
+    U8,
+    I8,
+    F8E4M3,
+    F8E5M2,
+    U16,
+    I16,
+    F16,
+    BF16,
+    U32,
+    I32,
+    F32,
+    U64,
+    I64,
+    F64,
+}
+
+use Element::{BF16, Bool, F8E4M3, F8E5M2, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+
+/// Every element type.
+const ALL: [Element; 15] = [
+    Bool, U8, I8, F8E4M3, F8E5M2, U16, I16, F16, BF16, U32, I32, F32, U64, I64, F64,
+];
+
+impl Element {
+    /// The name in a file's header.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Bool => "BOOL",
+            U8 => "U8",
+            I8 => "I8",
+            F8E4M3 => "F8_E4M3",
+            F8E5M2 => "F8_E5M2",
+            U16 => "U16",
+            I16 => "I16",
+            F16 => "F16",
+            BF16 => "BF16",
+            U32 => "U32",
+            I32 => "I32",
+            F32 => "F32",
+            U64 => "U64",
+            I64 => "I64",
+            F64 => "F64",
+        }
+    }
+
+    /// Bytes of one element.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Bool | U8 | I8 | F8E4M3 | F8E5M2 => 1,
+            U16 | I16 | F16 | BF16 => 2,
+            U32 | I32 | F32 => 4,
+            U64 | I64 | F64 => 8,
+        }
+    }
+
+    /// The candle type that a tensor of such elements is loaded as: `BOOL` as bytes 0 and 1, `None` for what candle
+    /// has no tensors of.
+    #[must_use]
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            Bool | U8 => Some(DType::U8),
+            F8E4M3 => Some(DType::F8E4M3),
+            I16 => Some(DType::I16),
+            F16 => Some(DType::F16),
+            BF16 => Some(DType::BF16),
+            U32 => Some(DType::U32),
+            I32 => Some(DType::I32),
+            F32 => Some(DType::F32),
+            I64 => Some(DType::I64),
+            F64 => Some(DType::F64),
+            I8 | F8E5M2 | U16 | U64 => None,
+        }
+    }
+
+    /// The type a candle tensor is stored as; `None` for candle's types of less than a byte.
+    #[must_use]
+    pub fn of(dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::U8 => Some(U8),
+            DType::F8E4M3 => Some(F8E4M3),
+            DType::I16 => Some(I16),
+            DType::F16 => Some(F16),
+            DType::BF16 => Some(BF16),
+            DType::U32 => Some(U32),
+            DType::I32 => Some(I32),
+            DType::F32 => Some(F32),
+            DType::I64 => Some(I64),
+            DType::F64 => Some(F64),
+            // Types of less than a byte, and whatever a later candle adds.
+            _ => None,
+        }
+    }
+
+    /// The type with this name in a file's header.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        ALL.into_iter().find(|element| element.name() == name)
+    }
+
+    /// Names of all types, for messages.
+    pub(crate) fn names() -> String {
+        ALL.map(Self::name).join(", ")
+    }
+
+    /// Names of the types that can be loaded, for messages.
+    pub(crate) fn loadable_names() -> String {
+        let loadable = ALL.into_iter().filter(|element| element.dtype().is_some());
+        loadable.map(Self::name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl std::fmt::Display for Element {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A number with a fixed little-endian representation.
+pub(crate) trait Number: Copy + Default + Send + Sync {
+    /// Bytes of one number.
+    const SIZE: usize;
+    /// Reads as many numbers as `out` holds; `bytes` has `SIZE` bytes for each.
+    fn decode(bytes: &[u8], out: &mut [Self]);
+    /// Appends the bytes of all `numbers`.
+    fn encode(numbers: &[Self], out: &mut Vec<u8>);
+}
+
+macro_rules! number {
+    ($($type:ty: $size:literal),*) => {$(
+        impl Number for $type {
+            const SIZE: usize = $size;
+            fn decode(bytes: &[u8], out: &mut [Self]) {
+                for (number, bytes) in out.iter_mut().zip(bytes.as_chunks::<$size>().0) {
+                    *number = Self::from_le_bytes(*bytes);
+                }
+            }
+            fn encode(numbers: &[Self], out: &mut Vec<u8>) {
+                out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            }
+        }
+    )*};
+}
+number!(u8: 1, i16: 2, half::f16: 2, half::bf16: 2, u32: 4, i32: 4, f32: 4, i64: 8, f64: 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sizes_and_candle_types_agree() {
+        for element in ALL {
+            assert_eq!(Element::from_name(element.name()), Some(element));
+            if let Some(dtype) = element.dtype() {
+                assert_eq!(dtype.size_in_bytes(), element.size(), "{element}");
+                let stored = if element == Bool { U8 } else { element };
+                assert_eq!(Element::of(dtype), Some(stored));
+            }
+        }
+        assert_eq!(Element::from_name("f32"), None);
+    }
+
+    #[test]
+    fn numbers_keep_every_bit() {
+        let numbers = [f32::NAN, -0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY, 1.5];
+        let mut bytes = Vec::new();
+        f32::encode(&numbers, &mut bytes);
+        assert_eq!(bytes[16..], [0, 0, 0xc0, 0x3f]);
+        let mut back = [0.0; 5];
+        f32::decode(&bytes, &mut back);
+        assert_eq!(back.map(f32::to_bits), numbers.map(f32::to_bits));
+    }
+}

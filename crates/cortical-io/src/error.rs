@@ -1,0 +1,273 @@
+//! What can go wrong with files, one variant a broken invariant.
+
+use std::path::{Path, PathBuf};
+
+use crate::Element;
+use crate::header::limits;
+
+/// Result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a file, checkpoint or run folder could not be read, written or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system could not read the file or folder.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The operating system could not write the file or folder.
+    #[error("cannot write {path}: {source}; what was there before is unchanged", path = path.display())]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system, or the code that makes the content, said.
+        source: std::io::Error,
+    },
+    /// The file was written, but may be lost if the power fails now.
+    #[error("{path} was written, but the system does not say that it is on the disk: {source}", path = path.display())]
+    NotDurable {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The path is a folder, a device or a pipe where a file is wanted.
+    #[error("{path} is not a regular file; give the path of a file", path = path.display())]
+    NotAFile {
+        /// Which path.
+        path: PathBuf,
+    },
+    /// The file is not a safetensors file that we accept.
+    #[error("{path} is not a usable safetensors file: {defect}", path = path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        defect: Defect,
+    },
+    /// The tensors cannot be stored as a file that we would accept.
+    #[error("cannot write {path} as safetensors: {defect}", path = path.display())]
+    Unwritable {
+        /// Which file.
+        path: PathBuf,
+        /// What would be wrong with it.
+        defect: Defect,
+    },
+    /// The file has no tensor of this name.
+    #[error("{path} has no tensor {name:?}; `cortical inspect` lists those it has", path = path.display())]
+    NoTensor {
+        /// Which file.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+    },
+    /// Candle has no tensors of this element type.
+    #[error(
+        "tensor {name:?} of {path} has elements {element}, which cannot be loaded; convert it to one of {supported}",
+        path = path.display(), supported = Element::loadable_names()
+    )]
+    NotLoadable {
+        /// Which file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// Its element type.
+        element: Element,
+    },
+    /// There is not enough memory for a tensor.
+    #[error("no memory for the {bytes} bytes of tensor {name:?} of {path}", path = path.display())]
+    OutOfMemory {
+        /// Which file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Candle could not make or read a tensor.
+    #[error("tensor {name:?} of {path}: {source}", path = path.display())]
+    Tensor {
+        /// Which file.
+        path: PathBuf,
+        /// Name of the tensor.
+        name: String,
+        /// What candle said.
+        source: Box<candle_core::Error>,
+    },
+}
+
+impl Error {
+    /// `map_err` for reading `path`.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Read {
+            path: path.into(),
+            source,
+        }
+    }
+
+    /// `map_err` for writing `path`.
+    pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Write {
+            path: path.into(),
+            source,
+        }
+    }
+
+    /// `map_err` for the content of `path`.
+    pub(crate) fn malformed(path: &Path) -> impl FnOnce(Defect) -> Self {
+        move |defect| Self::Malformed {
+            path: path.into(),
+            defect,
+        }
+    }
+}
+
+/// What is wrong with the content of a safetensors file.
+///
+/// Offsets count from the first byte behind the header, as in the header itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Defect {
+    /// There are not even the eight bytes with the header's length.
+    #[error("it has {got} bytes, a file starts with 8 bytes that say how long its header is")]
+    NoHeader {
+        /// Size of the file in bytes.
+        got: u64,
+    },
+    /// The header would not fit into the file.
+    #[error(
+        "its header should have {expected} bytes, {got} are there; the file is cut short or not safetensors"
+    )]
+    HeaderCut {
+        /// Length that the file states.
+        expected: u64,
+        /// Bytes behind the statement.
+        got: u64,
+    },
+    /// The header is longer than we read.
+    #[error("its header has {got} bytes, the limit is {}", limits::HEADER_BYTES)]
+    HeaderTooLong {
+        /// Length of the header.
+        got: u64,
+    },
+    /// The header is not the JSON that the format prescribes.
+    #[error("its header is not what the format prescribes: {0}")]
+    Json(#[source] serde_json::Error),
+    /// There are more tensors than we read.
+    #[error("it has more than {} tensors", limits::TENSORS)]
+    TooManyTensors,
+    /// A tensor's name is empty, too long, has control characters or could be a path out of a folder.
+    #[error(
+        "{name:?} is not a name for a tensor: 1 to {} bytes without control characters, `\\`, leading `/` or `..` as a part",
+        limits::NAME_BYTES
+    )]
+    Name {
+        /// The name, or its beginning.
+        name: String,
+    },
+    /// A name appears twice, so that it is not known which tensor is meant.
+    #[error("the name {name:?} appears twice")]
+    Duplicate {
+        /// The name of a tensor, of a field of the header or of the metadata.
+        name: String,
+    },
+    /// A tensor's description lacks a field.
+    #[error("tensor {name:?} has no {field:?}")]
+    MissingField {
+        /// Name of the tensor.
+        name: String,
+        /// The field that is missing.
+        field: &'static str,
+    },
+    /// A tensor's description has a field that the format does not know.
+    #[error("tensor {name:?} has an unknown field {field:?}; known are dtype, shape, data_offsets")]
+    UnknownField {
+        /// Name of the tensor.
+        name: String,
+        /// The unknown field.
+        field: String,
+    },
+    /// A tensor has more dimensions than we read.
+    #[error("tensor {name:?} has more than {} dimensions", limits::RANK)]
+    Rank {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A tensor has elements of an unknown type.
+    #[error(
+        "tensor {name:?} has elements of type {got:?}; known are {}",
+        Element::names()
+    )]
+    UnknownElement {
+        /// Name of the tensor.
+        name: String,
+        /// The type.
+        got: String,
+    },
+    /// The number of elements does not fit into the machine's numbers.
+    #[error("tensor {name:?} of shape {shape:?} has more elements than can be counted")]
+    TooManyElements {
+        /// Name of the tensor.
+        name: String,
+        /// Its dimensions.
+        shape: Vec<u64>,
+    },
+    /// A tensor's bytes are not as many as its shape and element type need.
+    #[error(
+        "tensor {name:?} of shape {shape:?} and type {element} needs {expected} bytes, its offsets are {start} to {end}"
+    )]
+    Span {
+        /// Name of the tensor.
+        name: String,
+        /// Its dimensions.
+        shape: Vec<usize>,
+        /// Its element type.
+        element: Element,
+        /// Bytes that follow from both.
+        expected: u64,
+        /// Where it starts.
+        start: u64,
+        /// Where it ends.
+        end: u64,
+    },
+    /// Two tensors share bytes, or bytes lie between them that belong to none.
+    #[error("tensor {name:?} starts at {got}, where the one before it ends at {expected}")]
+    Gap {
+        /// Name of the second tensor.
+        name: String,
+        /// Where the first ends and this one should start.
+        expected: u64,
+        /// Where it starts.
+        got: u64,
+    },
+    /// The file does not end where its last tensor does.
+    #[error("its tensors end at byte {expected} behind the header, the file at {got}; {}", cut_or_extended(.expected, .got))]
+    Size {
+        /// Bytes that all tensors need together.
+        expected: u64,
+        /// Bytes behind the header.
+        got: u64,
+    },
+    /// Candle's element types of less than a byte have no place in a file.
+    #[error("tensor {name:?} has elements {got:?}, which are not stored; convert it first")]
+    Unstorable {
+        /// Name of the tensor.
+        name: String,
+        /// Its type.
+        got: candle_core::DType,
+    },
+}
+
+/// What most likely happened to a file of the wrong size.
+fn cut_or_extended(expected: &u64, got: &u64) -> &'static str {
+    if got < expected {
+        "it is cut short: copy or download it again"
+    } else {
+        "something was appended to it"
+    }
+}

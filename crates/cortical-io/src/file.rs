@@ -1,0 +1,273 @@
+//! Reading safetensors files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor, WithDType};
+use rayon::prelude::*;
+
+use crate::element::Number;
+use crate::header::{Header, limits};
+use crate::mmap::MappedFile;
+use crate::{Defect, Error, Result, TensorInfo};
+
+/// Bytes that a thread reads and converts at a time; they stay in its cache meanwhile.
+const CHUNK_BYTES: usize = 1 << 18;
+
+/// An open safetensors file whose header has been read and checked.
+///
+/// Opening reads the header only. It is refused unless everything fits together: see [`Defect`] for what can be
+/// wrong and [`limits`](crate::limits) for what is too much. Nothing of a tensor's stated size is allocated before
+/// the size has been checked against the file's.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    source: Source,
+    header: Header,
+    /// Where the elements start in the file.
+    data_start: u64,
+}
+
+impl TensorFile {
+    /// Opens a file whose tensors are read when they are loaded.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::NotAFile`], or [`Error::Malformed`] with what is wrong with the content.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::with(path.as_ref(), |file| Ok(Source::Plain(file)))
+    }
+
+    /// Opens a file through a memory map: pages that the system has cached are not read again.
+    ///
+    /// Nobody may shorten the file meanwhile, or the operating system stops the process; files that are replaced by
+    /// [`write_atomic`](crate::write_atomic) are safe, because the old one lives on as long as it is mapped.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::open`].
+    pub fn map(path: impl AsRef<Path>) -> Result<Self> {
+        Self::with(path.as_ref(), |file| {
+            MappedFile::new(&file).map(Source::Mapped)
+        })
+    }
+
+    fn with(path: &Path, source: impl FnOnce(File) -> io::Result<Source>) -> Result<Self> {
+        let read = || Error::read(path);
+        // Asked before opening, because opening a pipe waits for somebody to write into it.
+        if !std::fs::metadata(path).map_err(read())?.is_file() {
+            return Err(Error::NotAFile { path: path.into() });
+        }
+        let mut file = File::open(path).map_err(read())?;
+        let file_bytes = file.metadata().map_err(read())?.len();
+        let json = match read_header(&mut file, file_bytes).map_err(read())? {
+            Ok(json) => json,
+            Err(defect) => return Err(Error::malformed(path)(defect)),
+        };
+        let data_start = 8 + json.len() as u64;
+        let header =
+            Header::parse(&json, file_bytes - data_start).map_err(Error::malformed(path))?;
+        let source = source(file).map_err(read())?;
+        Ok(Self {
+            path: path.into(),
+            source,
+            header,
+            data_start,
+        })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the file says about itself.
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.header.metadata
+    }
+
+    /// All tensors, in the order in which they lie in the file.
+    #[must_use]
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.header.tensors
+    }
+
+    /// The tensor called `name`, if there is one.
+    #[must_use]
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.header
+            .index
+            .get(name)
+            .map(|&index| &self.header.tensors[index])
+    }
+
+    /// Loads the tensor called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::NotLoadable`], [`Error::OutOfMemory`], [`Error::Read`], or [`Error::Tensor`]
+    /// if the device cannot take it.
+    pub fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
+        match self.info(name) {
+            Some(info) => self.load_info(info, device),
+            None => Err(Error::NoTensor {
+                path: self.path.clone(),
+                name: name.into(),
+            }),
+        }
+    }
+
+    /// Loads all tensors, in the order in which they lie in the file.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::load`].
+    pub fn load_all(&self, device: &Device) -> Result<Vec<(String, Tensor)>> {
+        let load = |info: &TensorInfo| Ok((info.name.clone(), self.load_info(info, device)?));
+        self.header.tensors.par_iter().map(load).collect()
+    }
+
+    fn load_info(&self, info: &TensorInfo, device: &Device) -> Result<Tensor> {
+        let (path, name) = (self.path.clone(), info.name.clone());
+        let Some(dtype) = info.element.dtype() else {
+            return Err(Error::NotLoadable {
+                path,
+                name,
+                element: info.element,
+            });
+        };
+        let loaded = match dtype {
+            DType::U8 => self.numbers::<u8>(info, device),
+            DType::I16 => self.numbers::<i16>(info, device),
+            DType::F16 => self.numbers::<half::f16>(info, device),
+            DType::BF16 => self.numbers::<half::bf16>(info, device),
+            DType::U32 => self.numbers::<u32>(info, device),
+            DType::I32 => self.numbers::<i32>(info, device),
+            DType::F32 => self.numbers::<f32>(info, device),
+            DType::I64 => self.numbers::<i64>(info, device),
+            DType::F64 => self.numbers::<f64>(info, device),
+            // What is left is of one byte and its Rust type is not ours to name; candle converts the bytes.
+            _ => self.read(info).and_then(|bytes| {
+                let tensor = Tensor::from_raw_buffer(&bytes, dtype, info.shape(), device);
+                tensor.map_err(LoadError::Tensor)
+            }),
+        };
+        loaded.map_err(|error| match error {
+            LoadError::Memory => Error::OutOfMemory {
+                path,
+                name,
+                bytes: info.bytes(),
+            },
+            LoadError::Read(source) => Error::Read { path, source },
+            LoadError::Tensor(source) => Error::Tensor {
+                path,
+                name,
+                source: Box::new(source),
+            },
+        })
+    }
+
+    fn numbers<T: Number + WithDType>(
+        &self,
+        info: &TensorInfo,
+        device: &Device,
+    ) -> Result<Tensor, LoadError> {
+        Tensor::from_vec(self.read::<T>(info)?, info.shape(), device).map_err(LoadError::Tensor)
+    }
+
+    /// Reads and converts a tensor's elements, chunks in parallel.
+    fn read<T: Number>(&self, info: &TensorInfo) -> Result<Vec<T>, LoadError> {
+        let mut numbers = zeros::<T>(info.count())?;
+        let per_chunk = CHUNK_BYTES / T::SIZE;
+        let start = self.data_start + info.start;
+        numbers
+            .par_chunks_mut(per_chunk)
+            .enumerate()
+            .try_for_each_init(
+                || vec![0; CHUNK_BYTES],
+                |bytes, (index, chunk)| {
+                    let bytes = &mut bytes[..chunk.len() * T::SIZE];
+                    self.source
+                        .read_exact_at(start + (index * CHUNK_BYTES) as u64, bytes)?;
+                    T::decode(bytes, chunk);
+                    io::Result::Ok(())
+                },
+            )?;
+        Ok(numbers)
+    }
+}
+
+/// Why a tensor could not be loaded, before the file's and the tensor's name are added.
+enum LoadError {
+    Memory,
+    Read(io::Error),
+    Tensor(candle_core::Error),
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// Reads the JSON of the header, once its length is known to be within the limit and the file.
+fn read_header(file: &mut File, file_bytes: u64) -> io::Result<Result<Vec<u8>, Defect>> {
+    if file_bytes < 8 {
+        return Ok(Err(Defect::NoHeader { got: file_bytes }));
+    }
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let (expected, got) = (u64::from_le_bytes(length), file_bytes - 8);
+    if expected > got {
+        return Ok(Err(Defect::HeaderCut { expected, got }));
+    }
+    if expected > limits::HEADER_BYTES {
+        return Ok(Err(Defect::HeaderTooLong { got: expected }));
+    }
+    let mut json = vec![0; expected as usize];
+    file.read_exact(&mut json)?;
+    Ok(Ok(json))
+}
+
+/// `count` zeros, if there is memory for them.
+fn zeros<T: Number>(count: usize) -> Result<Vec<T>, LoadError> {
+    // Asking first turns a lack of memory into an error. The reservation itself is given back, because memory that
+    // the system hands out as zeros need not be written twice.
+    Vec::<T>::new()
+        .try_reserve_exact(count)
+        .map_err(|_| LoadError::Memory)?;
+    Ok(vec![T::default(); count])
+}
+
+/// Where bytes come from.
+#[derive(Debug)]
+enum Source {
+    Plain(File),
+    Mapped(MappedFile),
+}
+
+impl Source {
+    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => read_exact_at(file, offset, out),
+            Self::Mapped(map) => map.read_exact_at(offset, out),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+#[cfg(not(unix))]
+fn read_exact_at(mut file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom};
+    // Threads share the file's position here, so they take turns.
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(out)
+}

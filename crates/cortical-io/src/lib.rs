@@ -1,0 +1,42 @@
+//! Model files and checkpoints for candle tensors.
+//!
+//! - [`TensorFile`] reads safetensors files, from the disk or through a memory map, and refuses whatever is
+//!   not exactly one before it allocates anything; [`save_tensors`] writes them with canonical bytes.
+//! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
+//!
+//! The central choice: we write and check the safetensors header ourselves. The same tensors always give the
+//! same bytes (a file's hash says whether two trainings ended alike), and a stranger's file is judged by limits
+//! of ours (see [`limits`]) and against the file's real size, not by what a library happens to accept.
+//!
+//! This crate knows nothing of architectures, layers or optimizers: it moves named tensors and named numbers.
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("model.safetensors");
+//! let weight = Tensor::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu)?;
+//! cortical_io::save_tensors(&path, &[("fc.weight".to_owned(), weight)], &Default::default())?;
+//!
+//! let file = cortical_io::TensorFile::open(&path)?;
+//! assert_eq!(file.tensors()[0].shape(), [2, 2]);
+//! let weight = file.load("fc.weight", &Device::Cpu)?;
+//! assert_eq!(weight.to_vec2::<f32>()?, [[1., 2.], [3., 4.]]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod atomic;
+mod element;
+mod error;
+mod file;
+mod header;
+mod mmap;
+mod write;
+
+pub use atomic::{sweep_temporaries, write_atomic};
+pub use element::Element;
+pub use error::{Defect, Error, Result};
+pub use file::TensorFile;
+pub use header::{TensorInfo, limits};
+pub use write::{Metadata, save_tensors};

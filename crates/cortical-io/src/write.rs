@@ -1,0 +1,161 @@
+//! Writing safetensors files with canonical bytes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use candle_core::{CpuStorage, Device, Storage, Tensor};
+
+use crate::element::Number;
+use crate::header::{Header, check_name, check_tensor, limits};
+use crate::{Defect, Element, Error, Result, write_atomic};
+
+/// What a file says about itself: strings by key.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Elements that are turned into bytes at a time; they stay in the processor's cache meanwhile.
+const CHUNK: usize = 1 << 15;
+
+/// Writes named tensors into a safetensors file, atomically and durably (see [`write_atomic`]).
+///
+/// The same tensors and metadata always give the same bytes, in whatever order they are given: tensors lie in the
+/// file with the largest elements first (so that each is aligned to its elements) and by name among equals, metadata
+/// keys are sorted, and the header is padded with spaces so that the first element is at a multiple of 8. Tensors
+/// may lie in memory in any layout and on any device; one at a time is copied where it is not contiguous.
+///
+/// # Errors
+/// [`Error::Unwritable`] for names that repeat or are no names, or for more than the [`limits`](crate::limits)
+/// allow, so that whatever is written can be read; otherwise those of [`write_atomic`].
+pub fn save_tensors(
+    path: impl AsRef<Path>,
+    tensors: &[(String, Tensor)],
+    metadata: &Metadata,
+) -> Result<()> {
+    let path = path.as_ref();
+    let plan = Plan::new(tensors, metadata).map_err(|defect| Error::Unwritable {
+        path: path.into(),
+        defect,
+    })?;
+    write_atomic(path, |writer| plan.write(writer))
+}
+
+/// A checked file that is ready to be written.
+pub(crate) struct Plan<'a> {
+    header: Vec<u8>,
+    /// In the order of their bytes.
+    tensors: Vec<&'a Tensor>,
+}
+
+impl<'a> Plan<'a> {
+    /// Lays the tensors out.
+    pub(crate) fn new(named: &'a [(String, Tensor)], metadata: &Metadata) -> Result<Self, Defect> {
+        if named.len() > limits::TENSORS {
+            return Err(Defect::TooManyTensors);
+        }
+        let mut parts = Vec::with_capacity(named.len());
+        for (name, tensor) in named {
+            check_name(name)?;
+            let element = Element::of(tensor.dtype()).ok_or_else(|| Defect::Unstorable {
+                name: name.clone(),
+                got: tensor.dtype(),
+            })?;
+            parts.push((element, name, tensor));
+        }
+        parts.sort_by(|(a, a_name, _), (b, b_name, _)| {
+            b.size().cmp(&a.size()).then_with(|| a_name.cmp(b_name))
+        });
+        let mut header = Header {
+            metadata: metadata.clone(),
+            ..Header::default()
+        };
+        let mut start = 0;
+        for (index, (element, name, tensor)) in parts.iter().enumerate() {
+            if header.index.insert(name.to_string(), index).is_some() {
+                return Err(Defect::Duplicate {
+                    name: name.to_string(),
+                });
+            }
+            let shape = tensor.dims().iter().map(|&dim| dim as u64).collect();
+            let info = check_tensor(name.to_string(), *element, shape, start, None)?;
+            start = info.end;
+            header.tensors.push(info);
+        }
+        let header = header.to_bytes();
+        let got = header.len() as u64 - 8;
+        if got > limits::HEADER_BYTES {
+            return Err(Defect::HeaderTooLong { got });
+        }
+        Ok(Self {
+            header,
+            tensors: parts.into_iter().map(|(_, _, tensor)| tensor).collect(),
+        })
+    }
+
+    /// Writes the header and then one tensor after the other.
+    pub(crate) fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
+        writer.write_all(&self.header)?;
+        let mut bytes = Vec::new();
+        for tensor in &self.tensors {
+            write_elements(tensor, writer, &mut bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a tensor's elements in row-major order.
+fn write_elements(tensor: &Tensor, writer: &mut dyn Write, bytes: &mut Vec<u8>) -> io::Result<()> {
+    if tensor.elem_count() == 0 {
+        // A narrowed view of an empty tensor starts outside its storage.
+        return Ok(());
+    }
+    let tensor = tensor
+        .to_device(&Device::Cpu)
+        .and_then(|tensor| tensor.contiguous())
+        .map_err(io::Error::other)?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let (start, end) = layout
+        .contiguous_offsets()
+        .expect("the tensor was made contiguous above");
+    let Storage::Cpu(storage) = &*storage else {
+        unreachable!("the tensor was moved to the CPU above");
+    };
+    match storage {
+        CpuStorage::U8(v) => writer.write_all(&v[start..end]),
+        CpuStorage::I16(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::F16(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::BF16(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::U32(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::I32(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::F32(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::I64(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::F64(v) => write_numbers(&v[start..end], writer, bytes),
+        CpuStorage::F8E4M3(v) => {
+            for chunk in v[start..end].chunks(CHUNK) {
+                bytes.clear();
+                bytes.extend(chunk.iter().map(|number| number.to_bits()));
+                writer.write_all(bytes)?;
+            }
+            Ok(())
+        }
+        CpuStorage::F6E2M3(_)
+        | CpuStorage::F6E3M2(_)
+        | CpuStorage::F4(_)
+        | CpuStorage::F8E8M0(_) => {
+            unreachable!("the plan refuses types that are not stored")
+        }
+    }
+}
+
+/// Writes numbers by way of a buffer that stays in the cache, so that no second copy of the tensor is made.
+fn write_numbers<T: Number>(
+    numbers: &[T],
+    writer: &mut dyn Write,
+    bytes: &mut Vec<u8>,
+) -> io::Result<()> {
+    for chunk in numbers.chunks(CHUNK) {
+        bytes.clear();
+        T::encode(chunk, bytes);
+        writer.write_all(bytes)?;
+    }
+    Ok(())
+}
