@@ -208,7 +208,7 @@ macro_rules! chain {
 }
 
 multiversion! {
-    fn backward_chunk<T: Real>(activation: Activation, saved: &[T], d_y: &[T], d_x: &mut [T]) {
+    pub(crate) fn backward_chunk<T: Real>(activation: Activation, saved: &[T], d_y: &[T], d_x: &mut [T]) {
         let c = T::from_f64;
         let (zero, one, half) = (T::ZERO, T::ONE, T::HALF);
         let gate = |open: bool| if open { one } else { zero };

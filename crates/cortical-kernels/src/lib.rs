@@ -6,6 +6,7 @@
 //! - [`matmul`]: general matrix products over strided views;
 //! - [`activation`]: what a neuron does with its weighted sum;
 //! - [`softmax`], [`cross_entropy`]: from scores to probabilities and to a loss;
+//! - [`conv`], [`pool`]: windows that slide over one, two or three axes;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
@@ -28,11 +29,15 @@
 #[macro_use]
 pub mod isa;
 pub mod activation;
+pub mod conv;
 pub mod cross_entropy;
+mod disjoint;
 pub mod dropout;
 pub mod matmul;
 pub mod parallel;
 pub mod philox;
+pub mod pool;
 pub mod real;
 pub mod reduce;
+mod scratch;
 pub mod softmax;

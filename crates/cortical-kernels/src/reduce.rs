@@ -84,6 +84,18 @@ multiversion! {
 }
 
 multiversion! {
+    /// `out[r] += Σ_c x[r, c]` over the columns of a row-major matrix with `out.len()` rows.
+    pub fn add_row_sums<T: Real>(x: &[T], out: &mut [T]) {
+        if !out.is_empty() && !x.is_empty() {
+            let columns = x.len() / out.len();
+            for (o, row) in out.iter_mut().zip(x.chunks_exact(columns)) {
+                *o += sum_map(row, |x| x);
+            }
+        }
+    }
+}
+
+multiversion! {
     /// `y += x`, element by element.
     pub fn add_assign<T: Real>(y: &mut [T], x: &[T]) {
         for (y, x) in y.iter_mut().zip(x) {
@@ -113,9 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn column_sums_accumulate() {
+    fn column_and_row_sums_accumulate() {
         let mut out = [1.0_f32, 2.0];
         add_column_sums(current(), &[1.0, 2.0, 3.0, 4.0], &mut out);
         assert_eq!(out, [5.0, 8.0]);
+        add_row_sums(current(), &[1.0, 2.0, 3.0, 4.0], &mut out);
+        assert_eq!(out, [8.0, 15.0]);
     }
 }

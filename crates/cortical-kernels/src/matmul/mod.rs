@@ -110,7 +110,43 @@ pub fn matmul<T: Real>(a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], write: W
     // SAFETY: `MatRef` holds only views whose every element lies inside its slice, `check` compared the shapes and the
     // length of `c`, which is exclusively borrowed, and T is f32 or f64, which `gemm` computes with.
     unsafe {
-        gemm_any(m, n, k, a, b, c, write, parallelism);
+        gemm_any(m, n, k, a, b, c, n, write, parallelism);
+    }
+}
+
+/// `C = A · B` or `C += A · B` on the calling thread, with the rows of `C` `row_stride` apart: for kernels that are
+/// themselves a task of many.
+///
+/// # Panics
+/// If the inner dimensions differ or `c` is too short.
+pub(crate) fn matmul_serial<T: Real>(
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    c: &mut [T],
+    row_stride: usize,
+    write: Write,
+) {
+    assert_eq!(a.cols, b.rows, "inner dimensions of a matrix product");
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(
+        row_stride >= n && (m - 1) * row_stride + n <= c.len(),
+        "length of a matrix product's output"
+    );
+    if k == 0 {
+        if write == Write::Replace {
+            c.chunks_mut(row_stride)
+                .take(m)
+                .for_each(|row| row[..n].fill(T::ZERO));
+        }
+        return;
+    }
+    // SAFETY: `MatRef` holds only views whose every element lies inside its slice, the last element of `c` was checked
+    // to lie inside it, `c` is exclusively borrowed, and T is f32 or f64, which `gemm` computes with.
+    unsafe {
+        gemm_any(m, n, k, a, b, c, row_stride, write, gemm::Parallelism::None);
     }
 }
 
@@ -125,7 +161,7 @@ fn check<T>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &[T]) -> (usize, usize, usi
 }
 
 /// # Safety
-/// The views lie inside their slices, `c` holds `m · n` elements, `k > 0`, and `T` is `f32` or `f64`.
+/// The views lie inside their slices, `c` holds `m` rows of `n` elements `row_stride` apart, `k > 0`, and `T` is `f32` or `f64`.
 unsafe fn gemm_any<T: Real>(
     m: usize,
     n: usize,
@@ -133,13 +169,14 @@ unsafe fn gemm_any<T: Real>(
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
     c: &mut [T],
+    row_stride: usize,
     write: Write,
     parallelism: gemm::Parallelism,
 ) {
     debug_assert!(
         TypeId::of::<T>() == TypeId::of::<f32>() || TypeId::of::<T>() == TypeId::of::<f64>()
     );
-    // SAFETY: the caller's promises; the output's columns are adjacent and its rows `n` apart.
+    // SAFETY: the caller's promises; the output's columns are adjacent.
     unsafe {
         gemm::gemm(
             m,
@@ -147,7 +184,7 @@ unsafe fn gemm_any<T: Real>(
             k,
             c.as_mut_ptr(),
             1,
-            n as isize,
+            row_stride as isize,
             write == Write::Add,
             a.data.as_ptr(),
             a.col_stride as isize,

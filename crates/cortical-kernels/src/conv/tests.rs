@@ -1,0 +1,253 @@
+//! The fast convolutions against the naive one, on random shapes and every instruction set.
+
+use super::*;
+use crate::activation;
+use crate::isa::{InstructionSet, limited_to};
+use crate::pool;
+use proptest::prelude::*;
+
+fn numbers<T: Real>(n: usize, seed: u32) -> Vec<T> {
+    (0..n as u32)
+        .map(|i| {
+            let bits = crate::philox::block([seed, 7], [i, 0, 0, 0])[0];
+            T::from_f64(f64::from(crate::philox::unit_f32(bits)) - 0.5)
+        })
+        .collect()
+}
+
+fn axis() -> impl Strategy<Value = Axis> {
+    (
+        1_usize..20,
+        1_usize..5,
+        1_usize..4,
+        0_usize..4,
+        0_usize..4,
+        1_usize..4,
+    )
+        .prop_filter_map(
+            "the kernel fits",
+            |(input, kernel, stride, before, after, dilation)| {
+                let axis = Axis {
+                    input,
+                    kernel,
+                    stride,
+                    padding: [before, after],
+                    dilation,
+                };
+                axis.output().is_ok().then_some(axis)
+            },
+        )
+}
+
+/// Random shapes: two axes mostly, three or one sometimes; groups from one to depthwise.
+fn geometry() -> impl Strategy<Value = Geometry> {
+    let small = || axis().prop_filter("a short axis", |axis| axis.input < 6);
+    let axes = prop_oneof![
+        4 => (axis(), axis()).prop_map(|(h, w)| [Axis::UNUSED, h, w]),
+        1 => axis().prop_map(|w| [Axis::UNUSED, Axis::UNUSED, w]),
+        1 => (small(), small(), axis()).prop_map(|(d, h, w)| [d, h, w]),
+    ];
+    let channels = prop_oneof![
+        4 => (1_usize..4, 1_usize..6, 1_usize..20),
+        1 => (1_usize..40, Just(1), 1_usize..3),
+        1 => (Just(1), 1_usize..10, 30_usize..70),
+    ];
+    (0_usize..4, channels, axes).prop_map(|(batch, (groups, per_in, per_out), axes)| {
+        Geometry::new(batch, groups * per_in, groups * per_out, groups, axes)
+            .expect("a small shape")
+    })
+}
+
+fn assert_near<T: Real>(what: &str, got: &[T], want: &[T], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let (got, want) = (got.to_f64(), want.to_f64());
+        assert!(
+            (got - want).abs() <= tolerance * (1.0 + want.abs()),
+            "{what}[{i}]: {got} {want}"
+        );
+    }
+}
+
+/// Forward and all gradients against the naive kernels, replaced and added.
+fn check_against_naive<T: Real>(g: &Geometry, tolerance: f64) {
+    let x: Vec<T> = numbers(g.input_len(), 1);
+    let weight: Vec<T> = numbers(g.weight_len(), 2);
+    let bias: Vec<T> = numbers(g.out_channels(), 3);
+    let d_y: Vec<T> = numbers(g.output_len(), 4);
+    let zeros = |n| vec![T::ZERO; n];
+    let (mut want, mut got) = (zeros(g.output_len()), zeros(g.output_len()));
+    for activation in [Activation::Identity, Activation::Relu, Activation::Tanh] {
+        for bias in [None, Some(&bias[..])] {
+            naive::forward(g, &x, &weight, bias, &mut want);
+            let sums = want.clone();
+            activation::forward(activation, &sums, &mut want);
+            forward(g, &x, &weight, bias, activation, &mut got);
+            assert_near("y", &got, &want, tolerance);
+        }
+    }
+    let (mut d_x, mut d_w, mut d_b) = (
+        zeros(g.input_len()),
+        zeros(g.weight_len()),
+        zeros(g.out_channels()),
+    );
+    naive::backward_input(g, &weight, &d_y, &mut d_x);
+    naive::backward_weight(g, &x, &d_y, &mut d_w);
+    naive::backward_bias(g, &d_y, &mut d_b);
+    let junk = T::from_f64(7.0);
+    let (mut got_x, mut got_w, mut got_b) = (
+        vec![junk; d_x.len()],
+        vec![junk; d_w.len()],
+        vec![junk; d_b.len()],
+    );
+    let upstream = Upstream::Sum { d_z: &d_y };
+    backward(
+        g,
+        &x,
+        &weight,
+        &upstream,
+        Gradients {
+            input: Some(&mut got_x),
+            weight: Some((&mut got_w, Write::Replace)),
+            bias: Some((&mut got_b, Write::Replace)),
+        },
+    );
+    assert_near("d_x", &got_x, &d_x, tolerance);
+    assert_near("d_w", &got_w, &d_w, tolerance);
+    assert_near("d_b", &got_b, &d_b, tolerance);
+    let weight_only = Gradients {
+        input: None,
+        weight: Some((&mut got_w[..], Write::Add)),
+        bias: None,
+    };
+    backward(g, &x, &weight, &upstream, weight_only);
+    let twice: Vec<T> = d_w.iter().map(|d| *d + *d).collect();
+    assert_near("d_w, added", &got_w, &twice, tolerance);
+}
+
+proptest! {
+    #[test]
+    fn the_fast_convolution_equals_the_naive_one_in_double_precision(g in geometry()) {
+        check_against_naive::<f64>(&g, 1e-11);
+    }
+
+    #[test]
+    fn the_fast_convolution_equals_the_naive_one_on_every_instruction_set(g in geometry()) {
+        for isa in [InstructionSet::Portable, InstructionSet::Avx2, InstructionSet::Avx512] {
+            limited_to(isa, || check_against_naive::<f32>(&g, 2e-4));
+        }
+    }
+}
+
+fn square(size: usize, kernel: usize, stride: usize, padding: usize) -> [Axis; 3] {
+    let axis = Axis {
+        input: size,
+        kernel,
+        stride,
+        padding: [padding, padding],
+        dilation: 1,
+    };
+    [Axis::UNUSED, axis, axis]
+}
+
+/// A pool of 2×2 over the output of a convolution.
+fn pool_over(g: &Geometry, kernel: usize, stride: usize) -> pool::Geometry {
+    let [_, height, width] = g.output();
+    let axis = |input| Axis {
+        input,
+        kernel,
+        stride,
+        padding: [0, 0],
+        dilation: 1,
+    };
+    pool::Geometry::new(
+        g.batch() * g.out_channels(),
+        [axis(height), axis(width)],
+        false,
+    )
+    .expect("a pool that fits")
+}
+
+#[test]
+fn gradients_pass_through_activations_and_pools() {
+    for (stride, kernel) in [(2, 2), (1, 3), (3, 2)] {
+        let g = Geometry::new(3, 2, 10, 2, square(9, 3, 1, 1)).unwrap();
+        let pool = pool_over(&g, kernel, stride);
+        let (x, weight): (Vec<f64>, Vec<f64>) =
+            (numbers(g.input_len(), 1), numbers(g.weight_len(), 2));
+        let mut y = vec![0.0; g.output_len()];
+        forward(&g, &x, &weight, None, Activation::Relu, &mut y);
+        let (mut pooled, mut taps) = (vec![0.0; pool.output_len()], vec![0_u8; pool.output_len()]);
+        pool::max_forward(&pool, &y, &mut pooled, &mut taps);
+        let d_pooled: Vec<f64> = numbers(pool.output_len(), 3);
+        // Step by step: through the pool, through the activation, through the convolution.
+        let mut d_y = vec![0.0; y.len()];
+        pool::max_backward(&pool, &d_pooled, &taps, &mut d_y);
+        let mut d_z = vec![0.0; y.len()];
+        activation::backward(Activation::Relu, &y, &d_y, &mut d_z);
+        let run = |upstream: Upstream<'_, f64>| {
+            let (mut d_x, mut d_w) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
+            let gradients = Gradients {
+                input: Some(&mut d_x),
+                weight: Some((&mut d_w, Write::Replace)),
+                bias: None,
+            };
+            backward(&g, &x, &weight, &upstream, gradients);
+            (d_x, d_w)
+        };
+        let want = run(Upstream::Sum { d_z: &d_z });
+        let activated = run(Upstream::Activated {
+            activation: Activation::Relu,
+            saved: &y,
+            d_y: &d_y,
+        });
+        assert!(activated == want);
+        let fused = run(Upstream::Pooled {
+            activation: Activation::Relu,
+            pool: &pool,
+            pooled: &pooled,
+            taps: &taps,
+            d_pooled: &d_pooled,
+        });
+        assert_near("d_x", &fused.0, &want.0, 1e-12);
+        assert_near("d_w", &fused.1, &want.1, 1e-12);
+    }
+}
+
+#[test]
+fn the_bits_do_not_depend_on_the_number_of_threads() {
+    let shapes = [
+        Geometry::new(21, 3, 16, 1, square(13, 3, 2, 1)).unwrap(),
+        Geometry::new(5, 32, 40, 1, square(14, 3, 1, 1)).unwrap(),
+        Geometry::new(1, 16, 64, 1, square(40, 3, 1, 1)).unwrap(),
+        Geometry::new(4, 24, 24, 24, square(17, 3, 1, 1)).unwrap(),
+        Geometry::new(9, 64, 32, 1, square(8, 1, 1, 0)).unwrap(),
+    ];
+    for g in shapes {
+        let (x, weight): (Vec<f32>, Vec<f32>) =
+            (numbers(g.input_len(), 1), numbers(g.weight_len(), 2));
+        let d_y: Vec<f32> = numbers(g.output_len(), 3);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("a pool");
+            pool.install(|| {
+                let (mut y, mut d_x) = (vec![0.0; d_y.len()], vec![0.0; x.len()]);
+                let (mut d_w, mut d_b) = (vec![0.0; weight.len()], vec![0.0; g.out_channels()]);
+                forward(&g, &x, &weight, None, Activation::Relu, &mut y);
+                let gradients = Gradients {
+                    input: Some(&mut d_x),
+                    weight: Some((&mut d_w, Write::Replace)),
+                    bias: Some((&mut d_b, Write::Replace)),
+                };
+                backward(&g, &x, &weight, &Upstream::Sum { d_z: &d_y }, gradients);
+                [y, d_x, d_w, d_b]
+            })
+        };
+        let one = run(1);
+        for threads in [2, 4, 8] {
+            assert!(run(threads) == one, "{g:?} at {threads} threads");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The gradient that arrives from above, taken back to the convolution's weighted sum one image at a time.
+
+use crate::activation::{self, Activation, Saves};
+use crate::isa::InstructionSet;
+use crate::pool::{self, Tap};
+use crate::real::Real;
+
+/// Where the gradient of a convolution's weighted sum comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Upstream<'a, T> {
+    /// It is given.
+    Sum {
+        /// Gradient of the weighted sum, of the output's shape.
+        d_z: &'a [T],
+    },
+    /// The gradient of the activation's output is given.
+    Activated {
+        /// The activation.
+        activation: Activation,
+        /// What [`Activation::saves`] names, of the output's shape.
+        saved: &'a [T],
+        /// Gradient of the activation's output.
+        d_y: &'a [T],
+    },
+    /// The gradient of a max pool over the activation's output is given.
+    Pooled {
+        /// The activation, one whose backward pass needs at most its output.
+        activation: Activation,
+        /// The pool over the planes of the convolution's output.
+        pool: &'a pool::Geometry,
+        /// The pool's output.
+        pooled: &'a [T],
+        /// Which tap of each window won.
+        taps: &'a [u8],
+        /// Gradient of the pool's output.
+        d_pooled: &'a [T],
+    },
+}
+
+impl<'a, T: Real> Upstream<'a, T> {
+    /// Asserts that every slice has the length that `output_len` elements of the convolution's output call for.
+    pub(super) fn check(&self, output_len: usize) {
+        match *self {
+            Self::Sum { d_z } => assert_eq!(d_z.len(), output_len, "gradient of a convolution"),
+            Self::Activated { saved, d_y, .. } => {
+                assert_eq!(d_y.len(), output_len, "gradient of an activation");
+                assert_eq!(saved.len(), output_len, "saved values of an activation");
+            }
+            Self::Pooled {
+                activation,
+                pool,
+                pooled,
+                taps,
+                d_pooled,
+            } => {
+                assert_eq!(pool.input_len(), output_len, "input of a pool");
+                for len in [pooled.len(), taps.len(), d_pooled.len()] {
+                    assert_eq!(len, pool.output_len(), "output of a pool");
+                }
+                assert_ne!(activation.saves(), Saves::Input, "activation under a pool");
+            }
+        }
+    }
+
+    /// How much room [`Self::sum`] needs for `len` elements.
+    pub(super) fn scratch_len(&self, len: usize) -> usize {
+        match self {
+            Self::Sum { .. } => 0,
+            Self::Activated { .. } => len,
+            // A pool's gradient passes through the activation before it is spread.
+            Self::Pooled { pool, .. } => len + len / pool.in_pixels().max(1) * pool.out_pixels(),
+        }
+    }
+
+    /// Part `at` of the gradient of the weighted sum, in parts of `len` elements; `room` holds it if it has to
+    /// be computed.
+    pub(super) fn sum<'r>(
+        &self,
+        isa: InstructionSet,
+        at: usize,
+        len: usize,
+        room: &'r mut [T],
+    ) -> &'r [T]
+    where
+        'a: 'r,
+    {
+        let own = at * len..(at + 1) * len;
+        match *self {
+            Self::Sum { d_z } => &d_z[own],
+            Self::Activated {
+                activation,
+                saved,
+                d_y,
+            } => {
+                activation::backward_chunk(isa, activation, &saved[own.clone()], &d_y[own], room);
+                room
+            }
+            Self::Pooled {
+                activation,
+                pool,
+                pooled,
+                taps,
+                d_pooled,
+            } => {
+                let (d_z, gated) = room.split_at_mut(len);
+                let planes = len / pool.in_pixels().max(1);
+                let pooled_len = planes * pool.out_pixels();
+                let own = at * pooled_len..(at + 1) * pooled_len;
+                let gated = &mut gated[..pooled_len];
+                // The winner's activation is the pool's output, so the gate can be applied there.
+                activation::backward_chunk(
+                    isa,
+                    activation,
+                    &pooled[own.clone()],
+                    &d_pooled[own.clone()],
+                    gated,
+                );
+                pool::max_backward_planes(isa, pool, gated, &taps[own], d_z);
+                d_z
+            }
+        }
+    }
+}
+
+/// The largest tap index of a fused pool must fit a byte.
+#[must_use]
+pub fn fits_fused_pool(pool: &pool::Geometry) -> bool {
+    pool.taps() <= <u8 as Tap>::MOST
+}

@@ -1,0 +1,18 @@
+//! Pooling over windows of one or two axes, forward and backward.
+//!
+//! The input is a number of planes (batch times channels) of `[height, width]`; every plane is pooled by itself.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`Geometry`] | the checked shape |
+//! | [`max_forward`], [`max_backward`] | the largest element of each window, and where it stood |
+//! | [`avg_forward`], [`avg_backward`] | the mean of each window |
+
+mod avg;
+mod geometry;
+mod max;
+
+pub use avg::{Divisor, avg_backward, avg_forward};
+pub use geometry::Geometry;
+pub(crate) use max::max_backward_planes;
+pub use max::{Tap, max_backward, max_forward};
