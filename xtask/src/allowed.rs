@@ -99,6 +99,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             allow("flate2", "IDX files and embedded data as .gz"),
             allow("serde", "preprocessing that is saved with the model"),
             allow("serde_json", "preprocessing that is saved with the model"),
+            allow("strsim", "the nearest name to an unknown data set"),
             PROPTEST,
             TEMPFILE,
         ],
