@@ -1,6 +1,7 @@
 //! Checks of the house's manners. Each is a pure function of the [`Tree`], so that a test can hand it a bad one.
 
 mod files;
+mod manifests;
 mod packages;
 mod sources;
 
@@ -38,9 +39,9 @@ const CHECKS: &[Check] = &[
     ("folder is the package's name", packages::folder_is_name),
     ("allowed dependencies", packages::allowed_dependencies),
     ("publishable", packages::publishable),
-    ("dependencies come from the root", packages::from_the_root),
-    ("default features are off", packages::default_features_off),
-    ("workspace lints", packages::workspace_lints),
+    ("dependencies come from the root", manifests::from_the_root),
+    ("default features are off", manifests::default_features_off),
+    ("workspace lints", manifests::workspace_lints),
     ("map of the house", packages::on_the_map),
     ("files begin with their docs", sources::begins_with_docs),
     ("unsafe", sources::unsafe_code),
