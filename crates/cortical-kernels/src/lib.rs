@@ -3,7 +3,7 @@
 //! A kernel is a function of slices and dimensions: it knows no tensors and no files. Each family is a module in
 //! which the forward pass stands beside the backward pass and the naive kernel beside the fast one:
 //!
-//! - [`matmul`]: general matrix products over strided views;
+//! - [`matmul`]: general matrix products over strided views; [`linear`]: a layer of neurons on top of them;
 //! - [`activation`]: what a neuron does with its weighted sum;
 //! - [`softmax`], [`cross_entropy`]: from scores to probabilities and to a loss;
 //! - [`conv`], [`pool`]: windows that slide over one, two or three axes;
@@ -33,6 +33,7 @@ pub mod conv;
 pub mod cross_entropy;
 mod disjoint;
 pub mod dropout;
+pub mod linear;
 pub mod matmul;
 pub mod parallel;
 pub mod philox;

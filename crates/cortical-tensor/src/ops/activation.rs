@@ -1,0 +1,180 @@
+//! Activations as operations of their own; where a layer has one, the layer's operation applies it itself.
+
+use crate::element::{Element, tensor, zeros};
+use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::prepare::{by_dtype, check_float, is_half};
+use crate::{Input, Result, is_composed, values};
+use candle_core::{DType, Tensor};
+use cortical_kernels::activation::{self, Activation, Saves};
+
+const NAME: &str = "activation";
+
+/// `y = activation(x)`, element by element; see [`Activation`] for the equations.
+///
+/// # Shapes
+/// - `x`: any
+/// - result: that of `x`
+///
+/// # Errors
+/// [`Error::DType`](crate::Error::DType) when `x` holds no real numbers.
+pub fn activate<'a>(x: impl Into<Input<'a>>, activation: Activation) -> Result<Tensor> {
+    let x = x.into();
+    let dtype = x.tensor().dtype();
+    check_float(NAME, "x", x.tensor())?;
+    if is_half(dtype) {
+        let wide = x.tensor().to_dtype(DType::F32)?;
+        return Ok(activate(&wide, activation)?.to_dtype(dtype)?);
+    }
+    if is_composed(x.tensor().device()) {
+        return Ok(compose(activation, x.tensor())?);
+    }
+    by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, activation))
+}
+
+fn forward<T: Element>(x: Input<'_>, activation: Activation) -> Result<Tensor> {
+    let operand = x.operand()?;
+    let mut y = zeros::<T>(operand.tensor().elem_count());
+    activation::forward(activation, &values(operand.tensor())?, &mut y);
+    let output = Output::new(y, operand.tensor().shape());
+    let op = Activate::<T> {
+        activation,
+        dtype: std::marker::PhantomData,
+    };
+    apply_one(op, vec![operand], output)
+}
+
+struct Activate<T> {
+    activation: Activation,
+    dtype: std::marker::PhantomData<T>,
+}
+
+impl<T: Element> Op for Activate<T> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        let saved = match self.activation.saves() {
+            Saves::Output => pass.output(),
+            Saves::Input | Saves::Nothing => pass.input(0),
+        };
+        let mut d_x = zeros::<T>(saved.elem_count());
+        activation::backward(
+            self.activation,
+            &values(saved)?,
+            &values(pass.d_output(0))?,
+            &mut d_x,
+        );
+        Ok(vec![Some(tensor(d_x, saved.shape())?)])
+    }
+}
+
+/// The activation as candle operations whose gradients are right: no `relu` (its derivative at 0 is 1), no `gelu` (its
+/// derivative is right to seven digits only).
+pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
+    let sigmoid = |x: &Tensor| ((x * 0.5)?.tanh()? * 0.5)? + 0.5;
+    let relu = |x: &Tensor| x.gt(0.0)?.where_cond(x, &x.zeros_like()?);
+    // The smaller of x and 0, so that exp never overflows where it is not used.
+    let negative = |x: &Tensor| x.lt(0.0)?.where_cond(x, &x.zeros_like()?);
+    let softplus = |x: &Tensor| relu(x)? + ((x.abs()?.neg()?.exp()? + 1.0)?.log()?);
+    let elu = |x: &Tensor, alpha: f64, scale: f64| {
+        let low = ((negative(x)?.exp()? - 1.0)? * (alpha * scale))?;
+        x.gt(0.0)?.where_cond(&(x * scale)?, &low)
+    };
+    let between = |x: &Tensor, low: f64, high: f64| {
+        let low_side = x
+            .gt(low)?
+            .where_cond(x, &x.zeros_like()?.affine(1.0, low)?)?;
+        x.lt(high)?
+            .where_cond(&low_side, &x.zeros_like()?.affine(1.0, high)?)
+    };
+    match activation {
+        Activation::Identity => Ok(x.clone()),
+        Activation::Relu => relu(x),
+        Activation::Relu6 => between(x, 0.0, 6.0),
+        Activation::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * slope)?),
+        Activation::Elu { alpha } => elu(x, alpha, 1.0),
+        Activation::Selu => elu(x, 1.673_263_242_354_377_2, 1.050_700_987_355_480_5),
+        Activation::Celu { alpha } => {
+            let low = ((((negative(x)? / alpha)?.exp()? - 1.0)?) * alpha)?;
+            x.gt(0.0)?.where_cond(x, &low)
+        }
+        Activation::Gelu => {
+            let phi = ((x * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)?;
+            x * (phi * 0.5)?
+        }
+        Activation::GeluTanh => {
+            let cubic = (x * ((x * x)? * 0.044_715)?)?;
+            let inner = ((x + cubic)? * 0.797_884_560_802_865_4)?;
+            x * ((inner.tanh()? + 1.0)? * 0.5)?
+        }
+        Activation::Silu => x * sigmoid(x)?,
+        Activation::Mish => x * softplus(x)?.tanh()?,
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Tanh => x.tanh(),
+        Activation::Softplus { beta, threshold } => {
+            let scaled = (x * beta)?;
+            scaled
+                .gt(threshold)?
+                .where_cond(x, &(softplus(&scaled)? / beta)?)
+        }
+        Activation::Softsign => x / (x.abs()? + 1.0)?,
+        Activation::Hardswish => x * (between(&(x + 3.0)?, 0.0, 6.0)? / 6.0)?,
+        Activation::Hardsigmoid => between(&(x + 3.0)?, 0.0, 6.0)? / 6.0,
+        Activation::Hardtanh { low, high } => between(x, low, high),
+        Activation::LogSigmoid => softplus(&x.neg()?)?.neg(),
+        Activation::Tanhshrink => x - x.tanh()?,
+        other => candle_core::bail!("no composition for the activation {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradcheck::gradcheck;
+    use crate::with_composition;
+    use candle_core::Device;
+
+    #[test]
+    fn every_activation_has_right_gradients_on_both_paths() {
+        let x: Vec<f64> = (-20..20).map(|i| f64::from(i) * 0.4321 + 0.0123).collect();
+        let x = Tensor::from_vec(x, (5, 8), &Device::Cpu).unwrap();
+        for activation in activation::ALL {
+            for x in [
+                x.clone(),
+                x.t().unwrap(),
+                x.narrow(0, 0, 0).unwrap(),
+                x.narrow(1, 3, 1).unwrap(),
+            ] {
+                let run = |t: &[Tensor]| activate(&t[0], activation);
+                gradcheck(std::slice::from_ref(&x), run)
+                    .unwrap_or_else(|e| panic!("{activation:?}: {e}"));
+                with_composition(|| gradcheck(std::slice::from_ref(&x), run))
+                    .unwrap_or_else(|e| panic!("composed {activation:?}: {e}"));
+                let kernel = run(std::slice::from_ref(&x)).unwrap();
+                let composed = with_composition(|| run(std::slice::from_ref(&x))).unwrap();
+                let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                for (k, c) in values(&kernel).iter().zip(values(&composed)) {
+                    assert!((k - c).abs() < 1e-6, "{activation:?}: {k} {c}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_derivative_of_relu_at_zero_is_zero() {
+        let x = candle_core::Var::new(&[0.0_f32, 1.0], &Device::Cpu).unwrap();
+        let y = activate(&x, Activation::Relu).unwrap();
+        let grads = y.sum_all().unwrap().backward().unwrap();
+        assert_eq!(grads.get(&x).unwrap().to_vec1::<f32>().unwrap(), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn integers_are_refused() {
+        let x = Tensor::new(&[1_u32], &Device::Cpu).unwrap();
+        assert!(matches!(
+            activate(&x, Activation::Relu),
+            Err(crate::Error::DType { .. })
+        ));
+    }
+}
