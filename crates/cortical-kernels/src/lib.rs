@@ -7,6 +7,7 @@
 //! - [`activation`]: what a neuron does with its weighted sum;
 //! - [`softmax`], [`cross_entropy`]: from scores to probabilities and to a loss;
 //! - [`conv`], [`pool`]: windows that slide over one, two or three axes;
+//! - [`optimizer`]: how a parameter follows its gradient, with norms, clipping and averages;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
@@ -35,6 +36,7 @@ mod disjoint;
 pub mod dropout;
 pub mod linear;
 pub mod matmul;
+pub mod optimizer;
 pub mod parallel;
 pub mod philox;
 pub mod pool;

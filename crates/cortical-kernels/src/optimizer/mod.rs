@@ -1,0 +1,192 @@
+//! Optimizer updates: one pass that reads the gradient and rewrites the parameter and its state in place.
+//!
+//! Each algorithm is a file with its equation, its hyperparameters, the fast update and the naive one. All of them are bound by memory,
+//! so what counts is a single fused pass. They use no fused multiply-add: every operation is rounded on its own as IEEE 754
+//! says, so an update has the same bits not only for any number of threads but on every instruction set.
+//!
+//! Legend: `p` parameter, `g` gradient, `t` the number of this step counted from 1, `lr` learning rate.
+//!
+//! ```
+//! use cortical_kernels::optimizer::{Update, sgd::Sgd};
+//! let sgd = Sgd { lr: 0.5, ..Sgd::default() };
+//! let mut param = [1.0_f32, 2.0];
+//! sgd.step(1, &mut param, &[2.0, -2.0], &mut []);
+//! assert_eq!(param, [0.0, 3.0]);
+//! ```
+
+pub mod adadelta;
+pub mod adagrad;
+pub mod adam;
+pub mod adamax;
+pub mod average;
+pub mod clip;
+pub mod nadam;
+pub mod radam;
+pub mod rmsprop;
+pub mod sgd;
+
+use crate::isa::{self, InstructionSet};
+use crate::parallel::{self, TASK_ELEMENTS};
+use crate::real::Real;
+
+/// The most state slices that an algorithm keeps for a parameter.
+pub const MAX_STATES: usize = 3;
+
+/// An algorithm with its hyperparameters.
+pub trait Update: Sync {
+    /// How many state slices it keeps for each parameter; at most [`MAX_STATES`]. Their order is the algorithm's.
+    fn states(&self) -> usize;
+
+    /// Step number `t`, counted from 1, of one parameter.
+    ///
+    /// # Panics
+    /// If there are not [`states`](Self::states) state slices or the lengths differ.
+    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
+
+    /// The same as [`step`](Self::step), written as its paper writes it: the reference of the fast one.
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
+    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
+}
+
+/// What happens to one element; `S` is the number of its states.
+trait Rule<T: Real, const S: usize>: Copy + Send + Sync {
+    /// The parameter and its states after the step.
+    fn update(&self, p: T, g: T, state: [T; S]) -> (T, [T; S]);
+}
+
+/// One parameter's slices, all of one length.
+struct Slices<'a, T, const S: usize> {
+    param: &'a mut [T],
+    grad: &'a [T],
+    state: [&'a mut [T]; S],
+}
+
+impl<'a, T, const S: usize> Slices<'a, T, S> {
+    /// Checks the lengths.
+    fn new(param: &'a mut [T], grad: &'a [T], state: &'a mut [&mut [T]]) -> Self {
+        assert_eq!(state.len(), S, "optimizer: number of state slices");
+        assert_eq!(grad.len(), param.len(), "optimizer: gradient and parameter");
+        let mut slices = state.iter_mut();
+        let state = std::array::from_fn(|_| {
+            let state = slices.next().expect("as many as were counted above");
+            assert_eq!(state.len(), param.len(), "optimizer: state and parameter");
+            &mut **state
+        });
+        Self { param, grad, state }
+    }
+
+    /// The first `mid` elements and the rest.
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (param, param_rest) = self.param.split_at_mut(mid);
+        let (grad, grad_rest) = self.grad.split_at(mid);
+        let mut rests: [&mut [T]; S] = std::array::from_fn(|_| <&mut [T]>::default());
+        let mut rest = rests.iter_mut();
+        let state = self.state.map(|state| {
+            let (first, second) = state.split_at_mut(mid);
+            *rest.next().expect("one for each state") = second;
+            first
+        });
+        let first = Self { param, grad, state };
+        let second = Self {
+            param: param_rest,
+            grad: grad_rest,
+            state: rests,
+        };
+        (first, second)
+    }
+}
+
+/// A piece of work that is compiled for each instruction set.
+trait Job {
+    fn run(self);
+}
+
+struct Chunk<'a, R, T, const S: usize> {
+    rule: R,
+    slices: Slices<'a, T, S>,
+}
+
+impl<T: Real, R: Rule<T, S>, const S: usize> Job for Chunk<'_, R, T, S> {
+    #[inline(always)]
+    fn run(self) {
+        let Slices { param, grad, state } = self.slices;
+        let n = param.len();
+        // Slices cut to one length let the compiler drop the bounds checks.
+        let grad = &grad[..n];
+        let state = state.map(|state| &mut state[..n]);
+        for i in 0..n {
+            let before = std::array::from_fn(|s| state[s][i]);
+            let (p, after) = self.rule.update(param[i], grad[i], before);
+            param[i] = p;
+            for s in 0..S {
+                state[s][i] = after[s];
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn dispatch<J: Job>(job: J) {
+        job.run();
+    }
+}
+
+/// Applies `rule` to every element, on several threads if that pays.
+fn run<T: Real, R: Rule<T, S>, const S: usize>(
+    rule: R,
+    param: &mut [T],
+    grad: &[T],
+    state: &mut [&mut [T]],
+) {
+    run_halves(isa::current(), rule, Slices::new(param, grad, state));
+}
+
+/// Halves the work until a piece is one task. Each element is computed on its own, so the cuts do not show in the bits.
+fn run_halves<T: Real, R: Rule<T, S>, const S: usize>(
+    isa: InstructionSet,
+    rule: R,
+    slices: Slices<'_, T, S>,
+) {
+    let tasks = slices.param.len().div_ceil(TASK_ELEMENTS);
+    if tasks <= 1 || !parallel::is_parallel() {
+        dispatch(isa, Chunk { rule, slices });
+        return;
+    }
+    let (first, second) = slices.split_at(tasks / 2 * TASK_ELEMENTS);
+    rayon::join(
+        || run_halves(isa, rule, first),
+        || run_halves(isa, rule, second),
+    );
+}
+
+/// Calls `f(p, g, states)` for each element in order: the loop of the naive updates.
+fn each<T: Real, const S: usize>(
+    param: &mut [T],
+    grad: &[T],
+    state: &mut [&mut [T]],
+    mut f: impl FnMut(&mut T, T, [&mut T; S]),
+) {
+    let Slices { param, grad, state } = Slices::new(param, grad, state);
+    let mut states = state.map(|state| state.iter_mut());
+    for (p, g) in param.iter_mut().zip(grad) {
+        let state = states
+            .each_mut()
+            .map(|s| s.next().expect("states are as long as the parameter"));
+        f(p, *g, state);
+    }
+}
+
+/// `1 − βᵗ`, what a running average that began at zero must be divided by.
+fn bias_correction(beta: f64, t: u64) -> f64 {
+    1.0 - beta.powf(t as f64)
+}
+
+/// `−1` to climb, `1` to descend.
+fn sign(maximize: bool) -> f64 {
+    if maximize { -1.0 } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! RMSprop: the gradient divided by the root of the running average of its square.
+//!
+//! ```text
+//! g ← g + λ p
+//! v ← α v + (1 − α) g²
+//! a ← α a + (1 − α) g        (centered)
+//! d = √v + ε                 (√(v − a²) + ε if centered)
+//! b ← μ b + g / d            (with momentum)
+//! p ← p − lr · b             (p ← p − lr · g / d without momentum)
+//! ```
+//!
+//! States: `v`, then `b` if the momentum is above zero, then `a` if centered.
+//!
+//! # Source
+//! Tieleman and Hinton, "Lecture 6.5: RMSprop", COURSERA: Neural networks for machine learning (2012); the centered variant is
+//! Graves, "Generating sequences with recurrent neural networks" (2013), equations 38 to 45.
+
+use super::{Rule, Update, each, run, sign};
+use crate::real::Real;
+
+/// Hyperparameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RmsProp {
+    /// Learning rate.
+    pub lr: f64,
+    /// α, decay of the averages.
+    pub alpha: f64,
+    /// ε, what keeps the denominator from zero.
+    pub eps: f64,
+    /// λ, added to the gradient times the parameter.
+    pub weight_decay: f64,
+    /// μ, the share of the last direction that is kept.
+    pub momentum: f64,
+    /// Whether the average of gradients is taken out of that of squares.
+    pub centered: bool,
+    /// Whether to climb instead of descend.
+    pub maximize: bool,
+}
+
+impl Default for RmsProp {
+    fn default() -> Self {
+        Self {
+            lr: 1e-2,
+            alpha: 0.99,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: 0.0,
+            centered: false,
+            maximize: false,
+        }
+    }
+}
+
+/// The constants of one step, and which variant it is.
+#[derive(Clone, Copy)]
+struct Coefficients<T, const MOMENTUM: bool, const CENTERED: bool> {
+    lr: T,
+    sign: T,
+    l2: T,
+    alpha: T,
+    one_minus_alpha: T,
+    eps: T,
+    momentum: T,
+}
+
+impl<T: Real, const MOMENTUM: bool, const CENTERED: bool> Coefficients<T, MOMENTUM, CENTERED> {
+    /// The gradient with weight decay, and the average of squares.
+    #[inline(always)]
+    fn square(&self, p: T, g: T, v: T) -> (T, T) {
+        let g = self.sign * g + self.l2 * p;
+        (g, self.alpha * v + self.one_minus_alpha * g * g)
+    }
+
+    #[inline(always)]
+    fn average(&self, g: T, a: T) -> T {
+        self.alpha * a + self.one_minus_alpha * g
+    }
+}
+
+impl<T: Real> Rule<T, 1> for Coefficients<T, false, false> {
+    #[inline(always)]
+    fn update(&self, p: T, g: T, [v]: [T; 1]) -> (T, [T; 1]) {
+        let (g, v) = self.square(p, g, v);
+        (p - self.lr * g / (v.sqrt() + self.eps), [v])
+    }
+}
+
+impl<T: Real> Rule<T, 2> for Coefficients<T, true, false> {
+    #[inline(always)]
+    fn update(&self, p: T, g: T, [v, b]: [T; 2]) -> (T, [T; 2]) {
+        let (g, v) = self.square(p, g, v);
+        let b = self.momentum * b + g / (v.sqrt() + self.eps);
+        (p - self.lr * b, [v, b])
+    }
+}
+
+impl<T: Real> Rule<T, 2> for Coefficients<T, false, true> {
+    #[inline(always)]
+    fn update(&self, p: T, g: T, [v, a]: [T; 2]) -> (T, [T; 2]) {
+        let (g, v) = self.square(p, g, v);
+        let a = self.average(g, a);
+        let d = (v - a * a).sqrt() + self.eps;
+        (p - self.lr * g / d, [v, a])
+    }
+}
+
+impl<T: Real> Rule<T, 3> for Coefficients<T, true, true> {
+    #[inline(always)]
+    fn update(&self, p: T, g: T, [v, b, a]: [T; 3]) -> (T, [T; 3]) {
+        let (g, v) = self.square(p, g, v);
+        let a = self.average(g, a);
+        let b = self.momentum * b + g / ((v - a * a).sqrt() + self.eps);
+        (p - self.lr * b, [v, b, a])
+    }
+}
+
+impl RmsProp {
+    fn coefficients<T: Real, const MOMENTUM: bool, const CENTERED: bool>(
+        &self,
+    ) -> Coefficients<T, MOMENTUM, CENTERED> {
+        Coefficients {
+            lr: T::from_f64(self.lr),
+            sign: T::from_f64(sign(self.maximize)),
+            l2: T::from_f64(self.weight_decay),
+            alpha: T::from_f64(self.alpha),
+            one_minus_alpha: T::from_f64(1.0 - self.alpha),
+            eps: T::from_f64(self.eps),
+            momentum: T::from_f64(self.momentum),
+        }
+    }
+}
+
+impl Update for RmsProp {
+    fn states(&self) -> usize {
+        1 + usize::from(self.momentum > 0.0) + usize::from(self.centered)
+    }
+
+    fn step<T: Real>(&self, _t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+        match (self.momentum > 0.0, self.centered) {
+            (false, false) => run(self.coefficients::<T, false, false>(), param, grad, state),
+            (true, false) => run(self.coefficients::<T, true, false>(), param, grad, state),
+            (false, true) => run(self.coefficients::<T, false, true>(), param, grad, state),
+            (true, true) => run(self.coefficients::<T, true, true>(), param, grad, state),
+        }
+    }
+
+    fn naive<T: Real>(&self, _t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+        let c = T::from_f64;
+        let update = |p: &mut T, g: T, v: &mut T, b: Option<&mut T>, a: Option<&mut T>| {
+            let g = (if self.maximize { -g } else { g }) + c(self.weight_decay) * *p;
+            *v = c(self.alpha) * *v + c(1.0 - self.alpha) * g * g;
+            let mut variance = *v;
+            if let Some(a) = a {
+                *a = c(self.alpha) * *a + c(1.0 - self.alpha) * g;
+                variance -= *a * *a;
+            }
+            let mut direction = g / (variance.sqrt() + c(self.eps));
+            if let Some(b) = b {
+                *b = c(self.momentum) * *b + direction;
+                direction = *b;
+            }
+            *p -= c(self.lr) * direction;
+        };
+        match (self.momentum > 0.0, self.centered) {
+            (false, false) => each(param, grad, state, |p, g, [v]| update(p, g, v, None, None)),
+            (true, false) => each(param, grad, state, |p, g, [v, b]| {
+                update(p, g, v, Some(b), None);
+            }),
+            (false, true) => each(param, grad, state, |p, g, [v, a]| {
+                update(p, g, v, None, Some(a));
+            }),
+            (true, true) => each(param, grad, state, |p, g, [v, b, a]| {
+                update(p, g, v, Some(b), Some(a));
+            }),
+        }
+    }
+}
