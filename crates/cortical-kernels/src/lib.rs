@@ -8,6 +8,7 @@
 //! - [`softmax`], [`cross_entropy`]: from scores to probabilities and to a loss;
 //! - [`conv`], [`pool`]: windows that slide over one, two or three axes;
 //! - [`optimizer`]: how a parameter follows its gradient, with norms, clipping and averages;
+//! - [`norm`]: layer, RMS, batch, group and instance norm;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
@@ -36,6 +37,7 @@ mod disjoint;
 pub mod dropout;
 pub mod linear;
 pub mod matmul;
+pub mod norm;
 pub mod optimizer;
 pub mod parallel;
 pub mod philox;
@@ -44,3 +46,5 @@ pub mod real;
 pub mod reduce;
 mod scratch;
 pub mod softmax;
+#[cfg(test)]
+mod testing;
