@@ -340,10 +340,7 @@ impl<'a> Table<'a> {
 
 /// Sorts class names, by value when all are numbers, and tells the new number of each old one.
 fn sort_classes(seen: Vec<String>) -> (Vec<String>, Vec<u32>) {
-    let numbers: Option<Vec<f64>> = seen
-        .iter()
-        .map(|name| name.parse().ok().filter(|x: &f64| x.is_finite()))
-        .collect();
+    let numbers: Option<Vec<f64>> = seen.iter().map(|name| name.parse().ok()).collect();
     let mut order: Vec<usize> = (0..seen.len()).collect();
     order.sort_by(|&a, &b| {
         let by_value = numbers.as_ref().map(|x| x[a].total_cmp(&x[b]));
