@@ -11,6 +11,7 @@
 //! # Source
 //! Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
+use std::cmp::Ordering;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
@@ -199,26 +200,22 @@ fn read(
     let (sizes, elements) = parse_header(&header, path, what, dimensions)?;
 
     let expected = header_bytes + elements;
-    let truncated = |offset| Error::IdxTruncated {
-        path: path.to_owned(),
-        offset,
-        expected,
-    };
-    let trailing = || Error::IdxTrailing {
-        path: path.to_owned(),
-        offset: expected,
-    };
     // One byte more than promised is asked for, to notice a file that goes on.
     let mut data = Vec::new();
     read_up_to(&mut reader, elements + 1, &mut data, header_bytes, path)?;
-    let found = data.len() as u64;
-    if found < elements {
-        return Err(truncated(header_bytes + found));
+    let path = || path.to_owned();
+    match (data.len() as u64).cmp(&elements) {
+        Ordering::Less => Err(Error::IdxTruncated {
+            path: path(),
+            offset: header_bytes + data.len() as u64,
+            expected,
+        }),
+        Ordering::Equal => Ok((sizes, data)),
+        Ordering::Greater => Err(Error::IdxTrailing {
+            path: path(),
+            offset: expected,
+        }),
     }
-    if found > elements {
-        return Err(trailing());
-    }
-    Ok((sizes, data))
 }
 
 /// Appends at most `most` bytes that begin at `offset` in the file; memory grows with what arrives.

@@ -89,9 +89,9 @@ pub fn read_from(reader: impl BufRead, name: &Path, options: &CsvOptions) -> Res
     let mut table = Table::new(name, options, None);
     table.read(reader)?;
     let inputs = Inputs::new(table.values, &[table.n_features])?;
-    let Some(mut labels) = table.labels else {
-        unreachable!("a table for training has a label column or is an error");
-    };
+    let mut labels = table
+        .labels
+        .expect("set_columns demands a label column when no number of features is wanted, and no row is an error");
     let classes = match &options.classes {
         Some(classes) => classes.clone(),
         None => {
