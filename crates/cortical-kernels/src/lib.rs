@@ -9,7 +9,6 @@
 //! - [`conv`], [`pool`]: windows that slide over one, two or three axes;
 //! - [`optimizer`]: how a parameter follows its gradient, with norms, clipping and averages;
 //! - [`norm`]: layer, RMS, batch, group and instance norm;
-//! - [`embedding`], [`rope`], [`gated`]: rows of a table, rotary positions, gated units;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
@@ -36,8 +35,6 @@ pub mod conv;
 pub mod cross_entropy;
 mod disjoint;
 pub mod dropout;
-pub mod embedding;
-pub mod gated;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
@@ -47,7 +44,6 @@ pub mod philox;
 pub mod pool;
 pub mod real;
 pub mod reduce;
-pub mod rope;
 mod scratch;
 pub mod softmax;
 #[cfg(test)]

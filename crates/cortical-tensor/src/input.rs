@@ -15,6 +15,7 @@ pub struct GradSlot(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     grad: Mutex<Option<Tensor>>,
+    arrivals: AtomicU64,
     version: AtomicU64,
 }
 
@@ -35,7 +36,14 @@ impl GradSlot {
             Some(sum) => sum.add(&grad)?,
             None => grad,
         });
+        self.0.arrivals.fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// How many gradients have been added since the slot was made.
+    #[must_use]
+    pub fn arrivals(&self) -> u64 {
+        self.0.arrivals.load(Ordering::Acquire)
     }
 
     /// What has accumulated so far.

@@ -1,0 +1,122 @@
+//! What can go wrong with parameters and layers.
+
+use candle_core::DType;
+
+/// The result of a layer or of an access to parameters.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A broken rule of the parameter store or of a layer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two parameters or buffers would have one name.
+    #[error(
+        "the name {name:?} is taken; build each layer at a place of its own (`params.at(\"…\")`)"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// There is no parameter or buffer of this name.
+    #[error("there is no parameter or buffer {name:?}{}", .nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
+    UnknownName {
+        /// The name.
+        name: String,
+        /// The most similar name there is.
+        nearest: Option<String>,
+    },
+    /// A value has another shape than the parameter that it is for.
+    #[error("{name:?} has shape {expected:?}, but the value has {got:?}")]
+    ValueShape {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// The shape that came.
+        got: Vec<usize>,
+    },
+    /// A value has another dtype than the parameter that it is for.
+    #[error(
+        "{name:?} has dtype {expected:?}, but the value has {got:?}; convert it with `to_dtype`"
+    )]
+    ValueDType {
+        /// The parameter.
+        name: String,
+        /// Its dtype.
+        expected: DType,
+        /// The dtype that came.
+        got: DType,
+    },
+    /// A parameter would have more elements than memory can address.
+    #[error("{name:?} of shape {shape:?} is too large to address")]
+    TooLarge {
+        /// The parameter.
+        name: String,
+        /// The shape asked for.
+        shape: Vec<usize>,
+    },
+    /// `backward` needs one number to differentiate.
+    #[error(
+        "backward needs a loss of one element, but it has shape {got:?}; reduce it with `mean_all` or `sum_all`"
+    )]
+    LossNotScalar {
+        /// The shape that came.
+        got: Vec<usize>,
+    },
+    /// The loss does not depend on any variable.
+    #[error("the loss depends on no parameter; compute it with `Pass::train`")]
+    LossNotTracked,
+    /// Trainable parameters that the loss does not depend on.
+    #[error("no gradient reached {}; if that is meant, freeze {} or use `backward_partial`", .names.join(", "), if .names.len() == 1 { "it" } else { "them" })]
+    MissingGradient {
+        /// The parameters, in the order of the store.
+        names: Vec<String>,
+    },
+    /// An option of a layer is outside its range.
+    #[error("{option} must be {expected}, but is {got}")]
+    Option {
+        /// Which option.
+        option: &'static str,
+        /// The range in words.
+        expected: &'static str,
+        /// The value that came.
+        got: String,
+    },
+    /// An error inside a layer.
+    #[error("in layer {layer:?}: {source}")]
+    InLayer {
+        /// The layer's place in the network.
+        layer: String,
+        /// What went wrong there.
+        source: Box<Error>,
+    },
+    /// An operation refused.
+    #[error(transparent)]
+    Op(#[from] cortical_tensor::Error),
+}
+
+impl Error {
+    /// The same error, with the layer it happened in.
+    #[must_use]
+    pub fn in_layer(self, layer: &str) -> Self {
+        Self::InLayer {
+            layer: layer.to_string(),
+            source: Box::new(self),
+        }
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Op(error.into())
+    }
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Op(inner) => inner.into(),
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What every network is made of.
+//!
+//! - [`Params`]: the ordered store of named parameters and buffers, with the one `backward` that leaves no parameter out unsaid;
+//! - [`Layer`] and [`Pass`]: a layer is a function of a tensor and of an explicit pass, in which training or
+//!   evaluation, randomness and observers are arguments and never globals;
+//! - [`Init`]: how weights begin;
+//! - [`Neurons`]: the neuron itself, weighted sum, bias and activation, which every wiring shares;
+//! - [`Dropout`] and [`loss`].
+//!
+//! What this crate does not know: how neurons are wired (`cortical-dense`, `cortical-conv`, …), optimizers, files.
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use cortical_neuron::{Init, Params, Pass, loss::cross_entropy};
+//! use cortical_kernels::activation::Activation;
+//! use cortical_tensor::{Seed, ops::linear};
+//!
+//! # fn main() -> cortical_neuron::Result<()> {
+//! let params = Params::new(&Device::Cpu, Seed(1));
+//! let weight = params.at("fc").param("weight", &[3, 2], Init::KAIMING_UNIFORM)?;
+//! let mut rng = params.rng("dropout");
+//! let pass = Pass::train(&mut rng);
+//!
+//! let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu)?;
+//! let logits = linear(&x, weight.input(&pass), None, Activation::Identity)?;
+//! let loss = cross_entropy(&logits, &Tensor::new(&[0_u32], &Device::Cpu)?)?;
+//! params.backward(&loss)?;
+//! assert_eq!(weight.grad().expect("a gradient").dims(), [3, 2]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod dropout;
+mod error;
+mod init;
+mod layer;
+pub mod loss;
+mod neurons;
+mod param;
+mod params;
+mod pass;
+
+pub use dropout::Dropout;
+pub use error::{Error, Result};
+pub use init::Init;
+pub use layer::{AsModule, Layer};
+pub use neurons::Neurons;
+pub use param::{Buffer, Param};
+pub use params::{Params, Scope};
+pub use pass::{Observer, Pass};

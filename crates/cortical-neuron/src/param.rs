@@ -1,0 +1,210 @@
+//! One parameter, one buffer.
+
+use crate::{Error, Pass, Result};
+use candle_core::{DType, Tensor, Var};
+use cortical_tensor::{GradSlot, Input};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A named weight that training changes, with the slot where its gradient lands.
+///
+/// Clones are the same parameter.
+#[derive(Clone, Debug)]
+pub struct Param(Arc<ParamInner>);
+
+#[derive(Debug)]
+struct ParamInner {
+    name: String,
+    var: Var,
+    /// The same storage without the graph, for evaluation.
+    detached: Tensor,
+    slot: GradSlot,
+    trainable: AtomicBool,
+}
+
+impl Param {
+    pub(crate) fn new(name: String, var: Var) -> Self {
+        let detached = var.as_detached_tensor();
+        let slot = GradSlot::new();
+        Self(Arc::new(ParamInner {
+            name,
+            var,
+            detached,
+            slot,
+            trainable: AtomicBool::new(true),
+        }))
+    }
+
+    /// The full name, such as `conv1.weight`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The size of each dimension.
+    #[must_use]
+    pub fn dims(&self) -> &[usize] {
+        self.0.var.dims()
+    }
+
+    /// The type of the elements.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.0.var.dtype()
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.var.elem_count()
+    }
+
+    /// The parameter as an argument of an operation: the variable with its slot while training, the bare values
+    /// in evaluation or when it is frozen.
+    #[must_use]
+    pub fn input(&self, pass: &Pass<'_>) -> Input<'_> {
+        if pass.is_train() && self.is_trainable() {
+            Input::with_slot(&self.0.var, &self.0.slot)
+        } else {
+            Input::from(&self.0.detached)
+        }
+    }
+
+    /// The values, outside any graph. They follow later changes of the parameter.
+    #[must_use]
+    pub fn tensor(&self) -> &Tensor {
+        &self.0.detached
+    }
+
+    /// The variable, for candle's own operations; its gradient then comes through candle's store, which
+    /// [`Params::backward`](crate::Params::backward) adds up as well.
+    #[must_use]
+    pub fn var(&self) -> &Var {
+        &self.0.var
+    }
+
+    /// Where the gradient lands.
+    #[must_use]
+    pub fn slot(&self) -> &GradSlot {
+        &self.0.slot
+    }
+
+    /// The gradient that has accumulated since it was last cleared.
+    #[must_use]
+    pub fn grad(&self) -> Option<Tensor> {
+        self.0.slot.get()
+    }
+
+    /// Whether training changes this parameter.
+    #[must_use]
+    pub fn is_trainable(&self) -> bool {
+        self.0.trainable.load(Ordering::Acquire)
+    }
+
+    /// Freezes the parameter (`false`) or lets it train again.
+    pub fn set_trainable(&self, trainable: bool) {
+        self.0.trainable.store(trainable, Ordering::Release);
+    }
+
+    /// Replaces the values.
+    ///
+    /// # Errors
+    /// [`Error::ValueShape`], [`Error::ValueDType`]; the old values are then still there.
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        self.check(value)?;
+        self.update(|var| Ok(var.set(value)?))
+    }
+
+    /// Whether `value` has the shape and dtype of this parameter.
+    ///
+    /// # Errors
+    /// [`Error::ValueShape`], [`Error::ValueDType`].
+    pub fn check(&self, value: &Tensor) -> Result<()> {
+        check_value(self.name(), (self.dims(), self.dtype()), value)
+    }
+
+    /// Changes the values in place and notes that they changed, so that a backward pass that has read the old ones
+    /// becomes an error.
+    ///
+    /// # Errors
+    /// The closure's.
+    pub fn update<R>(&self, f: impl FnOnce(&Var) -> Result<R>) -> Result<R> {
+        self.0.slot.mark_changed();
+        f(&self.0.var)
+    }
+}
+
+/// A named tensor that belongs to a model and is saved with it, but is not trained: running statistics, masks.
+///
+/// Clones are the same buffer.
+#[derive(Clone, Debug)]
+pub struct Buffer(Arc<BufferInner>);
+
+#[derive(Debug)]
+struct BufferInner {
+    name: String,
+    value: Mutex<Tensor>,
+}
+
+impl Buffer {
+    pub(crate) fn new(name: String, value: Tensor) -> Self {
+        Self(Arc::new(BufferInner {
+            name,
+            value: Mutex::new(value),
+        }))
+    }
+
+    /// The full name, such as `bn1.running_mean`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn tensor(&self) -> Tensor {
+        self.0
+            .value
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the value by one of the same shape and dtype.
+    ///
+    /// # Errors
+    /// [`Error::ValueShape`], [`Error::ValueDType`]; the old value is then still there.
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        self.check(value)?;
+        *self.0.value.lock().unwrap_or_else(PoisonError::into_inner) = value.detach();
+        Ok(())
+    }
+
+    /// Whether `value` has the shape and dtype of this buffer.
+    ///
+    /// # Errors
+    /// [`Error::ValueShape`], [`Error::ValueDType`].
+    pub fn check(&self, value: &Tensor) -> Result<()> {
+        let old = self.tensor();
+        check_value(self.name(), (old.dims(), old.dtype()), value)
+    }
+}
+
+fn check_value(name: &str, (dims, dtype): (&[usize], DType), value: &Tensor) -> Result<()> {
+    if value.dims() != dims {
+        let (expected, got) = (dims.to_vec(), value.dims().to_vec());
+        return Err(Error::ValueShape {
+            name: name.to_string(),
+            expected,
+            got,
+        });
+    }
+    if value.dtype() != dtype {
+        return Err(Error::ValueDType {
+            name: name.to_string(),
+            expected: dtype,
+            got: value.dtype(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,524 @@
+//! The ordered store of named parameters and buffers.
+
+use crate::{Buffer, Error, Init, Param, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use cortical_tensor::{Rng, Seed};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The parameters and buffers of a model, in the order in which its layers made them.
+///
+/// Names are PyTorch's: a layer built at `params.at("conv1")` makes `conv1.weight` and `conv1.bias`. Clones share one store.
+#[derive(Clone, Debug)]
+pub struct Params(Arc<Store>);
+
+#[derive(Debug)]
+struct Store {
+    device: Device,
+    dtype: DType,
+    seed: Seed,
+    entries: RwLock<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    params: Vec<Param>,
+    buffers: Vec<Buffer>,
+    by_name: HashMap<String, Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Param(usize),
+    Buffer(usize),
+}
+
+impl Params {
+    /// An empty store of `f32` parameters on `device`, whose random values come from `seed`.
+    #[must_use]
+    pub fn new(device: &Device, seed: Seed) -> Self {
+        Self::with_dtype(device, seed, DType::F32)
+    }
+
+    /// An empty store whose parameters have this dtype.
+    #[must_use]
+    pub fn with_dtype(device: &Device, seed: Seed, dtype: DType) -> Self {
+        let entries = RwLock::default();
+        Self(Arc::new(Store {
+            device: device.clone(),
+            dtype,
+            seed,
+            entries,
+        }))
+    }
+
+    /// A place for a layer, under which its parameters are named.
+    #[must_use]
+    pub fn at(&self, name: &str) -> Scope {
+        Scope {
+            params: self.clone(),
+            path: name.to_string(),
+        }
+    }
+
+    /// The place of the whole model, where names have no prefix.
+    #[must_use]
+    pub fn root(&self) -> Scope {
+        self.at("")
+    }
+
+    /// The random stream of this name, a function of the store's seed.
+    #[must_use]
+    pub fn rng(&self, stream: &str) -> Rng {
+        Rng::new(self.0.seed, stream)
+    }
+
+    /// Where the parameters live.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// The dtype of new parameters.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Takes in a variable of a candle program under a name, so that it can be trained, saved and inspected here.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`].
+    pub fn adopt(&self, name: &str, var: Var) -> Result<Param> {
+        let mut entries = self.write();
+        entries.reserve(name)?;
+        let param = Param::new(name.to_string(), var);
+        let place = Place::Param(entries.params.len());
+        entries.params.push(param.clone());
+        entries.by_name.insert(name.to_string(), place);
+        Ok(param)
+    }
+
+    /// Every parameter, in the order of their making.
+    #[must_use]
+    pub fn all(&self) -> Vec<Param> {
+        self.read().params.clone()
+    }
+
+    /// The parameters that training changes, in the order of their making.
+    #[must_use]
+    pub fn trainable(&self) -> Vec<Param> {
+        self.read()
+            .params
+            .iter()
+            .filter(|p| p.is_trainable())
+            .cloned()
+            .collect()
+    }
+
+    /// Every buffer, in the order of their making.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<Buffer> {
+        self.read().buffers.clone()
+    }
+
+    /// Parameters and buffers as `(name, value)`, parameters first: what a model file holds.
+    #[must_use]
+    pub fn named_tensors(&self) -> Vec<(String, Tensor)> {
+        let entries = self.read();
+        let params = entries
+            .params
+            .iter()
+            .map(|p| (p.name().to_string(), p.tensor().clone()));
+        let buffers = entries
+            .buffers
+            .iter()
+            .map(|b| (b.name().to_string(), b.tensor()));
+        params.chain(buffers).collect()
+    }
+
+    /// The parameter of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], with the most similar name.
+    pub fn get(&self, name: &str) -> Result<Param> {
+        let entries = self.read();
+        match entries.by_name.get(name) {
+            Some(Place::Param(i)) => Ok(entries.params[*i].clone()),
+            _ => Err(entries.unknown(name)),
+        }
+    }
+
+    /// The buffer of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], with the most similar name.
+    pub fn buffer(&self, name: &str) -> Result<Buffer> {
+        let entries = self.read();
+        match entries.by_name.get(name) {
+            Some(Place::Buffer(i)) => Ok(entries.buffers[*i].clone()),
+            _ => Err(entries.unknown(name)),
+        }
+    }
+
+    /// Replaces the value of the parameter or buffer of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::ValueShape`], [`Error::ValueDType`].
+    pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
+        let place = self.read().by_name.get(name).copied();
+        match place {
+            Some(Place::Param(_)) => self.get(name)?.set(value),
+            Some(Place::Buffer(_)) => self.buffer(name)?.set(value),
+            None => Err(self.read().unknown(name)),
+        }
+    }
+
+    /// How many elements all parameters have together: what "7B" counts. Buffers do not count.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.read().params.iter().map(Param::count).sum()
+    }
+
+    /// Empties every slot.
+    pub fn zero_grad(&self) {
+        for param in &self.read().params {
+            param.slot().set(None);
+        }
+    }
+
+    /// Backpropagation: adds `d loss / d parameter` to the slot of every parameter.
+    ///
+    /// Gradients accumulate until [`Params::zero_grad`].
+    ///
+    /// # Errors
+    /// [`Error::LossNotScalar`], [`Error::LossNotTracked`]; [`Error::MissingGradient`] names every trainable parameter that the loss does
+    /// not depend on; an operation's error when a parameter was changed since the forward pass.
+    pub fn backward(&self, loss: &Tensor) -> Result<()> {
+        let names = self.backward_partial(loss)?;
+        if names.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::MissingGradient { names })
+        }
+    }
+
+    /// As [`Params::backward`] for a loss that depends on a part of the parameters; returns the names of those that got nothing.
+    ///
+    /// # Errors
+    /// As [`Params::backward`], without [`Error::MissingGradient`].
+    pub fn backward_partial(&self, loss: &Tensor) -> Result<Vec<String>> {
+        if loss.elem_count() != 1 {
+            return Err(Error::LossNotScalar {
+                got: loss.dims().to_vec(),
+            });
+        }
+        if !loss.track_op() {
+            return Err(Error::LossNotTracked);
+        }
+        let params = self.trainable();
+        let before: Vec<u64> = params.iter().map(|p| p.slot().arrivals()).collect();
+        let mut store = loss.backward()?;
+        let mut missing = Vec::new();
+        for (param, before) in params.iter().zip(before) {
+            if let Some(grad) = store.remove(param.var()) {
+                param.slot().add(grad)?;
+            }
+            if param.slot().arrivals() == before {
+                missing.push(param.name().to_string());
+            }
+        }
+        Ok(missing)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Entries> {
+        self.0
+            .entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Entries> {
+        self.0
+            .entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn reserve(&self, name: &str) -> Result<()> {
+        match self.by_name.contains_key(name) {
+            true => Err(Error::NameTaken {
+                name: name.to_string(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let nearest = self
+            .by_name
+            .keys()
+            .map(|known| (strsim::levenshtein(known, name), known))
+            .min()
+            .filter(|(distance, _)| *distance <= 1 + name.len() / 3)
+            .map(|(_, known)| known.clone());
+        Error::UnknownName {
+            name: name.to_string(),
+            nearest,
+        }
+    }
+}
+
+/// A place in a model: a prefix for the names that a layer gives its parameters.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    params: Params,
+    path: String,
+}
+
+impl Scope {
+    /// A place inside this one.
+    #[must_use]
+    pub fn at(&self, name: &str) -> Self {
+        Self {
+            params: self.params.clone(),
+            path: self.name_of(name),
+        }
+    }
+
+    /// The name of the place, empty for the whole model.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Makes the parameter `name` of this place, its values drawn from the stream of its own name.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::TooLarge`], candle's when memory or device refuse.
+    pub fn param(&self, name: &str, shape: &[usize], init: Init) -> Result<Param> {
+        let name = self.name_of(name);
+        self.params.read().reserve(&name)?;
+        let bytes = shape
+            .iter()
+            .try_fold(size_of::<f64>(), |n, d| n.checked_mul(*d))
+            .and_then(|bytes| isize::try_from(bytes).ok());
+        if bytes.is_none() {
+            return Err(Error::TooLarge {
+                name,
+                shape: shape.to_vec(),
+            });
+        }
+        let values = init.draw(shape, &mut self.params.rng(&format!("init/{name}")));
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?
+            .to_dtype(self.params.dtype())?
+            .to_device(self.params.device())?;
+        self.params.adopt(&name, Var::from_tensor(&tensor)?)
+    }
+
+    /// Makes the buffer `name` of this place.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`].
+    pub fn buffer(&self, name: &str, value: &Tensor) -> Result<Buffer> {
+        let name = self.name_of(name);
+        let mut entries = self.params.write();
+        entries.reserve(&name)?;
+        let buffer = Buffer::new(name.clone(), value.detach());
+        let place = Place::Buffer(entries.buffers.len());
+        entries.buffers.push(buffer.clone());
+        entries.by_name.insert(name, place);
+        Ok(buffer)
+    }
+
+    fn name_of(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pass;
+    use cortical_kernels::activation::Activation;
+    use cortical_tensor::ops::linear;
+
+    fn two() -> (Params, Param, Param) {
+        let params = Params::new(&Device::Cpu, Seed(1));
+        let a = params
+            .at("a")
+            .param("weight", &[2, 2], Init::KAIMING_UNIFORM)
+            .unwrap();
+        let b = params
+            .at("b")
+            .param("weight", &[1, 2], Init::KAIMING_UNIFORM)
+            .unwrap();
+        (params, a, b)
+    }
+
+    fn loss(a: &Param, b: &Param, pass: &Pass<'_>) -> Tensor {
+        let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu).unwrap();
+        let h = linear(&x, a.input(pass), None, Activation::Identity).unwrap();
+        linear(&h, b.input(pass), None, Activation::Identity).unwrap()
+    }
+
+    #[test]
+    fn gradients_accumulate_until_they_are_cleared() {
+        let (params, a, b) = two();
+        let mut rng = params.rng("pass");
+        let pass = Pass::train(&mut rng);
+        params.backward(&loss(&a, &b, &pass)).unwrap();
+        let once = a.grad().unwrap().to_vec2::<f32>().unwrap();
+        params.backward(&loss(&a, &b, &pass)).unwrap();
+        let twice = a.grad().unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(twice[0][1], 2.0 * once[0][1]);
+        params.zero_grad();
+        assert!(a.grad().is_none());
+    }
+
+    #[test]
+    fn a_parameter_without_a_gradient_is_named() {
+        let (params, a, _) = two();
+        let unused = params.at("c").param("bias", &[3], Init::ZEROS).unwrap();
+        let mut rng = params.rng("pass");
+        let pass = Pass::train(&mut rng);
+        let square = linear(a.tensor(), a.input(&pass), None, Activation::Identity)
+            .unwrap()
+            .sum_all()
+            .unwrap();
+        let error = params.backward(&square).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no gradient reached b.weight, c.bias; if that is meant, freeze them or use `backward_partial`"
+        );
+        unused.set_trainable(false);
+        assert_eq!(params.backward_partial(&square).unwrap(), ["b.weight"]);
+    }
+
+    #[test]
+    fn a_stale_gradient_does_not_count_as_an_arrival() {
+        let (params, a, b) = two();
+        let mut rng = params.rng("pass");
+        let pass = Pass::train(&mut rng);
+        params.backward(&loss(&a, &b, &pass)).unwrap();
+        let only_a = linear(a.tensor(), a.input(&pass), None, Activation::Identity)
+            .unwrap()
+            .sum_all()
+            .unwrap();
+        assert!(
+            matches!(params.backward(&only_a), Err(Error::MissingGradient { names }) if names == ["b.weight"])
+        );
+    }
+
+    #[test]
+    fn candles_own_operations_count_too() {
+        let (params, a, b) = two();
+        let y = (a.var().as_tensor().sum_all().unwrap() + b.var().as_tensor().sum_all().unwrap())
+            .unwrap();
+        params.backward(&y).unwrap();
+        assert_eq!(b.grad().unwrap().to_vec2::<f32>().unwrap(), [[1.0, 1.0]]);
+    }
+
+    #[test]
+    fn losses_that_cannot_be_differentiated_are_refused() {
+        let (params, a, b) = two();
+        let mut rng = params.rng("pass");
+        let pass = Pass::train(&mut rng);
+        let vector = linear(a.tensor(), a.input(&pass), None, Activation::Identity).unwrap();
+        assert!(matches!(
+            params.backward(&vector),
+            Err(Error::LossNotScalar { .. })
+        ));
+        let untracked = loss(&a, &b, &Pass::eval());
+        assert!(matches!(
+            params.backward(&untracked),
+            Err(Error::LossNotTracked)
+        ));
+    }
+
+    #[test]
+    fn changing_a_parameter_between_forward_and_backward_is_an_error() {
+        let (params, a, b) = two();
+        let mut rng = params.rng("pass");
+        let y = loss(&a, &b, &Pass::train(&mut rng));
+        a.set(&a.tensor().affine(2.0, 0.0).unwrap()).unwrap();
+        let error = params.backward(&y).unwrap_err().to_string();
+        assert!(error.contains("a parameter was changed"), "{error}");
+    }
+
+    #[test]
+    fn evaluation_sees_changes_and_makes_no_graph() {
+        let (_, a, b) = two();
+        let before = loss(&a, &b, &Pass::eval());
+        assert!(!before.track_op());
+        b.set(&b.tensor().affine(2.0, 0.0).unwrap()).unwrap();
+        let after = loss(&a, &b, &Pass::eval());
+        let number = |t: &Tensor| t.to_vec2::<f32>().unwrap()[0][0];
+        assert_eq!(number(&after), 2.0 * number(&before));
+    }
+
+    #[test]
+    fn names_are_unique_ordered_and_looked_up_with_help() {
+        let (params, ..) = two();
+        assert!(matches!(
+            params.at("a").param("weight", &[1], Init::ZEROS),
+            Err(Error::NameTaken { .. })
+        ));
+        let names: Vec<String> = params
+            .named_tensors()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["a.weight", "b.weight"]);
+        let error = params.get("a.wieght").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no parameter or buffer \"a.wieght\"; did you mean \"a.weight\"?"
+        );
+        assert_eq!(params.count(), 6);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_before_memory_is_asked_for() {
+        let params = Params::new(&Device::Cpu, Seed(1));
+        let error = params
+            .at("x")
+            .param("w", &[1 << 33, 1 << 33], Init::ZEROS)
+            .unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }));
+    }
+
+    #[test]
+    fn values_of_another_shape_or_dtype_are_refused() {
+        let (params, ..) = two();
+        let wrong = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
+        assert!(matches!(
+            params.set("a.weight", &wrong),
+            Err(Error::ValueShape { .. })
+        ));
+        let wrong = Tensor::zeros((2, 2), DType::F64, &Device::Cpu).unwrap();
+        assert!(matches!(
+            params.set("a.weight", &wrong),
+            Err(Error::ValueDType { .. })
+        ));
+    }
+
+    #[test]
+    fn one_seed_makes_one_model() {
+        let values = |p: &Param| p.tensor().to_vec2::<f32>().unwrap();
+        let ((_, a, _), (_, b, _)) = (two(), two());
+        assert_eq!(values(&a), values(&b));
+    }
+}

@@ -1,0 +1,126 @@
+//! An explicit pass through a network.
+
+use crate::{Error, Result};
+use candle_core::Tensor;
+use cortical_tensor::{Rng, Seed};
+use std::collections::HashMap;
+
+/// Somebody who looks at the named activations of a pass. Looking does not change what is computed.
+pub trait Observer {
+    /// Layer `layer` has computed `output`.
+    fn activation(&mut self, layer: &str, output: &Tensor);
+}
+
+/// One pass through a network: training or evaluation, with its own randomness and its observer.
+///
+/// A training pass takes one number from the generator that it is made with; each layer derives its own stream
+/// from that number and the layer's name, so neither the order of layers nor threads change the result.
+pub struct Pass<'a> {
+    /// The key of this pass's random streams; `None` in evaluation.
+    key: Option<Seed>,
+    /// How often each name has asked for a stream in this pass.
+    uses: HashMap<String, u32>,
+    observer: Option<&'a mut dyn Observer>,
+}
+
+impl<'a> Pass<'a> {
+    /// A training pass: parameters are tracked, dropout drops.
+    #[must_use]
+    pub fn train(rng: &mut Rng) -> Self {
+        Self {
+            key: Some(Seed(rng.next_u64())),
+            uses: HashMap::new(),
+            observer: None,
+        }
+    }
+
+    /// An evaluation pass: nothing is tracked, nothing is random.
+    #[must_use]
+    pub fn eval() -> Self {
+        Self {
+            key: None,
+            uses: HashMap::new(),
+            observer: None,
+        }
+    }
+
+    /// The same pass with somebody looking on.
+    #[must_use]
+    pub fn observed_by(mut self, observer: &'a mut dyn Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Whether this is a training pass.
+    #[must_use]
+    pub fn is_train(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The random stream of a layer in this pass; another one each time the layer asks.
+    ///
+    /// # Errors
+    /// [`Error::Option`] in evaluation, where nothing is random.
+    pub fn rng(&mut self, layer: &str) -> Result<Rng> {
+        let Some(key) = self.key else {
+            let (expected, got) = (
+                "a training pass to draw random numbers in",
+                "evaluation".to_string(),
+            );
+            return Err(Error::Option {
+                option: "pass",
+                expected,
+                got,
+            });
+        };
+        let uses = self.uses.entry(layer.to_string()).or_insert(0);
+        let stream = format!("{layer}#{uses}");
+        *uses += 1;
+        Ok(Rng::new(key, &stream))
+    }
+
+    /// Shows a layer's output to the observer, if there is one.
+    pub fn observe(&mut self, layer: &str, output: &Tensor) {
+        if let Some(observer) = &mut self.observer {
+            observer.activation(layer, output);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_depend_on_layer_and_pass_but_not_on_order() {
+        let pass = || Pass::train(&mut Rng::new(Seed(1), "pass"));
+        let (mut one, mut other) = (pass(), pass());
+        let (a, b) = (
+            one.rng("a").unwrap().next_u64(),
+            one.rng("b").unwrap().next_u64(),
+        );
+        let (b2, a2) = (
+            other.rng("b").unwrap().next_u64(),
+            other.rng("a").unwrap().next_u64(),
+        );
+        assert_eq!((a, b), (a2, b2));
+        assert_ne!(a, b);
+        assert_ne!(
+            one.rng("a").unwrap().next_u64(),
+            a,
+            "a layer used twice draws anew"
+        );
+    }
+
+    #[test]
+    fn the_next_pass_draws_other_numbers() {
+        let mut rng = Rng::new(Seed(1), "pass");
+        let first = Pass::train(&mut rng).rng("a").unwrap().next_u64();
+        assert_ne!(Pass::train(&mut rng).rng("a").unwrap().next_u64(), first);
+    }
+
+    #[test]
+    fn evaluation_has_no_randomness() {
+        assert!(Pass::eval().rng("a").is_err());
+    }
+}
