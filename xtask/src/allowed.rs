@@ -87,6 +87,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             THISERROR,
             allow("serde", "networks described as data"),
             allow("serde_json", "`config.json` of published models"),
+            allow("strsim", "the nearest name to an unknown field"),
             allow("toml", "networks described in a recipe"),
             PROPTEST,
         ],

@@ -1,0 +1,29 @@
+//! Networks described layer by layer as data.
+//!
+//! A [`ModelSpec`] is what a recipe's table `[model]` says: a preset by name or a list of [`LayerSpec`]s. A [`Plan`]
+//! follows the shape of a sample through the layers, so that a description that gives no network is refused before
+//! anything is built, with the layer, the shape that came and the one it expects. [`fields`] reads settings out of TOML with
+//! errors that name a field by its full path; recipes are read with it too.
+//!
+//! This crate does not know data sets, files or the training loop.
+//!
+//! ```
+//! use cortical_models::{ModelSpec, Plan};
+//! let spec: ModelSpec = "lenet".parse()?;
+//! let plan = Plan::new(&spec.layers(), &[1, 28, 28], 10)?;
+//! assert_eq!(plan.layers()[3].name.as_deref(), Some("fc1"));
+//! assert_eq!(plan.layers()[3].input_shape, [9216]);
+//! # Ok::<(), cortical_models::Error>(())
+//! ```
+
+mod activations;
+mod error;
+pub mod fields;
+mod layer_spec;
+mod model_spec;
+mod plan;
+
+pub use error::{Error, Result};
+pub use layer_spec::{LayerSpec, Width};
+pub use model_spec::{Kind, ModelSpec};
+pub use plan::{Plan, PlannedLayer};
