@@ -54,7 +54,7 @@ pub fn write_atomic<T>(
 
 /// Removes what killed processes left in `folder`: temporary files and folders of this crate. Returns how many.
 ///
-/// Only safe while nobody else writes there.
+/// Only safe while nobody else writes there; [`RunLock`](crate::RunLock) promises that for a run folder and calls this.
 ///
 /// # Errors
 /// [`Error::Read`] if the folder cannot be listed, [`Error::Write`] if something cannot be removed.
@@ -129,6 +129,11 @@ impl Temporary {
     /// A new empty file in `folder`.
     pub(crate) fn file(folder: &Path) -> io::Result<Self> {
         Self::create(folder, |path| File::create_new(path).map(drop))
+    }
+
+    /// A new empty folder in `folder`.
+    pub(crate) fn folder(folder: &Path) -> io::Result<Self> {
+        Self::create(folder, |path| fs::create_dir(path))
     }
 
     /// Creates something in `folder` under a name that nothing has.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Element;
+use crate::checkpoint::{CHECKPOINT_VERSION, Damage};
 use crate::header::limits;
 
 /// Result of this crate's functions.
@@ -19,6 +20,48 @@ pub enum Error {
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// Another process works in the run folder.
+    #[error("{folder} is in use by another process; wait for it, stop it, or choose another folder", folder = folder.display())]
+    Locked {
+        /// Which folder.
+        folder: PathBuf,
+    },
+    /// The run folder cannot be locked.
+    #[error("cannot lock {folder}: {source}", folder = folder.display())]
+    Lock {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// There is no checkpoint of this step.
+    #[error("{path} has no checkpoint of step {step}", path = path.display())]
+    NoCheckpoint {
+        /// The folder of checkpoints.
+        path: PathBuf,
+        /// The step asked for.
+        step: u64,
+    },
+    /// The checkpoint is not what was written.
+    #[error("{path} is damaged: {damage}", path = path.display())]
+    Damaged {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        damage: Damage,
+    },
+    /// The checkpoint was written by a newer version of this crate.
+    #[error(
+        "{path} is a checkpoint of version {version}, this program knows {CHECKPOINT_VERSION}; use a newer version of it",
+        path = path.display()
+    )]
+    NewerCheckpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
     },
     /// The operating system could not write the file or folder.
     #[error("cannot write {path}: {source}; what was there before is unchanged", path = path.display())]

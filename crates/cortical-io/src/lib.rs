@@ -3,6 +3,8 @@
 //! - [`TensorFile`] reads safetensors files, from the disk or through a memory map, and refuses whatever is
 //!   not exactly one before it allocates anything; [`save_tensors`] writes them with canonical bytes.
 //! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
+//! - [`CheckpointDir`] keeps `checkpoints/step-N/` folders, each complete or absent, verified when they are read.
+//! - [`RunLock`] lets one process at a time work in a run folder.
 //!
 //! The central choice: we write and check the safetensors header ourselves. The same tensors always give the
 //! same bytes (a file's hash says whether two trainings ended alike), and a stranger's file is judged by limits
@@ -27,16 +29,22 @@
 //! ```
 
 mod atomic;
+mod checkpoint;
 mod element;
 mod error;
 mod file;
 mod header;
+mod lock;
 mod mmap;
 mod write;
 
 pub use atomic::{sweep_temporaries, write_atomic};
+pub use checkpoint::{
+    CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
+};
 pub use element::Element;
 pub use error::{Defect, Error, Result};
 pub use file::TensorFile;
 pub use header::{TensorInfo, limits};
+pub use lock::RunLock;
 pub use write::{Metadata, save_tensors};
