@@ -9,6 +9,8 @@
 //! - [`conv`], [`pool`]: windows that slide over one, two or three axes;
 //! - [`optimizer`]: how a parameter follows its gradient, with norms, clipping and averages;
 //! - [`norm`]: layer, RMS, batch, group and instance norm;
+//! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
+//! - [`embedding`], [`rope`], [`gated`]: rows of a table, rotary positions, gated units;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
@@ -31,6 +33,7 @@
 #[macro_use]
 pub mod isa;
 pub mod activation;
+pub mod attention;
 pub mod conv;
 pub mod cross_entropy;
 mod disjoint;

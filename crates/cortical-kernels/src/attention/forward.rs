@@ -1,0 +1,239 @@
+//! The forward pass: one task a block of queries of one head.
+
+use super::{
+    FEW_QUERIES, Heads, HeadsMut, KEY_BLOCK, Options, OutputRows, QUERY_BLOCK, Sizes, row,
+    transposes,
+};
+use crate::isa::{self, InstructionSet};
+use crate::matmul::{MatRef, Write, matmul_serial};
+use crate::parallel;
+use crate::real::Real;
+use crate::scratch;
+use std::ops::Range;
+
+/// What every task reads.
+struct Job<'a, T> {
+    isa: InstructionSet,
+    sizes: Sizes,
+    q: Heads<'a, T>,
+    k: Heads<'a, T>,
+    v: Heads<'a, T>,
+    options: Options<'a, T>,
+    /// `[batch, kv_heads, dim, keys]`, empty for few queries.
+    k_transposed: Vec<T>,
+}
+
+/// The running state of one query.
+#[derive(Clone, Copy)]
+struct Running<T> {
+    max: T,
+    sum: T,
+}
+
+/// Writes the output and, for each query of `[batch, heads, queries]`, the logarithm of the softmax's denominator
+/// (−∞ for a query that sees nothing).
+///
+/// # Panics
+/// If the slices do not hold what the sizes and strides say.
+pub fn forward<T: Real>(
+    sizes: Sizes,
+    q: Heads<'_, T>,
+    k: Heads<'_, T>,
+    v: Heads<'_, T>,
+    options: Options<'_, T>,
+    output: HeadsMut<'_, T>,
+    lse: &mut [T],
+) {
+    sizes.check(&q, &k, &v, &options);
+    assert_eq!(
+        lse.len(),
+        sizes.batch * sizes.heads * sizes.queries,
+        "attention: a log-sum-exp a query"
+    );
+    let output = OutputRows::new("output", output, sizes.o());
+    if lse.is_empty() {
+        return;
+    }
+    let isa = isa::current();
+    let k_transposed = if sizes.queries > FEW_QUERIES {
+        transposes(isa, &k, sizes.k())
+    } else {
+        Vec::new()
+    };
+    let job = Job {
+        isa,
+        sizes,
+        q,
+        k,
+        v,
+        options,
+        k_transposed,
+    };
+    let blocks = sizes.queries.div_ceil(QUERY_BLOCK);
+    // Heads are cut apart first, so that every task has its own part of `lse`.
+    let mut parts: Vec<&mut [T]> = lse
+        .chunks_mut(sizes.queries)
+        .flat_map(|head| head.chunks_mut(QUERY_BLOCK))
+        .collect();
+    parallel::chunks_mut(&mut parts, 1, |task, lse| {
+        let (head, first) = (task / blocks, task % blocks * QUERY_BLOCK);
+        let (b, h) = (head / sizes.heads, head % sizes.heads);
+        job.block(b, h, first, &output, &mut *lse[0]);
+    });
+}
+
+impl<T: Real> Job<'_, T> {
+    /// The queries `first..first + lse.len()` of one head.
+    fn block(&self, b: usize, h: usize, first: usize, output: &OutputRows<'_, T>, lse: &mut [T]) {
+        let (n, dv) = (lse.len(), self.sizes.value_dim);
+        let queries = first..first + n;
+        let limit = self.options.limit(queries.end - 1, self.sizes.keys);
+        scratch::with(n * (KEY_BLOCK + dv + 2), |buffer: &mut [T]| {
+            let (scores, buffer) = buffer.split_at_mut(n * KEY_BLOCK);
+            let (sums, state) = buffer.split_at_mut(n * dv);
+            sums.fill(T::ZERO);
+            let (max, sum) = state.split_at_mut(n);
+            max.fill(T::NEG_INFINITY);
+            sum.fill(T::ZERO);
+            for key in (0..limit).step_by(KEY_BLOCK) {
+                let keys = key..(key + KEY_BLOCK).min(limit);
+                // 1. The block's scores.
+                self.scores(b, h, queries.clone(), keys.clone(), scores);
+                // 2. Each row: exponentials relative to the largest score so far; what was summed before is scaled to it.
+                for r in 0..n {
+                    let scores = &mut scores[r * KEY_BLOCK..r * KEY_BLOCK + keys.len()];
+                    let running = Running {
+                        max: max[r],
+                        sum: sum[r],
+                    };
+                    let (now, factor) = self.row(b, h, first + r, &keys, scores, running);
+                    (max[r], sum[r]) = (now.max, now.sum);
+                    if key > 0 && factor != T::ONE {
+                        row::scale(self.isa, &mut sums[r * dv..(r + 1) * dv], factor);
+                    }
+                }
+                // 3. The values, weighted.
+                if dv > 0 {
+                    let weights = MatRef::strided(scores, n, keys.len(), KEY_BLOCK, 1);
+                    let v = self.v.rows(b, h / self.sizes.group(), keys, dv);
+                    matmul_serial(weights, v, sums, dv, Write::Add);
+                }
+            }
+            // 4. The means.
+            for r in 0..n {
+                let seen = sum[r] > T::ZERO;
+                // A sum that is not a number stays one.
+                let factor = if sum[r] == T::ZERO {
+                    T::ZERO
+                } else {
+                    T::ONE / sum[r]
+                };
+                lse[r] = if seen {
+                    self.log(max[r], sum[r])
+                } else {
+                    T::NEG_INFINITY + sum[r]
+                };
+                // SAFETY: a task owns the rows of its queries.
+                unsafe {
+                    output.with_row(b, h, first + r, dv, |out| {
+                        for (out, s) in out.iter_mut().zip(&sums[r * dv..(r + 1) * dv]) {
+                            *out = *s * factor;
+                        }
+                    });
+                }
+            }
+        });
+    }
+
+    fn log(&self, max: T, sum: T) -> T {
+        T::from_f64(max.to_f64() + sum.to_f64().ln())
+    }
+
+    /// Unscaled scores of a block, rows [`KEY_BLOCK`] apart.
+    fn scores(&self, b: usize, h: usize, queries: Range<usize>, keys: Range<usize>, out: &mut [T]) {
+        let (d, g) = (self.sizes.dim, h / self.sizes.group());
+        if self.k_transposed.is_empty() {
+            for (r, i) in queries.enumerate() {
+                let q = self.q.row(b, h, i, d);
+                for (c, j) in keys.clone().enumerate() {
+                    out[r * KEY_BLOCK + c] = row::dot(self.isa, q, self.k.row(b, g, j, d));
+                }
+            }
+            return;
+        }
+        let (all, n) = (self.sizes.keys, keys.len());
+        let head = (b * self.sizes.kv_heads + g) * d * all;
+        let k = MatRef::strided(
+            &self.k_transposed[head + keys.start..head + d * all],
+            d,
+            n,
+            all,
+            1,
+        );
+        matmul_serial(
+            self.q.rows(b, h, queries, d),
+            k,
+            out,
+            KEY_BLOCK,
+            Write::Replace,
+        );
+    }
+
+    /// Turns a row of scores into weights; returns the state and the factor of what was summed before.
+    fn row(
+        &self,
+        b: usize,
+        h: usize,
+        i: usize,
+        keys: &Range<usize>,
+        scores: &mut [T],
+        before: Running<T>,
+    ) -> (Running<T>, T) {
+        let seen = self
+            .options
+            .limit(i, self.sizes.keys)
+            .clamp(keys.start, keys.end)
+            - keys.start;
+        let (scores, hidden) = scores.split_at_mut(seen);
+        hidden.fill(T::ZERO);
+        let mask = self
+            .options
+            .mask_row(b, h, i, keys.start..keys.start + seen);
+        row::scale_and_mask(self.isa, scores, self.options.scale, mask);
+        let max = before.max.maximum(row::largest(self.isa, scores));
+        if max == T::NEG_INFINITY {
+            // Nothing seen so far: a difference of infinities would be no number.
+            scores.fill(T::ZERO);
+            return (before, T::ONE);
+        }
+        let sum = row::exponentials(self.isa, scores, max);
+        if let Some(dropout) = self.options.dropout {
+            row::drop(
+                self.isa,
+                scores,
+                dropout,
+                self.sizes.row(b, h, i),
+                keys.start,
+            );
+        }
+        let factor = if before.max == max {
+            T::ONE
+        } else {
+            T::from_f64((before.max - max).to_f64().exp())
+        };
+        (
+            Running {
+                max,
+                sum: before.sum * factor + sum,
+            },
+            factor,
+        )
+    }
+}
+
+impl Sizes {
+    /// The number of a query among all of `[batch, heads, queries]`.
+    pub(super) fn row(self, b: usize, h: usize, i: usize) -> u64 {
+        ((b * self.heads + h) * self.queries + i) as u64
+    }
+}
