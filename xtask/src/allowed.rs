@@ -59,7 +59,15 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             PROPTEST,
         ],
     ),
-    ("cortical-neuron", &[CANDLE, THISERROR, PROPTEST]),
+    (
+        "cortical-neuron",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("strsim", "the nearest name to an unknown parameter"),
+            PROPTEST,
+        ],
+    ),
     ("cortical-dense", &[CANDLE, THISERROR, PROPTEST]),
     ("cortical-conv", &[CANDLE, THISERROR, PROPTEST]),
     ("cortical-recurrent", &[CANDLE, THISERROR, PROPTEST]),

@@ -39,6 +39,7 @@ mod neurons;
 mod param;
 mod params;
 mod pass;
+mod scope;
 
 pub use dropout::Dropout;
 pub use error::{Error, Result};
@@ -46,5 +47,6 @@ pub use init::Init;
 pub use layer::{AsModule, Layer};
 pub use neurons::Neurons;
 pub use param::{Buffer, Param};
-pub use params::{Params, Scope};
+pub use params::Params;
 pub use pass::{Observer, Pass};
+pub use scope::Scope;

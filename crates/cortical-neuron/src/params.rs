@@ -1,6 +1,6 @@
 //! The ordered store of named parameters and buffers.
 
-use crate::{Buffer, Error, Init, Param, Result};
+use crate::{Buffer, Error, Param, Result, Scope};
 use candle_core::{DType, Device, Tensor, Var};
 use cortical_tensor::{Rng, Seed};
 use std::collections::HashMap;
@@ -55,10 +55,7 @@ impl Params {
     /// A place for a layer, under which its parameters are named.
     #[must_use]
     pub fn at(&self, name: &str) -> Scope {
-        Scope {
-            params: self.clone(),
-            path: name.to_string(),
-        }
+        Scope::new(self.clone(), name.to_string())
     }
 
     /// The place of the whole model, where names have no prefix.
@@ -97,6 +94,22 @@ impl Params {
         entries.params.push(param.clone());
         entries.by_name.insert(name.to_string(), place);
         Ok(param)
+    }
+
+    /// Takes in a buffer under its full name.
+    pub(crate) fn add_buffer(&self, name: &str, value: &Tensor) -> Result<Buffer> {
+        let mut entries = self.write();
+        entries.reserve(name)?;
+        let buffer = Buffer::new(name.to_string(), value.detach());
+        let place = Place::Buffer(entries.buffers.len());
+        entries.buffers.push(buffer.clone());
+        entries.by_name.insert(name.to_string(), place);
+        Ok(buffer)
+    }
+
+    /// Whether a parameter or buffer may still take this name.
+    pub(crate) fn check_free(&self, name: &str) -> Result<()> {
+        self.read().reserve(name)
     }
 
     /// Every parameter, in the order of their making.
@@ -271,87 +284,10 @@ impl Entries {
     }
 }
 
-/// A place in a model: a prefix for the names that a layer gives its parameters.
-#[derive(Clone, Debug)]
-pub struct Scope {
-    params: Params,
-    path: String,
-}
-
-impl Scope {
-    /// A place inside this one.
-    #[must_use]
-    pub fn at(&self, name: &str) -> Self {
-        Self {
-            params: self.params.clone(),
-            path: self.name_of(name),
-        }
-    }
-
-    /// The name of the place, empty for the whole model.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The store.
-    #[must_use]
-    pub fn params(&self) -> &Params {
-        &self.params
-    }
-
-    /// Makes the parameter `name` of this place, its values drawn from the stream of its own name.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::TooLarge`], candle's when memory or device refuse.
-    pub fn param(&self, name: &str, shape: &[usize], init: Init) -> Result<Param> {
-        let name = self.name_of(name);
-        self.params.read().reserve(&name)?;
-        let bytes = shape
-            .iter()
-            .try_fold(size_of::<f64>(), |n, d| n.checked_mul(*d))
-            .and_then(|bytes| isize::try_from(bytes).ok());
-        if bytes.is_none() {
-            return Err(Error::TooLarge {
-                name,
-                shape: shape.to_vec(),
-            });
-        }
-        let values = init.draw(shape, &mut self.params.rng(&format!("init/{name}")));
-        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?
-            .to_dtype(self.params.dtype())?
-            .to_device(self.params.device())?;
-        self.params.adopt(&name, Var::from_tensor(&tensor)?)
-    }
-
-    /// Makes the buffer `name` of this place.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`].
-    pub fn buffer(&self, name: &str, value: &Tensor) -> Result<Buffer> {
-        let name = self.name_of(name);
-        let mut entries = self.params.write();
-        entries.reserve(&name)?;
-        let buffer = Buffer::new(name.clone(), value.detach());
-        let place = Place::Buffer(entries.buffers.len());
-        entries.buffers.push(buffer.clone());
-        entries.by_name.insert(name, place);
-        Ok(buffer)
-    }
-
-    fn name_of(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}.{name}", self.path)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Pass;
+    use crate::{Init, Pass};
     use cortical_kernels::activation::Activation;
     use cortical_tensor::ops::linear;
 

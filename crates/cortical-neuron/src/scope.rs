@@ -1,0 +1,78 @@
+//! A place in a model, where a layer makes its parameters.
+
+use crate::{Buffer, Error, Init, Param, Params, Result};
+use candle_core::{Device, Tensor, Var};
+
+/// A place in a model: a prefix for the names that a layer gives its parameters.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    params: Params,
+    path: String,
+}
+
+impl Scope {
+    pub(crate) fn new(params: Params, path: String) -> Self {
+        Self { params, path }
+    }
+
+    /// A place inside this one.
+    #[must_use]
+    pub fn at(&self, name: &str) -> Self {
+        Self {
+            params: self.params.clone(),
+            path: self.name_of(name),
+        }
+    }
+
+    /// The name of the place, empty for the whole model.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Makes the parameter `name` of this place, its values drawn from the stream of its own name.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::TooLarge`], candle's when memory or device refuse.
+    pub fn param(&self, name: &str, shape: &[usize], init: Init) -> Result<Param> {
+        let name = self.name_of(name);
+        self.params.check_free(&name)?;
+        let bytes = shape
+            .iter()
+            .try_fold(size_of::<f64>(), |n, d| n.checked_mul(*d))
+            .and_then(|bytes| isize::try_from(bytes).ok());
+        if bytes.is_none() {
+            return Err(Error::TooLarge {
+                name,
+                shape: shape.to_vec(),
+            });
+        }
+        let values = init.draw(shape, &mut self.params.rng(&format!("init/{name}")));
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?
+            .to_dtype(self.params.dtype())?
+            .to_device(self.params.device())?;
+        self.params.adopt(&name, Var::from_tensor(&tensor)?)
+    }
+
+    /// Makes the buffer `name` of this place.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`].
+    pub fn buffer(&self, name: &str, value: &Tensor) -> Result<Buffer> {
+        self.params.add_buffer(&self.name_of(name), value)
+    }
+
+    fn name_of(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+}
