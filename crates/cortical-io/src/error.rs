@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Element;
 use crate::checkpoint::{CHECKPOINT_VERSION, Damage};
 use crate::header::limits;
+use crate::{Difference, Element};
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -121,6 +121,25 @@ pub enum Error {
         name: String,
         /// Its element type.
         element: Element,
+    },
+    /// The tensors that are to be loaded are not those of the model. Nothing was loaded.
+    #[error(
+        "{origin} does not fit the model, nothing was loaded; is it the same network with the same sizes?{}",
+        crate::model::list(.differences)
+    )]
+    Mismatch {
+        /// The file or checkpoint.
+        origin: String,
+        /// Every difference.
+        differences: Vec<Difference>,
+    },
+    /// A parameter or buffer did not take its value.
+    #[error("cannot set {name}: {source}")]
+    Assign {
+        /// Its name.
+        name: String,
+        /// What the store of parameters said.
+        source: Box<cortical_neuron::Error>,
     },
     /// There is not enough memory for a tensor.
     #[error("no memory for the {bytes} bytes of tensor {name:?} of {path}", path = path.display())]

@@ -1,5 +1,6 @@
 //! Model files and checkpoints for candle tensors.
 //!
+//! - [`save`] and [`load_into`] move the parameters of a model to a file and back, all of them or none.
 //! - [`TensorFile`] reads safetensors files, from the disk or through a memory map, and refuses whatever is
 //!   not exactly one before it allocates anything; [`save_tensors`] writes them with canonical bytes.
 //! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
@@ -36,6 +37,7 @@ mod file;
 mod header;
 mod lock;
 mod mmap;
+mod model;
 mod write;
 
 pub use atomic::{sweep_temporaries, write_atomic};
@@ -47,4 +49,5 @@ pub use error::{Defect, Error, Result};
 pub use file::TensorFile;
 pub use header::{TensorInfo, limits};
 pub use lock::RunLock;
+pub use model::{Difference, load_into, model_metadata, save, save_with};
 pub use write::{Metadata, save_tensors};

@@ -1,0 +1,253 @@
+//! Model files: the parameters and buffers of a [`Params`], saved and loaded by name.
+
+use std::fmt;
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
+use cortical_neuron::Params;
+
+use crate::{Checkpoint, Error, Metadata, Result, TensorFile, save_tensors};
+
+/// Differences that a message lists before it only counts the rest.
+const LISTED: usize = 20;
+
+/// Saves all parameters and buffers as a model file: [`save_with`] without metadata of one's own.
+///
+/// ```
+/// use candle_core::Device;
+/// use cortical_neuron::{Init, Params};
+/// use cortical_tensor::Seed;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("model.safetensors");
+/// let model = |seed| -> cortical_neuron::Result<Params> {
+///     let params = Params::new(&Device::Cpu, Seed(seed));
+///     params.at("fc").param("weight", &[2, 3], Init::KAIMING_UNIFORM)?;
+///     Ok(params)
+/// };
+/// let (trained, fresh) = (model(1)?, model(2)?);
+/// cortical_io::save(&path, &trained)?;
+/// cortical_io::load_into(&path, &fresh)?;
+/// let weight = |params: &Params| params.get("fc.weight").expect("made above").tensor().to_vec2::<f32>();
+/// assert_eq!(weight(&fresh)?, weight(&trained)?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Those of [`save_tensors`].
+pub fn save(path: impl AsRef<Path>, params: &Params) -> Result<()> {
+    save_with(path, params, &Metadata::new())
+}
+
+/// Saves all parameters and buffers as a model file with further metadata, such as what a prediction needs.
+///
+/// Besides `metadata` the file says `format: pt` (names and layouts are PyTorch's, which Hugging Face's tools ask for)
+/// and `cortical.model: 1` (it was written here, and the version of the keys that start with `cortical.`). The same
+/// parameters and metadata give the same bytes.
+///
+/// # Errors
+/// Those of [`save_tensors`].
+pub fn save_with(path: impl AsRef<Path>, params: &Params, metadata: &Metadata) -> Result<()> {
+    save_tensors(path, &params.named_tensors(), &model_metadata(metadata))
+}
+
+/// `metadata` with what every model file of ours says about itself, for [`Checkpoint::metadata`].
+#[must_use]
+pub fn model_metadata(metadata: &Metadata) -> Metadata {
+    let mut all = metadata.clone();
+    all.insert("format".into(), "pt".into());
+    all.insert("cortical.model".into(), "1".into());
+    all
+}
+
+/// Loads a model file into parameters and buffers that exist already: all of them, and nothing else.
+///
+/// The file's header is compared with the model first, and its elements are all read before the first parameter
+/// changes. So an error leaves the model as it was.
+///
+/// # Errors
+/// [`Error::Mismatch`] with every tensor that is missing, unexpected, or of another shape or type; those of
+/// [`TensorFile`].
+pub fn load_into(path: impl AsRef<Path>, params: &Params) -> Result<()> {
+    let path = path.as_ref();
+    let file = TensorFile::open(path)?;
+    let offered = file.tensors().iter();
+    let offered = offered
+        .map(|info| (info.name(), info.shape(), info.element().dtype()))
+        .collect();
+    compare(&path.display().to_string(), params, offered)?;
+    assign(params, &file.load_all(params.device())?)
+}
+
+impl Checkpoint {
+    /// Puts the checkpoint's weights and buffers into `params`, as strictly as [`load_into`].
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`]; the model is then as it was.
+    pub fn restore_model(&self, params: &Params) -> Result<()> {
+        let offered = self.model.iter();
+        let offered = offered
+            .map(|(name, tensor)| (name.as_str(), tensor.dims(), Some(tensor.dtype())))
+            .collect();
+        compare(
+            &format!("the checkpoint of step {}", self.state.step),
+            params,
+            offered,
+        )?;
+        assign(params, &self.model)
+    }
+}
+
+/// One way in which a file's tensors are not the model's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// The model has it, the file has not.
+    Missing {
+        /// Name of the tensor.
+        name: String,
+        /// Its dimensions in the model.
+        shape: Vec<usize>,
+    },
+    /// The file has it, the model has not.
+    Unexpected {
+        /// Name of the tensor.
+        name: String,
+        /// Its dimensions in the file.
+        shape: Vec<usize>,
+    },
+    /// Both have it, with different dimensions.
+    Shape {
+        /// Name of the tensor.
+        name: String,
+        /// Dimensions in the model.
+        expected: Vec<usize>,
+        /// Dimensions in the file.
+        got: Vec<usize>,
+    },
+    /// Both have it, with different element types.
+    DType {
+        /// Name of the tensor.
+        name: String,
+        /// Type in the model.
+        expected: DType,
+        /// Type in the file; `None` for one that cannot be loaded.
+        got: Option<DType>,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name, shape } => write!(f, "{name} {shape:?} is missing"),
+            Self::Unexpected { name, shape } => write!(f, "{name} {shape:?} is not in the model"),
+            Self::Shape {
+                name,
+                expected,
+                got,
+            } => {
+                write!(f, "{name} has shape {got:?}, the model {expected:?}")
+            }
+            Self::DType {
+                name,
+                expected,
+                got: Some(got),
+            } => {
+                write!(
+                    f,
+                    "{name} has elements {}, the model {}",
+                    got.as_str(),
+                    expected.as_str()
+                )
+            }
+            Self::DType {
+                name,
+                expected,
+                got: None,
+            } => {
+                write!(
+                    f,
+                    "{name} has elements that cannot be loaded, the model {}",
+                    expected.as_str()
+                )
+            }
+        }
+    }
+}
+
+/// The differences, a line each.
+pub(crate) fn list(differences: &[Difference]) -> String {
+    let shown = differences
+        .iter()
+        .take(LISTED)
+        .map(|difference| format!("\n  {difference}"));
+    let mut text: String = shown.collect();
+    if differences.len() > LISTED {
+        text.push_str(&format!("\n  and {} more", differences.len() - LISTED));
+    }
+    text
+}
+
+/// Refuses tensors that are not exactly the model's, with all differences: first in the model's order, then what is
+/// only in the file.
+fn compare(
+    origin: &str,
+    params: &Params,
+    offered: Vec<(&str, &[usize], Option<DType>)>,
+) -> Result<()> {
+    let mut differences = Vec::new();
+    let mut rest: std::collections::BTreeMap<_, _> = offered
+        .into_iter()
+        .map(|(name, shape, dtype)| (name, (shape, dtype)))
+        .collect();
+    let wanted = params.named_tensors();
+    for (name, tensor) in &wanted {
+        let name = name.clone();
+        match rest.remove(name.as_str()) {
+            None => differences.push(Difference::Missing {
+                name,
+                shape: tensor.dims().to_vec(),
+            }),
+            Some((got, _)) if got != tensor.dims() => {
+                let (expected, got) = (tensor.dims().to_vec(), got.to_vec());
+                differences.push(Difference::Shape {
+                    name,
+                    expected,
+                    got,
+                });
+            }
+            Some((_, got)) if got != Some(tensor.dtype()) => {
+                differences.push(Difference::DType {
+                    name,
+                    expected: tensor.dtype(),
+                    got,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    let unexpected = |(name, (shape, _)): (&str, (&[usize], _))| Difference::Unexpected {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+    };
+    differences.extend(rest.into_iter().map(unexpected));
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Mismatch {
+        origin: origin.to_owned(),
+        differences,
+    })
+}
+
+/// Gives every tensor to the parameter or buffer of its name; names, shapes and types are known to fit.
+fn assign(params: &Params, tensors: &[(String, Tensor)]) -> Result<()> {
+    for (name, tensor) in tensors {
+        params.set(name, tensor).map_err(|source| Error::Assign {
+            name: name.clone(),
+            source: Box::new(source),
+        })?;
+    }
+    Ok(())
+}
