@@ -45,6 +45,13 @@ pub(crate) enum Error {
         package: &'static str,
         mend: &'static str,
     },
+    #[error(
+        "{} is missing after the fetch of `{name}`; its source changed its layout, correct the table in xtask/src/fetch.rs",
+        path.display()
+    )]
+    NotFetched { name: &'static str, path: PathBuf },
+    #[error("the download of `{what}` left no file behind; run this again, and by hand to see why")]
+    NothingDownloaded { what: String },
 }
 
 /// A chore's result.

@@ -1,10 +1,13 @@
 //! The workspace's own chores, in Rust so that they run wherever the crates do: `cargo xtask help`.
 
 mod allowed;
+mod audit;
 mod bench;
+mod cases;
 mod ci;
 mod command;
 mod error;
+mod fetch;
 mod manifest;
 mod rust_source;
 mod tidy;
@@ -20,7 +23,11 @@ usage: cargo xtask VERB
 
   tidy            tiers, allowed dependencies, docs on every file, unsafe and files at home, ...
   ci              format, tidy, clippy, tests, doc tests, docs, package lists
+  audit           licences, bans and sources of what we compile (installs cargo-deny into .cache/)
   bench [ARGS]    the criterion benches; ARGS go to criterion
+  fetch [NAME..]  data and models into .cache/; lists them without a name, --all for all
+  cases           computes the reference cases anew with the pinned PyTorch
+                  (--python PROGRAM: with a Python that has it already)
   help            this text
 ";
 
@@ -47,7 +54,10 @@ fn run(args: &[String]) -> Result<()> {
     match verb {
         "tidy" => no_arguments("tidy", rest).and_then(|()| tidy::run()),
         "ci" => no_arguments("ci", rest).and_then(|()| ci::run()),
+        "audit" => no_arguments("audit", rest).and_then(|()| audit::run()),
         "bench" => bench::run(rest),
+        "fetch" => fetch::run(rest),
+        "cases" => cases::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

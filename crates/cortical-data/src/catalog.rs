@@ -357,6 +357,27 @@ mod tests {
     }
 
     #[test]
+    fn seed_and_fraction_decide_what_is_held_out() {
+        let held_out = |seed, test_fraction| {
+            let options = OpenOptions {
+                seed: Seed(seed),
+                test_fraction,
+                normalize: Normalize::None,
+                ..OpenOptions::default()
+            };
+            let test = open("iris", &options).unwrap().test;
+            test.inputs()
+                .tensor(0..test.len(), &candle_core::Device::Cpu)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap()
+        };
+        assert_eq!(held_out(1, 0.5).len(), 75);
+        assert_eq!(held_out(1, 0.2).len(), 30);
+        assert_ne!(held_out(1, 0.2), held_out(2, 0.2));
+    }
+
+    #[test]
     fn columns_can_be_seen_as_a_picture() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.csv");

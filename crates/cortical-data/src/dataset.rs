@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn a_selection_keeps_samples_and_labels_together() {
         let inputs = Inputs::new(vec![10.0, 11.0, 12.0], &[1]).unwrap();
-        let all = Dataset::new(inputs, vec![0, 1, 0], vec!["a".into(), "b".into()]).unwrap();
-        let some = all.select(&[2, 1]).unwrap();
+        let all = Dataset::new(inputs, vec![0, 1, 1], vec!["a".into(), "b".into()]).unwrap();
+        let some = all.select(&[2, 0]).unwrap();
         let x = some.inputs().tensor(0..2, &Device::Cpu).unwrap();
         let y = some.label_tensor(0..2, &Device::Cpu).unwrap();
-        assert_eq!(x.to_vec2::<f32>().unwrap(), [[12.0], [11.0]]);
-        assert_eq!(y.to_vec1::<u32>().unwrap(), [0, 1]);
+        assert_eq!(x.to_vec2::<f32>().unwrap(), [[12.0], [10.0]]);
+        assert_eq!(y.to_vec1::<u32>().unwrap(), [1, 0]);
         assert!(some.label_tensor(0..3, &Device::Cpu).is_err());
         assert!(all.select(&[3]).is_err());
     }

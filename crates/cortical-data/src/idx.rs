@@ -11,7 +11,7 @@
 //! # Source
 //! Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
-use std::fs::File;
+use std::cmp::Ordering;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ impl Images {
 /// A file that cannot be read; another magic number, element type or number of dimensions; a size of zero; more than
 /// [`MAX_ELEMENTS`]; fewer or more bytes than the header says. Memory is taken as data arrive, never on the header's word.
 pub fn read_images(path: &Path) -> Result<Images> {
-    images(files::open(path)?, path, plain_bytes(path))
+    images(files::open(path)?, path)
 }
 
 /// [`read_images`] from any reader of uncompressed bytes; `name` stands for the path in messages.
@@ -67,7 +67,7 @@ pub fn read_images(path: &Path) -> Result<Images> {
 /// # Errors
 /// As [`read_images`].
 pub fn read_images_from(reader: impl BufRead, name: &Path) -> Result<Images> {
-    images(reader, name, None)
+    images(reader, name)
 }
 
 /// Reads a file of labels, such as `train-labels-idx1-ubyte.gz`; gzip is recognised by its first bytes.
@@ -75,7 +75,7 @@ pub fn read_images_from(reader: impl BufRead, name: &Path) -> Result<Images> {
 /// # Errors
 /// As [`read_images`].
 pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-    Ok(read(files::open(path)?, path, "labels", 1, plain_bytes(path))?.1)
+    Ok(read(files::open(path)?, path, "labels", 1)?.1)
 }
 
 /// [`read_labels`] from any reader of uncompressed bytes; `name` stands for the path in messages.
@@ -83,7 +83,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`read_images`].
 pub fn read_labels_from(reader: impl BufRead, name: &Path) -> Result<Vec<u8>> {
-    Ok(read(reader, name, "labels", 1, None)?.1)
+    Ok(read(reader, name, "labels", 1)?.1)
 }
 
 /// Reads the four files of a folder: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k` for the
@@ -178,17 +178,8 @@ fn find(folder: &Path, name: &'static str) -> Result<PathBuf> {
         })
 }
 
-/// How many bytes a file has, where that is its size on disk: an ordinary file that is not compressed.
-fn plain_bytes(path: &Path) -> Option<u64> {
-    let file = File::open(path).ok()?;
-    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let mut first = [0; 2];
-    let count = file.take(2).read(&mut first).ok()?;
-    (first[..count] != files::GZIP_MAGIC).then_some(metadata.len())
-}
-
-fn images(reader: impl BufRead, path: &Path, plain: Option<u64>) -> Result<Images> {
-    let (sizes, pixels) = read(reader, path, "images", 3, plain)?;
+fn images(reader: impl BufRead, path: &Path) -> Result<Images> {
+    let (sizes, pixels) = read(reader, path, "images", 3)?;
     Ok(Images {
         rows: sizes[1] as usize,
         columns: sizes[2] as usize,
@@ -202,7 +193,6 @@ fn read(
     path: &Path,
     what: &'static str,
     dimensions: u8,
-    plain: Option<u64>,
 ) -> Result<(Vec<u32>, Vec<u8>)> {
     let header_bytes = 4 + 4 * u64::from(dimensions);
     let mut header = Vec::new();
@@ -210,32 +200,22 @@ fn read(
     let (sizes, elements) = parse_header(&header, path, what, dimensions)?;
 
     let expected = header_bytes + elements;
-    let truncated = |offset| Error::IdxTruncated {
-        path: path.to_owned(),
-        offset,
-        expected,
-    };
-    let trailing = || Error::IdxTrailing {
-        path: path.to_owned(),
-        offset: expected,
-    };
-    // A size known from the disk settles the matter before anything is read.
-    match plain {
-        Some(bytes) if bytes < expected => return Err(truncated(bytes)),
-        Some(bytes) if bytes > expected => return Err(trailing()),
-        _ => {}
-    }
     // One byte more than promised is asked for, to notice a file that goes on.
     let mut data = Vec::new();
     read_up_to(&mut reader, elements + 1, &mut data, header_bytes, path)?;
-    let found = data.len() as u64;
-    if found < elements {
-        return Err(truncated(header_bytes + found));
+    let path = || path.to_owned();
+    match (data.len() as u64).cmp(&elements) {
+        Ordering::Less => Err(Error::IdxTruncated {
+            path: path(),
+            offset: header_bytes + data.len() as u64,
+            expected,
+        }),
+        Ordering::Equal => Ok((sizes, data)),
+        Ordering::Greater => Err(Error::IdxTrailing {
+            path: path(),
+            offset: expected,
+        }),
     }
-    if found > elements {
-        return Err(trailing());
-    }
-    Ok((sizes, data))
 }
 
 /// Appends at most `most` bytes that begin at `offset` in the file; memory grows with what arrives.

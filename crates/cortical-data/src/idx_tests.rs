@@ -135,6 +135,10 @@ fn files_that_lie_are_refused() {
         &with(4, &[0xff; 12]),
         ", byte 4: expected at most 2147483648 elements, found a header that claims [4294967295, 4294967295, 4294967295]",
     );
+    check(
+        &with(4, &[0, 2, 0, 1, 0, 0, 1, 0, 0, 0, 0, 64]),
+        ", byte 4: expected at most 2147483648 elements, found a header that claims [131073, 256, 64]",
+    );
     // 2^31 elements are allowed, and nothing is taken for them before they arrive.
     check(
         &with(4, &[0, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 64]),

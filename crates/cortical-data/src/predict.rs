@@ -93,6 +93,28 @@ mod tests {
     }
 
     #[test]
+    fn the_digits_as_a_file_are_what_training_saw() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits.csv.gz");
+        let digits = crate::digits().unwrap();
+        let saved = Preprocess::fit(crate::Normalize::Auto, digits.inputs()).unwrap();
+        let options = CsvOptions {
+            classes: Some(digits.classes().to_vec()),
+            ..CsvOptions::default()
+        };
+        let read = open_features(&path, &saved, &options).unwrap();
+        assert_eq!(read.labels.as_deref(), Some(digits.labels()));
+        let bits = |inputs: &Inputs| {
+            let all = inputs.tensor(0..inputs.len(), &Device::Cpu).unwrap();
+            assert_eq!(all.dims(), [1797, 1, 8, 8]);
+            all.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(
+            bits(&read.inputs),
+            bits(digits.preprocessed(&saved).unwrap().inputs())
+        );
+    }
+
+    #[test]
     fn samples_of_another_size_are_refused() {
         let idx = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 10];
         assert_eq!(

@@ -109,6 +109,21 @@ mod tests {
     }
 
     #[test]
+    fn what_rounding_leaves_goes_to_the_largest_remainders() {
+        assert_eq!(quotas(&[7, 8], 0.2), [1, 2]);
+        assert_eq!(quotas(&[8, 7], 0.2), [2, 1]);
+        assert_eq!(quotas(&[7, 7, 7], 0.2), [2, 1, 1]);
+        assert_eq!(quotas(&[1, 1, 1, 1, 1, 5], 0.5), [0, 0, 0, 0, 0, 3]);
+    }
+
+    #[test]
+    fn both_parts_keep_the_order_of_the_samples() {
+        let splits = split(&dataset((0..100).map(|i| i % 5).collect()), 0.2, Seed(1)).unwrap();
+        assert!(raw(&splits.train).is_sorted());
+        assert!(raw(&splits.test).is_sorted());
+    }
+
+    #[test]
     fn a_split_that_cannot_be_is_refused() {
         let check = |labels: &[u32], fraction: f64, text: &str| {
             let error = split(&dataset(labels.to_vec()), fraction, Seed(1)).unwrap_err();

@@ -38,6 +38,8 @@ pub mod conv;
 pub mod cross_entropy;
 mod disjoint;
 pub mod dropout;
+pub mod embedding;
+pub mod gated;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
@@ -47,6 +49,7 @@ pub mod philox;
 pub mod pool;
 pub mod real;
 pub mod reduce;
+pub mod rope;
 mod scratch;
 pub mod softmax;
 #[cfg(test)]

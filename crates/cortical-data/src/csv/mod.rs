@@ -89,9 +89,9 @@ pub fn read_from(reader: impl BufRead, name: &Path, options: &CsvOptions) -> Res
     let mut table = Table::new(name, options, None);
     table.read(reader)?;
     let inputs = Inputs::new(table.values, &[table.n_features])?;
-    let Some(mut labels) = table.labels else {
-        unreachable!("a table for training has a label column or is an error");
-    };
+    let mut labels = table
+        .labels
+        .expect("set_columns demands a label column when no number of features is wanted, and no row is an error");
     let classes = match &options.classes {
         Some(classes) => classes.clone(),
         None => {
@@ -340,10 +340,7 @@ impl<'a> Table<'a> {
 
 /// Sorts class names, by value when all are numbers, and tells the new number of each old one.
 fn sort_classes(seen: Vec<String>) -> (Vec<String>, Vec<u32>) {
-    let numbers: Option<Vec<f64>> = seen
-        .iter()
-        .map(|name| name.parse().ok().filter(|x: &f64| x.is_finite()))
-        .collect();
+    let numbers: Option<Vec<f64>> = seen.iter().map(|name| name.parse().ok()).collect();
     let mut order: Vec<usize> = (0..seen.len()).collect();
     order.sort_by(|&a, &b| {
         let by_value = numbers.as_ref().map(|x| x[a].total_cmp(&x[b]));

@@ -1,0 +1,98 @@
+//! Reference cases computed by PyTorch, and tests that hold Cortical's public interface to them.
+//!
+//! The cases lie in `cases/` beside the script that makes them (`cargo xtask cases`). Those whose names end in a number
+//! or a bare word are from another generator of the same format; the script computes them again and compares.
+//! [`defects`] says what a file of each kind must hold, so that a test that asks for a tensor finds it.
+
+use cortical_testkit::{Case, CaseError, CaseTensor, Values};
+use std::path::Path;
+
+/// Every committed case, in the order of their files' names.
+///
+/// # Errors
+/// [`CaseError`] if the folder cannot be read, or a file in it is not a case.
+pub fn cases() -> Result<Vec<Case>, CaseError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let paths = cortical_testkit::cases(folder)?;
+    paths.into_iter().map(Case::read).collect()
+}
+
+/// What is missing or contradictory in a case, a sentence each; nothing in a good one.
+pub fn defects(case: &Case) -> Vec<String> {
+    let mut defects = match case.kind.as_str() {
+        "layer" | "function" | "loss" => gradients(case),
+        "optimizer" => steps(case),
+        "schedule" => missing(case, &["lr"]),
+        "clip" => same_shapes(case, "grad.", "after."),
+        "run" => {
+            let mut defects = missing(case, &["input.0", "input.1", "losses"]);
+            defects.extend(same_shapes(case, "param.", "after."));
+            defects
+        }
+        kind => vec![format!("the kind {kind:?} is not known")],
+    };
+    for (name, tensor) in &case.tensors {
+        if !finite(tensor) {
+            defects.push(format!("{name} is not finite"));
+        }
+    }
+    defects
+}
+
+/// Outputs match the gradients that come in, inputs and parameters those that go out.
+fn gradients(case: &Case) -> Vec<String> {
+    let mut defects = Vec::new();
+    if case.with_prefix("output").next().is_none() {
+        defects.push("there is no output".to_owned());
+    }
+    if case.with_prefix("d_input.").next().is_none()
+        && case.with_prefix("d_param.").next().is_none()
+    {
+        defects.push("there is no gradient".to_owned());
+    }
+    defects.extend(same_shapes(case, "output", "d_output"));
+    defects.extend(same_shapes(case, "d_input.", "input."));
+    defects.extend(same_shapes(case, "param.", "d_param."));
+    defects.extend(same_shapes(case, "buffer.", "buffer_after."));
+    defects
+}
+
+/// Each step of an optimizer has a gradient and a result for each parameter.
+fn steps(case: &Case) -> Vec<String> {
+    let mut defects = same_shapes(case, "grad.", "after.");
+    for (name, _) in case.with_prefix("param.") {
+        defects.extend(missing(case, &[&format!("grad.0.{name}")]));
+    }
+    defects
+}
+
+fn missing(case: &Case, names: &[&str]) -> Vec<String> {
+    let absent = names
+        .iter()
+        .filter(|name| !case.tensors.contains_key(**name));
+    absent.map(|name| format!("{name} is missing")).collect()
+}
+
+/// Every tensor called `from` and something has a partner called `to` and the same, of the same shape.
+fn same_shapes(case: &Case, from: &str, to: &str) -> Vec<String> {
+    let mut defects = Vec::new();
+    for (name, tensor) in case.with_prefix(from) {
+        match case.tensors.get(&format!("{to}{name}")) {
+            None => defects.push(format!("{to}{name} is missing")),
+            Some(partner) if partner.shape != tensor.shape => defects.push(format!(
+                "{from}{name} is {:?} but {to}{name} is {:?}",
+                tensor.shape, partner.shape
+            )),
+            Some(_) => {}
+        }
+    }
+    defects
+}
+
+fn finite(tensor: &CaseTensor) -> bool {
+    match &tensor.data {
+        Values::F32(values) => values.iter().all(|value| value.is_finite()),
+        Values::F64(values) => values.iter().all(|value| value.is_finite()),
+        _ => true,
+    }
+}
