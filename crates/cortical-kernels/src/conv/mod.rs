@@ -3,7 +3,9 @@
 //! Dimensions: N batch, C input channels, O output channels, G groups, K kernel taps, P output pixels. The input is
 //! `[N, C, depth, height, width]`, the weight `[O, C/G, depth, height, width]`, the output `[N, O, …]`, all row-major.
 //!
+//! ```text
 //! y[n, o, p] = activation(b[o] + Σ_{c, t} w[o, c, t] · x[n, c, p · stride + t · dilation − padding])
+//! ```
 //!
 //! | module | what |
 //! |---|---|

@@ -1,6 +1,8 @@
 //! Convolution as its definition says, kept as the reference of the fast kernels.
 //!
-//! y[n, o, p] = b[o] + Σ_{c, t} w[o, c, t] · x[n, c, p · stride + t · dilation − padding], zero outside the input.
+//! ```text
+//! y[n, o, p] = b[o] + Σ_{c, t} w[o, c, t] · x[n, c, p · stride + t · dilation − padding], zero outside the input
+//! ```
 
 use super::Geometry;
 use crate::real::Real;
