@@ -10,6 +10,7 @@
 //! - [`optimizer`]: how a parameter follows its gradient, with norms, clipping and averages;
 //! - [`norm`]: layer, RMS, batch, group and instance norm;
 //! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
+//! - [`recurrent`]: RNN, LSTM and GRU over whole sequences;
 //! - [`embedding`], [`rope`], [`gated`]: rows of a table, rotary positions, gated units;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
 //!
@@ -48,6 +49,7 @@ pub mod parallel;
 pub mod philox;
 pub mod pool;
 pub mod real;
+pub mod recurrent;
 pub mod reduce;
 pub mod rope;
 mod scratch;
