@@ -22,7 +22,7 @@ Chores of the Cortical workspace.
 usage: cargo xtask VERB
 
   tidy            tiers, allowed dependencies, docs on every file, unsafe and files at home, ...
-  ci              format, tidy, clippy, tests, doc tests, docs, package lists
+  ci              format, tidy, clippy, tests, doc tests, docs, packages
   audit           licences, bans and sources of what we compile (installs cargo-deny into .cache/)
   bench [ARGS]    the criterion benches; ARGS go to criterion
   fetch [NAME..]  data and models into .cache/; lists them without a name, --all for all
