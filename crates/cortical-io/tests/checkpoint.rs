@@ -169,6 +169,14 @@ fn any_damage_is_found_and_the_checkpoint_before_is_taken() {
                 "{message}"
             );
             assert!(message.contains(file), "{file} {how}: {message}");
+            if file != "state.json" {
+                let want = match how {
+                    "removed" => "is missing",
+                    "altered" => "its checksum is wrong",
+                    _ => "bytes, ",
+                };
+                assert!(message.contains(want), "{file} {how}: {message}");
+            }
         }
     }
 }

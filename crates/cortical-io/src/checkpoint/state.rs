@@ -200,6 +200,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn floats_keep_their_bits(bits in any::<u64>()) {
             let number = f64::from_bits(bits);
