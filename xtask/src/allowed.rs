@@ -30,14 +30,12 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
                 "gemm",
                 "matrix products with AVX-512, the same bits at any number of threads",
             ),
-            allow("half", "f16 and bf16 slices"),
             allow("libm", "erf and its kin, which the standard library lacks"),
             allow("rayon", "threads"),
             THISERROR,
             PROPTEST,
         ],
     ),
-    ("cortical-report", &[THISERROR, PROPTEST]),
     (
         "cortical-testkit",
         &[
@@ -50,15 +48,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             THISERROR,
         ],
     ),
-    (
-        "cortical-tensor",
-        &[
-            CANDLE,
-            THISERROR,
-            allow("half", "f16 and bf16 tensors"),
-            PROPTEST,
-        ],
-    ),
+    ("cortical-tensor", &[CANDLE, THISERROR, PROPTEST]),
     (
         "cortical-neuron",
         &[

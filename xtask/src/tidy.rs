@@ -3,6 +3,7 @@
 mod files;
 mod manifests;
 mod packages;
+mod permissions;
 mod sources;
 
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ const CHECKS: &[Check] = &[
     ("tiers", packages::tiers),
     ("tier is stated", packages::tier_is_stated),
     ("folder is the package's name", packages::folder_is_name),
-    ("allowed dependencies", packages::allowed_dependencies),
+    ("allowed dependencies", permissions::allowed_dependencies),
     ("publishable", packages::publishable),
     ("dependencies come from the root", manifests::from_the_root),
     ("default features are off", manifests::default_features_off),
@@ -54,7 +55,8 @@ const CHECKS: &[Check] = &[
 /// Runs every check over the real tree and prints what is to be mended.
 pub(crate) fn run() -> Result<()> {
     let tree = Tree::load()?;
-    for line in sources::long_files(&tree) {
+    let notes = permissions::unused_permissions(&tree);
+    for line in sources::long_files(&tree).iter().chain(&notes) {
         println!("{line}");
     }
     let mut count = 0;

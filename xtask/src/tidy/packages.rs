@@ -1,7 +1,6 @@
 //! Checks of packages: who may depend on whom, where they stand, and whether they can be published.
 
 use super::Finding;
-use crate::allowed::ALLOWED;
 use crate::tree::{Dependency, Kind, Package, Tree};
 
 /// The only package that a dev-dependency may name whatever its tier.
@@ -125,34 +124,6 @@ pub(super) fn folder_is_name(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A package uses what the table in `xtask/src/allowed.rs` allows it.
-pub(super) fn allowed_dependencies(tree: &Tree) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for package in &tree.packages {
-        let row = ALLOWED.iter().find(|(name, _)| package.name == *name);
-        let allowed = row.map_or(&[][..], |(_, allowed)| allowed);
-        let known: Vec<_> = allowed
-            .iter()
-            .map(|a| format!("{} ({})", a.dependency, a.why))
-            .collect();
-        for dependency in package.dependencies.iter().filter(|d| !d.local) {
-            if !allowed
-                .iter()
-                .any(|entry| entry.dependency == dependency.name)
-            {
-                let name = &dependency.name;
-                let what = format!("{} may not use {name}", package.name);
-                let mend = format!(
-                    "do without it, or allow it in xtask/src/allowed.rs and say why; allowed so far: {}",
-                    known.join(", ")
-                );
-                findings.push(at_key(tree, package, name, what, &mend));
-            }
-        }
-    }
-    findings
-}
-
 /// A published package says what it is and under which licence, and needs nothing unpublished.
 pub(super) fn publishable(tree: &Tree) -> Vec<Finding> {
     let published = |name: &str| tree.packages.iter().any(|p| p.name == name && p.published);
@@ -244,7 +215,7 @@ fn rows(map: &str) -> Vec<Row<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_finds, assert_tidy, external, file, local, package};
+    use super::super::testing::{assert_finds, assert_tidy, file, local, package};
     use super::*;
 
     fn tree(packages: Vec<Package>) -> Tree {
@@ -376,58 +347,6 @@ mod tests {
             &tree,
             &["crates/bee/Cargo.toml:1: b is in crates/bee, not in crates/b"],
         );
-    }
-
-    #[test]
-    fn dependencies_are_allowed() {
-        assert_tidy(allowed_dependencies);
-    }
-
-    #[test]
-    fn a_dependency_that_nobody_allowed_is_found() {
-        let tree = tree(vec![
-            package(
-                "cortical-dense",
-                3,
-                vec![external("candle-core", Kind::Normal)],
-            ),
-            package("cortical-conv", 3, vec![external("left-pad", Kind::Dev)]),
-            package(
-                "unknown",
-                3,
-                vec![external("thiserror", Kind::Build), local("x", Kind::Normal)],
-            ),
-        ]);
-        assert_finds(
-            allowed_dependencies,
-            &tree,
-            &[
-                "crates/cortical-conv/Cargo.toml:1: cortical-conv may not use left-pad",
-                "crates/unknown/Cargo.toml:1: unknown may not use thiserror",
-            ],
-        );
-    }
-
-    #[test]
-    fn every_permission_says_why() {
-        for (name, allowed) in ALLOWED {
-            for entry in *allowed {
-                assert!(
-                    entry.why.len() > 5,
-                    "{name}: {} says no why",
-                    entry.dependency
-                );
-                let times = allowed
-                    .iter()
-                    .filter(|other| other.dependency == entry.dependency);
-                assert_eq!(
-                    times.count(),
-                    1,
-                    "{name}: {} is allowed twice",
-                    entry.dependency
-                );
-            }
-        }
     }
 
     #[test]
