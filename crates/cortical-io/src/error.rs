@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{CHECKPOINT_VERSION, Damage};
 use crate::header::limits;
-use crate::{Difference, Element};
+use crate::{Difference, Element, IndexDefect};
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -92,6 +92,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         defect: Defect,
+    },
+    /// The index of a model in several files is wrong, or does not fit the files.
+    #[error("{path} is not a usable index: {defect}", path = path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        defect: IndexDefect,
     },
     /// The tensors cannot be stored as a file that we would accept.
     #[error("cannot write {path} as safetensors: {defect}", path = path.display())]

@@ -3,6 +3,7 @@
 //! - [`save`] and [`load_into`] move the parameters of a model to a file and back, all of them or none.
 //! - [`TensorFile`] reads safetensors files, from the disk or through a memory map, and refuses whatever is
 //!   not exactly one before it allocates anything; [`save_tensors`] writes them with canonical bytes.
+//! - [`ModelFiles`] is a model in one or several such files, as Hugging Face publishes them.
 //! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
 //! - [`CheckpointDir`] keeps `checkpoints/step-N/` folders, each complete or absent, verified when they are read.
 //! - [`RunLock`] lets one process at a time work in a run folder.
@@ -38,6 +39,7 @@ mod header;
 mod lock;
 mod mmap;
 mod model;
+mod sharded;
 mod write;
 
 pub use atomic::{sweep_temporaries, write_atomic};
@@ -50,4 +52,5 @@ pub use file::TensorFile;
 pub use header::{TensorInfo, limits};
 pub use lock::RunLock;
 pub use model::{Difference, load_into, model_metadata, save, save_with};
+pub use sharded::{IndexDefect, ModelFiles};
 pub use write::{Metadata, save_tensors};

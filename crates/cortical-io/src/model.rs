@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Tensor};
 use cortical_neuron::Params;
 
-use crate::{Checkpoint, Error, Metadata, Result, TensorFile, save_tensors};
+use crate::{Checkpoint, Error, Metadata, ModelFiles, Result, save_tensors};
 
 /// Differences that a message lists before it only counts the rest.
 const LISTED: usize = 20;
@@ -61,18 +61,18 @@ pub fn model_metadata(metadata: &Metadata) -> Metadata {
     all
 }
 
-/// Loads a model file into parameters and buffers that exist already: all of them, and nothing else.
+/// Loads a model, in one file or several, into parameters and buffers that exist already: all of them, and nothing else.
 ///
 /// The file's header is compared with the model first, and its elements are all read before the first parameter
 /// changes. So an error leaves the model as it was.
 ///
 /// # Errors
 /// [`Error::Mismatch`] with every tensor that is missing, unexpected, or of another shape or type; those of
-/// [`TensorFile`].
+/// [`ModelFiles`].
 pub fn load_into(path: impl AsRef<Path>, params: &Params) -> Result<()> {
     let path = path.as_ref();
-    let file = TensorFile::open(path)?;
-    let offered = file.tensors().iter();
+    let file = ModelFiles::open(path)?;
+    let offered = file.tensors();
     let offered = offered
         .map(|info| (info.name(), info.shape(), info.element().dtype()))
         .collect();

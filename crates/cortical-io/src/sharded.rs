@@ -1,0 +1,247 @@
+//! Models in several files: an index that says which tensor is in which safetensors file beside it.
+//!
+//! ```text
+//! {"metadata": {"total_size": 123}, "weight_map": {"fc.weight": "model-00001-of-00002.safetensors", …}}
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::header::limits;
+use crate::{Error, Result, TensorFile, TensorInfo};
+
+/// Names of a model's file, or of its index, in a folder.
+const MODEL: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// A model in one or several safetensors files, with the tensors of all of them.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = cortical_io::ModelFiles::open("a-folder-from-hugging-face")?;
+/// for tensor in model.tensors() {
+///     println!("{} {:?}", tensor.name(), tensor.shape());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ModelFiles {
+    path: PathBuf,
+    files: Vec<TensorFile>,
+}
+
+impl ModelFiles {
+    /// Opens a model: a safetensors file, an index (`….index.json`), or a folder that has `model.safetensors` or
+    /// `model.safetensors.index.json`.
+    ///
+    /// # Errors
+    /// [`Error::Index`] with what is wrong with the index, or where it and the files disagree; those of
+    /// [`TensorFile::open`] for each file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let mut path = path.as_ref().to_owned();
+        if path.is_dir() {
+            let index = path.join(INDEX);
+            path = if index.is_file() && !path.join(MODEL).is_file() {
+                index
+            } else {
+                path.join(MODEL)
+            };
+        }
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            return Self::open_index(&path);
+        }
+        let files = vec![TensorFile::open(&path)?];
+        Ok(Self { path, files })
+    }
+
+    fn open_index(path: &Path) -> Result<Self> {
+        let wrong = |defect| Error::Index {
+            path: path.into(),
+            defect,
+        };
+        let index = read_index(path)?;
+        let listed = &index.weight_map.0;
+        let names: BTreeSet<&str> = listed.values().map(String::as_str).collect();
+        let mut files = BTreeMap::new();
+        for name in names {
+            // An index says names, not paths: nothing outside its own folder is opened.
+            if name.contains(['/', '\\', ':']) || matches!(name, "" | "." | "..") {
+                return Err(wrong(IndexDefect::FileName { name: name.into() }));
+            }
+            let file = TensorFile::open(path.with_file_name(name))?;
+            let here =
+                |tensor: &&TensorInfo| listed.get(tensor.name()).is_some_and(|at| at == name);
+            if let Some(tensor) = file.tensors().iter().find(|tensor| !here(tensor)) {
+                let (tensor, file) = (tensor.name().to_owned(), name.to_owned());
+                return Err(wrong(IndexDefect::NotListed { tensor, file }));
+            }
+            files.insert(name, file);
+        }
+        for (tensor, file) in listed {
+            if files[file.as_str()].info(tensor).is_none() {
+                let (tensor, file) = (tensor.clone(), file.clone());
+                return Err(wrong(IndexDefect::NotThere { tensor, file }));
+            }
+        }
+        Ok(Self {
+            path: path.into(),
+            files: files.into_values().collect(),
+        })
+    }
+
+    /// The files, in the order of their names.
+    #[must_use]
+    pub fn files(&self) -> &[TensorFile] {
+        &self.files
+    }
+
+    /// The tensors of all files, file by file.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.files.iter().flat_map(TensorFile::tensors)
+    }
+
+    /// Loads the tensor called `name` from whichever file has it.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::load`].
+    pub fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
+        match self.files.iter().find(|file| file.info(name).is_some()) {
+            Some(file) => file.load(name, device),
+            None => Err(Error::NoTensor {
+                path: self.path.clone(),
+                name: name.into(),
+            }),
+        }
+    }
+
+    /// Loads the tensors of all files.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::load`].
+    pub fn load_all(&self, device: &Device) -> Result<Vec<(String, Tensor)>> {
+        let mut all = Vec::new();
+        for file in &self.files {
+            all.extend(file.load_all(device)?);
+        }
+        Ok(all)
+    }
+}
+
+/// What is wrong with the index of a model in several files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexDefect {
+    /// It is longer than the header of a file may be.
+    #[error("it has {got} bytes, the limit is {}", limits::HEADER_BYTES)]
+    TooLong {
+        /// Its size.
+        got: u64,
+    },
+    /// It is not the JSON that an index is.
+    #[error("it is not an object with a `weight_map`: {0}")]
+    Json(#[source] serde_json::Error),
+    /// A file's name is a path, or no name.
+    #[error("{name:?} is not the name of a file beside it")]
+    FileName {
+        /// The name.
+        name: String,
+    },
+    /// A file has a tensor that the index does not say it has.
+    #[error(
+        "{file} has a tensor {tensor:?} that is not listed there; the files are not of one model"
+    )]
+    NotListed {
+        /// Name of the tensor.
+        tensor: String,
+        /// The file.
+        file: String,
+    },
+    /// A file lacks a tensor that the index says it has.
+    #[error(
+        "{file} has no tensor {tensor:?}, which is listed there; the files are not of one model"
+    )]
+    NotThere {
+        /// Name of the tensor.
+        tensor: String,
+        /// The file.
+        file: String,
+    },
+}
+
+/// An index; further fields are allowed and not read.
+#[derive(Deserialize)]
+struct IndexFile {
+    weight_map: WeightMap,
+}
+
+/// File names by tensor names, none twice and no more than a file may have.
+struct WeightMap(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for WeightMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WeightMapVisitor)
+    }
+}
+
+struct WeightMapVisitor;
+
+impl<'de> Visitor<'de> for WeightMapVisitor {
+    type Value = WeightMap;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of file names by tensor names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
+        let mut files = BTreeMap::new();
+        while let Some((tensor, file)) = map.next_entry::<String, String>()? {
+            if files.len() == limits::TENSORS {
+                return Err(A::Error::custom(format_args!(
+                    "more than {} tensors",
+                    limits::TENSORS
+                )));
+            }
+            if files.insert(tensor.clone(), file).is_some() {
+                return Err(A::Error::custom(format_args!(
+                    "the name {tensor:?} appears twice"
+                )));
+            }
+        }
+        Ok(WeightMap(files))
+    }
+}
+
+/// Reads an index, unless it is too long to be one.
+fn read_index(path: &Path) -> Result<IndexFile> {
+    let wrong = |defect| Error::Index {
+        path: path.into(),
+        defect,
+    };
+    if !std::fs::metadata(path)
+        .map_err(Error::read(path))?
+        .is_file()
+    {
+        return Err(Error::NotAFile { path: path.into() });
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Error::read(path))?;
+    file.take(limits::HEADER_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::read(path))?;
+    let got = bytes.len() as u64;
+    if got > limits::HEADER_BYTES {
+        return Err(wrong(IndexDefect::TooLong { got }));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| wrong(IndexDefect::Json(error)))
+}
