@@ -72,6 +72,23 @@ pub enum Activation {
     LogSigmoid,
     /// y = x − tanh x
     Tanhshrink,
+    /// y = x where |x| > λ, else 0
+    Hardshrink {
+        /// PyTorch's `lambd`, 0.5 by default; not negative.
+        lambda: f64,
+    },
+    /// y = x − λ for x > λ, x + λ for x < −λ, else 0
+    Softshrink {
+        /// PyTorch's `lambd`, 0.5 by default; not negative.
+        lambda: f64,
+    },
+    /// y = x for x > threshold, else value
+    Threshold {
+        /// Where x begins to pass.
+        threshold: f64,
+        /// What stands for everything else.
+        value: f64,
+    },
 }
 
 /// What the backward pass of an activation must have kept from the forward pass.
@@ -108,6 +125,10 @@ impl Activation {
         low: -1.0,
         high: 1.0,
     };
+    /// Hardshrink with PyTorch's λ, 0.5.
+    pub const HARDSHRINK: Self = Self::Hardshrink { lambda: 0.5 };
+    /// Softshrink with PyTorch's λ, 0.5.
+    pub const SOFTSHRINK: Self = Self::Softshrink { lambda: 0.5 };
 
     /// What [`backward`] has to be given as `saved`.
     #[must_use]
@@ -187,6 +208,18 @@ multiversion! {
             }
             Activation::LogSigmoid => map!(x, y, |x| -softplus::<I, T>(-x)),
             Activation::Tanhshrink => map!(x, y, |x| x - x.tanh::<I>()),
+            Activation::Hardshrink { lambda } => {
+                let l = c(lambda);
+                map!(x, y, |x| if x.abs() > l { x } else { zero });
+            }
+            Activation::Softshrink { lambda } => {
+                let l = c(lambda);
+                map!(x, y, |x| (x - l).maximum(zero) + (x + l).minimum(zero));
+            }
+            Activation::Threshold { threshold, value } => {
+                let (t, v) = (c(threshold), c(value));
+                map!(x, y, |x| if x > t { x } else { v });
+            }
         }
     }
 }
@@ -275,6 +308,12 @@ multiversion! {
             }
             Activation::LogSigmoid => chain!(saved, d_y, d_x, |x| (-x).sigmoid::<I>()),
             Activation::Tanhshrink => chain!(saved, d_y, d_x, |x| { let t = x.tanh::<I>(); t * t }),
+            Activation::Hardshrink { lambda } | Activation::Softshrink { lambda } => {
+                chain!(saved, d_y, d_x, |x| gate(x.abs() > c(lambda)));
+            }
+            Activation::Threshold { threshold, .. } => {
+                chain!(saved, d_y, d_x, |x| gate(x > c(threshold)));
+            }
         }
     }
 }
@@ -333,7 +372,7 @@ pub fn backward<T: Real>(activation: Activation, saved: &[T], d_y: &[T], d_x: &m
 }
 
 /// Every activation with its default parameters, for tables and tests.
-pub const ALL: [Activation; 20] = [
+pub const ALL: [Activation; 23] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Relu6,
@@ -354,6 +393,12 @@ pub const ALL: [Activation; 20] = [
     Activation::HARDTANH,
     Activation::LogSigmoid,
     Activation::Tanhshrink,
+    Activation::HARDSHRINK,
+    Activation::SOFTSHRINK,
+    Activation::Threshold {
+        threshold: 0.1,
+        value: -2.0,
+    },
 ];
 
 #[cfg(test)]

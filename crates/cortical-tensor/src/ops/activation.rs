@@ -74,9 +74,11 @@ impl<T: Element> Op for Activate<T> {
 pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
     let sigmoid = |x: &Tensor| ((x * 0.5)?.tanh()? * 0.5)? + 0.5;
     let relu = |x: &Tensor| x.gt(0.0)?.where_cond(x, &x.zeros_like()?);
-    // The smaller of x and 0, so that exp never overflows where it is not used.
-    let negative = |x: &Tensor| x.lt(0.0)?.where_cond(x, &x.zeros_like()?);
-    let softplus = |x: &Tensor| relu(x)? + ((x.abs()?.neg()?.exp()? + 1.0)?.log()?);
+    // The smaller of x and 0, so that exp never overflows where it is not used; at 0 the gradient flows through x.
+    let negative = |x: &Tensor| x.gt(0.0)?.where_cond(&x.zeros_like()?, x);
+    // candle's derivative of |x| at 0 is 1, so that of the first term must be 1 there too: together they make 1/2.
+    let positive = |x: &Tensor| x.ge(0.0)?.where_cond(x, &x.zeros_like()?);
+    let softplus = |x: &Tensor| positive(x)? + ((x.abs()?.neg()?.exp()? + 1.0)?.log()?);
     let elu = |x: &Tensor, alpha: f64, scale: f64| {
         let low = ((negative(x)?.exp()? - 1.0)? * (alpha * scale))?;
         x.gt(0.0)?.where_cond(&(x * scale)?, &low)
@@ -124,6 +126,15 @@ pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result
         Activation::Hardtanh { low, high } => between(x, low, high),
         Activation::LogSigmoid => softplus(&x.neg()?)?.neg(),
         Activation::Tanhshrink => x - x.tanh()?,
+        Activation::Hardshrink { lambda } => x.abs()?.gt(lambda)?.where_cond(x, &x.zeros_like()?),
+        Activation::Softshrink { lambda } => {
+            let outer = x.gt(lambda)?.where_cond(&(x - lambda)?, &x.zeros_like()?)?;
+            x.lt(-lambda)?.where_cond(&(x + lambda)?, &outer)
+        }
+        Activation::Threshold { threshold, value } => {
+            let constant = x.zeros_like()?.affine(1.0, value)?;
+            x.gt(threshold)?.where_cond(x, &constant)
+        }
         other => candle_core::bail!("no composition for the activation {other:?}"),
     }
 }
@@ -157,6 +168,29 @@ mod tests {
                 for (k, c) in values(&kernel).iter().zip(values(&composed)) {
                     assert!((k - c).abs() < 1e-6, "{activation:?}: {k} {c}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn both_paths_agree_where_pieces_meet() {
+        let x = Tensor::new(
+            &[0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 6.0, 0.5, -0.5, 0.1],
+            &Device::Cpu,
+        );
+        let x = candle_core::Var::from_tensor(&x.unwrap()).unwrap();
+        for activation in activation::ALL {
+            let run = || {
+                let y = activate(&x, activation).unwrap();
+                let grads = y.sum_all().unwrap().backward().unwrap();
+                let d_x = grads.get(&x).unwrap().to_vec1::<f64>().unwrap();
+                (y.to_vec1::<f64>().unwrap(), d_x)
+            };
+            let ((y, d_x), (y_composed, d_x_composed)) = (run(), with_composition(run));
+            for i in 0..y.len() {
+                assert!((y[i] - y_composed[i]).abs() < 1e-6, "{activation:?} at {i}");
+                let (d, c) = (d_x[i], d_x_composed[i]);
+                assert!((d - c).abs() < 1e-6, "{activation:?}' at {i}: {d} {c}");
             }
         }
     }
