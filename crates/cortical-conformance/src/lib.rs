@@ -3,16 +3,45 @@
 //! The cases lie in `cases/` beside the script that makes them (`cargo xtask cases`). Those whose names end in a number
 //! or a bare word are from another generator of the same format; the script computes them again and compares.
 //! [`defects`] says what a file of each kind must hold, so that a test that asks for a tensor finds it.
+//!
+//! [`run`] computes a case with our crates in every way they offer: as a layer whose parameters have slots, as an operation on plain
+//! candle variables, and as that operation's composition of candle operations. A case that it does not know, or one with an argument
+//! that it does not know, is skipped by name. The binary `cortical-conformance FOLDER` does so for any folder of cases.
+
+mod config;
+mod differentiate;
+mod given;
+mod outcome;
+mod runner;
+mod stop;
+mod subjects;
+
+pub use outcome::{Outcome, Seen};
+pub use runner::run;
+pub use stop::Stop;
 
 use cortical_testkit::{Case, CaseError, CaseTensor, Values};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The folder of the committed cases.
+#[must_use]
+pub fn committed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
 
 /// Every committed case, in the order of their files' names.
 ///
 /// # Errors
 /// [`CaseError`] if the folder cannot be read, or a file in it is not a case.
 pub fn cases() -> Result<Vec<Case>, CaseError> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    cases_in(&committed())
+}
+
+/// Every case in a folder, in the order of their files' names.
+///
+/// # Errors
+/// [`CaseError`] if the folder cannot be read, or a file in it is not a case.
+pub fn cases_in(folder: &Path) -> Result<Vec<Case>, CaseError> {
     let paths = cortical_testkit::cases(folder)?;
     paths.into_iter().map(Case::read).collect()
 }

@@ -1,0 +1,65 @@
+//! What a case may be about, by PyTorch's names: how its layer is built and how its operation is called.
+//!
+//! Every family says `None` for a name that is not its own. An argument of PyTorch's constructor that a family does not read makes the case
+//! skipped by name, so a family reads all that it knows.
+
+mod basic;
+mod loss;
+
+use crate::Stop;
+use crate::config::Config;
+use crate::given::Given;
+use candle_core::Tensor;
+use cortical_neuron::{Layer, Params, Pass};
+
+/// A layer's forward pass over a case's inputs.
+pub(crate) type Forward = Box<dyn Fn(&[Tensor], &mut Pass<'_>) -> Result<Vec<Tensor>, Stop>>;
+
+/// What an operation has made: outputs, and buffers after the call.
+pub(crate) struct Made {
+    pub(crate) outputs: Vec<Tensor>,
+    pub(crate) buffers: Vec<(&'static str, Tensor)>,
+}
+
+impl From<Tensor> for Made {
+    fn from(output: Tensor) -> Self {
+        Self {
+            outputs: vec![output],
+            buffers: Vec::new(),
+        }
+    }
+}
+
+/// The forward pass of a layer with one input and one output.
+fn simple(layer: impl Layer + 'static) -> Forward {
+    Box::new(move |inputs, pass| match inputs {
+        [x] => Ok(vec![layer.forward(x, pass)?]),
+        _ => Err(Stop::Malformed {
+            what: "single input".to_string(),
+        }),
+    })
+}
+
+/// The layer of this name, built with the parameters of a whole model.
+pub(crate) fn layer(
+    name: &str,
+    config: &Config<'_>,
+    params: &Params,
+    given: &Given,
+) -> Result<Option<Forward>, Stop> {
+    basic::layer(name, config, params, given)
+}
+
+/// What the operation of this name makes of what is given.
+pub(crate) fn operation(
+    kind: &str,
+    name: &str,
+    config: &Config<'_>,
+    given: &Given,
+) -> Result<Option<Made>, Stop> {
+    match kind {
+        "loss" => loss::operation(name, config, given),
+        "layer" => basic::operation(name, config, given),
+        _ => Ok(None),
+    }
+}
