@@ -41,4 +41,17 @@ impl<'a, T> Disjoint<'a, T> {
         // uses these elements.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// Where the elements in `range` begin, for a writer that leaves gaps.
+    ///
+    /// # Panics
+    /// If the range does not lie inside the slice.
+    pub(crate) fn address(&self, range: Range<usize>) -> *mut T {
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "a part lies inside"
+        );
+        // SAFETY: the range was checked to lie inside the borrowed slice.
+        unsafe { self.start.add(range.start) }
+    }
 }

@@ -4,7 +4,7 @@
 
 use crate::activation::{self, Activation, Saves};
 use crate::isa;
-use crate::matmul::{MatRef, Write, matmul};
+use crate::matmul::{Epilogue, MatRef, Write, matmul, matmul_fused};
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
 use crate::reduce;
@@ -41,7 +41,7 @@ pub fn forward<T: Real>(
         "linear: the sum is needed"
     );
     let isa = isa::current();
-    let epilogue = |sums: &mut [T], activation: Activation| {
+    let epilogue = |sums: &mut [T], bias: Option<&[T]>, activation: Activation| {
         if sums.is_empty() || (bias.is_none() && activation == Activation::Identity) {
             return;
         }
@@ -52,24 +52,23 @@ pub fn forward<T: Real>(
             activation::forward_in_place(isa, activation, rows);
         });
     };
-    let product = |out: &mut [T]| {
-        matmul(
-            MatRef::row_major(x, n, i),
-            MatRef::row_major(w, o, i).t(),
-            out,
-            Write::Replace,
-        );
+    let sum = |out: &mut [T], activation: Activation| {
+        let (x, w) = (MatRef::row_major(x, n, i), MatRef::row_major(w, o, i).t());
+        let relu = activation == Activation::Relu;
+        // Bias and ReLU cost nothing while the sums are in registers or in the nearest cache.
+        if !matmul_fused(x, w, out, Epilogue { bias, relu }) {
+            matmul(x, w, out, Write::Replace);
+            epilogue(out, bias, activation);
+        } else if !relu {
+            epilogue(out, None, activation);
+        }
     };
     match z {
         Some(z) => {
-            product(z);
-            epilogue(z, Activation::Identity);
+            sum(z, Activation::Identity);
             activation::forward(activation, z, y);
         }
-        None => {
-            product(y);
-            epilogue(y, activation);
-        }
+        None => sum(y, activation),
     }
 }
 

@@ -6,11 +6,12 @@
 use crate::isa::Isa;
 use crate::real::Real;
 
-const LANES: usize = 16;
+/// Lanes of a sum.
+pub(crate) const LANES: usize = 16;
 
 /// Adds up sixteen lanes as a tree.
 #[inline(always)]
-fn fold<T: Real>(mut lanes: [T; LANES], f: impl Fn(T, T) -> T) -> T {
+pub(crate) fn fold<T: Real>(mut lanes: [T; LANES], f: impl Fn(T, T) -> T) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {

@@ -3,12 +3,17 @@
 //! `C = A · B` or `C += A · B` with `A` of `[m, k]`, `B` of `[k, n]` and a row-major `C` of `[m, n]`. Transposes cost nothing:
 //! a view says how far apart its rows and its columns are.
 
+mod dots;
 mod naive;
+mod packed;
+mod tile;
 
 pub use naive::matmul as matmul_naive;
 
+use crate::isa::{self, InstructionSet};
 use crate::parallel;
 use crate::real::Real;
+pub(crate) use packed::Epilogue;
 use std::any::TypeId;
 
 /// A matrix inside a slice: element `(i, j)` is `data[i · row_stride + j · col_stride]`.
@@ -21,7 +26,7 @@ pub struct MatRef<'a, T> {
     col_stride: usize,
 }
 
-impl<'a, T> MatRef<'a, T> {
+impl<'a, T: 'static> MatRef<'a, T> {
     /// A matrix whose rows follow one another without gaps.
     ///
     /// # Panics
@@ -74,6 +79,33 @@ impl<'a, T> MatRef<'a, T> {
             ..self
         }
     }
+
+    /// The same view, if its numbers are `f32`.
+    fn single(&self) -> Option<MatRef<'a, f32>> {
+        Some(MatRef {
+            data: single(self.data)?,
+            rows: self.rows,
+            cols: self.cols,
+            row_stride: self.row_stride,
+            col_stride: self.col_stride,
+        })
+    }
+
+    /// Some rows and columns, as a view.
+    fn block(&self, rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> Self {
+        assert!(
+            rows.end <= self.rows && cols.end <= self.cols,
+            "a block lies inside"
+        );
+        let start = rows.start * self.row_stride + cols.start * self.col_stride;
+        Self::strided(
+            &self.data[start..],
+            rows.len(),
+            cols.len(),
+            self.row_stride,
+            self.col_stride,
+        )
+    }
 }
 
 /// Whether a product replaces the output or is added to it.
@@ -100,6 +132,76 @@ pub fn matmul<T: Real>(a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], write: W
         }
         return;
     }
+    if !special(a, b, c, write, Epilogue::default()) {
+        general(a, b, c, write);
+    }
+}
+
+/// `C = A · B`, each row plus `bias`, negative numbers zero if `relu`; returns whether it was done, which it is only where a
+/// kernel of this crate computes the product anyway. `C` is then still warm.
+pub(crate) fn matmul_fused<T: Real>(
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    c: &mut [T],
+    epilogue: Epilogue<'_, T>,
+) -> bool {
+    let (m, n, k) = check(&a, &b, c);
+    m > 0 && n > 0 && k > 0 && special(a, b, c, Write::Replace, epilogue)
+}
+
+/// The products that kernels of this crate compute faster than the general one: those with the transpose of a
+/// row-major matrix, which is how weights lie. Returns whether it was one.
+fn special<T: Real>(
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    c: &mut [T],
+    write: Write,
+    epilogue: Epilogue<'_, T>,
+) -> bool {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    if b.row_stride != 1 || a.col_stride != 1 {
+        return false;
+    }
+    let isa = isa::current();
+    let whole = (m == 1 || a.row_stride == k) && b.col_stride == k;
+    if m <= dots::MAX_ROWS && write == Write::Replace && whole {
+        dots::product([m, n, k], &a.data[..m * k], &b.data[..n * k], c);
+        epilogue.finish(isa, c);
+        return true;
+    }
+    if n == 1 || isa == InstructionSet::Portable {
+        return false;
+    }
+    match (a.single(), b.single(), single_mut(c), epilogue.single()) {
+        (Some(a), Some(b), Some(c), Some(epilogue)) => {
+            packed::matmul(isa, a, b, c, write, epilogue);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The same numbers, if they are `f32`.
+fn single<T: 'static>(x: &[T]) -> Option<&[f32]> {
+    if TypeId::of::<T>() != TypeId::of::<f32>() {
+        return None;
+    }
+    // SAFETY: T is f32, as its identity has just shown.
+    Some(unsafe { std::slice::from_raw_parts(x.as_ptr().cast::<f32>(), x.len()) })
+}
+
+/// As [`single`], to be written.
+fn single_mut<T: 'static>(x: &mut [T]) -> Option<&mut [f32]> {
+    if TypeId::of::<T>() != TypeId::of::<f32>() {
+        return None;
+    }
+    // SAFETY: T is f32, as its identity has just shown, and the slice is exclusively borrowed.
+    Some(unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast::<f32>(), x.len()) })
+}
+
+/// A product by the `gemm` crate.
+fn general<T: Real>(a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], write: Write) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
     // Below this many multiplications waking a thread costs more than it saves.
     const PARALLEL_FROM: usize = 64 * 64 * 32;
     let parallelism = if m * n * k >= PARALLEL_FROM && parallel::is_parallel() {
@@ -203,68 +305,4 @@ unsafe fn gemm_any<T: Real>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn numbers(n: usize, seed: u32) -> Vec<f64> {
-        (0..n as u32)
-            .map(|i| {
-                f64::from(crate::philox::unit_f32(
-                    crate::philox::block([seed, 1], [i, 0, 0, 0])[0],
-                )) - 0.5
-            })
-            .collect()
-    }
-
-    proptest! {
-        #[test]
-        fn the_fast_product_equals_the_naive_one(
-            m in 0_usize..40, n in 0_usize..40, k in 0_usize..40,
-            a_transposed: bool, b_transposed: bool, add: bool,
-        ) {
-            let (x, y) = (numbers(m * k, 1), numbers(k * n, 2));
-            let view = |data, rows, cols, transposed: bool| if transposed {
-                MatRef::row_major(data, cols, rows).t()
-            } else {
-                MatRef::row_major(data, rows, cols)
-            };
-            let write = if add { Write::Add } else { Write::Replace };
-            let (a, b) = (view(&x[..], m, k, a_transposed), view(&y[..], k, n, b_transposed));
-            let mut fast = numbers(m * n, 3);
-            let mut naive = fast.clone();
-            matmul(a, b, &mut fast, write);
-            matmul_naive(a, b, &mut naive, write);
-            for (f, n) in fast.iter().zip(&naive) {
-                prop_assert!((f - n).abs() <= 1e-12, "{f} {n}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_bits_do_not_depend_on_the_number_of_threads() {
-        let (m, n, k) = (97, 113, 301);
-        let x: Vec<f32> = numbers(m * k, 1).iter().map(|v| *v as f32).collect();
-        let y: Vec<f32> = numbers(n * k, 2).iter().map(|v| *v as f32).collect();
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("a pool");
-            pool.install(|| {
-                let mut c = vec![0.0; m * n];
-                matmul(
-                    MatRef::row_major(&x, m, k),
-                    MatRef::row_major(&y, n, k).t(),
-                    &mut c,
-                    Write::Replace,
-                );
-                c
-            })
-        };
-        let one = run(1);
-        for threads in [2, 4, 8] {
-            assert!(run(threads) == one, "{threads} threads");
-        }
-    }
-}
+mod tests;
