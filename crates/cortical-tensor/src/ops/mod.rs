@@ -8,11 +8,15 @@ mod activation;
 mod cross_entropy;
 mod dropout;
 mod linear;
+mod norm;
 mod prepare;
 mod softmax;
+#[cfg(test)]
+mod testing;
 
 pub use activation::activate;
 pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy};
 pub use dropout::dropout;
 pub use linear::linear;
+pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
 pub use softmax::{log_softmax, softmax};

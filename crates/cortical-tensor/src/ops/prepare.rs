@@ -86,3 +86,11 @@ macro_rules! by_dtype {
     };
 }
 pub(crate) use by_dtype;
+
+/// Half-precision arguments in `f32`; gradients flow back through the conversion.
+pub(crate) fn widen(inputs: &[Option<crate::Input<'_>>]) -> Result<Vec<Option<Tensor>>> {
+    inputs
+        .iter()
+        .map(|input| Ok(input.map(|i| i.tensor().to_dtype(DType::F32)).transpose()?))
+        .collect()
+}
