@@ -6,7 +6,7 @@
 //! - [`matmul`]: general matrix products over strided views; [`linear`]: a layer of neurons on top of them;
 //! - [`activation`]: what a neuron does with its weighted sum;
 //! - [`softmax`], [`cross_entropy`]: from scores to probabilities and to a loss;
-//! - [`conv`], [`pool`]: windows that slide over one, two or three axes;
+//! - [`conv`], [`pool`], [`resample`]: windows that slide over one, two or three axes, and planes of another size;
 //! - [`optimizer`]: how a parameter follows its gradient, with norms, clipping and averages;
 //! - [`norm`]: layer, RMS, batch, group and instance norm;
 //! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
@@ -51,6 +51,7 @@ pub mod pool;
 pub mod real;
 pub mod recurrent;
 pub mod reduce;
+pub mod resample;
 pub mod rope;
 mod scratch;
 pub mod softmax;

@@ -81,6 +81,14 @@ pub enum Error {
         /// The shape of the result.
         shape: Vec<usize>,
     },
+    /// A window cannot slide over its input as asked.
+    #[error("{op}: {source}")]
+    Geometry {
+        /// The operation.
+        op: &'static str,
+        /// The broken rule.
+        source: cortical_kernels::conv::GeometryError,
+    },
     /// A parameter was changed between the forward and the backward pass, so that its gradient would be wrong.
     #[error(
         "{op}: a parameter was changed after the forward pass used it; call backward before the optimizer's step"

@@ -83,7 +83,9 @@ pub(super) fn backward<T: Real>(
                     // SAFETY: each image and group has its own inputs, in one task.
                     let d_x = wants_input.then(|| unsafe { d_x.part(own.clone()) });
                     let d_weight = (weight_len > 0).then_some(&mut *d_weight);
-                    method.image(group, &x[own], d_z, d_x, d_weight);
+                    // A transposed convolution has no input here, as nobody asks for the weight gradient.
+                    let x = x.get(own).unwrap_or_default();
+                    method.image(group, x, d_z, d_x, d_weight);
                 });
             }
         });

@@ -80,6 +80,77 @@ impl Axis {
     }
 }
 
+/// One axis of a transposed convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransposedAxis {
+    /// Elements of the input along this axis.
+    pub input: usize,
+    /// Taps of the kernel.
+    pub kernel: usize,
+    /// Distance between the outputs of neighbouring inputs.
+    pub stride: usize,
+    /// Elements cut from both ends of the output.
+    pub padding: usize,
+    /// Elements added to the end of the output, which tells apart sizes that a stride would map to one.
+    pub output_padding: usize,
+    /// Distance between neighbouring taps.
+    pub dilation: usize,
+}
+
+impl TransposedAxis {
+    /// An axis of length one that nothing slides along.
+    pub const UNUSED: Self = Self {
+        input: 1,
+        kernel: 1,
+        stride: 1,
+        padding: 0,
+        output_padding: 0,
+        dilation: 1,
+    };
+
+    /// (input − 1) · stride − 2 · padding + dilation · (kernel − 1) + output_padding + 1
+    ///
+    /// # Errors
+    /// A zero among input, kernel, stride and dilation; an output padding of at least stride and dilation; an output that is empty
+    /// or beyond `usize`.
+    pub fn output(&self) -> Result<usize, GeometryError> {
+        let adjoint = Axis {
+            input: self.input,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: [self.padding; 2],
+            dilation: self.dilation,
+        };
+        let span = adjoint.span()?;
+        if self.input == 0 {
+            return Err(GeometryError::Zero {
+                what: "an axis of the input",
+            });
+        }
+        if self.output_padding >= self.stride.max(self.dilation) {
+            return Err(GeometryError::OutputPadding {
+                output_padding: self.output_padding,
+                stride: self.stride,
+                dilation: self.dilation,
+            });
+        }
+        let too_large = GeometryError::TooLarge { what: "output" };
+        let padded = (self.input - 1)
+            .checked_mul(self.stride)
+            .and_then(|n| n.checked_add(span))
+            .and_then(|n| n.checked_add(self.output_padding))
+            .ok_or(too_large)?;
+        let cut = self.padding.checked_mul(2).ok_or(too_large)?;
+        match padded.checked_sub(cut) {
+            Some(output) if output > 0 => Ok(output),
+            _ => Err(GeometryError::NothingLeft {
+                output: padded,
+                cut,
+            }),
+        }
+    }
+}
+
 /// Why a window cannot slide over an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,6 +192,13 @@ pub enum GeometryError {
         /// The dilation of the axis.
         dilation: usize,
     },
+    /// A transposed convolution's padding cuts away its whole output.
+    NothingLeft {
+        /// Elements before the cut.
+        output: usize,
+        /// Elements to cut.
+        cut: usize,
+    },
     /// A tensor would have more elements than an address space has bytes.
     TooLarge {
         /// Which one.
@@ -157,6 +235,10 @@ impl fmt::Display for GeometryError {
             } => write!(
                 f,
                 "output_padding {output_padding} must be smaller than the stride {stride} or the dilation {dilation}"
+            ),
+            Self::NothingLeft { output, cut } => write!(
+                f,
+                "padding cuts {cut} of the {output} output elements; use less padding"
             ),
             Self::TooLarge { what } => write!(
                 f,
@@ -231,6 +313,65 @@ impl Geometry {
             axes,
             output,
         })
+    }
+
+    /// The convolution whose adjoint is a transposed convolution from `in_channels` to `out_channels`: it leads from the
+    /// transposed convolution's output back to its input.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`TransposedAxis::output`].
+    pub fn transposed(
+        batch: usize,
+        in_channels: usize,
+        out_channels: usize,
+        groups: usize,
+        axes: [TransposedAxis; 3],
+    ) -> Result<Self, GeometryError> {
+        let mut adjoint = [Axis::UNUSED; 3];
+        for (adjoint, axis) in adjoint.iter_mut().zip(&axes) {
+            *adjoint = Axis {
+                input: axis.output()?,
+                kernel: axis.kernel,
+                stride: axis.stride,
+                padding: [axis.padding; 2],
+                dilation: axis.dilation,
+            };
+        }
+        let g = Self::new(batch, out_channels, in_channels, groups, adjoint).map_err(
+            // Seen from the transposed convolution the channels have each other's names.
+            |error| match error {
+                GeometryError::Groups {
+                    groups,
+                    what,
+                    channels,
+                } => GeometryError::Groups {
+                    groups,
+                    what: if what == "in_channels" {
+                        "out_channels"
+                    } else {
+                        "in_channels"
+                    },
+                    channels,
+                },
+                other => other,
+            },
+        )?;
+        // With an output padding beyond the stride, more windows would fit than there are inputs.
+        let output = std::array::from_fn(|i| g.output[i].min(axes[i].input));
+        Ok(g.with_output(output))
+    }
+
+    /// The same convolution with the last windows of each axis left out.
+    ///
+    /// # Panics
+    /// If it does not have as many windows.
+    #[must_use]
+    pub fn with_output(self, output: [usize; 3]) -> Self {
+        assert!(
+            output.iter().zip(&self.output).all(|(new, old)| new <= old),
+            "fewer windows than there are"
+        );
+        Self { output, ..self }
     }
 
     /// Number of inputs.

@@ -5,12 +5,11 @@
 
 use super::Geometry;
 use super::driver::ImageBackward;
-use crate::isa;
+use crate::isa::InstructionSet;
 use crate::matmul::{MatRef, Write, matmul_serial};
-use crate::parallel;
 use crate::real::Real;
 use crate::scratch;
-use crate::{activation, activation::Activation, disjoint::Disjoint};
+use crate::{activation, activation::Activation};
 use std::ops::Range;
 
 /// Elements of one block of columns; a few megabytes at most.
@@ -146,43 +145,36 @@ fn roll<T: Real>(g: &Geometry, columns: &[T], block: &Range<usize>, d_x: &mut [T
     }
 }
 
-/// `y = activation(w ∗ x + b)`.
-pub(super) fn forward<T: Real>(
+/// `y = activation(w ∗ x + b)` of one image and group.
+pub(super) fn forward_image<T: Real>(
+    isa: InstructionSet,
     g: &Geometry,
+    group: usize,
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
     activation: Activation,
     y: &mut [T],
 ) {
-    let isa = isa::current();
     let (k, pixels, per_out) = (g.fan_in(), g.out_pixels(), g.out_per_group());
-    let group_len = g.in_per_group() * g.in_pixels();
-    let y = Disjoint::new(y);
-    parallel::for_each(g.batch() * g.groups(), |task| {
-        let group = task % g.groups();
-        let x = &x[task * group_len..(task + 1) * group_len];
-        // SAFETY: each task writes the outputs of its own image and group.
-        let y = unsafe { y.part(task * per_out * pixels..(task + 1) * per_out * pixels) };
-        let w = &weight[group * per_out * k..(group + 1) * per_out * k];
-        let w = MatRef::row_major(w, per_out, k);
-        for (o, row) in y.chunks_exact_mut(pixels).enumerate() {
-            row.fill(bias.map_or(T::ZERO, |bias| bias[group * per_out + o]));
-        }
-        if is_pointwise(g) {
-            matmul_serial(w, MatRef::row_major(x, k, pixels), y, pixels, Write::Add);
-        } else {
-            scratch::with(k * pixels_per_block(g), |columns| {
-                for block in blocks(g) {
-                    let columns = &mut columns[..k * block.len()];
-                    unroll(g, x, &block, columns);
-                    let columns = MatRef::row_major(columns, k, block.len());
-                    matmul_serial(w, columns, &mut y[block.start..], pixels, Write::Add);
-                }
-            });
-        }
-        activation::forward_in_place(isa, activation, y);
-    });
+    let w = &weight[group * per_out * k..(group + 1) * per_out * k];
+    let w = MatRef::row_major(w, per_out, k);
+    for (o, row) in y.chunks_exact_mut(pixels).enumerate() {
+        row.fill(bias.map_or(T::ZERO, |bias| bias[group * per_out + o]));
+    }
+    if is_pointwise(g) {
+        matmul_serial(w, MatRef::row_major(x, k, pixels), y, pixels, Write::Add);
+    } else {
+        scratch::with(k * pixels_per_block(g), |columns| {
+            for block in blocks(g) {
+                let columns = &mut columns[..k * block.len()];
+                unroll(g, x, &block, columns);
+                let columns = MatRef::row_major(columns, k, block.len());
+                matmul_serial(w, columns, &mut y[block.start..], pixels, Write::Add);
+            }
+        });
+    }
+    activation::forward_in_place(isa, activation, y);
 }
 
 /// The backward pass of one image and group.

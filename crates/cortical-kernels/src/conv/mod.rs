@@ -22,12 +22,14 @@ pub mod naive;
 mod upstream;
 
 pub(crate) use geometry::count;
-pub use geometry::{Axis, Geometry, GeometryError};
+pub use geometry::{Axis, Geometry, GeometryError, TransposedAxis};
 pub use upstream::{Upstream, fits_fused_pool};
 
-use crate::activation::Activation;
+use crate::activation::{self, Activation};
+use crate::disjoint::Disjoint;
 use crate::matmul::Write;
 use crate::real::Real;
+use crate::{isa, parallel, pool, scratch};
 
 /// Where the gradients of a convolution go; one that nobody asked for is `None` and costs nothing.
 #[derive(Debug)]
@@ -57,10 +59,129 @@ pub fn forward<T: Real>(
     if let Some(bias) = bias {
         assert_eq!(bias.len(), g.out_channels(), "bias of a convolution");
     }
-    if y.is_empty() {
-        return;
+    let (isa, y) = (isa::current(), Disjoint::new(y));
+    let (in_len, out_len) = (
+        g.in_per_group() * g.in_pixels(),
+        g.out_per_group() * g.out_pixels(),
+    );
+    parallel::for_each(g.batch() * g.groups(), |at| {
+        let (group, x) = (at % g.groups(), &x[at * in_len..(at + 1) * in_len]);
+        // SAFETY: each task writes the outputs of its own image and group.
+        let y = unsafe { y.part(at * out_len..(at + 1) * out_len) };
+        im2col::forward_image(isa, g, group, x, weight, bias, activation, y);
+    });
+}
+
+/// `pooled = max_pool(activation(w ∗ x + b))` and which tap of each window won: the sums stay in a thread's scratch, an
+/// image and group at a time.
+///
+/// # Panics
+/// As [`forward`], and if the pool is not one over the convolution's output whose taps fit a byte.
+pub fn forward_pooled<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    activation: Activation,
+    pool: &pool::Geometry,
+    pooled: &mut [T],
+    taps: &mut [u8],
+) {
+    check(g, x, weight);
+    assert_eq!(pool.input_len(), g.output_len(), "input of a pool");
+    assert_eq!(pool.in_pixels(), g.out_pixels(), "plane of a pool");
+    assert!(fits_fused_pool(pool), "the taps of a window fit a byte");
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), g.out_channels(), "bias of a convolution");
     }
-    im2col::forward(g, x, weight, bias, activation, y);
+    let isa = isa::current();
+    let (pooled, taps) = (Disjoint::new(pooled), Disjoint::new(taps));
+    let in_len = g.in_per_group() * g.in_pixels();
+    let pooled_len = g.out_per_group() * pool.out_pixels();
+    parallel::for_each(g.batch() * g.groups(), |at| {
+        let (group, x) = (at % g.groups(), &x[at * in_len..(at + 1) * in_len]);
+        let own = at * pooled_len..(at + 1) * pooled_len;
+        // SAFETY: each task writes the outputs of its own image and group.
+        let (pooled, taps) = unsafe { (pooled.part(own.clone()), taps.part(own)) };
+        scratch::with(g.out_per_group() * g.out_pixels(), |y| {
+            im2col::forward_image(isa, g, group, x, weight, bias, activation, y);
+            pool::max_forward_planes(isa, pool, y, pooled, taps);
+        });
+    });
+}
+
+/// `y = activation(wᵀ ∗ x + b)`, the transposed convolution: `g` is the convolution that it is the adjoint of, which
+/// leads from `y` to `x` ([`Geometry::transposed`]).
+///
+/// # Panics
+/// If a slice has not the length that the geometry calls for.
+pub fn transposed_forward<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    activation: Activation,
+    y: &mut [T],
+) {
+    let gradients = Gradients {
+        input: Some(&mut *y),
+        weight: None,
+        bias: None,
+    };
+    assert_eq!(weight.len(), g.weight_len(), "weight of a convolution");
+    let upstream = Upstream::Sum { d_z: x };
+    upstream.check(g.output_len());
+    // Without a weight gradient the convolution's input is not read.
+    dispatch(g, &[], weight, &upstream, gradients);
+    let (isa, pixels) = (isa::current(), g.in_pixels().max(1));
+    let chunk = parallel::rows_per_task(pixels) * pixels;
+    parallel::chunks_mut(y, chunk, |at, y| {
+        if let Some(bias) = bias {
+            for (i, plane) in y.chunks_exact_mut(pixels).enumerate() {
+                let b = bias[(at / pixels + i) % g.in_channels()];
+                plane.iter_mut().for_each(|y| *y += b);
+            }
+        }
+        activation::forward_in_place(isa, activation, y);
+    });
+}
+
+/// The gradients of a transposed convolution, given the one of its weighted sum; `g` is as in [`transposed_forward`].
+///
+/// # Panics
+/// If a slice has not the length that the geometry calls for.
+pub fn transposed_backward<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    weight: &[T],
+    d_z: &[T],
+    gradients: Gradients<'_, T>,
+) {
+    let Gradients {
+        input,
+        weight: d_weight,
+        bias: d_bias,
+    } = gradients;
+    if let Some(d_x) = input {
+        forward(g, d_z, weight, None, Activation::Identity, d_x);
+    }
+    if d_weight.is_some() {
+        let gradients = Gradients {
+            input: None,
+            weight: d_weight,
+            bias: None,
+        };
+        backward(g, d_z, weight, &Upstream::Sum { d_z: x }, gradients);
+    }
+    if let Some((d_bias, write)) = d_bias {
+        if write == Write::Replace {
+            d_bias.fill(T::ZERO);
+        }
+        let image = g.in_channels() * g.in_pixels();
+        for d_z in d_z.chunks_exact(image.max(1)) {
+            crate::reduce::add_row_sums(isa::current(), d_z, d_bias);
+        }
+    }
 }
 
 /// The gradients of a convolution, given the one of its output, or of an activation or a pool above it.
@@ -93,6 +214,17 @@ pub fn backward<T: Real>(
             "bias gradient of a convolution"
         );
     }
+    dispatch(g, x, weight, upstream, gradients);
+}
+
+/// Chooses the way of convolving by the shape and the instruction set.
+fn dispatch<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    weight: &[T],
+    upstream: &Upstream<'_, T>,
+    gradients: Gradients<'_, T>,
+) {
     let method = im2col::Im2col { g: *g, weight };
     driver::backward(g, &method, x, upstream, gradients);
 }

@@ -168,6 +168,81 @@ fn pool_over(g: &Geometry, kernel: usize, stride: usize) -> pool::Geometry {
     .expect("a pool that fits")
 }
 
+/// A transposed convolution is the adjoint of a convolution: ⟨wᵀ ∗ x, u⟩ = ⟨x, w ∗ u⟩, and likewise for its gradients.
+fn check_transposed(g: &Geometry) {
+    let (x, u): (Vec<f64>, Vec<f64>) = (numbers(g.output_len(), 1), numbers(g.input_len(), 2));
+    let (weight, bias): (Vec<f64>, Vec<f64>) =
+        (numbers(g.weight_len(), 3), numbers(g.in_channels(), 4));
+    let mut want = vec![0.0; g.input_len()];
+    naive::backward_input(g, &weight, &x, &mut want);
+    for (i, y) in want.iter_mut().enumerate() {
+        *y = (*y + bias[i / g.in_pixels() % g.in_channels()]).max(0.0);
+    }
+    let mut y = vec![3.0; g.input_len()];
+    transposed_forward(g, &x, &weight, Some(&bias), Activation::Relu, &mut y);
+    assert_near("y", &y, &want, 1e-11);
+    let (mut want_x, mut want_w) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
+    naive::forward(g, &u, &weight, None, &mut want_x);
+    naive::backward_weight(g, &u, &x, &mut want_w);
+    let (mut d_x, mut d_w, mut d_b) = (
+        vec![3.0; x.len()],
+        vec![3.0; weight.len()],
+        vec![3.0; bias.len()],
+    );
+    let gradients = Gradients {
+        input: Some(&mut d_x),
+        weight: Some((&mut d_w, Write::Replace)),
+        bias: Some((&mut d_b, Write::Replace)),
+    };
+    transposed_backward(g, &x, &weight, &u, gradients);
+    assert_near("d_x", &d_x, &want_x, 1e-11);
+    assert_near("d_w", &d_w, &want_w, 1e-11);
+    let sum: f64 = u.iter().sum();
+    assert!((d_b.iter().sum::<f64>() - sum).abs() < 1e-9);
+}
+
+#[test]
+fn transposed_convolutions_are_adjoint() {
+    for (stride, padding, output_padding, dilation, groups) in [
+        (1, 0, 0, 1, 1),
+        (2, 1, 1, 1, 2),
+        (3, 0, 2, 1, 1),
+        (1, 1, 2, 3, 2),
+        (2, 2, 0, 2, 1),
+    ] {
+        let axis = |input| TransposedAxis {
+            input,
+            kernel: 3,
+            stride,
+            padding,
+            output_padding,
+            dilation,
+        };
+        let axes = [TransposedAxis::UNUSED, axis(4), axis(5)];
+        let g = Geometry::transposed(2, 4, 6, groups, axes).unwrap();
+        assert_eq!(g.output(), [1, 4, 5]);
+        let span = 2 * dilation + 1;
+        let want = 3 * stride + span + output_padding - 2 * padding;
+        assert_eq!(g.axes()[1].input, want);
+        check_transposed(&g);
+    }
+    let axis = TransposedAxis {
+        output_padding: 2,
+        stride: 2,
+        ..TransposedAxis::UNUSED
+    };
+    let refused = |axis: TransposedAxis| axis.output().unwrap_err().to_string();
+    assert!(refused(axis).starts_with("output_padding 2 must be smaller"));
+    let axis = TransposedAxis {
+        padding: 1,
+        ..TransposedAxis::UNUSED
+    };
+    assert_eq!(
+        refused(axis),
+        "padding cuts 2 of the 1 output elements; use less padding"
+    );
+}
+
 #[test]
 fn gradients_pass_through_activations_and_pools() {
     for (stride, kernel) in [(2, 2), (1, 3), (3, 2)] {
@@ -179,6 +254,20 @@ fn gradients_pass_through_activations_and_pools() {
         forward(&g, &x, &weight, None, Activation::Relu, &mut y);
         let (mut pooled, mut taps) = (vec![0.0; pool.output_len()], vec![0_u8; pool.output_len()]);
         pool::max_forward(&pool, &y, &mut pooled, &mut taps);
+        let (mut fused, mut fused_taps) = (pooled.clone(), taps.clone());
+        fused.fill(9.0);
+        let relu = Activation::Relu;
+        forward_pooled(
+            &g,
+            &x,
+            &weight,
+            None,
+            relu,
+            &pool,
+            &mut fused,
+            &mut fused_taps,
+        );
+        assert_eq!((&fused, &fused_taps), (&pooled, &taps));
         let d_pooled: Vec<f64> = numbers(pool.output_len(), 3);
         // Step by step: through the pool, through the activation, through the convolution.
         let mut d_y = vec![0.0; y.len()];

@@ -95,6 +95,16 @@ pub fn avg_forward<T: Real>(g: &Geometry, divisor: Divisor, x: &[T], y: &mut [T]
     });
 }
 
+/// What each window of a plane multiplies its sum with: one over its divisor.
+#[must_use]
+pub fn avg_factors(g: &Geometry, divisor: Divisor) -> Vec<f64> {
+    let mut factors = vec![0.0; g.out_pixels()];
+    for_each_window(g, divisor, |p, window| {
+        factors[p] = 1.0 / window.divisor as f64;
+    });
+    factors
+}
+
 /// Writes the gradient of the input: each window's gradient, divided, goes to all of its elements.
 ///
 /// # Panics
@@ -149,6 +159,7 @@ mod tests {
             let mut y = [0.0; 3];
             avg_forward(&g, divisor, &x, &mut y);
             assert_eq!(y, want, "{divisor:?}");
+            assert_eq!(avg_factors(&g, divisor)[1], y[1] / 9.0);
         }
         let mut d_x = [9.0; 4];
         avg_backward(&g, Divisor::Padded, &[3.0, 6.0, 8.0], &mut d_x);

@@ -74,7 +74,7 @@ pub fn max_forward<T: Real, I: Tap>(g: &Geometry, x: &[T], y: &mut [T], taps: &m
 }
 
 /// As [`max_forward`] on the calling thread, for as many planes as `x` holds.
-fn max_forward_planes<T: Real, I: Tap>(
+pub(crate) fn max_forward_planes<T: Real, I: Tap>(
     _isa: InstructionSet,
     g: &Geometry,
     x: &[T],

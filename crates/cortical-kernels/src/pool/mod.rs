@@ -12,7 +12,7 @@ mod avg;
 mod geometry;
 mod max;
 
-pub use avg::{Divisor, avg_backward, avg_forward};
+pub use avg::{Divisor, avg_backward, avg_factors, avg_forward};
 pub use geometry::Geometry;
-pub(crate) use max::max_backward_planes;
 pub use max::{Tap, max_backward, max_forward};
+pub(crate) use max::{max_backward_planes, max_forward_planes};
