@@ -20,16 +20,16 @@ mod window;
 
 pub use activation::activate;
 pub use conv::{
-    ConvOptions, ConvTransposeOptions, conv_transpose1d, conv_transpose2d, conv1d, conv2d,
-    conv2d_max_pool, conv3d,
+    ConvOptions, ConvTransposeOptions, conv, conv_transpose, conv_transpose1d, conv_transpose2d,
+    conv1d, conv2d, conv2d_max_pool, conv3d,
 };
 pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy};
 pub use dropout::dropout;
 pub use linear::linear;
 pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
 pub use pool::{
-    AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d,
-    avg_pool2d, max_pool1d, max_pool2d,
+    AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool, avg_pool1d,
+    avg_pool2d, max_pool, max_pool1d, max_pool2d,
 };
 pub use softmax::{log_softmax, softmax};
 pub use upsample::{upsample_bilinear2d, upsample_nearest2d};

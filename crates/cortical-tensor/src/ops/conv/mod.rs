@@ -5,7 +5,7 @@ mod options;
 mod transpose;
 
 pub use options::{ConvOptions, ConvTransposeOptions};
-pub use transpose::{conv_transpose1d, conv_transpose2d};
+pub use transpose::{conv_transpose, conv_transpose1d, conv_transpose2d};
 
 use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply_one};
@@ -18,6 +18,21 @@ use cortical_kernels::conv::{self as kernel, Geometry, Gradients, Upstream};
 use cortical_kernels::matmul::Write;
 use cortical_kernels::pool;
 use options::Plan;
+
+/// [`conv1d`], [`conv2d`] or [`conv3d`], by the number of axes.
+///
+/// # Errors
+/// As [`conv1d`].
+pub fn conv<'a, const AXES: usize>(
+    x: impl Into<Input<'a>>,
+    weight: impl Into<Input<'a>>,
+    bias: Option<Input<'a>>,
+    options: &ConvOptions<AXES>,
+) -> Result<Tensor> {
+    const { assert!(AXES >= 1 && AXES <= 3, "one, two or three axes") };
+    let name = ["conv1d", "conv2d", "conv3d"][AXES - 1];
+    convolve(name, x.into(), weight.into(), bias, options, None)
+}
 
 /// `y[n, o, p] = activation(b[o] + Σ_{c, t} w[o, c, t] · x[n, c, p · stride + t · dilation − padding])` over one axis.
 ///
@@ -38,7 +53,7 @@ pub fn conv1d<'a>(
     bias: Option<Input<'a>>,
     options: &ConvOptions<1>,
 ) -> Result<Tensor> {
-    convolve("conv1d", x.into(), weight.into(), bias, options, None)
+    conv(x, weight, bias, options)
 }
 
 /// As [`conv1d`] over height and width.
@@ -69,7 +84,7 @@ pub fn conv2d<'a>(
     bias: Option<Input<'a>>,
     options: &ConvOptions<2>,
 ) -> Result<Tensor> {
-    convolve("conv2d", x.into(), weight.into(), bias, options, None)
+    conv(x, weight, bias, options)
 }
 
 /// As [`conv1d`] over depth, height and width.
@@ -88,7 +103,7 @@ pub fn conv3d<'a>(
     bias: Option<Input<'a>>,
     options: &ConvOptions<3>,
 ) -> Result<Tensor> {
-    convolve("conv3d", x.into(), weight.into(), bias, options, None)
+    conv(x, weight, bias, options)
 }
 
 /// `max_pool2d(conv2d(x))` in one operation that never stores the convolution's output: the pool's output and the winning taps

@@ -12,6 +12,21 @@ use cortical_kernels::activation::{self, Activation, Saves};
 use cortical_kernels::conv::{self as kernel, Geometry, Gradients};
 use cortical_kernels::matmul::Write;
 
+/// [`conv_transpose1d`] or [`conv_transpose2d`], by the number of axes.
+///
+/// # Errors
+/// As [`conv_transpose1d`].
+pub fn conv_transpose<'a, const AXES: usize>(
+    x: impl Into<Input<'a>>,
+    weight: impl Into<Input<'a>>,
+    bias: Option<Input<'a>>,
+    options: &ConvTransposeOptions<AXES>,
+) -> Result<Tensor> {
+    const { assert!(AXES >= 1 && AXES <= 2, "one or two axes") };
+    let name = ["conv_transpose1d", "conv_transpose2d"][AXES - 1];
+    convolve(name, x.into(), weight.into(), bias, options)
+}
+
 /// `y[n, o, p · stride + t · dilation − padding] += w[c, o, t] · x[n, c, p]`, plus bias and activation, over one axis.
 ///
 /// # Shapes
@@ -30,7 +45,7 @@ pub fn conv_transpose1d<'a>(
     bias: Option<Input<'a>>,
     options: &ConvTransposeOptions<1>,
 ) -> Result<Tensor> {
-    convolve("conv_transpose1d", x.into(), weight.into(), bias, options)
+    conv_transpose(x, weight, bias, options)
 }
 
 /// As [`conv_transpose1d`] over height and width.
@@ -49,7 +64,7 @@ pub fn conv_transpose2d<'a>(
     bias: Option<Input<'a>>,
     options: &ConvTransposeOptions<2>,
 ) -> Result<Tensor> {
-    convolve("conv_transpose2d", x.into(), weight.into(), bias, options)
+    conv_transpose(x, weight, bias, options)
 }
 
 fn convolve<const AXES: usize>(

@@ -55,6 +55,18 @@ impl<const AXES: usize> AvgPoolOptions<AXES> {
     }
 }
 
+/// [`avg_pool1d`] or [`avg_pool2d`], by the number of axes.
+///
+/// # Errors
+/// As [`avg_pool1d`].
+pub fn avg_pool<'a, const AXES: usize>(
+    x: impl Into<Input<'a>>,
+    options: &AvgPoolOptions<AXES>,
+) -> Result<Tensor> {
+    const { assert!(AXES >= 1 && AXES <= 2, "one or two axes") };
+    pool(["avg_pool1d", "avg_pool2d"][AXES - 1], x.into(), options)
+}
+
 /// `y[p] = Σ_t x[p · stride + t − padding] / divisor` over the last axis.
 ///
 /// # Shapes
@@ -64,7 +76,7 @@ impl<const AXES: usize> AvgPoolOptions<AXES> {
 /// # Errors
 /// As [`max_pool1d`](super::max_pool1d), and [`Error::Option`] for a divisor of 0.
 pub fn avg_pool1d<'a>(x: impl Into<Input<'a>>, options: &AvgPoolOptions<1>) -> Result<Tensor> {
-    pool("avg_pool1d", x.into(), options)
+    avg_pool(x, options)
 }
 
 /// As [`avg_pool1d`] over height and width.
@@ -76,7 +88,7 @@ pub fn avg_pool1d<'a>(x: impl Into<Input<'a>>, options: &AvgPoolOptions<1>) -> R
 /// # Errors
 /// As [`avg_pool1d`].
 pub fn avg_pool2d<'a>(x: impl Into<Input<'a>>, options: &AvgPoolOptions<2>) -> Result<Tensor> {
-    pool("avg_pool2d", x.into(), options)
+    avg_pool(x, options)
 }
 
 fn pool<const AXES: usize>(

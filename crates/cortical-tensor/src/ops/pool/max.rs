@@ -53,6 +53,18 @@ impl<const AXES: usize> MaxPoolOptions<AXES> {
     }
 }
 
+/// [`max_pool1d`] or [`max_pool2d`], by the number of axes.
+///
+/// # Errors
+/// As [`max_pool1d`].
+pub fn max_pool<'a, const AXES: usize>(
+    x: impl Into<Input<'a>>,
+    options: &MaxPoolOptions<AXES>,
+) -> Result<Tensor> {
+    const { assert!(AXES >= 1 && AXES <= 2, "one or two axes") };
+    pool(["max_pool1d", "max_pool2d"][AXES - 1], x.into(), options)
+}
+
 /// `y[p] = max_t x[p · stride + t · dilation − padding]` over the last axis; of equal ones the first gets the gradient.
 ///
 /// # Shapes
@@ -64,7 +76,7 @@ impl<const AXES: usize> MaxPoolOptions<AXES> {
 /// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType); [`Error::Geometry`](crate::Error::Geometry) when the
 /// kernel does not fit, something is 0 that must not be, or padding is more than half of the kernel's span.
 pub fn max_pool1d<'a>(x: impl Into<Input<'a>>, options: &MaxPoolOptions<1>) -> Result<Tensor> {
-    pool("max_pool1d", x.into(), options)
+    max_pool(x, options)
 }
 
 /// As [`max_pool1d`] over height and width.
@@ -87,7 +99,7 @@ pub fn max_pool1d<'a>(x: impl Into<Input<'a>>, options: &MaxPoolOptions<1>) -> R
 /// # }
 /// ```
 pub fn max_pool2d<'a>(x: impl Into<Input<'a>>, options: &MaxPoolOptions<2>) -> Result<Tensor> {
-    pool("max_pool2d", x.into(), options)
+    max_pool(x, options)
 }
 
 fn pool<const AXES: usize>(

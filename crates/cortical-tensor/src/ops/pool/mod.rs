@@ -5,8 +5,8 @@ mod avg;
 mod max;
 
 pub use adaptive::{adaptive_avg_pool1d, adaptive_avg_pool2d};
-pub use avg::{AvgPoolOptions, avg_pool1d, avg_pool2d};
-pub use max::{MaxPoolOptions, max_pool1d, max_pool2d};
+pub use avg::{AvgPoolOptions, avg_pool, avg_pool1d, avg_pool2d};
+pub use max::{MaxPoolOptions, max_pool, max_pool1d, max_pool2d};
 
 use crate::ops::prepare::{check_float, wrong_shape};
 use crate::{Error, Result};

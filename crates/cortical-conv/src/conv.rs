@@ -1,0 +1,362 @@
+//! Convolutions: a neuron for each channel, slid over the input.
+
+use crate::axes::{Axes, Padding, check_positive, per_group};
+use candle_core::Tensor;
+use cortical_kernels::activation::Activation;
+use cortical_neuron::{Error, Layer, Neurons, Param, Pass, Result, Scope};
+use cortical_tensor::ops::{self, ConvOptions, MaxPoolOptions};
+
+/// The options of a [`Conv`].
+#[derive(Clone, Copy, Debug)]
+pub struct ConvConfig<const AXES: usize> {
+    in_channels: usize,
+    out_channels: usize,
+    kernel_size: [usize; AXES],
+    stride: [usize; AXES],
+    padding: Padding<AXES>,
+    dilation: [usize; AXES],
+    groups: usize,
+    bias: bool,
+    activation: Activation,
+    max_pool: Option<MaxPoolOptions<2>>,
+}
+
+impl<const AXES: usize> ConvConfig<AXES> {
+    /// Distance between neighbouring windows, 1 by default.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Axes<AXES>>) -> Self {
+        self.stride = stride.into().0;
+        self
+    }
+
+    /// Zeros around the input, none by default; [`Padding::Same`] keeps its size.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Padding<AXES>>) -> Self {
+        self.padding = padding.into();
+        self
+    }
+
+    /// Distance between neighbouring taps of the kernel, 1 by default.
+    #[must_use]
+    pub fn dilation(mut self, dilation: impl Into<Axes<AXES>>) -> Self {
+        self.dilation = dilation.into().0;
+        self
+    }
+
+    /// Into how many groups the channels fall that know nothing of each other, 1 by default; as many as input channels make
+    /// the convolution depthwise.
+    #[must_use]
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Whether each channel has a bias; it has by default.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// What each neuron does with its weighted sum; nothing by default.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Makes the layer at a place of a model.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a 0 that must not be one, groups that do not divide the channels, or `Same` padding with a stride;
+    /// [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
+    pub fn build(self, scope: &Scope) -> Result<Conv<AXES>> {
+        check_positive("kernel_size", &self.kernel_size)?;
+        check_positive("stride", &self.stride)?;
+        check_positive("dilation", &self.dilation)?;
+        let per_group_in = per_group("in_channels", self.in_channels, self.groups)?;
+        per_group("out_channels", self.out_channels, self.groups)?;
+        let padding = (self.padding).resolve(self.kernel_size, self.stride, self.dilation)?;
+        let mut shape = vec![self.out_channels, per_group_in];
+        shape.extend(self.kernel_size);
+        let neurons = Neurons::build(scope, &shape, self.bias, self.activation)?;
+        let options = ConvOptions {
+            stride: self.stride,
+            padding,
+            dilation: self.dilation,
+            groups: self.groups,
+            activation: self.activation,
+        };
+        Ok(Conv {
+            neurons,
+            config: self,
+            options,
+        })
+    }
+}
+
+impl ConvConfig<2> {
+    /// A max pool on top, with windows of `kernel_size` side by side, in one operation with the convolution: what is
+    /// pooled away is never stored.
+    #[must_use]
+    pub fn max_pool(self, kernel_size: impl Into<Axes<2>>) -> Self {
+        self.max_pool_with(MaxPoolOptions::new(kernel_size.into().0))
+    }
+
+    /// As [`Self::max_pool`] with all of a pool's options.
+    #[must_use]
+    pub fn max_pool_with(mut self, options: MaxPoolOptions<2>) -> Self {
+        self.max_pool = Some(options);
+        self
+    }
+}
+
+/// `y[n, o, p] = activation(b[o] + Σ_{c, t} w[o, c, t] · x[n, c, p · stride + t · dilation − padding])`, PyTorch's `nn.Conv1d`,
+/// `nn.Conv2d` and `nn.Conv3d` with activation and max pool fused.
+///
+/// # Shapes
+/// - input: `[n, in_channels, …]` with `AXES` axes behind, or without `n`
+/// - `weight`: `[out_channels, in_channels / groups, …kernel_size]`, `bias`: `[out_channels]`, both from
+///   U(−1/√fan_in, 1/√fan_in) with fan_in = in_channels / groups · kernel elements
+/// - output: `[n, out_channels, …]` with `⌊(in + padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1` along each axis, padding
+///   counted on both sides; pooled if asked for
+///
+/// # Source
+/// LeCun et al. 1998, *Gradient-based learning applied to document recognition*, section II.
+#[derive(Clone, Debug)]
+pub struct Conv<const AXES: usize> {
+    neurons: Neurons,
+    config: ConvConfig<AXES>,
+    options: ConvOptions<AXES>,
+}
+
+/// A convolution over one axis: `[n, channels, length]`.
+pub type Conv1d = Conv<1>;
+/// A convolution over height and width: `[n, channels, height, width]`.
+pub type Conv2d = Conv<2>;
+/// A convolution over depth, height and width: `[n, channels, depth, height, width]`.
+pub type Conv3d = Conv<3>;
+
+impl<const AXES: usize> Conv<AXES> {
+    /// The options of a convolution from `in_channels` to `out_channels`.
+    #[must_use]
+    pub fn config(
+        in_channels: usize,
+        out_channels: usize,
+        kernel_size: impl Into<Axes<AXES>>,
+    ) -> ConvConfig<AXES> {
+        ConvConfig {
+            in_channels,
+            out_channels,
+            kernel_size: kernel_size.into().0,
+            stride: [1; AXES],
+            padding: Padding::Both([0; AXES]),
+            dilation: [1; AXES],
+            groups: 1,
+            bias: true,
+            activation: Activation::Identity,
+            max_pool: None,
+        }
+    }
+
+    /// Channels of the input.
+    #[must_use]
+    pub fn in_channels(&self) -> usize {
+        self.config.in_channels
+    }
+
+    /// Channels of the output.
+    #[must_use]
+    pub fn out_channels(&self) -> usize {
+        self.config.out_channels
+    }
+
+    /// Stride, padding, dilation, groups and activation.
+    #[must_use]
+    pub fn options(&self) -> &ConvOptions<AXES> {
+        &self.options
+    }
+
+    /// The max pool on top, if there is one.
+    #[must_use]
+    pub fn max_pool(&self) -> Option<&MaxPoolOptions<2>> {
+        self.config.max_pool.as_ref()
+    }
+
+    /// The weights, `[out_channels, in_channels / groups, …kernel_size]`.
+    #[must_use]
+    pub fn weight(&self) -> &Param {
+        self.neurons.weight()
+    }
+
+    /// The biases, `[out_channels]`.
+    #[must_use]
+    pub fn bias(&self) -> Option<&Param> {
+        self.neurons.bias()
+    }
+}
+
+impl<const AXES: usize> Layer for Conv<AXES> {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let (weight, bias) = self.neurons.inputs(pass);
+        let y = match &self.config.max_pool {
+            Some(pool) => {
+                // Only the configuration of two axes sets a pool.
+                let options = ConvOptions {
+                    stride: two(self.options.stride),
+                    padding: two(self.options.padding),
+                    dilation: two(self.options.dilation),
+                    groups: self.options.groups,
+                    activation: self.options.activation,
+                };
+                ops::conv2d_max_pool(x, weight, bias, &options, pool)
+            }
+            None => ops::conv(x, weight, bias, &self.options),
+        };
+        let y = y.map_err(|e| Error::from(e).in_layer(self.neurons.name()))?;
+        pass.observe(self.neurons.name(), &y);
+        Ok(y)
+    }
+}
+
+/// An array of two, where the type does not know it.
+fn two<T: Copy, const AXES: usize>(each: [T; AXES]) -> [T; 2] {
+    [each[0], each[AXES - 1]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use cortical_neuron::Params;
+    use cortical_tensor::{Seed, ops::max_pool2d};
+
+    fn params() -> Params {
+        Params::new(&Device::Cpu, Seed(1))
+    }
+
+    fn input(shape: &[usize]) -> Tensor {
+        let n: usize = shape.iter().product();
+        let values: Vec<f32> = (0..n)
+            .map(|i| ((i * 37 % 101) as f32) / 50.0 - 1.0)
+            .collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn options_reach_the_operation_and_weights_have_pytorch_s_names_shapes_and_bounds() {
+        let params = params();
+        let layer = Conv2d::config(4, 6, [3, 2])
+            .stride([2, 1])
+            .padding([1, 0])
+            .dilation([1, 2])
+            .groups(2)
+            .build(&params.at("conv1"))
+            .unwrap();
+        let y = layer
+            .forward(&input(&[5, 4, 9, 8]), &mut Pass::eval())
+            .unwrap();
+        assert_eq!(y.dims(), [5, 6, 5, 6]);
+        let names: Vec<String> = params.all().iter().map(|p| p.name().to_string()).collect();
+        assert_eq!(names, ["conv1.weight", "conv1.bias"]);
+        let weight = params.get("conv1.weight").unwrap();
+        assert_eq!(weight.dims(), [6, 2, 3, 2]);
+        let largest = weight
+            .tensor()
+            .abs()
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .max(0)
+            .unwrap();
+        let largest = largest.to_scalar::<f32>().unwrap();
+        assert!(
+            largest <= 1.0 / 12.0_f32.sqrt() && largest > 0.25,
+            "{largest}"
+        );
+    }
+
+    #[test]
+    fn same_padding_keeps_the_size_of_every_axis() {
+        let params = params();
+        let layer = Conv3d::config(2, 3, [2, 3, 4])
+            .dilation([3, 2, 1])
+            .padding(Padding::Same)
+            .build(&params.at("c"))
+            .unwrap();
+        assert_eq!(layer.options().padding, [[1, 2], [2, 2], [1, 2]]);
+        let y = layer
+            .forward(&input(&[1, 2, 4, 5, 6]), &mut Pass::eval())
+            .unwrap();
+        assert_eq!(y.dims(), [1, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_fused_pool_is_a_pool_behind() {
+        let params = params();
+        let config = Conv2d::config(2, 5, 3).activation(Activation::Relu);
+        let fused = config.max_pool(2).build(&params.at("fused")).unwrap();
+        let plain = config.build(&params.at("plain")).unwrap();
+        for name in ["weight", "bias"] {
+            let value = params.get(&format!("fused.{name}")).unwrap();
+            params
+                .set(&format!("plain.{name}"), value.tensor())
+                .unwrap();
+        }
+        let x = input(&[3, 2, 8, 9]);
+        let y = fused.forward(&x, &mut Pass::eval()).unwrap();
+        let apart = plain.forward(&x, &mut Pass::eval()).unwrap();
+        let want = max_pool2d(&apart, &MaxPoolOptions::new([2, 2])).unwrap();
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(y.dims(), [3, 5, 3, 3]);
+        assert_eq!(flat(&y), flat(&want));
+    }
+
+    #[test]
+    fn gradients_land_in_the_parameters() {
+        let params = params();
+        let layer = Conv1d::config(2, 3, 3).build(&params.at("c")).unwrap();
+        let mut rng = params.rng("test");
+        let y = layer
+            .forward(&input(&[2, 2, 5]), &mut Pass::train(&mut rng))
+            .unwrap();
+        params.backward(&y.sum_all().unwrap()).unwrap();
+        let bias = layer.bias().unwrap().grad().unwrap();
+        assert_eq!(bias.to_vec1::<f32>().unwrap(), [6.0; 3]);
+        assert_eq!(layer.weight().grad().unwrap().dims(), [3, 2, 3]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_when_the_layer_is_made() {
+        let message =
+            |config: ConvConfig<2>| config.build(&params().at("c")).unwrap_err().to_string();
+        let config = Conv2d::config(4, 6, 3);
+        assert_eq!(
+            message(config.stride([1, 0])),
+            "stride must be at least 1, but is [1, 0]"
+        );
+        assert_eq!(
+            message(config.groups(4)),
+            "out_channels must be a multiple of groups, but is 6 with 4 groups"
+        );
+        assert_eq!(
+            message(config.groups(0)),
+            "groups must be at least 1, but is [0]"
+        );
+        assert_eq!(
+            message(config.padding(Padding::Same).stride(2)),
+            "stride must be 1 along each axis when the padding is `Same`, but is [2, 2]"
+        );
+        assert!(message(Conv2d::config(1 << 40, 1 << 40, 3)).contains("too large"));
+        let params = params();
+        let layer = config.build(&params.at("conv1")).unwrap();
+        let x = Tensor::zeros((1, 4, 2, 2), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(
+            layer
+                .forward(&x, &mut Pass::eval())
+                .unwrap_err()
+                .to_string(),
+            "in layer \"conv1\": conv2d: the kernel spans 3 elements but the padded input has only 2; use a smaller kernel or dilation, or more padding"
+        );
+    }
+}
