@@ -318,6 +318,20 @@ impl<'a, T: Real> Options<'a, T> {
     }
 }
 
+/// The factors of `rows · keys` weights under dropout, 0 or `1 / (1 − p)`, for whoever applies them elsewhere; rows count queries over
+/// all heads.
+#[must_use]
+pub fn dropout_factors(dropout: Dropout, rows: usize, keys: usize) -> Vec<f32> {
+    let isa = crate::isa::current();
+    let mut factors = vec![1.0; rows * keys];
+    if !factors.is_empty() {
+        for (row, factors) in factors.chunks_exact_mut(keys).enumerate() {
+            row::drop(isa, factors, dropout, row as u64, 0);
+        }
+    }
+    factors
+}
+
 /// The transposes of every head's rows, `[batch, heads, dim, rows]`, with which scores are products of adjacent elements.
 fn transposes<T: Real>(
     isa: InstructionSet,

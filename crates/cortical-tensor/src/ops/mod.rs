@@ -5,13 +5,18 @@
 //! `f16` and `bf16` are computed in `f32` and rounded once at the end.
 
 mod activation;
+mod attention;
 mod conv;
 mod cross_entropy;
 mod dropout;
+mod embedding;
+mod gated;
 mod linear;
 mod norm;
 mod pool;
 mod prepare;
+mod recurrent;
+mod rotary;
 mod softmax;
 #[cfg(test)]
 mod testing;
@@ -19,17 +24,22 @@ mod upsample;
 mod window;
 
 pub use activation::activate;
+pub use attention::{Attention, attention, attention_dropout};
 pub use conv::{
     ConvOptions, ConvTransposeOptions, conv, conv_transpose, conv_transpose1d, conv_transpose2d,
     conv1d, conv2d, conv2d_max_pool, conv3d,
 };
 pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy};
 pub use dropout::dropout;
+pub use embedding::embedding;
+pub use gated::{gated, gated_packed};
 pub use linear::linear;
 pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
 pub use pool::{
     AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool, avg_pool1d,
     avg_pool2d, max_pool, max_pool1d, max_pool2d,
 };
+pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
+pub use rotary::{HeadOrder, rotary, rotary_angles};
 pub use softmax::{log_softmax, softmax};
 pub use upsample::{upsample_bilinear2d, upsample_nearest2d};

@@ -1,0 +1,420 @@
+//! Scaled dot-product attention.
+
+use crate::element::{Element, tensor, zeros};
+use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
+use crate::ops::rotary::HeadOrder;
+use crate::ops::softmax;
+use crate::shape::checked_count;
+use crate::{Error, Input, Result, Rng, is_composed, values};
+use candle_core::{D, DType, Device, Tensor};
+use cortical_kernels::attention::{
+    self as kernel, Dropout, Gradients, Heads, HeadsMut, Mask, MaskValues, Options, Sizes, Strides,
+};
+use cortical_kernels::real::Real;
+
+const NAME: &str = "attention";
+
+/// What attention does besides the products; `Attention::default()` is plain.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attention<'a> {
+    /// The factor of the scores; `1 / √dim` by default.
+    pub scale: Option<f64>,
+    /// With `Some(offset)`, query `i` sees keys `0..=i + offset`: 0 for a whole sequence, the number of keys that came before the
+    /// first query where a cache holds them.
+    pub causal: Option<usize>,
+    /// `[batch or 1, heads or 1, queries or 1, keys]`: of u8, not 0 where a query may attend; of the queries' dtype, added to the
+    /// scaled scores. It is a constant: no gradient flows to it.
+    pub mask: Option<&'a Tensor>,
+    /// The probability with which a weight is dropped, and the key of the random stream.
+    pub dropout: Option<Dropout>,
+    /// Whether heads stand outside or inside of rows, in all of q, k, v and the result.
+    pub order: HeadOrder,
+}
+
+/// Dropout of attention weights with a stream from `rng`, or none for `p = 0`.
+///
+/// # Errors
+/// [`Error::Option`] when `p` is not in `[0, 1)`.
+pub fn attention_dropout(p: f64, rng: &mut Rng) -> Result<Option<Dropout>> {
+    if !(0.0..1.0).contains(&p) {
+        let (expected, got) = ("a probability below 1".to_string(), p.to_string());
+        return Err(Error::Option {
+            op: NAME,
+            option: "dropout",
+            expected,
+            got,
+        });
+    }
+    let word = rng.next_u64();
+    Ok((p > 0.0).then_some(Dropout {
+        key: [word as u32, (word >> 32) as u32],
+        p,
+    }))
+}
+
+/// `softmax(scale · q kᵀ + mask) v` for each head, without ever holding all scores. A query that may attend to nothing gets zeros.
+///
+/// # Shapes
+/// - `q`: `[batch, heads, queries, dim]`
+/// - `k`: `[batch, kv_heads, keys, dim]`, `kv_heads` a divisor of `heads`: neighbouring query heads share one
+/// - `v`: `[batch, kv_heads, keys, value_dim]`
+/// - result: `[batch, heads, queries, value_dim]`
+///
+/// With [`HeadOrder::Inside`] the second and third dimensions are exchanged in all four.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together.
+///
+/// # Source
+/// Vaswani et al., "Attention is all you need" (2017); Dao et al., "FlashAttention" (2022).
+pub fn attention<'a>(
+    q: impl Into<Input<'a>>,
+    k: impl Into<Input<'a>>,
+    v: impl Into<Input<'a>>,
+    options: Attention<'_>,
+) -> Result<Tensor> {
+    let (q, k, v) = (q.into(), k.into(), v.into());
+    let sizes = check([q.tensor(), k.tensor(), v.tensor()], &options)?;
+    let dtype = q.tensor().dtype();
+    if is_half(dtype) {
+        let [q, k, v] = [q, k, v].map(|t| t.tensor().to_dtype(DType::F32));
+        let mask = match options.mask {
+            Some(mask) if is_half(mask.dtype()) => Some(mask.to_dtype(DType::F32)?),
+            Some(mask) => Some(mask.clone()),
+            None => None,
+        };
+        let options = Attention {
+            mask: mask.as_ref(),
+            ..options
+        };
+        return Ok(attention(&q?, &k?, &v?, options)?.to_dtype(dtype)?);
+    }
+    if is_composed(q.tensor().device()) {
+        return composed(sizes, [q, k, v].map(|t| t.tensor()), &options);
+    }
+    by_dtype!(NAME, "q", q.tensor(), T => forward::<T>(sizes, [q, k, v], options))
+}
+
+/// `[batch, heads, rows, dim]` in either order.
+fn dims4(argument: &'static str, t: &Tensor, order: HeadOrder) -> Result<[usize; 4]> {
+    match (t.dims(), order) {
+        (&[b, h, r, d], HeadOrder::Outside) | (&[b, r, h, d], HeadOrder::Inside) => {
+            Ok([b, h, r, d])
+        }
+        (_, HeadOrder::Outside) => Err(wrong_shape(NAME, argument, "[batch, heads, rows, dim]", t)),
+        (_, HeadOrder::Inside) => Err(wrong_shape(NAME, argument, "[batch, rows, heads, dim]", t)),
+    }
+}
+
+fn check([q, k, v]: [&Tensor; 3], options: &Attention<'_>) -> Result<Sizes> {
+    check_float(NAME, "q", q)?;
+    check_alike(NAME, q, "k", k)?;
+    check_alike(NAME, q, "v", v)?;
+    let order = options.order;
+    let [batch, heads, queries, dim] = dims4("q", q, order)?;
+    let [k_batch, kv_heads, keys, k_dim] = dims4("k", k, order)?;
+    let [v_batch, v_heads, v_keys, value_dim] = dims4("v", v, order)?;
+    if k_batch != batch || k_dim != dim {
+        let expected = format!("batch {batch} and dim {dim}, as q has");
+        return Err(wrong_shape(NAME, "k", expected, k));
+    }
+    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+        let expected = format!("a divisor of q's {heads} heads");
+        return Err(wrong_shape(NAME, "k", expected, k));
+    }
+    if (v_batch, v_heads, v_keys) != (batch, kv_heads, keys) {
+        let expected = format!("batch {batch}, {kv_heads} heads and {keys} rows, as k has");
+        return Err(wrong_shape(NAME, "v", expected, v));
+    }
+    for shape in [
+        [batch, heads, queries, value_dim],
+        [batch, heads, queries, dim],
+        [batch, heads, keys, dim],
+    ] {
+        checked_count(NAME, &shape)?;
+    }
+    if let Some(mask) = options.mask {
+        if mask.dtype() != DType::U8 {
+            check_alike(NAME, q, "mask", mask)?;
+        }
+        let fits = |got: usize, want: usize| got == want || got == 1;
+        let fit = matches!(mask.dims(), &[b, h, i, j] if fits(b, batch) && fits(h, heads) && fits(i, queries) && j == keys);
+        if !fit {
+            let expected = format!("[{batch} or 1, {heads} or 1, {queries} or 1, {keys}]");
+            return Err(wrong_shape(NAME, "mask", expected, mask));
+        }
+    }
+    Ok(Sizes {
+        batch,
+        heads,
+        kv_heads,
+        queries,
+        keys,
+        dim,
+        value_dim,
+    })
+}
+
+fn strides(order: HeadOrder, heads: usize, rows: usize, dim: usize) -> Strides {
+    match order {
+        HeadOrder::Outside => Strides::heads_outside(heads, rows, dim),
+        HeadOrder::Inside => Strides::heads_inside(heads, rows, dim),
+    }
+}
+
+struct Fused<T> {
+    sizes: Sizes,
+    order: HeadOrder,
+    scale: f64,
+    causal: Option<usize>,
+    dropout: Option<Dropout>,
+    mask: Option<Tensor>,
+    lse: Vec<T>,
+}
+
+impl<T: Element> Fused<T> {
+    /// Calls `f` with the kernel's options, which borrow the mask.
+    fn with_options<R>(&self, f: impl FnOnce(Options<'_, T>) -> R) -> Result<R> {
+        let options = |mask| Options {
+            scale: <T as Real>::from_f64(self.scale),
+            causal: self.causal,
+            mask,
+            dropout: self.dropout,
+        };
+        let Some(mask) = &self.mask else {
+            return Ok(f(options(None)));
+        };
+        let &[b, h, i, j] = mask.dims() else {
+            unreachable!("`check` saw four dimensions")
+        };
+        let step = |size: usize, stride: usize| if size == 1 { 0 } else { stride };
+        let strides = Strides {
+            batch: step(b, h * i * j),
+            head: step(h, i * j),
+            row: step(i, j),
+        };
+        if mask.dtype() == DType::U8 {
+            let keep = values::<u8>(mask)?;
+            Ok(f(options(Some(Mask {
+                values: MaskValues::Keep(&keep),
+                strides,
+            }))))
+        } else {
+            let add = values::<T>(mask)?;
+            Ok(f(options(Some(Mask {
+                values: MaskValues::Add(&add),
+                strides,
+            }))))
+        }
+    }
+
+    fn strides(&self) -> [Strides; 4] {
+        let s = self.sizes;
+        [
+            strides(self.order, s.heads, s.queries, s.dim),
+            strides(self.order, s.kv_heads, s.keys, s.dim),
+            strides(self.order, s.kv_heads, s.keys, s.value_dim),
+            strides(self.order, s.heads, s.queries, s.value_dim),
+        ]
+    }
+}
+
+fn forward<T: Element>(
+    sizes: Sizes,
+    inputs: [Input<'_>; 3],
+    options: Attention<'_>,
+) -> Result<Tensor> {
+    let operands = inputs
+        .into_iter()
+        .map(Input::operand)
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    let order = options.order;
+    let mut op = Fused::<T> {
+        sizes,
+        order,
+        scale: options.scale.unwrap_or(1.0 / (sizes.dim as f64).sqrt()),
+        causal: options.causal,
+        dropout: options.dropout,
+        mask: options.mask.map(|m| m.detach().contiguous()).transpose()?,
+        lse: Vec::new(),
+    };
+    let mut y = zeros::<T>(sizes.batch * sizes.heads * sizes.queries * sizes.value_dim);
+    let mut lse = zeros::<T>(sizes.batch * sizes.heads * sizes.queries);
+    {
+        let [q, k, v] = [0, 1, 2].map(|i| values::<T>(operands[i].tensor()));
+        let (q, k, v) = (q?, k?, v?);
+        let [sq, sk, sv, so] = op.strides();
+        let view = |data, strides| Heads { data, strides };
+        op.with_options(|options| {
+            let out = HeadsMut {
+                data: &mut y,
+                strides: so,
+            };
+            kernel::forward(
+                sizes,
+                view(&q, sq),
+                view(&k, sk),
+                view(&v, sv),
+                options,
+                out,
+                &mut lse,
+            );
+        })?;
+    }
+    op.lse = lse;
+    let (b, h, r, d) = (sizes.batch, sizes.heads, sizes.queries, sizes.value_dim);
+    let shape = if order == HeadOrder::Outside {
+        (b, h, r, d)
+    } else {
+        (b, r, h, d)
+    };
+    apply_one(op, operands, Output::new(y, shape))
+}
+
+impl<T: Element> Op for Fused<T> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        let [sq, sk, sv, so] = self.strides();
+        let [q, k, v] = [0, 1, 2].map(|i| values::<T>(pass.input(i)));
+        let (q, k, v) = (q?, k?, v?);
+        let (y, d_y) = (values::<T>(pass.output())?, values::<T>(pass.d_output(0))?);
+        let (mut d_q, mut d_k, mut d_v) = (
+            zeros::<T>(q.len()),
+            zeros::<T>(k.len()),
+            zeros::<T>(v.len()),
+        );
+        let view = |data, strides| Heads { data, strides };
+        self.with_options(|options| {
+            let gradients = Gradients {
+                d_q: HeadsMut {
+                    data: &mut d_q,
+                    strides: sq,
+                },
+                d_k: HeadsMut {
+                    data: &mut d_k,
+                    strides: sk,
+                },
+                d_v: HeadsMut {
+                    data: &mut d_v,
+                    strides: sv,
+                },
+            };
+            let inputs = [view(&q, sq), view(&k, sk), view(&v, sv)];
+            kernel::backward(
+                self.sizes,
+                inputs,
+                options,
+                view(&y, so),
+                &self.lse,
+                view(&d_y, so),
+                gradients,
+            );
+        })?;
+        let shape = |i: usize| pass.input(i).shape();
+        Ok(vec![
+            Some(tensor(d_q, shape(0))?),
+            Some(tensor(d_k, shape(1))?),
+            Some(tensor(d_v, shape(2))?),
+        ])
+    }
+}
+
+/// The same from candle's operations, with all scores at once.
+fn composed(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<Tensor> {
+    let Sizes {
+        batch,
+        heads,
+        kv_heads,
+        queries,
+        keys,
+        dim,
+        value_dim,
+    } = sizes;
+    let order = options.order;
+    let outside = |t: &Tensor| match order {
+        HeadOrder::Outside => t.contiguous(),
+        HeadOrder::Inside => t.transpose(1, 2)?.contiguous(),
+    };
+    let [q, k, v] = qkv.map(outside);
+    let (q, k, v) = (q?, k?, v?);
+    let (dtype, device) = (q.dtype(), q.device().clone());
+    let inside = |t: Tensor| match order {
+        HeadOrder::Outside => Ok(t),
+        HeadOrder::Inside => t.transpose(1, 2)?.contiguous(),
+    };
+    if batch * heads * queries * keys * dim * value_dim == 0 {
+        // Without elements to multiply every sum is empty.
+        if dim > 0 || batch * heads * queries * keys * value_dim == 0 {
+            return Ok(inside(Tensor::zeros(
+                (batch, heads, queries, value_dim),
+                dtype,
+                &device,
+            )?)?);
+        }
+    }
+    let repeat = |t: &Tensor, d: usize| {
+        let group = heads / kv_heads;
+        t.reshape((batch, kv_heads, 1, keys, d))?
+            .broadcast_as((batch, kv_heads, group, keys, d))?
+            .reshape((batch, heads, keys, d))
+    };
+    let (k, v) = (repeat(&k, dim)?, repeat(&v, value_dim)?);
+    let scale = options.scale.unwrap_or(1.0 / (dim as f64).sqrt());
+    let shape = (batch, heads, queries, keys);
+    let scores = if dim == 0 {
+        Tensor::zeros(shape, dtype, &device)?
+    } else {
+        (q.matmul(&k.t()?.contiguous()?)? * scale)?
+    };
+    let (add, keep) = masks(sizes, options, dtype, &device)?;
+    let weights = softmax(&scores.broadcast_add(&add)?, D::Minus1)?;
+    let weights = weights.broadcast_mul(&keep)?;
+    let weights = match options.dropout {
+        None => weights,
+        Some(dropout) => {
+            let factors = kernel::dropout_factors(dropout, batch * heads * queries, keys);
+            (weights * Tensor::from_vec(factors, shape, &device)?.to_dtype(dtype)?)?
+        }
+    };
+    Ok(inside(weights.matmul(&v.contiguous()?)?)?)
+}
+
+/// What is added to the scores and what the weights are multiplied by: a finite, very small number in place of −∞, so that a
+/// query that sees nothing meets no difference of infinities, and then a zero.
+fn masks(
+    sizes: Sizes,
+    options: &Attention<'_>,
+    dtype: DType,
+    device: &Device,
+) -> Result<(Tensor, Tensor)> {
+    const HIDDEN: f64 = -1e30;
+    let Sizes { queries, keys, .. } = sizes;
+    let seen = (0..queries).flat_map(|i| {
+        let limit = options
+            .causal
+            .map_or(keys, |offset| i.saturating_add(offset).saturating_add(1));
+        (0..keys).map(move |j| f64::from(u8::from(j < limit)))
+    });
+    let mut keep = Tensor::from_vec(seen.collect::<Vec<f64>>(), (1, 1, queries, keys), device)?
+        .to_dtype(dtype)?;
+    let mut add = keep.zeros_like()?;
+    if let Some(mask) = options.mask {
+        let mask = mask.detach();
+        if mask.dtype() == DType::U8 {
+            keep = keep.broadcast_mul(&mask.ne(0_u8)?.to_dtype(dtype)?)?;
+        } else {
+            let shown = mask.gt(HIDDEN)?;
+            keep = keep.broadcast_mul(&shown.to_dtype(dtype)?)?;
+            add = add.broadcast_add(&shown.where_cond(&mask, &mask.zeros_like()?)?)?;
+        }
+    }
+    let add = add.broadcast_add(&keep.affine(-HIDDEN, HIDDEN)?)?;
+    Ok((add, keep))
+}
+
+#[cfg(test)]
+mod tests;
