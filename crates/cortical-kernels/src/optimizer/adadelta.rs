@@ -13,7 +13,7 @@
 //! # Source
 //! Zeiler, "ADADELTA: an adaptive learning rate method" (2012), algorithm 1.
 
-use super::{Rule, Update, each, run, sign};
+use super::{At, Rule, Update, each, run};
 use crate::real::Real;
 
 /// Hyperparameters.
@@ -47,7 +47,7 @@ impl Default for Adadelta {
 #[derive(Clone, Copy)]
 struct Coefficients<T> {
     lr: T,
-    sign: T,
+    scale: T,
     l2: T,
     rho: T,
     one_minus_rho: T,
@@ -57,7 +57,7 @@ struct Coefficients<T> {
 impl<T: Real> Rule<T, 2> for Coefficients<T> {
     #[inline(always)]
     fn update(&self, p: T, g: T, [v, u]: [T; 2]) -> (T, [T; 2]) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         let v = self.rho * v + self.one_minus_rho * g * g;
         let delta = (u + self.eps).sqrt() / (v + self.eps).sqrt() * g;
         let u = self.rho * u + self.one_minus_rho * delta * delta;
@@ -70,10 +70,10 @@ impl Update for Adadelta {
         2
     }
 
-    fn step<T: Real>(&self, _t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let rule = Coefficients {
             lr: T::from_f64(self.lr),
-            sign: T::from_f64(sign(self.maximize)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(self.weight_decay),
             rho: T::from_f64(self.rho),
             one_minus_rho: T::from_f64(1.0 - self.rho),
@@ -82,10 +82,10 @@ impl Update for Adadelta {
         run(rule, param, grad, state);
     }
 
-    fn naive<T: Real>(&self, _t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
         each(param, grad, state, |p, g, [v, u]| {
-            let g = (if self.maximize { -g } else { g }) + c(self.weight_decay) * *p;
+            let g = at.gradient(self.maximize, g) + c(self.weight_decay) * *p;
             *v = c(self.rho) * *v + c(1.0 - self.rho) * (g * g);
             let root_mean_square = |x: T| (x + c(self.eps)).sqrt();
             let delta = root_mean_square(*u) / root_mean_square(*v) * g;

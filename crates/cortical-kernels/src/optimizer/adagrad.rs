@@ -12,7 +12,7 @@
 //! Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011), with the
 //! diagonal matrix of section 1.3.
 
-use super::{Rule, Update, each, run, sign};
+use super::{At, Rule, Update, each, run};
 use crate::real::Real;
 
 /// Hyperparameters.
@@ -46,7 +46,7 @@ impl Default for Adagrad {
 #[derive(Clone, Copy)]
 struct Coefficients<T> {
     lr: T,
-    sign: T,
+    scale: T,
     l2: T,
     eps: T,
 }
@@ -54,7 +54,7 @@ struct Coefficients<T> {
 impl<T: Real> Rule<T, 1> for Coefficients<T> {
     #[inline(always)]
     fn update(&self, p: T, g: T, [s]: [T; 1]) -> (T, [T; 1]) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         let s = s + g * g;
         (p - self.lr * g / (s.sqrt() + self.eps), [s])
     }
@@ -65,22 +65,22 @@ impl Update for Adagrad {
         1
     }
 
-    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
-        let elapsed = t.saturating_sub(1) as f64;
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+        let elapsed = at.t.saturating_sub(1) as f64;
         let rule = Coefficients {
             lr: T::from_f64(self.lr / (1.0 + elapsed * self.lr_decay)),
-            sign: T::from_f64(sign(self.maximize)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(self.weight_decay),
             eps: T::from_f64(self.eps),
         };
         run(rule, param, grad, state);
     }
 
-    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
-        let lr = self.lr / (1.0 + (t as f64 - 1.0) * self.lr_decay);
+        let lr = self.lr / (1.0 + (at.t as f64 - 1.0) * self.lr_decay);
         each(param, grad, state, |p, g, [s]| {
-            let g = (if self.maximize { -g } else { g }) + c(self.weight_decay) * *p;
+            let g = at.gradient(self.maximize, g) + c(self.weight_decay) * *p;
             *s += g * g;
             *p -= c(lr) * (g / (s.sqrt() + c(self.eps)));
         });

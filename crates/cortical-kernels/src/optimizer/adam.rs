@@ -15,7 +15,7 @@
 //! Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1; Loshchilov and Hutter, "Decoupled weight decay
 //! regularization" (2019), algorithm 2; Reddi et al., "On the convergence of Adam and beyond" (2018), algorithm 2.
 
-use super::{Rule, Update, bias_correction, each, run, sign};
+use super::{At, Rule, Update, bias_correction, each, run};
 use crate::real::Real;
 
 /// Hyperparameters.
@@ -57,7 +57,7 @@ impl Default for Adam {
 /// The constants of one step.
 #[derive(Clone, Copy)]
 struct Coefficients<T> {
-    sign: T,
+    scale: T,
     l2: T,
     keep: T,
     beta1: T,
@@ -73,7 +73,7 @@ impl<T: Real> Coefficients<T> {
     /// The parameter after weight decay, and both averages.
     #[inline(always)]
     fn averages(&self, p: T, g: T, m: T, v: T) -> (T, T, T) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         let m = self.beta1 * m + self.one_minus_beta1 * g;
         let v = self.beta2 * v + self.one_minus_beta2 * g * g;
         (self.keep * p, m, v)
@@ -103,23 +103,23 @@ impl<T: Real> Rule<T, 3> for Coefficients<T> {
 }
 
 impl Adam {
-    fn coefficients<T: Real>(&self, t: u64) -> Coefficients<T> {
+    fn coefficients<T: Real>(&self, at: At) -> Coefficients<T> {
         let (l2, decay) = if self.decoupled {
             (0.0, self.lr * self.weight_decay)
         } else {
             (self.weight_decay, 0.0)
         };
         Coefficients {
-            sign: T::from_f64(sign(self.maximize)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(l2),
             keep: T::from_f64(1.0 - decay),
             beta1: T::from_f64(self.beta1),
             one_minus_beta1: T::from_f64(1.0 - self.beta1),
             beta2: T::from_f64(self.beta2),
             one_minus_beta2: T::from_f64(1.0 - self.beta2),
-            root_scale: T::from_f64(1.0 / bias_correction(self.beta2, t).sqrt()),
+            root_scale: T::from_f64(1.0 / bias_correction(self.beta2, at.t).sqrt()),
             eps: T::from_f64(self.eps),
-            step_size: T::from_f64(self.lr / bias_correction(self.beta1, t)),
+            step_size: T::from_f64(self.lr / bias_correction(self.beta1, at.t)),
         }
     }
 }
@@ -129,8 +129,8 @@ impl Update for Adam {
         if self.amsgrad { 3 } else { 2 }
     }
 
-    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
-        let rule = self.coefficients(t);
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+        let rule = self.coefficients(at);
         if self.amsgrad {
             run::<T, _, 3>(rule, param, grad, state);
         } else {
@@ -138,10 +138,10 @@ impl Update for Adam {
         }
     }
 
-    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
         let update = |p: &mut T, g: T, m: &mut T, v: &mut T, largest: Option<&mut T>| {
-            let mut g = if self.maximize { -g } else { g };
+            let mut g = at.gradient(self.maximize, g);
             if self.decoupled {
                 *p -= c(self.lr * self.weight_decay) * *p;
             } else {
@@ -156,8 +156,8 @@ impl Update for Adam {
                 }
                 None => *v,
             };
-            let m_hat = *m / c(bias_correction(self.beta1, t));
-            let v_hat = v / c(bias_correction(self.beta2, t));
+            let m_hat = *m / c(bias_correction(self.beta1, at.t));
+            let v_hat = v / c(bias_correction(self.beta2, at.t));
             *p -= c(self.lr) * m_hat / (v_hat.sqrt() + c(self.eps));
         };
         if self.amsgrad {

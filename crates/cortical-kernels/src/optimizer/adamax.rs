@@ -12,7 +12,7 @@
 //! # Source
 //! Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 2; the ε in the maximum is PyTorch's.
 
-use super::{Rule, Update, bias_correction, each, run, sign};
+use super::{At, Rule, Update, bias_correction, each, run};
 use crate::real::Real;
 
 /// Hyperparameters.
@@ -49,7 +49,7 @@ impl Default for Adamax {
 #[derive(Clone, Copy)]
 struct Coefficients<T> {
     step_size: T,
-    sign: T,
+    scale: T,
     l2: T,
     beta1: T,
     one_minus_beta1: T,
@@ -60,7 +60,7 @@ struct Coefficients<T> {
 impl<T: Real> Rule<T, 2> for Coefficients<T> {
     #[inline(always)]
     fn update(&self, p: T, g: T, [m, u]: [T; 2]) -> (T, [T; 2]) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         let m = self.beta1 * m + self.one_minus_beta1 * g;
         let u = (g.abs() + self.eps).maximum(self.beta2 * u);
         (p - self.step_size * m / u, [m, u])
@@ -72,10 +72,10 @@ impl Update for Adamax {
         2
     }
 
-    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let rule = Coefficients {
-            step_size: T::from_f64(self.lr / bias_correction(self.beta1, t)),
-            sign: T::from_f64(sign(self.maximize)),
+            step_size: T::from_f64(self.lr / bias_correction(self.beta1, at.t)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(self.weight_decay),
             beta1: T::from_f64(self.beta1),
             one_minus_beta1: T::from_f64(1.0 - self.beta1),
@@ -85,14 +85,14 @@ impl Update for Adamax {
         run(rule, param, grad, state);
     }
 
-    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
         each(param, grad, state, |p, g, [m, u]| {
-            let g = (if self.maximize { -g } else { g }) + c(self.weight_decay) * *p;
+            let g = at.gradient(self.maximize, g) + c(self.weight_decay) * *p;
             *m = c(self.beta1) * *m + c(1.0 - self.beta1) * g;
             let (old, new) = (c(self.beta2) * *u, g.abs() + c(self.eps));
             *u = if old > new { old } else { new };
-            let m_hat = *m / c(bias_correction(self.beta1, t));
+            let m_hat = *m / c(bias_correction(self.beta1, at.t));
             *p -= c(self.lr) * m_hat / *u;
         });
     }

@@ -7,10 +7,10 @@
 //! Legend: `p` parameter, `g` gradient, `t` the number of this step counted from 1, `lr` learning rate.
 //!
 //! ```
-//! use cortical_kernels::optimizer::{Update, sgd::Sgd};
+//! use cortical_kernels::optimizer::{At, Update, sgd::Sgd};
 //! let sgd = Sgd { lr: 0.5, ..Sgd::default() };
 //! let mut param = [1.0_f32, 2.0];
-//! sgd.step(1, &mut param, &[2.0, -2.0], &mut []);
+//! sgd.step(At::step(1), &mut param, &[2.0, -2.0], &mut []);
 //! assert_eq!(param, [0.0, 3.0]);
 //! ```
 
@@ -32,22 +32,54 @@ use crate::real::Real;
 /// The most state slices that an algorithm keeps for a parameter.
 pub const MAX_STATES: usize = 3;
 
+/// Which step it is, and by what its gradient is multiplied first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct At {
+    /// The number of the step, counted from 1.
+    pub t: u64,
+    /// The factor of the gradient: 1, or less where gradients are clipped by their norm without a pass of their own.
+    pub grad_scale: f64,
+}
+
+impl At {
+    /// Step `t` with the gradient as it is.
+    #[must_use]
+    pub fn step(t: u64) -> Self {
+        Self { t, grad_scale: 1.0 }
+    }
+
+    /// What a gradient is multiplied with: its scale, negated to climb.
+    fn factor(self, maximize: bool) -> f64 {
+        if maximize {
+            -self.grad_scale
+        } else {
+            self.grad_scale
+        }
+    }
+
+    /// The gradient that counts, for the naive updates.
+    fn gradient<T: Real>(self, maximize: bool, g: T) -> T {
+        let g = T::from_f64(self.grad_scale) * g;
+        if maximize { -g } else { g }
+    }
+}
+
 /// An algorithm with its hyperparameters.
 pub trait Update: Sync {
     /// How many state slices it keeps for each parameter; at most [`MAX_STATES`]. Their order is the algorithm's.
     fn states(&self) -> usize;
 
-    /// Step number `t`, counted from 1, of one parameter.
+    /// One step of one parameter.
     ///
     /// # Panics
     /// If there are not [`states`](Self::states) state slices or the lengths differ.
-    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
 
     /// The same as [`step`](Self::step), written as its paper writes it: the reference of the fast one.
     ///
     /// # Panics
     /// As [`step`](Self::step).
-    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
 }
 
 /// What happens to one element; `S` is the number of its states.
@@ -181,11 +213,6 @@ fn each<T: Real, const S: usize>(
 /// `1 − βᵗ`, what a running average that began at zero must be divided by.
 fn bias_correction(beta: f64, t: u64) -> f64 {
     1.0 - beta.powf(t as f64)
-}
-
-/// `−1` to climb, `1` to descend.
-fn sign(maximize: bool) -> f64 {
-    if maximize { -1.0 } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 //! # Source
 //! Dozat, "Incorporating Nesterov momentum into Adam" (2016), algorithm 2 with the schedule of its section on momentum decay.
 
-use super::{Rule, Update, bias_correction, each, run, sign};
+use super::{At, Rule, Update, bias_correction, each, run};
 use crate::real::Real;
 
 /// Hyperparameters, and the product Πₜ₋₁ that the steps so far have built up.
@@ -60,7 +60,7 @@ impl Default for NAdam {
 /// The constants of one step.
 #[derive(Clone, Copy)]
 struct Coefficients<T> {
-    sign: T,
+    scale: T,
     l2: T,
     keep: T,
     beta1: T,
@@ -76,7 +76,7 @@ struct Coefficients<T> {
 impl<T: Real> Rule<T, 2> for Coefficients<T> {
     #[inline(always)]
     fn update(&self, p: T, g: T, [m, v]: [T; 2]) -> (T, [T; 2]) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         let m = self.beta1 * m + self.one_minus_beta1 * g;
         let v = self.beta2 * v + self.one_minus_beta2 * g * g;
         let d = v.sqrt() * self.root_scale + self.eps;
@@ -108,22 +108,22 @@ impl Update for NAdam {
         2
     }
 
-    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
-        let (of_gradient, of_average) = self.factors(t);
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+        let (of_gradient, of_average) = self.factors(at.t);
         let (l2, decay) = if self.decoupled {
             (0.0, self.lr * self.weight_decay)
         } else {
             (self.weight_decay, 0.0)
         };
         let rule = Coefficients {
-            sign: T::from_f64(sign(self.maximize)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(l2),
             keep: T::from_f64(1.0 - decay),
             beta1: T::from_f64(self.beta1),
             one_minus_beta1: T::from_f64(1.0 - self.beta1),
             beta2: T::from_f64(self.beta2),
             one_minus_beta2: T::from_f64(1.0 - self.beta2),
-            root_scale: T::from_f64(1.0 / bias_correction(self.beta2, t).sqrt()),
+            root_scale: T::from_f64(1.0 / bias_correction(self.beta2, at.t).sqrt()),
             eps: T::from_f64(self.eps),
             of_gradient: T::from_f64(of_gradient),
             of_average: T::from_f64(of_average),
@@ -131,11 +131,11 @@ impl Update for NAdam {
         run(rule, param, grad, state);
     }
 
-    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
-        let (of_gradient, of_average) = self.factors(t);
+        let (of_gradient, of_average) = self.factors(at.t);
         each(param, grad, state, |p, g, [m, v]| {
-            let mut g = if self.maximize { -g } else { g };
+            let mut g = at.gradient(self.maximize, g);
             if self.decoupled {
                 *p -= c(self.lr * self.weight_decay) * *p;
             } else {
@@ -143,7 +143,7 @@ impl Update for NAdam {
             }
             *m = c(self.beta1) * *m + c(1.0 - self.beta1) * g;
             *v = c(self.beta2) * *v + c(1.0 - self.beta2) * (g * g);
-            let d = (*v / c(bias_correction(self.beta2, t))).sqrt() + c(self.eps);
+            let d = (*v / c(bias_correction(self.beta2, at.t))).sqrt() + c(self.eps);
             *p -= c(of_gradient) * g / d;
             *p -= c(of_average) * *m / d;
         });

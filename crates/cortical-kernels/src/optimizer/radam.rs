@@ -18,7 +18,7 @@
 //! Liu et al., "On the variance of the adaptive learning rate and beyond" (2020), algorithm 2; the threshold of 5 and the place of ε
 //! are PyTorch's.
 
-use super::{Rule, Update, bias_correction, each, run, sign};
+use super::{At, Rule, Update, bias_correction, each, run};
 use crate::real::Real;
 
 /// Hyperparameters.
@@ -57,7 +57,7 @@ impl Default for RAdam {
 /// The constants of one step; `ADAPTIVE` once the averages have seen enough.
 #[derive(Clone, Copy)]
 struct Coefficients<T, const ADAPTIVE: bool> {
-    sign: T,
+    scale: T,
     l2: T,
     keep: T,
     beta1: T,
@@ -71,7 +71,7 @@ struct Coefficients<T, const ADAPTIVE: bool> {
 impl<T: Real, const ADAPTIVE: bool> Rule<T, 2> for Coefficients<T, ADAPTIVE> {
     #[inline(always)]
     fn update(&self, p: T, g: T, [m, v]: [T; 2]) -> (T, [T; 2]) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         let m = self.beta1 * m + self.one_minus_beta1 * g;
         let v = self.beta2 * v + self.one_minus_beta2 * g * g;
         let step = if ADAPTIVE {
@@ -85,7 +85,8 @@ impl<T: Real, const ADAPTIVE: bool> Rule<T, 2> for Coefficients<T, ADAPTIVE> {
 
 impl RAdam {
     /// The rectification `r` of step `t`, or `None` while the averages have not seen enough.
-    pub(super) fn rectification(&self, t: u64) -> Option<f64> {
+    #[must_use]
+    pub fn rectification(&self, t: u64) -> Option<f64> {
         let infinite = 2.0 / (1.0 - self.beta2) - 1.0;
         let t_real = t as f64;
         let length =
@@ -99,6 +100,7 @@ impl RAdam {
 
     fn coefficients<T: Real, const ADAPTIVE: bool>(
         &self,
+        at: At,
         step_size: f64,
     ) -> Coefficients<T, ADAPTIVE> {
         let (l2, decay) = if self.decoupled {
@@ -107,7 +109,7 @@ impl RAdam {
             (self.weight_decay, 0.0)
         };
         Coefficients {
-            sign: T::from_f64(sign(self.maximize)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(l2),
             keep: T::from_f64(1.0 - decay),
             beta1: T::from_f64(self.beta1),
@@ -125,22 +127,32 @@ impl Update for RAdam {
         2
     }
 
-    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
-        let step_size = self.lr / bias_correction(self.beta1, t);
-        match self.rectification(t) {
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+        let step_size = self.lr / bias_correction(self.beta1, at.t);
+        match self.rectification(at.t) {
             Some(r) => {
-                let step_size = step_size * r * bias_correction(self.beta2, t).sqrt();
-                run(self.coefficients::<T, true>(step_size), param, grad, state);
+                let step_size = step_size * r * bias_correction(self.beta2, at.t).sqrt();
+                run(
+                    self.coefficients::<T, true>(at, step_size),
+                    param,
+                    grad,
+                    state,
+                );
             }
-            None => run(self.coefficients::<T, false>(step_size), param, grad, state),
+            None => run(
+                self.coefficients::<T, false>(at, step_size),
+                param,
+                grad,
+                state,
+            ),
         }
     }
 
-    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
-        let rectification = self.rectification(t);
+        let rectification = self.rectification(at.t);
         each(param, grad, state, |p, g, [m, v]| {
-            let mut g = if self.maximize { -g } else { g };
+            let mut g = at.gradient(self.maximize, g);
             if self.decoupled {
                 *p -= c(self.lr * self.weight_decay) * *p;
             } else {
@@ -148,10 +160,10 @@ impl Update for RAdam {
             }
             *m = c(self.beta1) * *m + c(1.0 - self.beta1) * g;
             *v = c(self.beta2) * *v + c(1.0 - self.beta2) * (g * g);
-            let m_hat = *m / c(bias_correction(self.beta1, t));
+            let m_hat = *m / c(bias_correction(self.beta1, at.t));
             *p -= match rectification {
                 Some(r) => {
-                    let root = c(bias_correction(self.beta2, t).sqrt());
+                    let root = c(bias_correction(self.beta2, at.t).sqrt());
                     c(self.lr) * c(r) * m_hat * (root / (v.sqrt() + c(self.eps)))
                 }
                 None => c(self.lr) * m_hat,

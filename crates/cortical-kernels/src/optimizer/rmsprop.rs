@@ -15,7 +15,7 @@
 //! Tieleman and Hinton, "Lecture 6.5: RMSprop", COURSERA: Neural networks for machine learning (2012); the centered variant is
 //! Graves, "Generating sequences with recurrent neural networks" (2013), equations 38 to 45.
 
-use super::{Rule, Update, each, run, sign};
+use super::{At, Rule, Update, each, run};
 use crate::real::Real;
 
 /// Hyperparameters.
@@ -55,7 +55,7 @@ impl Default for RmsProp {
 #[derive(Clone, Copy)]
 struct Coefficients<T, const MOMENTUM: bool, const CENTERED: bool> {
     lr: T,
-    sign: T,
+    scale: T,
     l2: T,
     alpha: T,
     one_minus_alpha: T,
@@ -67,7 +67,7 @@ impl<T: Real, const MOMENTUM: bool, const CENTERED: bool> Coefficients<T, MOMENT
     /// The gradient with weight decay, and the average of squares.
     #[inline(always)]
     fn square(&self, p: T, g: T, v: T) -> (T, T) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         (g, self.alpha * v + self.one_minus_alpha * g * g)
     }
 
@@ -117,10 +117,11 @@ impl<T: Real> Rule<T, 3> for Coefficients<T, true, true> {
 impl RmsProp {
     fn coefficients<T: Real, const MOMENTUM: bool, const CENTERED: bool>(
         &self,
+        at: At,
     ) -> Coefficients<T, MOMENTUM, CENTERED> {
         Coefficients {
             lr: T::from_f64(self.lr),
-            sign: T::from_f64(sign(self.maximize)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(self.weight_decay),
             alpha: T::from_f64(self.alpha),
             one_minus_alpha: T::from_f64(1.0 - self.alpha),
@@ -135,19 +136,19 @@ impl Update for RmsProp {
         1 + usize::from(self.momentum > 0.0) + usize::from(self.centered)
     }
 
-    fn step<T: Real>(&self, _t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         match (self.momentum > 0.0, self.centered) {
-            (false, false) => run(self.coefficients::<T, false, false>(), param, grad, state),
-            (true, false) => run(self.coefficients::<T, true, false>(), param, grad, state),
-            (false, true) => run(self.coefficients::<T, false, true>(), param, grad, state),
-            (true, true) => run(self.coefficients::<T, true, true>(), param, grad, state),
+            (false, false) => run(self.coefficients::<T, false, false>(at), param, grad, state),
+            (true, false) => run(self.coefficients::<T, true, false>(at), param, grad, state),
+            (false, true) => run(self.coefficients::<T, false, true>(at), param, grad, state),
+            (true, true) => run(self.coefficients::<T, true, true>(at), param, grad, state),
         }
     }
 
-    fn naive<T: Real>(&self, _t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
         let update = |p: &mut T, g: T, v: &mut T, b: Option<&mut T>, a: Option<&mut T>| {
-            let g = (if self.maximize { -g } else { g }) + c(self.weight_decay) * *p;
+            let g = at.gradient(self.maximize, g) + c(self.weight_decay) * *p;
             *v = c(self.alpha) * *v + c(1.0 - self.alpha) * g * g;
             let mut variance = *v;
             if let Some(a) = a {

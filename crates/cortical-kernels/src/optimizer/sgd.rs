@@ -12,7 +12,7 @@
 //! Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); Sutskever et al., "On the importance of initialization
 //! and momentum in deep learning" (2013), section 2.
 
-use super::{Rule, Update, each, run, sign};
+use super::{At, Rule, Update, each, run};
 use crate::real::Real;
 
 /// Hyperparameters.
@@ -49,7 +49,7 @@ impl Default for Sgd {
 #[derive(Clone, Copy)]
 struct Coefficients<T, const LOOK_AHEAD: bool> {
     lr: T,
-    sign: T,
+    scale: T,
     l2: T,
     momentum: T,
     share: T,
@@ -58,7 +58,7 @@ struct Coefficients<T, const LOOK_AHEAD: bool> {
 impl<T: Real> Rule<T, 0> for Coefficients<T, false> {
     #[inline(always)]
     fn update(&self, p: T, g: T, _: [T; 0]) -> (T, [T; 0]) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         (p - self.lr * g, [])
     }
 }
@@ -66,7 +66,7 @@ impl<T: Real> Rule<T, 0> for Coefficients<T, false> {
 impl<T: Real, const LOOK_AHEAD: bool> Rule<T, 1> for Coefficients<T, LOOK_AHEAD> {
     #[inline(always)]
     fn update(&self, p: T, g: T, [b]: [T; 1]) -> (T, [T; 1]) {
-        let g = self.sign * g + self.l2 * p;
+        let g = self.scale * g + self.l2 * p;
         let b = self.momentum * b + self.share * g;
         let direction = if LOOK_AHEAD { g + self.momentum * b } else { b };
         (p - self.lr * direction, [b])
@@ -74,14 +74,14 @@ impl<T: Real, const LOOK_AHEAD: bool> Rule<T, 1> for Coefficients<T, LOOK_AHEAD>
 }
 
 impl Sgd {
-    fn coefficients<T: Real, const LOOK_AHEAD: bool>(&self, t: u64) -> Coefficients<T, LOOK_AHEAD> {
+    fn coefficients<T: Real, const LOOK_AHEAD: bool>(&self, at: At) -> Coefficients<T, LOOK_AHEAD> {
         Coefficients {
             lr: T::from_f64(self.lr),
-            sign: T::from_f64(sign(self.maximize)),
+            scale: T::from_f64(at.factor(self.maximize)),
             l2: T::from_f64(self.weight_decay),
             momentum: T::from_f64(self.momentum),
             // The first gradient enters whole; the momentum is zero then.
-            share: T::from_f64(if t == 1 { 1.0 } else { 1.0 - self.dampening }),
+            share: T::from_f64(if at.t == 1 { 1.0 } else { 1.0 - self.dampening }),
         }
     }
 }
@@ -91,19 +91,19 @@ impl Update for Sgd {
         usize::from(self.momentum != 0.0)
     }
 
-    fn step<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         if self.momentum == 0.0 {
-            run::<T, _, 0>(self.coefficients::<T, false>(t), param, grad, state);
+            run::<T, _, 0>(self.coefficients::<T, false>(at), param, grad, state);
         } else if self.nesterov {
-            run::<T, _, 1>(self.coefficients::<T, true>(t), param, grad, state);
+            run::<T, _, 1>(self.coefficients::<T, true>(at), param, grad, state);
         } else {
-            run::<T, _, 1>(self.coefficients::<T, false>(t), param, grad, state);
+            run::<T, _, 1>(self.coefficients::<T, false>(at), param, grad, state);
         }
     }
 
-    fn naive<T: Real>(&self, t: u64, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
+    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
         let c = T::from_f64;
-        let decayed = |p: T, g: T| (if self.maximize { -g } else { g }) + c(self.weight_decay) * p;
+        let decayed = |p: T, g: T| at.gradient(self.maximize, g) + c(self.weight_decay) * p;
         if self.momentum == 0.0 {
             each(param, grad, state, |p, g, []| {
                 *p -= c(self.lr) * decayed(*p, g);
@@ -112,7 +112,7 @@ impl Update for Sgd {
         }
         each(param, grad, state, |p, g, [b]| {
             let g = decayed(*p, g);
-            *b = if t == 1 {
+            *b = if at.t == 1 {
                 g
             } else {
                 c(self.momentum) * *b + c(1.0 - self.dampening) * g

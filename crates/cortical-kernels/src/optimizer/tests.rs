@@ -38,10 +38,15 @@ fn run_steps<T: Real, U: Update>(algorithm: &U, n: usize, fast: bool) -> Run<T> 
     for t in 1..=6 {
         let grad = wide(numbers(n, 100 + t));
         let mut state: Vec<&mut [T]> = state.iter_mut().map(|s| &mut s[..]).collect();
+        // Half of the steps with a clipped gradient.
+        let at = At {
+            t: t.into(),
+            grad_scale: if t % 2 == 0 { 0.7 } else { 1.0 },
+        };
         if fast {
-            algorithm.step(t.into(), &mut param, &grad, &mut state);
+            algorithm.step(at, &mut param, &grad, &mut state);
         } else {
-            algorithm.naive(t.into(), &mut param, &grad, &mut state);
+            algorithm.naive(at, &mut param, &grad, &mut state);
         }
     }
     Run { param, state }
@@ -96,6 +101,26 @@ fn check<U: Update + std::fmt::Debug>(algorithm: U) {
         let limited = limited_to(set, || run_steps::<f32, _>(&algorithm, n, true));
         assert!(limited == one, "{what}: {set:?} changes the bits");
     }
+}
+
+#[test]
+fn a_scale_in_the_step_is_a_scaled_gradient() {
+    let (mut fused, mut apart) = (numbers(100, 1), numbers(100, 1));
+    let mut grad = numbers(100, 2);
+    let scale = 0.3;
+    let at = At {
+        t: 1,
+        grad_scale: scale,
+    };
+    let sgd = Sgd {
+        weight_decay: 0.1,
+        maximize: true,
+        ..Sgd::default()
+    };
+    sgd.step(at, &mut fused, &grad, &mut []);
+    clip::scale(&mut grad, scale);
+    sgd.step(At::step(1), &mut apart, &grad, &mut []);
+    assert_eq!(fused, apart);
 }
 
 #[test]
@@ -269,5 +294,5 @@ fn clipping_scales_down_only() {
 #[test]
 #[should_panic(expected = "optimizer: gradient and parameter")]
 fn lengths_are_checked() {
-    Sgd::default().step(1, &mut [1.0_f32], &[1.0, 2.0], &mut []);
+    Sgd::default().step(At::step(1), &mut [1.0_f32], &[1.0, 2.0], &mut []);
 }
