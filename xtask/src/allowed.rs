@@ -62,7 +62,17 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
     ("cortical-conv", &[CANDLE, THISERROR, PROPTEST]),
     ("cortical-recurrent", &[CANDLE, THISERROR, PROPTEST]),
     ("cortical-attention", &[CANDLE, THISERROR, PROPTEST]),
-    ("cortical-optim", &[CANDLE, THISERROR, PROPTEST]),
+    (
+        "cortical-optim",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("rayon", "tests: pools of one, two and four threads"),
+            allow("serde", "optimizers and schedules as a recipe holds them"),
+            allow("toml", "tests: recipes"),
+            PROPTEST,
+        ],
+    ),
     (
         "cortical-io",
         &[
