@@ -12,7 +12,8 @@
 //! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
 //! - [`recurrent`]: RNN, LSTM and GRU over whole sequences;
 //! - [`embedding`], [`rope`], [`gated`]: rows of a table, rotary positions, gated units;
-//! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
+//! - [`dropout`], [`philox`]: randomness as a function of a key and a counter;
+//! - [`roofline`]: what the machine allows at most; [`alloc`], [`buffer`]: memory for steps that repeat.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
 //! work is split by the size of the problem ([`parallel`]) and sums have a fixed order. And the instruction set is chosen at run
@@ -34,7 +35,9 @@
 #[macro_use]
 pub mod isa;
 pub mod activation;
+pub mod alloc;
 pub mod attention;
+pub mod buffer;
 pub mod conv;
 pub mod cross_entropy;
 mod disjoint;
@@ -52,6 +55,7 @@ pub mod real;
 pub mod recurrent;
 pub mod reduce;
 pub mod resample;
+pub mod roofline;
 pub mod rope;
 mod scratch;
 pub mod softmax;

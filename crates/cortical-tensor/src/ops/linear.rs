@@ -1,6 +1,6 @@
 //! A layer of neurons that read everything.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::activation::compose;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
@@ -8,6 +8,7 @@ use crate::shape::checked_count;
 use crate::{Input, Result, is_composed, values};
 use candle_core::Tensor;
 use cortical_kernels::activation::{self, Activation, Saves};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::linear as kernel;
 
 const NAME: &str = "linear";
@@ -114,9 +115,9 @@ fn forward<T: Element>(
         .map(Input::operand)
         .collect::<candle_core::Result<Vec<_>>>()?;
     let keeps_sum = activation.saves() == Saves::Input;
-    let mut y = zeros::<T>(n * o);
+    let mut y = unspecified::<T>(n * o);
     let mut z = if keeps_sum {
-        zeros::<T>(n * o)
+        unspecified::<T>(n * o)
     } else {
         Vec::new()
     };
@@ -162,20 +163,20 @@ impl<T: Element> Op for Linear<T> {
             &d_y
         } else {
             let saved = values::<T>(self.sum.as_ref().unwrap_or_else(|| pass.output()))?;
-            let mut d_z = zeros(n * o);
+            let mut d_z = unspecified(n * o);
             activation::backward(self.activation, &saved, &d_y, &mut d_z);
             gated = d_z;
             &gated
         };
         let d_x = if pass.wants(0) {
-            let mut d_x = zeros::<T>(n * i);
+            let mut d_x = unspecified::<T>(n * i);
             kernel::input_gradient(self.dims, d_z, &values(pass.input(1))?, &mut d_x);
             Some(tensor(d_x, pass.input(0).shape())?)
         } else {
             None
         };
         let d_w = if pass.wants(1) {
-            let mut d_w = zeros::<T>(o * i);
+            let mut d_w = unspecified::<T>(o * i);
             kernel::weight_gradient(self.dims, d_z, &values(pass.input(0))?, &mut d_w);
             Some(tensor(d_w, (o, i))?)
         } else {
@@ -184,7 +185,7 @@ impl<T: Element> Op for Linear<T> {
         let mut grads = vec![d_x, d_w];
         if self.has_bias {
             grads.push(if pass.wants(2) {
-                let mut d_b = zeros::<T>(o);
+                let mut d_b = unspecified::<T>(o);
                 kernel::bias_gradient(d_z, &mut d_b);
                 Some(tensor(d_b, o)?)
             } else {

@@ -1,0 +1,144 @@
+//! What this machine can do at most: multiply-adds from registers, and bytes from cache and from memory.
+//!
+//! A time means little without the best time that the machine allows: work of `f` floating-point operations that moves `b` bytes takes
+//! at least `max(f / peak, b / bandwidth)` (Williams, Waterman and Patterson, "Roofline", 2009). Both are measured here, with as many
+//! threads as the current pool has, and with the instruction set in use.
+
+use crate::{isa, parallel};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// The measured limits of all threads together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Roofline {
+    /// Thousand million `f32` operations a second, a multiply-add counting as two.
+    pub gflops: f64,
+    /// GB/s of arrays of [`CACHE_BYTES`] together, which stay in cache.
+    pub cache_gb_s: f64,
+    /// GB/s of arrays of [`MEMORY_BYTES`] together, which do not.
+    pub memory_gb_s: f64,
+}
+
+/// What is moved to measure the bandwidth of caches.
+pub const CACHE_BYTES: usize = 8 << 20;
+/// What is moved to measure the bandwidth of memory.
+pub const MEMORY_BYTES: usize = 256 << 20;
+
+impl Roofline {
+    /// Measures for about `effort` each; the best of several tries counts, as other programs can only slow this down.
+    #[must_use]
+    pub fn measure(effort: Duration) -> Self {
+        Self::measure_with(effort, CACHE_BYTES, MEMORY_BYTES)
+    }
+
+    fn measure_with(effort: Duration, cache_bytes: usize, memory_bytes: usize) -> Self {
+        Self {
+            gflops: peak(effort),
+            cache_gb_s: bandwidth(effort, cache_bytes),
+            memory_gb_s: bandwidth(effort, memory_bytes),
+        }
+    }
+
+    /// The least number of milliseconds for this many operations, of which `bytes` are moved in passes of `working_set`
+    /// bytes that do little arithmetic.
+    #[must_use]
+    pub fn floor_ms(&self, operations: f64, bytes: f64, working_set: f64) -> f64 {
+        let gb_s = if working_set <= CACHE_BYTES as f64 {
+            self.cache_gb_s
+        } else {
+            self.memory_gb_s
+        };
+        operations / self.gflops / 1e6 + bytes / gb_s / 1e6
+    }
+}
+
+/// The best of the rates that `work`, which returns how much it did, reaches in several tries, in units of 10⁹.
+fn best(effort: Duration, mut work: impl FnMut() -> f64) -> f64 {
+    let start = Instant::now();
+    let mut best = 0.0_f64;
+    loop {
+        let before = Instant::now();
+        let done = work();
+        best = best.max(done / before.elapsed().as_secs_f64() / 1e9);
+        if start.elapsed() >= effort {
+            return best;
+        }
+    }
+}
+
+/// Independent chains of multiply-adds: enough to hide the latency of two units, few enough for the registers.
+const CHAINS: usize = 12;
+const WIDTH: usize = 16;
+const ROUNDS: usize = 200_000;
+
+multiversion! {
+    fn chains(rounds: usize, a: f32, b: f32) -> f32 {
+        use crate::real::Real;
+        let mut sums = [[1.0_f32; WIDTH]; CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                for s in sum {
+                    *s = Real::mul_add::<I>(*s, a, b);
+                }
+            }
+        }
+        sums.iter().flatten().sum()
+    }
+}
+
+fn peak(effort: Duration) -> f64 {
+    let isa = isa::current();
+    let threads = rayon::current_num_threads();
+    best(effort, || {
+        parallel::for_each(threads, |_| {
+            black_box(chains(isa, ROUNDS, black_box(0.999), black_box(1e-3)));
+        });
+        (threads * ROUNDS * CHAINS * WIDTH * 2) as f64
+    })
+}
+
+multiversion! {
+    fn scale_and_add(x: &[f32], y: &mut [f32], factor: f32) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = *y * factor + *x;
+        }
+    }
+}
+
+/// `y ← a y + x`: two numbers read and one written, as in an optimizer or a residual connection.
+fn bandwidth(effort: Duration, bytes: usize) -> f64 {
+    let isa = isa::current();
+    let n = bytes / 2 / size_of::<f32>();
+    let x = vec![1.0_f32; n];
+    let mut y = vec![1.0_f32; n];
+    best(effort, || {
+        parallel::chunks_mut(&mut y, 1 << 16, |first, y| {
+            scale_and_add(isa, &x[first..first + y.len()], y, 0.5);
+        });
+        black_box(&mut y);
+        (3 * n * size_of::<f32>()) as f64
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_positive_and_floors_follow() {
+        let roofline = Roofline::measure_with(Duration::from_millis(1), 1 << 16, 1 << 20);
+        assert!(roofline.gflops > 0.1, "{roofline:?}");
+        assert!(
+            roofline.cache_gb_s > 0.1 && roofline.memory_gb_s > 0.1,
+            "{roofline:?}"
+        );
+        let exact = Roofline {
+            gflops: 100.0,
+            cache_gb_s: 50.0,
+            memory_gb_s: 10.0,
+        };
+        assert_eq!(exact.floor_ms(1e8, 0.0, 0.0), 1.0);
+        assert_eq!(exact.floor_ms(0.0, 5e7, 1e6), 1.0);
+        assert_eq!(exact.floor_ms(1e8, 1e7, 1e9), 2.0);
+    }
+}
