@@ -20,6 +20,11 @@ pub use outcome::{Outcome, Seen};
 pub use runner::run;
 pub use stop::Stop;
 
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
+
 use cortical_testkit::{Case, CaseError, CaseTensor, Values};
 use std::path::{Path, PathBuf};
 
