@@ -5,6 +5,7 @@
 //!   evaluation, randomness and observers are arguments and never globals;
 //! - [`Init`]: how weights begin;
 //! - [`Neurons`]: the neuron itself, weighted sum, bias and activation, which every wiring shares;
+//! - [`LayerNorm`], [`RmsNorm`], [`BatchNorm`], [`GroupNorm`], [`InstanceNorm`] and [`Embedding`];
 //! - [`Dropout`] and [`loss`].
 //!
 //! What this crate does not know: how neurons are wired (`cortical-dense`, `cortical-conv`, …), optimizers, files.
@@ -31,21 +32,28 @@
 //! ```
 
 mod dropout;
+mod embedding;
 mod error;
 mod init;
 mod layer;
 pub mod loss;
 mod neurons;
+mod norm;
 mod param;
 mod params;
 mod pass;
 mod scope;
 
 pub use dropout::Dropout;
+pub use embedding::{Embedding, EmbeddingConfig};
 pub use error::{Error, Result};
 pub use init::Init;
 pub use layer::{AsModule, Layer};
 pub use neurons::Neurons;
+pub use norm::{
+    BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig,
+    LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig,
+};
 pub use param::{Buffer, Param};
 pub use params::Params;
 pub use pass::{Observer, Pass};

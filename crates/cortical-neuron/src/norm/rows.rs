@@ -1,0 +1,176 @@
+//! Layer norm and RMS norm.
+
+use super::Affine;
+use crate::{Error, Layer, Pass, Result, Scope};
+use candle_core::Tensor;
+use cortical_tensor::ops;
+
+/// The options of a [`LayerNorm`].
+#[derive(Clone, Debug)]
+pub struct LayerNormConfig {
+    shape: Vec<usize>,
+    eps: f64,
+    affine: bool,
+    bias: bool,
+}
+
+impl LayerNormConfig {
+    /// What is added to the variance; 1e-5 by default.
+    #[must_use]
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Whether there are a scale and a shift; there are by default.
+    #[must_use]
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = affine;
+        self
+    }
+
+    /// Whether there is a shift beside the scale; there is by default.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Makes the layer at a place of a model.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::TooLarge`].
+    pub fn build(self, scope: &Scope) -> Result<LayerNorm> {
+        let affine = Affine::build(scope, &self.shape, self.affine, self.affine && self.bias)?;
+        Ok(LayerNorm {
+            affine,
+            name: scope.path().to_string(),
+            config: self,
+        })
+    }
+}
+
+/// `y = (x − μ) / √(σ² + eps) · weight + bias` over the trailing dimensions, PyTorch's `nn.LayerNorm`.
+///
+/// # Shapes
+/// - input and output: `[…, normalized_shape]`
+/// - `weight`, `bias`: `normalized_shape`, ones and zeros at first
+///
+/// # Source
+/// Ba, Kiros and Hinton, "Layer normalization" (2016).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::{Layer, LayerNorm, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let norm = LayerNorm::config(&[2]).eps(0.0).build(&params.at("norm"))?;
+/// let x = Tensor::new(&[[1.0_f32, 3.0]], &Device::Cpu)?;
+/// assert_eq!(norm.forward(&x, &mut Pass::eval())?.to_vec2::<f32>()?, [[-1.0, 1.0]]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    affine: Affine,
+    name: String,
+    config: LayerNormConfig,
+}
+
+impl LayerNorm {
+    /// The options of a layer that normalises over these trailing dimensions.
+    #[must_use]
+    pub fn config(normalized_shape: &[usize]) -> LayerNormConfig {
+        LayerNormConfig {
+            shape: normalized_shape.to_vec(),
+            eps: 1e-5,
+            affine: true,
+            bias: true,
+        }
+    }
+}
+
+impl Layer for LayerNorm {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let [weight, bias] = self.affine.inputs(pass);
+        let y = ops::layer_norm(x, &self.config.shape, weight, bias, self.config.eps)
+            .map_err(|e| Error::from(e).in_layer(&self.name))?;
+        pass.observe(&self.name, &y);
+        Ok(y)
+    }
+}
+
+/// The options of an [`RmsNorm`].
+#[derive(Clone, Debug)]
+pub struct RmsNormConfig {
+    shape: Vec<usize>,
+    eps: f64,
+    affine: bool,
+}
+
+impl RmsNormConfig {
+    /// What is added to the mean square; 1e-5 by default, as Llama has it.
+    #[must_use]
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Whether there is a scale; there is by default.
+    #[must_use]
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = affine;
+        self
+    }
+
+    /// Makes the layer at a place of a model.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::TooLarge`].
+    pub fn build(self, scope: &Scope) -> Result<RmsNorm> {
+        let affine = Affine::build(scope, &self.shape, self.affine, false)?;
+        Ok(RmsNorm {
+            affine,
+            name: scope.path().to_string(),
+            config: self,
+        })
+    }
+}
+
+/// `y = x / √(mean(x²) + eps) · weight` over the trailing dimensions, PyTorch's `nn.RMSNorm`.
+///
+/// # Shapes
+/// - input and output: `[…, normalized_shape]`
+/// - `weight`: `normalized_shape`, ones at first
+///
+/// # Source
+/// Zhang and Sennrich, "Root mean square layer normalization" (2019).
+#[derive(Clone, Debug)]
+pub struct RmsNorm {
+    affine: Affine,
+    name: String,
+    config: RmsNormConfig,
+}
+
+impl RmsNorm {
+    /// The options of a layer that normalises over these trailing dimensions.
+    #[must_use]
+    pub fn config(normalized_shape: &[usize]) -> RmsNormConfig {
+        RmsNormConfig {
+            shape: normalized_shape.to_vec(),
+            eps: 1e-5,
+            affine: true,
+        }
+    }
+}
+
+impl Layer for RmsNorm {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let [weight, _] = self.affine.inputs(pass);
+        let y = ops::rms_norm(x, &self.config.shape, weight, self.config.eps)
+            .map_err(|e| Error::from(e).in_layer(&self.name))?;
+        pass.observe(&self.name, &y);
+        Ok(y)
+    }
+}
