@@ -147,6 +147,8 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             CANDLE,
             THISERROR,
             allow("serde_json", "configurations of reference cases"),
+            PROPTEST,
+            allow("rayon", "tests: the same bits on pools of any size"),
         ],
     ),
     (

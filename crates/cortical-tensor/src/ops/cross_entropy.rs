@@ -101,7 +101,7 @@ pub fn cross_entropy<'a>(
     if labels.dtype().is_float() {
         return soft(logits, labels, options);
     }
-    let classes = read_labels(labels, t.dims()[1], options.ignore_index)?;
+    let classes = read_labels(NAME, labels, t.dims()[1], options.ignore_index)?;
     if is_composed(t.device()) {
         return composed(t, &classes, options);
     }
@@ -178,7 +178,12 @@ fn check(logits: &Tensor, labels: &Tensor, options: &CrossEntropy) -> Result<()>
 }
 
 /// The class of each row, or [`LEFT_OUT`].
-fn read_labels(labels: &Tensor, classes: usize, ignore: Option<i64>) -> Result<Vec<u32>> {
+pub(crate) fn read_labels(
+    op: &'static str,
+    labels: &Tensor,
+    classes: usize,
+    ignore: Option<i64>,
+) -> Result<Vec<u32>> {
     let labels = labels.to_dtype(DType::I64)?.to_vec1::<i64>()?;
     labels
         .into_iter()
@@ -187,7 +192,7 @@ fn read_labels(labels: &Tensor, classes: usize, ignore: Option<i64>) -> Result<V
             _ if ignore == Some(label) => Ok(LEFT_OUT),
             Ok(class) if (class as usize) < classes => Ok(class),
             _ => Err(Error::Index {
-                op: NAME,
+                op,
                 argument: "labels",
                 at,
                 got: label,

@@ -12,6 +12,7 @@ mod dropout;
 mod embedding;
 mod gated;
 mod linear;
+mod loss;
 mod norm;
 mod pool;
 mod prepare;
@@ -34,6 +35,13 @@ pub use dropout::dropout;
 pub use embedding::embedding;
 pub use gated::{gated, gated_packed};
 pub use linear::linear;
+pub use loss::{
+    BceWithLogits, GaussianNll, KlDiv, Nll, PoissonNll, TripletMargin, binary_cross_entropy,
+    binary_cross_entropy_with_logits, cosine_embedding_loss, gaussian_nll_loss,
+    hinge_embedding_loss, huber_loss, kl_div, l1_loss, margin_ranking_loss, mse_loss,
+    multi_label_soft_margin_loss, multi_margin_loss, nll_loss, poisson_nll_loss, smooth_l1_loss,
+    soft_margin_loss, triplet_margin_loss,
+};
 pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
 pub use pool::{
     AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool, avg_pool1d,

@@ -1,0 +1,254 @@
+//! Losses of distances and margins: a few candle operations each.
+
+use super::{check_at_least, check_same, reduce, widened};
+use crate::ops::Reduction;
+use crate::ops::cross_entropy::read_labels;
+use crate::ops::prepare::{check_alike, check_float, wrong_shape};
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+
+/// max(0, x) that lets the gradient through at 0, as PyTorch's `clamp_min` does.
+fn hinge(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.ge(0.0)?.where_cond(x, &x.zeros_like()?)
+}
+
+/// `l = x` where the target is not −1, plus `max(0, margin − x)` where it is not 1, reduced.
+///
+/// # Shapes
+/// - `x`, `target`: any, the same; targets are ±1
+/// - result: scalar, or that of `x` for [`Reduction::None`]
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments differ.
+pub fn hinge_embedding_loss(
+    x: &Tensor,
+    target: &Tensor,
+    margin: f64,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    check_same("hinge_embedding_loss", x, "target", target)?;
+    widened([x, target], |[x, t]| {
+        let zeros = x.zeros_like()?;
+        let dissimilar = t
+            .ne(1.0)?
+            .where_cond(&hinge(&x.affine(-1.0, margin)?)?, &zeros)?;
+        let similar = t.ne(-1.0)?.where_cond(x, &zeros)?;
+        reduce(&(dissimilar + similar)?, reduction)
+    })
+}
+
+/// `l = max(0, −t (x₁ − x₂) + margin)`: `x1` should rank above `x2` where the target is 1, below where it is −1; reduced.
+///
+/// # Shapes
+/// - `x1`, `x2`, `target`: any, the same
+/// - result: scalar, or that of `x1` for [`Reduction::None`]
+///
+/// # Errors
+/// As [`hinge_embedding_loss`].
+pub fn margin_ranking_loss(
+    x1: &Tensor,
+    x2: &Tensor,
+    target: &Tensor,
+    margin: f64,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    check_same("margin_ranking_loss", x1, "x2", x2)?;
+    check_same("margin_ranking_loss", x1, "target", target)?;
+    widened([x1, x2, target], |[x1, x2, t]| {
+        let each = hinge(&(t * (x1 - x2)?)?.affine(-1.0, margin)?)?;
+        reduce(&each, reduction)
+    })
+}
+
+/// `l = 1 − cos(x₁, x₂)` where the target is 1, `max(0, cos(x₁, x₂) − margin)` where it is −1, reduced.
+///
+/// # Shapes
+/// - `x1`, `x2`: `[n, d]` or `[d]`, the same
+/// - `target`: `[n]`, or a scalar for `[d]`; of the dtype of `x1`
+/// - result: scalar, or that of `target` for [`Reduction::None`]
+///
+/// # Errors
+/// As [`hinge_embedding_loss`].
+pub fn cosine_embedding_loss(
+    x1: &Tensor,
+    x2: &Tensor,
+    target: &Tensor,
+    margin: f64,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    let name = "cosine_embedding_loss";
+    check_same(name, x1, "x2", x2)?;
+    check_alike(name, x1, "target", target)?;
+    let Some((_, rows)) = x1.dims().split_last().filter(|(_, rows)| rows.len() < 2) else {
+        return Err(wrong_shape(name, "x1", "[n, d] or [d]", x1));
+    };
+    if target.dims() != rows {
+        let expected = format!("{rows:?}, one for each row of x1");
+        return Err(wrong_shape(name, "target", expected, target));
+    }
+    /// Keeps the length of a vector of zeros from dividing.
+    const EPS: f64 = 1e-12;
+    widened([x1, x2, target], |[x1, x2, t]| {
+        let last = x1.rank() - 1;
+        let dot = |a: &Tensor, b: &Tensor| (a * b)?.sum(last);
+        let lengths = ((dot(x1, x1)? + EPS)? * (dot(x2, x2)? + EPS)?)?.sqrt()?;
+        let cosine = (dot(x1, x2)? / lengths)?;
+        let zeros = cosine.zeros_like()?;
+        let alike = t.eq(1.0)?.where_cond(&cosine.affine(-1.0, 1.0)?, &zeros)?;
+        let unlike = t
+            .eq(-1.0)?
+            .where_cond(&hinge(&(&cosine - margin)?)?, &zeros)?;
+        reduce(&(alike + unlike)?, reduction)
+    })
+}
+
+/// The options of [`triplet_margin_loss`], with PyTorch's names and defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct TripletMargin {
+    /// How much further than the positive the negative should be.
+    pub margin: f64,
+    /// The norm of the distance.
+    pub p: f64,
+    /// Added to every difference, so that a distance of zero has a gradient.
+    pub eps: f64,
+    /// Whether the negative's distance is the smaller of those from the anchor and from the positive.
+    pub swap: bool,
+    /// What becomes of the rows' losses.
+    pub reduction: Reduction,
+}
+
+impl Default for TripletMargin {
+    fn default() -> Self {
+        Self {
+            margin: 1.0,
+            p: 2.0,
+            eps: 1e-6,
+            swap: false,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+/// `l = max(0, d(a, p) − d(a, n) + margin)` with `d(x, y) = ‖x − y + ε‖ₚ` along the last dimension, reduced.
+///
+/// # Shapes
+/// - `anchor`, `positive`, `negative`: `[…, d]`, the same
+/// - result: scalar, or `[…]` for [`Reduction::None`]
+///
+/// # Errors
+/// As [`hinge_embedding_loss`]; [`Error::Option`] for a norm below 1 or a negative `eps`.
+///
+/// # Source
+/// Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural networks" (2016).
+pub fn triplet_margin_loss(
+    anchor: &Tensor,
+    positive: &Tensor,
+    negative: &Tensor,
+    options: &TripletMargin,
+) -> Result<Tensor> {
+    let name = "triplet_margin_loss";
+    check_same(name, anchor, "positive", positive)?;
+    check_same(name, anchor, "negative", negative)?;
+    check_at_least(name, "p", 1.0, options.p)?;
+    check_at_least(name, "eps", 0.0, options.eps)?;
+    let Some(last) = anchor.rank().checked_sub(1) else {
+        return Err(wrong_shape(name, "anchor", "[…, d]", anchor));
+    };
+    widened([anchor, positive, negative], |[a, p, n]| {
+        let distance = |x: &Tensor, y: &Tensor| {
+            let d = ((x - y)? + options.eps)?;
+            if options.p == 2.0 {
+                return d.sqr()?.sum(last)?.sqrt();
+            }
+            let absolute = (&d * d.sign()?.detach())?;
+            if options.p == 1.0 {
+                return absolute.sum(last);
+            }
+            absolute.powf(options.p)?.sum(last)?.powf(1.0 / options.p)
+        };
+        let mut far = distance(a, n)?;
+        if options.swap {
+            let other = distance(p, n)?;
+            far = far.lt(&other)?.where_cond(&far, &other)?;
+        }
+        reduce(
+            &hinge(&((distance(a, p)? - far)? + options.margin)?)?,
+            options.reduction,
+        )
+    })
+}
+
+/// `l = 1/C Σ_{c≠y} w_y max(0, margin − x_y + x_c)ᵖ` for each row and its class `y`, reduced.
+///
+/// # Shapes
+/// - `x`: `[n, classes]`
+/// - `labels`: `[n]` of `u32` or `i64`
+/// - `weight`: `[classes]`
+/// - result: scalar, or `[n]` for [`Reduction::None`]
+///
+/// # Errors
+/// As [`hinge_embedding_loss`]; [`Error::Option`] unless `p` is 1 or 2, [`Error::Index`] for a label that is no class.
+pub fn multi_margin_loss(
+    x: &Tensor,
+    labels: &Tensor,
+    p: u32,
+    margin: f64,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    let name = "multi_margin_loss";
+    check_float(name, "x", x)?;
+    let &[n, cols] = x.dims() else {
+        return Err(wrong_shape(name, "x", "[n, classes]", x));
+    };
+    if labels.dims() != [n] {
+        return Err(wrong_shape(
+            name,
+            "labels",
+            format!("[{n}], a class for each row"),
+            labels,
+        ));
+    }
+    if !matches!(labels.dtype(), DType::U32 | DType::I64) {
+        return Err(Error::DType {
+            op: name,
+            argument: "labels",
+            expected: "u32 or i64 (u8 cannot count classes)",
+            got: labels.dtype(),
+        });
+    }
+    if !matches!(p, 1 | 2) {
+        return Err(Error::Option {
+            op: name,
+            option: "p",
+            expected: "1 or 2".to_string(),
+            got: p.to_string(),
+        });
+    }
+    let ones = Tensor::ones(cols, x.dtype(), x.device())?;
+    let weight = weight.unwrap_or(&ones);
+    check_alike(name, x, "weight", weight)?;
+    if weight.dims() != [cols] {
+        return Err(wrong_shape(
+            name,
+            "weight",
+            format!("[{cols}], one for each class"),
+            weight,
+        ));
+    }
+    let classes = read_labels(name, labels, cols, None)?;
+    let one_hot: Vec<f32> = classes
+        .iter()
+        .flat_map(|class| (0..cols).map(move |c| f32::from(u8::from(*class as usize == c))))
+        .collect();
+    let one_hot = Tensor::from_vec(one_hot, (n, cols), x.device())?;
+    widened([x, weight], |[x, weight]| {
+        let chosen = one_hot.to_dtype(x.dtype())?;
+        let own = (x * &chosen)?.sum_keepdim(1)?;
+        let row_weight = chosen.broadcast_mul(weight)?.sum_keepdim(1)?;
+        let gap = hinge(&x.broadcast_sub(&own)?.affine(1.0, margin)?)?;
+        let gap = if p == 2 { gap.sqr()? } else { gap };
+        let others = (gap.broadcast_mul(&row_weight)? * chosen.affine(-1.0, 1.0)?)?;
+        reduce(&(others.sum(1)? / cols as f64)?, reduction)
+    })
+}
