@@ -15,6 +15,7 @@ mod outcome;
 mod runner;
 mod stop;
 mod subjects;
+mod training;
 
 pub use outcome::{Outcome, Seen};
 pub use runner::run;

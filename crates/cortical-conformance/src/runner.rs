@@ -1,7 +1,7 @@
 //! Runs cases through the public interface of our crates.
 
 use crate::outcome::{Judge, Outcome};
-use crate::{Stop, differentiate};
+use crate::{Stop, differentiate, training};
 use cortical_testkit::Case;
 
 /// Runs one case in every way there is for it.
@@ -11,6 +11,9 @@ pub fn run(case: &Case) -> Outcome {
     let mut judge = Judge::new(case);
     let result = match case.kind.as_str() {
         "layer" | "function" | "loss" => differentiate::run(&mut judge),
+        "optimizer" => training::optimizer(&mut judge),
+        "schedule" => training::schedule(&mut judge),
+        "clip" => training::clip(&mut judge),
         _ => Err(Stop::UnknownSubject {
             kind: case.kind.clone(),
             name: case.name.clone(),

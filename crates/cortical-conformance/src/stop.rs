@@ -71,6 +71,9 @@ pub enum Stop {
     /// A layer or operation refused.
     #[error("refused: {0}")]
     Refused(#[from] cortical_neuron::Error),
+    /// An optimizer, a schedule or a limit refused.
+    #[error("refused: {0}")]
+    RefusedInTraining(#[from] cortical_optim::Error),
 }
 
 impl Stop {

@@ -33,18 +33,23 @@ fn every_case_passes_or_is_skipped_by_name() {
 #[test]
 fn a_wrong_number_fails_and_says_where() {
     let all = cases().expect("the cases are committed");
-    let plain = all
-        .iter()
-        .find(|case| case.path.ends_with("layer-Linear-plain.safetensors"));
-    let plain = plain.expect("the case is committed");
-    for (name, tensor) in &plain.tensors {
-        let mut case = plain.clone();
-        let moved: Vec<f32> = tensor.to_f32().iter().map(|x| x + 0.01).collect();
-        let changed = case.tensors.get_mut(name).expect("it was just there");
-        changed.data = cortical_testkit::Values::F32(moved);
-        let outcome = run(&case);
-        let stop = outcome.result.expect_err(name);
-        assert!(matches!(stop, Stop::Values { .. }), "{name}: {stop}");
+    for file in [
+        "layer-Linear-plain.safetensors",
+        "optimizer-SGD-plain.safetensors",
+        "schedule-StepLR-plain.safetensors",
+        "clip-clip_grad_norm_-two.safetensors",
+    ] {
+        let plain = all.iter().find(|case| case.path.ends_with(file));
+        let plain = plain.expect("the case is committed");
+        for (name, tensor) in &plain.tensors {
+            let mut case = plain.clone();
+            let moved: Vec<f32> = tensor.to_f32().iter().map(|x| x + 0.01).collect();
+            let changed = case.tensors.get_mut(name).expect("it was just there");
+            changed.data = cortical_testkit::Values::F32(moved);
+            let outcome = run(&case);
+            let stop = outcome.result.expect_err(name);
+            assert!(matches!(stop, Stop::Values { .. }), "{name}: {stop}");
+        }
     }
 }
 

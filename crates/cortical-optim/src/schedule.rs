@@ -75,6 +75,23 @@ pub enum Schedule {
         #[serde(default)]
         eta_min: f64,
     },
+    /// Half a cosine from `η` to `eta_min`, again and again from the top: the first takes `t_0` steps, each next one `t_mult` times as many.
+    /// PyTorch's `CosineAnnealingWarmRestarts`.
+    ///
+    /// # Source
+    /// Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017), section 3.
+    #[serde(alias = "CosineAnnealingWarmRestarts")]
+    CosineRestarts {
+        /// Steps to the first restart, at least 1.
+        #[serde(alias = "T_0")]
+        t_0: u64,
+        /// How many times longer each way is than the one before, at least 1.
+        #[serde(alias = "T_mult", default = "once")]
+        t_mult: u64,
+        /// The lowest learning rate.
+        #[serde(default)]
+        eta_min: f64,
+    },
     /// `η (start_factor + (end_factor − start_factor) min(t, total_iters) / total_iters)`. PyTorch's `LinearLR`.
     #[serde(alias = "LinearLR")]
     Linear {
@@ -184,6 +201,9 @@ fn twenty_five() -> f64 {
 fn ten_thousand() -> f64 {
     1e4
 }
+fn once() -> u64 {
+    1
+}
 fn five() -> u64 {
     5
 }
@@ -195,6 +215,21 @@ fn share(done: u64, whole: u64) -> f64 {
     } else {
         done as f64 / whole as f64
     }
+}
+
+/// How many steps of the present way are done and how many it has, when the first way has `t_0` and each next one
+/// `t_mult` times as many.
+fn since_restart(step: u64, t_0: u64, t_mult: u64) -> (u64, u64) {
+    let mut whole = t_0.max(1);
+    if t_mult <= 1 {
+        return (step % whole, whole);
+    }
+    let mut done = step;
+    while done >= whole {
+        done -= whole;
+        whole = whole.saturating_mul(t_mult);
+    }
+    (done, whole)
 }
 
 impl Schedule {
@@ -229,6 +264,14 @@ impl Schedule {
                 let t_max = (*t_max).max(1);
                 let phase = (step % t_max.saturating_mul(2)) as f64 / t_max as f64;
                 eta_min + (base_lr - eta_min) * (1.0 + (PI * phase).cos()) / 2.0
+            }
+            Self::CosineRestarts {
+                t_0,
+                t_mult,
+                eta_min,
+            } => {
+                let (done, whole) = since_restart(step, *t_0, *t_mult);
+                Anneal::Cos.between(base_lr, *eta_min, done as f64 / whole as f64)
             }
             Self::Linear {
                 start_factor,
@@ -335,6 +378,15 @@ impl Schedule {
             Self::MultiStep { gamma, .. } | Self::Exponential { gamma } => positive("gamma", gamma),
             Self::Cosine { t_max, eta_min } => {
                 at_least_1("t_max", t_max)?;
+                not_negative("eta_min", eta_min)
+            }
+            Self::CosineRestarts {
+                t_0,
+                t_mult,
+                eta_min,
+            } => {
+                at_least_1("t_0", t_0)?;
+                at_least_1("t_mult", t_mult)?;
                 not_negative("eta_min", eta_min)
             }
             Self::Linear {

@@ -11,7 +11,6 @@
 mod avg;
 mod geometry;
 mod max;
-mod two;
 
 pub use avg::{Divisor, avg_backward, avg_factors, avg_forward};
 pub use geometry::Geometry;

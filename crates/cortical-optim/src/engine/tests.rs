@@ -253,6 +253,39 @@ fn states_have_pytorchs_names() {
 }
 
 #[test]
+fn states_begin_and_build_up_as_their_algorithm_says() {
+    let state_after = |config: OptimizerConfig, steps: u64, name: &str| -> f64 {
+        let params = store(&[&[1]], DType::F64);
+        let mut optimizer = config.build(&params, vec![]).unwrap();
+        for _ in 0..steps {
+            let grad = Tensor::new(&[2.0_f64], &Device::Cpu).unwrap();
+            params.all()[0].slot().set(Some(grad));
+            optimizer.step().unwrap();
+        }
+        let state = optimizer.state().unwrap();
+        let found = state.iter().find(|(n, _)| n.ends_with(name)).unwrap();
+        found.1.flatten_all().unwrap().to_vec1().unwrap()[0]
+    };
+    let adagrad = AdagradConfig {
+        initial_accumulator_value: 0.5,
+        ..Default::default()
+    };
+    assert_eq!(
+        state_after(OptimizerConfig::Adagrad(adagrad), 2, "sum"),
+        8.5
+    );
+    let nadam = NAdamConfig {
+        betas: (0.5, 0.9),
+        momentum_decay: 1.0,
+        ..Default::default()
+    };
+    let momentum = |t: i32| 0.5 * (1.0 - 0.5 * 0.96_f64.powi(t));
+    let want = momentum(1) * momentum(2) * momentum(3);
+    let got = state_after(OptimizerConfig::NAdam(nadam), 3, "mu_product");
+    assert!((got - want).abs() < 1e-15, "{got} {want}");
+}
+
+#[test]
 fn a_state_is_a_snapshot() {
     for composed in [false, true] {
         let check = || {

@@ -110,6 +110,26 @@ fn ways() {
 }
 
 #[test]
+fn restarts_begin_at_the_top_and_grow_longer() {
+    let restarts = |t_mult| Schedule::CosineRestarts {
+        t_0: 4,
+        t_mult,
+        eta_min: 0.01,
+    };
+    // Halfway down is the mean of both ends; with t_mult 2 the ways begin at 0, 4, 12, 28.
+    let doubling = restarts(2);
+    let got = [0, 2, 4, 8, 12, 20, 28].map(|t| doubling.lr(t, 0.05));
+    assert_close(&got, &[0.05, 0.03, 0.05, 0.03, 0.05, 0.03, 0.05]);
+    let even = restarts(1);
+    let got = [0, 2, 4, 6, 4_000_002].map(|t| even.lr(t, 0.05));
+    assert_close(&got, &[0.05, 0.03, 0.05, 0.03, 0.03]);
+    assert!(restarts(0).validate().is_err());
+    for t_mult in [0, 2, u64::MAX] {
+        let _ = restarts(t_mult).lr(u64::MAX, 0.05);
+    }
+}
+
+#[test]
 fn one_cycle_meets_its_corners() {
     let cycle = |three_phase, pct_start, anneal_strategy| Schedule::OneCycle {
         max_lr: 0.1,
