@@ -19,6 +19,7 @@ mod prepare;
 mod recurrent;
 mod rotary;
 mod softmax;
+mod split;
 #[cfg(test)]
 mod testing;
 mod upsample;
@@ -50,4 +51,5 @@ pub use pool::{
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
 pub use rotary::{HeadOrder, rotary, rotary_angles};
 pub use softmax::{log_softmax, softmax};
+pub use split::split;
 pub use upsample::{upsample_bilinear2d, upsample_nearest2d};
