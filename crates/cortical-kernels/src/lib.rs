@@ -36,6 +36,9 @@
 
 #[macro_use]
 pub mod isa;
+#[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod simd;
 pub mod activation;
 pub mod alloc;
 pub mod attention;

@@ -40,6 +40,16 @@ pub trait Real:
     fn from_f64(x: f64) -> Self;
     /// This number in double precision.
     fn to_f64(self) -> f64;
+    /// The same numbers as `f32`, if that is what they are: for kernels that exist in single precision only.
+    #[inline(always)]
+    fn as_f32(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    /// As [`Self::as_f32`], to be written.
+    #[inline(always)]
+    fn as_f32_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
     /// `self · a + b`, fused where the instruction set has it.
     fn mul_add<I: Isa>(self, a: Self, b: Self) -> Self;
     /// √x
@@ -144,6 +154,14 @@ impl Real for f32 {
     #[inline(always)]
     fn to_f64(self) -> f64 {
         f64::from(self)
+    }
+    #[inline(always)]
+    fn as_f32(x: &[Self]) -> Option<&[f32]> {
+        Some(x)
+    }
+    #[inline(always)]
+    fn as_f32_mut(x: &mut [Self]) -> Option<&mut [f32]> {
+        Some(x)
     }
     #[inline(always)]
     fn mul_add<I: Isa>(self, a: Self, b: Self) -> Self {

@@ -3,13 +3,13 @@
 //! Serves any shape and both number types. Windows are unrolled a block at a time, so that the columns of a large
 //! image never stand in memory together. A 1×1 kernel needs no columns: the image is the matrix.
 
-use super::Geometry;
 use super::driver::ImageBackward;
+use super::{Geometry, Sink};
 use crate::isa::InstructionSet;
 use crate::matmul::{MatRef, Write, matmul_serial};
 use crate::real::Real;
 use crate::scratch;
-use crate::{activation, activation::Activation};
+use crate::{activation, activation::Activation, parallel, pool};
 use std::ops::Range;
 
 /// Elements of one block of columns; a few megabytes at most.
@@ -145,8 +145,42 @@ fn roll<T: Real>(g: &Geometry, columns: &[T], block: &Range<usize>, d_x: &mut [T
     }
 }
 
+/// `y = activation(w ∗ x + b)`, perhaps pooled: a task for each image and group.
+pub(super) fn forward<T: Real>(
+    isa: InstructionSet,
+    g: &Geometry,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    activation: Activation,
+    sink: &Sink<'_, T>,
+) {
+    let in_len = g.in_per_group() * g.in_pixels();
+    let out_len = g.out_per_group() * g.out_pixels();
+    parallel::for_each(g.batch() * g.groups(), |at| {
+        let (group, x) = (at % g.groups(), &x[at * in_len..(at + 1) * in_len]);
+        match sink {
+            Sink::Whole(y) => {
+                // SAFETY: each task writes the outputs of its own image and group.
+                let y = unsafe { y.part(at * out_len..(at + 1) * out_len) };
+                forward_image(isa, g, group, x, weight, bias, activation, y);
+            }
+            Sink::Pooled { pool, pooled, taps } => {
+                let len = g.out_per_group() * pool.out_pixels();
+                let own = at * len..(at + 1) * len;
+                // SAFETY: as above.
+                let (pooled, taps) = unsafe { (pooled.part(own.clone()), taps.part(own)) };
+                scratch::with(out_len, |y| {
+                    forward_image(isa, g, group, x, weight, bias, activation, y);
+                    pool::max_forward_planes(isa, pool, y, pooled, taps);
+                });
+            }
+        }
+    });
+}
+
 /// `y = activation(w ∗ x + b)` of one image and group.
-pub(super) fn forward_image<T: Real>(
+fn forward_image<T: Real>(
     isa: InstructionSet,
     g: &Geometry,
     group: usize,

@@ -12,9 +12,12 @@
 //! | [`Geometry`] | the checked shape |
 //! | [`naive`] | the definition, as a reference |
 //! | `im2col` | windows unrolled into a matrix: any shape, both number types |
+//! | `direct` | straight from the padded input with vectors of its own: single precision on x86-64 |
 //! | `driver` | the backward pass over a batch, with sums in a fixed order |
 //! | [`Upstream`] | the gradient that arrives, through an activation and a pool |
 
+#[cfg(target_arch = "x86_64")]
+mod direct;
 mod driver;
 mod geometry;
 mod im2col;
@@ -29,7 +32,7 @@ use crate::activation::{self, Activation};
 use crate::disjoint::Disjoint;
 use crate::matmul::Write;
 use crate::real::Real;
-use crate::{isa, parallel, pool, scratch};
+use crate::{isa, parallel, pool};
 
 /// Where the gradients of a convolution go; one that nobody asked for is `None` and costs nothing.
 #[derive(Debug)]
@@ -59,17 +62,8 @@ pub fn forward<T: Real>(
     if let Some(bias) = bias {
         assert_eq!(bias.len(), g.out_channels(), "bias of a convolution");
     }
-    let (isa, y) = (isa::current(), Disjoint::new(y));
-    let (in_len, out_len) = (
-        g.in_per_group() * g.in_pixels(),
-        g.out_per_group() * g.out_pixels(),
-    );
-    parallel::for_each(g.batch() * g.groups(), |at| {
-        let (group, x) = (at % g.groups(), &x[at * in_len..(at + 1) * in_len]);
-        // SAFETY: each task writes the outputs of its own image and group.
-        let y = unsafe { y.part(at * out_len..(at + 1) * out_len) };
-        im2col::forward_image(isa, g, group, x, weight, bias, activation, y);
-    });
+    let sink = Sink::Whole(Disjoint::new(y));
+    forward_into(g, x, weight, bias, activation, &sink);
 }
 
 /// `pooled = max_pool(activation(w ∗ x + b))` and which tap of each window won: the sums stay in a thread's scratch, an
@@ -94,20 +88,41 @@ pub fn forward_pooled<T: Real>(
     if let Some(bias) = bias {
         assert_eq!(bias.len(), g.out_channels(), "bias of a convolution");
     }
+    let sink = Sink::Pooled {
+        pool,
+        pooled: Disjoint::new(pooled),
+        taps: Disjoint::new(taps),
+    };
+    forward_into(g, x, weight, bias, activation, &sink);
+}
+
+/// Where the outputs of a forward pass go.
+enum Sink<'a, T> {
+    /// To the output.
+    Whole(Disjoint<'a, T>),
+    /// Through a max pool to its output.
+    Pooled {
+        pool: &'a pool::Geometry,
+        pooled: Disjoint<'a, T>,
+        taps: Disjoint<'a, u8>,
+    },
+}
+
+/// Chooses the way of convolving by the shape, the number type and the instruction set.
+fn forward_into<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    activation: Activation,
+    sink: &Sink<'_, T>,
+) {
     let isa = isa::current();
-    let (pooled, taps) = (Disjoint::new(pooled), Disjoint::new(taps));
-    let in_len = g.in_per_group() * g.in_pixels();
-    let pooled_len = g.out_per_group() * pool.out_pixels();
-    parallel::for_each(g.batch() * g.groups(), |at| {
-        let (group, x) = (at % g.groups(), &x[at * in_len..(at + 1) * in_len]);
-        let own = at * pooled_len..(at + 1) * pooled_len;
-        // SAFETY: each task writes the outputs of its own image and group.
-        let (pooled, taps) = unsafe { (pooled.part(own.clone()), taps.part(own)) };
-        scratch::with(g.out_per_group() * g.out_pixels(), |y| {
-            im2col::forward_image(isa, g, group, x, weight, bias, activation, y);
-            pool::max_forward_planes(isa, pool, y, pooled, taps);
-        });
-    });
+    #[cfg(target_arch = "x86_64")]
+    if direct::serves::<T>(isa, g) {
+        return direct::forward(isa, g, x, weight, bias, activation, sink);
+    }
+    im2col::forward(isa, g, x, weight, bias, activation, sink);
 }
 
 /// `y = activation(wᵀ ∗ x + b)`, the transposed convolution: `g` is the convolution that it is the adjoint of, which
@@ -225,6 +240,12 @@ fn dispatch<T: Real>(
     upstream: &Upstream<'_, T>,
     gradients: Gradients<'_, T>,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if direct::serves::<T>(isa::current(), g) {
+        let wants = (gradients.input.is_some(), gradients.weight.is_some());
+        let method = direct::Direct::new(isa::current(), g, weight, wants);
+        return driver::backward(g, &method, x, upstream, gradients);
+    }
     let method = im2col::Im2col { g: *g, weight };
     driver::backward(g, &method, x, upstream, gradients);
 }

@@ -3,7 +3,7 @@
 //! `NaN` wins over everything, as in PyTorch. What the backward pass needs is the winner's tap, one byte a window for kernels
 //! of up to 256 taps.
 
-use super::Geometry;
+use super::{Geometry, two};
 use crate::conv::Axis;
 use crate::isa::{self, InstructionSet};
 use crate::parallel;
@@ -18,6 +18,14 @@ pub trait Tap: Copy + Default + Debug + Send + Sync + 'static {
     fn from_index(i: usize) -> Self;
     /// Its index.
     fn index(self) -> usize;
+    /// The same taps as bytes, if that is what they are.
+    fn as_bytes(_: &[Self]) -> Option<&[u8]> {
+        None
+    }
+    /// As [`Self::as_bytes`], to be written.
+    fn as_bytes_mut(_: &mut [Self]) -> Option<&mut [u8]> {
+        None
+    }
 }
 
 impl Tap for u8 {
@@ -29,6 +37,12 @@ impl Tap for u8 {
     #[inline(always)]
     fn index(self) -> usize {
         usize::from(self)
+    }
+    fn as_bytes(taps: &[Self]) -> Option<&[u8]> {
+        Some(taps)
+    }
+    fn as_bytes_mut(taps: &mut [Self]) -> Option<&mut [u8]> {
+        Some(taps)
     }
 }
 
@@ -75,12 +89,20 @@ pub fn max_forward<T: Real, I: Tap>(g: &Geometry, x: &[T], y: &mut [T], taps: &m
 
 /// As [`max_forward`] on the calling thread, for as many planes as `x` holds.
 pub(crate) fn max_forward_planes<T: Real, I: Tap>(
-    _isa: InstructionSet,
+    isa: InstructionSet,
     g: &Geometry,
     x: &[T],
     y: &mut [T],
     taps: &mut [I],
 ) {
+    match I::as_bytes_mut(taps) {
+        Some(taps) if two::serves(g) => two::forward(isa, g, x, y, taps),
+        _ => any_forward(g, x, y, taps),
+    }
+}
+
+/// The maxima of any windows, tap by tap.
+fn any_forward<T: Real, I: Tap>(g: &Geometry, x: &[T], y: &mut [T], taps: &mut [I]) {
     let [height, width] = g.axes();
     let [_, out_width] = g.output();
     let planes = y.chunks_exact_mut(g.out_pixels());
@@ -135,12 +157,20 @@ pub fn max_backward<T: Real, I: Tap>(g: &Geometry, d_y: &[T], taps: &[I], d_x: &
 
 /// As [`max_backward`] on the calling thread, for as many planes as `d_x` holds.
 pub(crate) fn max_backward_planes<T: Real, I: Tap>(
-    _isa: InstructionSet,
+    isa: InstructionSet,
     g: &Geometry,
     d_y: &[T],
     taps: &[I],
     d_x: &mut [T],
 ) {
+    match I::as_bytes(taps) {
+        Some(taps) if two::serves(g) => two::backward(isa, g, d_y, taps, d_x),
+        _ => any_backward(g, d_y, taps, d_x),
+    }
+}
+
+/// The gradient of any windows, added up where they overlap.
+fn any_backward<T: Real, I: Tap>(g: &Geometry, d_y: &[T], taps: &[I], d_x: &mut [T]) {
     let [height, width] = g.axes();
     let [_, out_width] = g.output();
     d_x.fill(T::ZERO);
@@ -184,6 +214,42 @@ mod tests {
         let mut d_x = [7.0; 10];
         max_backward(&g, &[2.0, 4.0], &taps, &mut d_x);
         assert_eq!(d_x, [0.0, 2.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn windows_of_two_by_two_equal_the_general_ones_on_every_instruction_set() {
+        for (height, width) in [(2, 2), (5, 24), (6, 37), (3, 66), (7, 3)] {
+            let g = pool(3, axis(height, 2, 2, 0, 1), axis(width, 2, 2, 0, 1));
+            assert!(two::serves(&g));
+            // Few different values, so that there are ties, and some that are not numbers.
+            let x: Vec<f32> = (0..g.input_len())
+                .map(|i| match i * i % 23 {
+                    0 => f32::NAN,
+                    v => v as f32 - 11.0,
+                })
+                .collect();
+            let d_y: Vec<f32> = (1..=g.output_len()).map(|i| i as f32).collect();
+            let (mut y, mut taps) = (vec![0.0; d_y.len()], vec![0_u8; d_y.len()]);
+            any_forward(&g, &x, &mut y, &mut taps);
+            let mut d_x = vec![9.0; x.len()];
+            any_backward(&g, &d_y, &taps, &mut d_x);
+            for set in [
+                InstructionSet::Portable,
+                InstructionSet::Avx2,
+                InstructionSet::Avx512,
+            ] {
+                let (mut got, mut won) = (vec![0.0; d_y.len()], vec![9_u8; d_y.len()]);
+                two::forward(set, &g, &x, &mut got, &mut won);
+                let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+                assert_eq!((bits(&got), &won), (bits(&y), &taps), "{set:?}");
+                let mut got = vec![9.0; x.len()];
+                two::backward(set, &g, &d_y, &taps, &mut got);
+                assert_eq!(got, d_x, "{set:?}");
+            }
+        }
+        assert!(!two::serves(
+            &Geometry::new(1, [axis(4, 2, 2, 0, 1), axis(5, 2, 2, 0, 1)], true).unwrap()
+        ));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod avg;
 mod geometry;
 mod max;
+mod two;
 
 pub use avg::{Divisor, avg_backward, avg_factors, avg_forward};
 pub use geometry::Geometry;

@@ -1,0 +1,291 @@
+//! A convolution as correlations of stride 1: where padded inputs lie, and which outputs a vector computes.
+//!
+//! Strides disappear by cutting the padded input into *phases*: phase r of an axis with stride s holds its elements r, r + s,
+//! r + 2s, …, and every tap reads one phase shifted by whole elements. Then output (h, w) lies at one place of a *source* plane for
+//! all taps, up to an offset a tap, and consecutive places are consecutive outputs, but for the few at the end of each row that
+//! belong to no output. The input gradient is the same with the phases on the side of the result.
+
+use super::super::{Axis, Geometry};
+
+/// Numbers behind a source that vectors may read and that no output depends on.
+pub(super) const SLACK: usize = 128;
+
+/// Padded planes of one image and group: for each channel one plane for each phase.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    /// Depth, height and width of a plane.
+    pub(super) len: [usize; 3],
+    /// Element j of a plane is element `origin + j · step` of the input along each axis.
+    step: [usize; 3],
+    origins: Vec<[isize; 3]>,
+    input: [usize; 3],
+}
+
+impl Source {
+    pub(super) fn plane(&self) -> usize {
+        self.len.iter().product()
+    }
+
+    /// Elements of the planes of `channels` channels, with the slack behind.
+    pub(super) fn room(&self, channels: usize) -> usize {
+        channels * self.origins.len() * self.plane() + SLACK
+    }
+
+    /// Where output `[d, h, 0]` lies in a plane.
+    fn place(&self, d: usize, h: usize) -> usize {
+        (d * self.len[1] + h) * self.len[2]
+    }
+
+    /// Copies the channels of `x` to their places, zeros around them.
+    pub(super) fn gather(&self, x: &[f32], out: &mut [f32]) {
+        let pixels: usize = self.input.iter().product();
+        let end = out.len() - SLACK;
+        let (out, slack) = out.split_at_mut(end);
+        slack.fill(0.0);
+        let whole = self.len == self.input && self.step == [1; 3];
+        if whole && self.origins == [[0; 3]] {
+            return out.copy_from_slice(&x[..end]);
+        }
+        let mut planes = out.chunks_exact_mut(self.plane());
+        for x in x.chunks_exact(pixels) {
+            for origin in &self.origins {
+                let plane = planes.next().expect("a plane for every channel and phase");
+                self.gather_plane(*origin, x, plane);
+            }
+        }
+    }
+
+    fn gather_plane(&self, origin: [isize; 3], x: &[f32], plane: &mut [f32]) {
+        let [_, height, width] = self.input;
+        let read = |axis: usize, j: usize| {
+            let at = origin[axis] + (j * self.step[axis]) as isize;
+            usize::try_from(at).ok().filter(|&at| at < self.input[axis])
+        };
+        // The first and one-past-last element of a row that is not padding.
+        let count = |bound: isize| {
+            let steps = bound.max(0).unsigned_abs().div_ceil(self.step[2]);
+            steps.min(self.len[2])
+        };
+        let (first, end) = (count(-origin[2]), count(width as isize - origin[2]));
+        let end = end.max(first);
+        for (line, out) in plane.chunks_exact_mut(self.len[2]).enumerate() {
+            let (d, h) = (read(0, line / self.len[1]), read(1, line % self.len[1]));
+            let (Some(d), Some(h)) = (d, h) else {
+                out.fill(0.0);
+                continue;
+            };
+            out[..first].fill(0.0);
+            out[end..].fill(0.0);
+            if first == end {
+                continue;
+            }
+            let start = (origin[2] + (first * self.step[2]) as isize).unsigned_abs();
+            let row = &x[(d * height + h) * width..][..width];
+            if self.step[2] == 1 {
+                out[first..end].copy_from_slice(&row[start..start + end - first]);
+            } else {
+                let row = row[start..].iter().step_by(self.step[2]);
+                for (out, x) in out[first..end].iter_mut().zip(row) {
+                    *out = *x;
+                }
+            }
+        }
+    }
+}
+
+/// One vector of outputs: where it reads the source, which of its lanes are outputs, and where those go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Place of the first lane in a source plane.
+    pub(super) at: u32,
+    /// Index of the first output.
+    pub(super) out: u32,
+    /// The lanes that are outputs.
+    pub(super) keep: u16,
+    /// How many they are.
+    pub(super) count: u16,
+}
+
+/// The vectors of `lanes` numbers that cover all outputs, each starting at an output.
+pub(super) fn runs(source: &Source, output: [usize; 3], lanes: usize) -> Vec<Run> {
+    let places = (0..output[0]).flat_map(|d| (0..output[1]).map(move |h| (d, h)));
+    let places = places.flat_map(|(d, h)| {
+        let row = source.place(d, h);
+        row..row + output[2]
+    });
+    let mut runs: Vec<Run> = Vec::new();
+    for (out, place) in places.enumerate() {
+        match runs.last_mut() {
+            Some(run) if place - (run.at as usize) < lanes => {
+                run.keep |= 1 << (place - run.at as usize);
+                run.count += 1;
+            }
+            _ => runs.push(Run {
+                at: place as u32,
+                out: out as u32,
+                keep: 1,
+                count: 1,
+            }),
+        }
+    }
+    runs
+}
+
+/// A stretch of outputs in one row: where it starts in a source plane and how long it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub(super) at: u32,
+    pub(super) count: u32,
+}
+
+/// The rows of the output in stretches of at most `most`.
+pub(super) fn segments(source: &Source, output: [usize; 3], most: usize) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    for (d, h) in (0..output[0]).flat_map(|d| (0..output[1]).map(move |h| (d, h))) {
+        for w in (0..output[2]).step_by(most) {
+            segments.push(Segment {
+                at: (source.place(d, h) + w) as u32,
+                count: most.min(output[2] - w) as u32,
+            });
+        }
+    }
+    segments
+}
+
+/// Whether every place of the sources of a convolution fits the tables' 32 bits.
+pub(super) fn fits(g: &Geometry) -> bool {
+    let elements = |channels: usize, axes: [usize; 3]| {
+        (axes.iter()).fold(channels as u128, |n, &len| n * (len as u128 + 1))
+    };
+    let padded = g.axes().map(|axis| {
+        axis.input + axis.padding[0] + axis.padding[1] + (axis.kernel * axis.dilation + axis.stride)
+    });
+    // Phases cut the padded input and add at most one element an axis and phase.
+    let strides: u128 = g
+        .axes()
+        .iter()
+        .map(|axis| axis.stride.min(axis.kernel * axis.dilation) as u128)
+        .product();
+    let channels = g.in_per_group().max(g.out_per_group());
+    elements(channels, padded).saturating_mul(strides.max(1)) < u128::from(u32::MAX / 2)
+}
+
+/// The positions of all taps of a kernel, row by row.
+fn taps(axes: &[Axis; 3]) -> Vec<[usize; 3]> {
+    let [depth, height, width] = axes.map(|axis| axis.kernel);
+    (0..depth)
+        .flat_map(|d| (0..height).flat_map(move |h| (0..width).map(move |w| [d, h, w])))
+        .collect()
+}
+
+/// The source of a convolution's input and the offset of every channel and tap in it.
+pub(super) fn forward(g: &Geometry) -> (Source, Vec<u32>) {
+    let axes = g.axes();
+    let taps = taps(&axes);
+    let shift = |i: usize, t: usize| t * axes[i].dilation / axes[i].stride;
+    let len: [usize; 3] = std::array::from_fn(|i| g.output()[i] + shift(i, axes[i].kernel - 1));
+    let phase_of = |tap: &[usize; 3]| -> [isize; 3] {
+        std::array::from_fn(|i| {
+            (tap[i] * axes[i].dilation % axes[i].stride) as isize - axes[i].padding[0] as isize
+        })
+    };
+    let mut origins: Vec<[isize; 3]> = Vec::new();
+    let phases: Vec<usize> = taps
+        .iter()
+        .map(|tap| {
+            let origin = phase_of(tap);
+            let known = origins.iter().position(|o| *o == origin);
+            known.unwrap_or_else(|| {
+                origins.push(origin);
+                origins.len() - 1
+            })
+        })
+        .collect();
+    let source = Source {
+        len,
+        step: axes.map(|axis| axis.stride),
+        origins,
+        input: axes.map(|axis| axis.input),
+    };
+    let (plane, count) = (source.plane(), source.origins.len());
+    let mut offsets = Vec::with_capacity(g.fan_in());
+    for c in 0..g.in_per_group() {
+        for (tap, phase) in taps.iter().zip(&phases) {
+            let [d, h, w] = std::array::from_fn(|i| shift(i, tap[i]));
+            let place = source.place(d, h) + w;
+            offsets.push(((c * count + phase) * plane + place) as u32);
+        }
+    }
+    (source, offsets)
+}
+
+/// The input positions of one residue of the strides, all computed from the same taps.
+#[derive(Clone, Debug)]
+pub(super) struct Phase {
+    /// The residue along each axis.
+    pub(super) residue: [usize; 3],
+    /// The kernel's taps that reach these positions, as flat indices.
+    pub(super) taps: Vec<usize>,
+    /// The offset of every output channel and tap in the source.
+    pub(super) offsets: Vec<u32>,
+}
+
+/// The input gradient as correlations: the source of the output's gradient, the box of results a phase has, where the
+/// box starts in multiples of the strides, and the phases.
+pub(super) struct Backward {
+    pub(super) source: Source,
+    pub(super) result: [usize; 3],
+    pub(super) start: [usize; 3],
+    pub(super) phases: Vec<Phase>,
+}
+
+/// Plans the input gradient. Input q of an axis gets, for a = (q + padding) div stride with residue r, the upstream gradients
+/// a − (t · dilation − r) / stride of all taps t with t · dilation ≡ r.
+pub(super) fn backward(g: &Geometry) -> Backward {
+    let axes = g.axes();
+    let start = axes.map(|axis| axis.padding[0] / axis.stride);
+    let result: [usize; 3] = std::array::from_fn(|i| {
+        let axis = axes[i];
+        (axis.input + axis.padding[0]).div_ceil(axis.stride) - start[i]
+    });
+    let reach = axes.map(|axis| (axis.kernel - 1) * axis.dilation / axis.stride);
+    let source = Source {
+        len: std::array::from_fn(|i| result[i] + reach[i]),
+        step: [1; 3],
+        origins: vec![std::array::from_fn(|i| {
+            start[i] as isize - reach[i] as isize
+        })],
+        input: g.output(),
+    };
+    let all = taps(&axes);
+    let [sd, sh, sw] = axes.map(|axis| axis.stride);
+    let residues = (0..sd).flat_map(|d| (0..sh).flat_map(move |h| (0..sw).map(move |w| [d, h, w])));
+    let phases = residues
+        .map(|residue| {
+            let own = |tap: &[usize; 3]| {
+                (0..3).all(|i| tap[i] * axes[i].dilation % axes[i].stride == residue[i])
+            };
+            let taps: Vec<usize> = (0..all.len()).filter(|&t| own(&all[t])).collect();
+            let mut offsets = Vec::with_capacity(taps.len() * g.out_per_group());
+            for o in 0..g.out_per_group() {
+                for &t in &taps {
+                    let [d, h, w] = std::array::from_fn(|i| {
+                        reach[i] - all[t][i] * axes[i].dilation / axes[i].stride
+                    });
+                    offsets.push((o * source.plane() + source.place(d, h) + w) as u32);
+                }
+            }
+            Phase {
+                residue,
+                taps,
+                offsets,
+            }
+        })
+        .collect();
+    Backward {
+        source,
+        result,
+        start,
+        phases,
+    }
+}

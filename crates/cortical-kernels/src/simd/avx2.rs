@@ -1,0 +1,115 @@
+//! Eight numbers at a time.
+
+use super::Simd;
+use crate::isa::Avx2;
+use std::arch::x86_64::*;
+
+/// For each mask of eight lanes, which lane goes where when the set ones move to the front.
+static FRONT: [[i32; 8]; 256] = front();
+
+const fn front() -> [[i32; 8]; 256] {
+    let mut table = [[0; 8]; 256];
+    let mut mask = 0;
+    while mask < 256 {
+        let (mut lane, mut to) = (0, 0);
+        while lane < 8 {
+            if mask >> lane & 1 == 1 {
+                table[mask][to] = lane;
+                to += 1;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+}
+
+/// Eight set lanes and then eight clear ones: a window of eight that starts at `8 − count` is the mask of the first `count`.
+static FIRST: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[inline(always)]
+unsafe fn first(count: usize) -> __m256i {
+    let start = 8 - count.min(8);
+    // SAFETY: `start ≤ 8`, so eight numbers can be read; the caller runs where AVX2 exists.
+    unsafe { _mm256_loadu_si256(FIRST.as_ptr().add(start).cast()) }
+}
+
+// Each function's contract is the trait's; every block below is one intrinsic or a few of them.
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    const CHANNELS: usize = 4;
+    type V = __m256;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, v: __m256) {
+        // SAFETY: the trait's contract.
+        unsafe { _mm256_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, v: __m256, count: usize) {
+        // SAFETY: the trait's contract; lanes behind `count` are not touched.
+        unsafe { _mm256_maskstore_ps(to, first(count), v) }
+    }
+    #[inline(always)]
+    unsafe fn compress(v: __m256, keep: u16) -> __m256 {
+        // SAFETY: the trait's contract; the table has an entry for every eight bits.
+        unsafe {
+            let lanes = FRONT.as_ptr().add(usize::from(keep & 0xff));
+            _mm256_permutevar8x32_ps(v, _mm256_loadu_si256(lanes.cast()))
+        }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize) {
+        // SAFETY: the trait's contract: eight rows of eight can be read and written.
+        unsafe {
+            let mut r = [_mm256_setzero_ps(); 8];
+            for (i, r) in r.iter_mut().enumerate() {
+                *r = _mm256_loadu_ps(from.add(i * from_pitch));
+            }
+            // 1. Pairs of rows, 2. pairs of pairs, 3. the 128-bit halves.
+            let mut t = r;
+            for i in 0..4 {
+                t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            }
+            for i in 0..2 {
+                let [a, b, c, d] = [t[4 * i], t[4 * i + 1], t[4 * i + 2], t[4 * i + 3]];
+                r[4 * i] = _mm256_shuffle_ps::<0x44>(a, c);
+                r[4 * i + 1] = _mm256_shuffle_ps::<0xee>(a, c);
+                r[4 * i + 2] = _mm256_shuffle_ps::<0x44>(b, d);
+                r[4 * i + 3] = _mm256_shuffle_ps::<0xee>(b, d);
+            }
+            for j in 0..4 {
+                let low = _mm256_permute2f128_ps::<0x20>(r[j], r[4 + j]);
+                let high = _mm256_permute2f128_ps::<0x31>(r[j], r[4 + j]);
+                _mm256_storeu_ps(to.add(j * to_pitch), low);
+                _mm256_storeu_ps(to.add((4 + j) * to_pitch), high);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Vectors of `f32` for the kernels that a compiler does not vectorise well enough by itself.
+//!
+//! A kernel is written once over [`Simd`] and compiled for AVX-512 and for AVX2 by the `simd!` macro. Portable code has no
+//! such kernels: there the families fall back on matrix products.
+
+mod avx2;
+mod avx512;
+
+use crate::isa::Isa;
+
+/// A vector of `f32`. Everything is `unsafe` because it may run only where the instruction set exists, and inlined
+/// because only a function compiled for it can hold a vector in a register.
+pub(crate) trait Simd: Isa {
+    /// Numbers in a vector.
+    const LANES: usize;
+    /// Output channels that a convolution's tile computes together: what the register file holds.
+    const CHANNELS: usize;
+    /// The vector.
+    type V: Copy;
+
+    /// Every lane `x`.
+    ///
+    /// # Safety
+    /// The processor has the instruction set, as for every function here.
+    unsafe fn splat(x: f32) -> Self::V;
+    /// # Safety
+    /// `LANES` numbers can be read at `from`.
+    unsafe fn load(from: *const f32) -> Self::V;
+    /// # Safety
+    /// `LANES` numbers can be written at `to`.
+    unsafe fn store(to: *mut f32, v: Self::V);
+    /// # Safety
+    /// `count` numbers can be written at `to`, and `count ≤ LANES`.
+    unsafe fn store_first(to: *mut f32, v: Self::V, count: usize);
+    /// Moves the lanes whose bit is set in `keep` to the front.
+    ///
+    /// # Safety
+    /// As for [`Self::splat`].
+    unsafe fn compress(v: Self::V, keep: u16) -> Self::V;
+    /// `a · b + c`, rounded once.
+    ///
+    /// # Safety
+    /// As for [`Self::splat`].
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// # Safety
+    /// As for [`Self::splat`].
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// The larger of each pair; `b` where either is not a number.
+    ///
+    /// # Safety
+    /// As for [`Self::splat`].
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Transposes a square of `LANES` rows: row `i` starts at `from + i · from_pitch`.
+    ///
+    /// # Safety
+    /// All rows can be read and written.
+    unsafe fn transpose(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize);
+
+    /// The sum of all lanes, as a tree.
+    ///
+    /// # Safety
+    /// As for [`Self::splat`].
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: no vector has more than sixteen lanes.
+        unsafe { Self::store(lanes.as_mut_ptr(), v) };
+        let mut width = Self::LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                lanes[i] += lanes[i + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+}
+
+/// Compiles one function body for AVX-512 and for AVX2, with the type `S: Simd` in scope. The function takes the
+/// instruction set as its first argument; it must not be [`Portable`](crate::isa::InstructionSet::Portable).
+macro_rules! simd {
+    (
+        $(#[$meta:meta])*
+        $vis:vis unsafe fn $name:ident ($($arg:ident : $ty:ty),* $(,)?) $body:block
+    ) => {
+        $(#[$meta])*
+        $vis unsafe fn $name (isa: $crate::isa::InstructionSet, $($arg: $ty),*) {
+            #[inline(always)]
+            unsafe fn body<S: $crate::simd::Simd>($($arg: $ty),*) $body
+
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
+            unsafe fn avx512($($arg: $ty),*) {
+                // SAFETY: the caller's promises.
+                unsafe { body::<$crate::isa::Avx512>($($arg),*) }
+            }
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+            unsafe fn avx2($($arg: $ty),*) {
+                // SAFETY: the caller's promises.
+                unsafe { body::<$crate::isa::Avx2>($($arg),*) }
+            }
+            match isa.min($crate::isa::detected()) {
+                // SAFETY: the minimum with `detected` proves that the processor has these features; the rest is the
+                // caller's promise.
+                $crate::isa::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                $crate::isa::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::isa::InstructionSet::Portable => {
+                    unreachable!("callers choose another way where there are no vectors")
+                }
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::isa::{InstructionSet, detected};
+
+    simd! {
+        unsafe fn exercise(out: &mut Vec<f32>) {
+            let x: Vec<f32> = (0..256_u16).map(f32::from).collect();
+            let mut y = vec![0.0_f32; 256];
+            // SAFETY: every access lies inside the 256 numbers.
+            unsafe {
+                S::transpose(x.as_ptr(), 16, y.as_mut_ptr(), 16);
+                for i in 0..S::LANES {
+                    for j in 0..S::LANES {
+                        assert_eq!(y[i * 16 + j], x[j * 16 + i]);
+                    }
+                }
+                for keep in [0_u16, 1, 0b1010_1100, 0xff, 0x80] {
+                    let v = S::compress(S::load(x.as_ptr().add(1)), keep);
+                    let count = keep.count_ones() as usize;
+                    y.fill(-1.0);
+                    S::store_first(y.as_mut_ptr(), v, count);
+                    let want: Vec<f32> = (0..8).filter(|i| keep >> i & 1 == 1).map(|i| x[i + 1]).collect();
+                    assert_eq!(y[..count], want);
+                    assert!(y[count..].iter().all(|y| *y == -1.0));
+                }
+                let v = S::load(x.as_ptr());
+                assert_eq!(S::sum(v), (S::LANES * (S::LANES - 1) / 2) as f32);
+                let v = S::fma(v, S::splat(2.0), S::splat(-3.0));
+                S::store(y.as_mut_ptr(), S::max(S::splat(0.0), S::add(v, S::splat(0.0))));
+                out.extend_from_slice(&y[..4]);
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_do_what_their_names_say() {
+        for isa in [InstructionSet::Avx2, InstructionSet::Avx512] {
+            if isa <= detected() {
+                let mut out = Vec::new();
+                // SAFETY: the instruction set is there, and the function stays inside its own memory.
+                unsafe { exercise(isa, &mut out) };
+                assert_eq!(out, [0.0, 0.0, 1.0, 3.0]);
+            }
+        }
+    }
+}
