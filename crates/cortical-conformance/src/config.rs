@@ -11,8 +11,6 @@ pub(crate) struct Config<'a> {
     read: RefCell<BTreeSet<&'static str>>,
 }
 
-// Families that are still to come read the rest.
-#[allow(dead_code)]
 impl<'a> Config<'a> {
     pub(crate) fn new(value: &'a Value) -> Self {
         Self {

@@ -17,8 +17,6 @@ pub(crate) struct Given {
     variables: BTreeMap<String, Var>,
 }
 
-// Families that are still to come read the rest.
-#[allow(dead_code)]
 impl Given {
     /// The tensors of a case whose names begin as these kinds of arguments do.
     pub(crate) fn new(case: &Case) -> Result<Self, Stop> {

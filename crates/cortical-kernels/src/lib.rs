@@ -12,10 +12,9 @@
 //! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
 //! - [`recurrent`]: RNN, LSTM and GRU over whole sequences;
 //! - [`embedding`], [`rope`], [`gated`]: rows of a table, rotary positions, gated units;
+//! - [`loss`]: losses between two numbers, and the likelihood of classes;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter;
 //! - [`roofline`]: what the machine allows at most; [`alloc`], [`buffer`]: memory for steps that repeat.
-//! - [`loss`]: losses between two numbers, and the likelihood of classes;
-//! - [`dropout`], [`philox`]: randomness as a function of a key and a counter.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
 //! work is split by the size of the problem ([`parallel`]) and sums have a fixed order. And the instruction set is chosen at run

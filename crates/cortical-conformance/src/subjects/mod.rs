@@ -4,7 +4,10 @@
 //! skipped by name, so a family reads all that it knows.
 
 mod basic;
+mod conv;
 mod loss;
+mod norm;
+mod sequence;
 
 use crate::Stop;
 use crate::config::Config;
@@ -47,7 +50,16 @@ pub(crate) fn layer(
     params: &Params,
     given: &Given,
 ) -> Result<Option<Forward>, Stop> {
-    basic::layer(name, config, params, given)
+    if let Some(layer) = basic::layer(name, config, params, given)? {
+        return Ok(Some(layer));
+    }
+    if let Some(layer) = conv::layer(name, config, params, given)? {
+        return Ok(Some(layer));
+    }
+    if let Some(layer) = norm::layer(name, config, params)? {
+        return Ok(Some(layer));
+    }
+    sequence::layer(name, config, params)
 }
 
 /// What the operation of this name makes of what is given.
@@ -57,9 +69,18 @@ pub(crate) fn operation(
     config: &Config<'_>,
     given: &Given,
 ) -> Result<Option<Made>, Stop> {
-    match kind {
-        "loss" => loss::operation(name, config, given),
-        "layer" => basic::operation(name, config, given),
-        _ => Ok(None),
+    if kind == "loss" {
+        return loss::operation(name, config, given);
     }
+    for family in [
+        basic::operation,
+        conv::operation,
+        norm::operation,
+        sequence::operation,
+    ] {
+        if let Some(made) = family(name, config, given)? {
+            return Ok(Some(made));
+        }
+    }
+    Ok(None)
 }
