@@ -220,11 +220,11 @@ pub fn backward<T: Real>(
         match d_l {
             Upstream::All(d) => {
                 let d = if negate { -d } else { d };
-                out.iter_mut().for_each(|o| *o = *o * d);
+                out.iter_mut().for_each(|o| *o *= d);
             }
             Upstream::Each(d_l) => {
                 for (o, d) in out.iter_mut().zip(&d_l[part]) {
-                    *o = *o * if negate { -*d } else { *d };
+                    *o *= if negate { -*d } else { *d };
                 }
             }
         }

@@ -512,7 +512,7 @@ fn composed(loss: Pointwise, x: &Tensor, t: &Tensor) -> Result<Tensor> {
     let loss = match loss {
         Pointwise::Squared => (x - t)?.sqr(),
         Pointwise::Absolute => absolute(&(x - t)?),
-        Pointwise::SmoothL1 { beta } if beta == 0.0 => absolute(&(x - t)?),
+        Pointwise::SmoothL1 { beta: 0.0 } => absolute(&(x - t)?),
         Pointwise::SmoothL1 { beta } => {
             let d = (x - t)?;
             let inside = d.abs()?.lt(beta)?;
