@@ -9,6 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A layer cannot be built.
+    #[error(transparent)]
+    Build(#[from] cortical_neuron::Error),
     /// A setting is wrong.
     #[error(transparent)]
     Field(#[from] FieldError),

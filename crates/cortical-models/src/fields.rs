@@ -71,13 +71,18 @@ fn hint(nearest: Option<&str>, known: &[String]) -> String {
     }
 }
 
-/// The one of `known` that looks most like `name`, if any does.
+/// The one of `known` that looks most like `name`, if any does: a few letters differ, or one begins with the other.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let begins = |a: &str, b: &str| b.len() >= 3 && a.starts_with(b);
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 3)
+        .filter(|(distance, candidate)| {
+            *distance <= 1 + candidate.len().min(name.len()) / 3
+                || begins(name, candidate)
+                || begins(candidate, name)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`ModelSpec`] is what a recipe's table `[model]` says: a preset by name or a list of [`LayerSpec`]s. A [`Plan`]
 //! follows the shape of a sample through the layers, so that a description that gives no network is refused before
-//! anything is built, with the layer, the shape that came and the one it expects. [`fields`] reads settings out of TOML with
+//! anything is built, with the layer, the shape that came and the one it expects; a [`Network`] is built from it. [`fields`] reads settings out of TOML with
 //! errors that name a field by its full path; recipes are read with it too.
 //!
 //! This crate does not know data sets, files or the training loop.
@@ -21,9 +21,11 @@ mod error;
 pub mod fields;
 mod layer_spec;
 mod model_spec;
+mod network;
 mod plan;
 
 pub use error::{Error, Result};
 pub use layer_spec::{LayerSpec, Width};
 pub use model_spec::{Kind, ModelSpec};
+pub use network::Network;
 pub use plan::{Plan, PlannedLayer};

@@ -1,0 +1,218 @@
+//! A network built from its plan.
+
+use candle_core::Tensor;
+use cortical_conv::{Conv2d, MaxPool2d};
+use cortical_dense::Linear;
+use cortical_kernels::activation::Activation;
+use cortical_neuron::{Dropout, Error as NeuronError, Layer, Params, Pass};
+use cortical_tensor::ops;
+
+use crate::error::Result;
+use crate::layer_spec::{LayerSpec, Width};
+use crate::plan::{Plan, PlannedLayer};
+
+/// One built layer.
+#[derive(Debug)]
+enum Built {
+    /// Boxed, for it is ten times as large as the others.
+    Conv2d(Box<Conv2d>),
+    MaxPool2d(MaxPool2d),
+    Flatten,
+    Dropout(Dropout),
+    Linear(Linear),
+    Activation(Activation),
+}
+
+/// The layers of a [`Plan`], one after the other.
+///
+/// # Shapes
+/// - input: `[n, input_shape...]`
+/// - output: `[n, classes]`, a score for each class
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cortical_models::{ModelSpec, Network, Plan};
+/// use cortical_neuron::{Layer, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let plan = Plan::new(&ModelSpec::DigitsCnn.layers(), &[1, 8, 8], 10)?;
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let network = Network::build(&plan, &params)?;
+/// assert_eq!(params.count(), plan.parameters());
+/// let x = Tensor::zeros((5, 1, 8, 8), DType::F32, &Device::Cpu)?;
+/// assert_eq!(network.forward(&x, &mut Pass::eval())?.dims(), [5, 10]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Network {
+    layers: Vec<Built>,
+    input_shape: Vec<usize>,
+}
+
+impl Network {
+    /// Makes the layers, with their parameters in `params` under PyTorch's names: `conv1.weight`, `fc1.bias`.
+    ///
+    /// # Errors
+    /// A name that is taken in `params`; an operation that does not take the sizes.
+    pub fn build(plan: &Plan, params: &Params) -> Result<Self> {
+        let layers = plan.layers().iter().enumerate();
+        let layers = layers.map(|(i, layer)| build_layer(i, layer, params));
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            input_shape: plan.input_shape().to_vec(),
+        })
+    }
+}
+
+/// Makes the layer at place `i`.
+fn build_layer(i: usize, layer: &PlannedLayer, params: &Params) -> Result<Built> {
+    let scope = match &layer.name {
+        Some(name) => params.at(name),
+        None => params.at(&format!("{}{}", layer.spec.kind(), i + 1)),
+    };
+    Ok(match layer.spec {
+        LayerSpec::Conv2d {
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            bias,
+            activation,
+            max_pool,
+            ..
+        } => {
+            let mut config = Conv2d::config(layer.input_shape[0], out_channels, kernel_size)
+                .stride(stride)
+                .padding(padding)
+                .bias(bias)
+                .activation(activation);
+            if let Some(size) = max_pool {
+                config = config.max_pool(size);
+            }
+            Built::Conv2d(Box::new(config.build(&scope)?))
+        }
+        LayerSpec::MaxPool2d {
+            kernel_size,
+            stride,
+        } => Built::MaxPool2d(MaxPool2d::config(kernel_size).stride(stride).build()?),
+        LayerSpec::Flatten => Built::Flatten,
+        LayerSpec::Dropout { p } => Built::Dropout(Dropout::new(p, &scope)?),
+        LayerSpec::Linear {
+            out_features,
+            bias,
+            activation,
+            ..
+        } => {
+            let Width::Fixed(out_features) = out_features else {
+                unreachable!("a plan fills in every width");
+            };
+            let config = Linear::config(layer.input_shape[0], out_features);
+            Built::Linear(config.bias(bias).activation(activation).build(&scope)?)
+        }
+        LayerSpec::Activation(activation) => Built::Activation(activation),
+    })
+}
+
+impl Layer for Network {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
+        if x.dims().split_first().map(|(_, sample)| sample) != Some(&self.input_shape[..]) {
+            return Err(NeuronError::Op(cortical_tensor::Error::Shape {
+                op: "network",
+                argument: "x",
+                expected: format!("[n, {}]", list(&self.input_shape)),
+                got: x.dims().to_vec(),
+            }));
+        }
+        let mut x = x.clone();
+        for layer in &self.layers {
+            x = match layer {
+                Built::Conv2d(layer) => layer.forward(&x, pass)?,
+                Built::MaxPool2d(layer) => layer.forward(&x, pass)?,
+                Built::Flatten => x.flatten_from(1)?,
+                Built::Dropout(layer) => layer.forward(&x, pass)?,
+                Built::Linear(layer) => layer.forward(&x, pass)?,
+                Built::Activation(activation) => ops::activate(&x, *activation)?,
+            };
+        }
+        Ok(x)
+    }
+}
+
+/// Sizes with commas between them.
+fn list(sizes: &[usize]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    sizes.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelSpec;
+    use candle_core::{DType, Device};
+    use cortical_neuron::loss::cross_entropy;
+    use cortical_tensor::Seed;
+
+    fn network(spec: &ModelSpec, input: &[usize], classes: usize) -> (Params, Network) {
+        let plan = Plan::new(&spec.layers(), input, classes).unwrap();
+        let params = Params::new(&Device::Cpu, Seed(1));
+        let network = Network::build(&plan, &params).unwrap();
+        (params, network)
+    }
+
+    #[test]
+    fn parameters_have_pytorchs_names_and_shapes() {
+        let (params, _) = network(&ModelSpec::LeNet, &[1, 28, 28], 10);
+        let all = params.all();
+        let got: Vec<_> = all.iter().map(|p| (p.name(), p.dims().to_vec())).collect();
+        let want = [
+            ("conv1.weight", vec![32, 1, 3, 3]),
+            ("conv1.bias", vec![32]),
+            ("conv2.weight", vec![64, 32, 3, 3]),
+            ("conv2.bias", vec![64]),
+            ("fc1.weight", vec![128, 9216]),
+            ("fc1.bias", vec![128]),
+            ("fc2.weight", vec![10, 128]),
+            ("fc2.bias", vec![10]),
+        ];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn every_kind_gives_what_its_plan_says_and_every_parameter_a_gradient() {
+        let text = "layers = [
+            { conv2d = { out_channels = 3, kernel_size = 3, stride = 2, padding = 1, bias = false } },
+            { max_pool2d = { kernel_size = 2, stride = 1 } }, { activation = \"tanh\" }, \"flatten\",
+            { dropout = 0.5 }, { linear = { out_features = 4, activation = \"gelu\" } }, { linear = \"classes\" }]";
+        let table: toml::Table = text.parse().unwrap();
+        let listed = ModelSpec::read(crate::fields::Fields::new("model", &table)).unwrap();
+        let mut specs: Vec<ModelSpec> = ["digits-cnn", "lenet", "mlp", "softmax"]
+            .map(|kind| kind.parse().unwrap())
+            .to_vec();
+        specs.push(listed);
+        for spec in specs {
+            let (params, network) = network(&spec, &[2, 8, 8], 3);
+            let x = Tensor::ones((4, 2, 8, 8), DType::F32, &Device::Cpu).unwrap();
+            let labels = Tensor::new(&[0_u32, 1, 2, 0], &Device::Cpu).unwrap();
+            let mut rng = params.rng("train");
+            let logits = network.forward(&x, &mut Pass::train(&mut rng)).unwrap();
+            assert_eq!(logits.dims(), [4, 3], "{}", spec.kind());
+            params
+                .backward(&cross_entropy(&logits, &labels).unwrap())
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn samples_of_another_shape_are_refused() {
+        let (_, network) = network(&ModelSpec::Softmax, &[4], 3);
+        let x = Tensor::ones((2, 5), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(
+            network
+                .forward(&x, &mut Pass::eval())
+                .unwrap_err()
+                .to_string(),
+            "network: x must have shape [n, 4], but has [2, 5]"
+        );
+    }
+}
