@@ -1,0 +1,242 @@
+//! What can go wrong with a recipe, a run folder or a training.
+
+use std::path::PathBuf;
+
+use cortical_models::fields::FieldError;
+
+/// What this crate's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a recipe, a run or a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A field of a recipe is wrong.
+    #[error("recipe: {0}")]
+    Field(#[from] FieldError),
+    /// A recipe is no TOML.
+    #[error("recipe, line {line}: {why}")]
+    RecipeSyntax {
+        /// The line, from 1.
+        line: usize,
+        /// What the parser says.
+        why: String,
+    },
+    /// A recipe of another version.
+    #[error(
+        "recipe: expected version = {expected}, found {found}; `cortical train --print-recipe` shows a complete recipe"
+    )]
+    RecipeVersion {
+        /// The version that this program knows.
+        expected: u64,
+        /// What the recipe says.
+        found: String,
+    },
+    /// A field that is to be set from outside is not written as one.
+    #[error("cannot set {text:?}: expected FIELD=VALUE, such as optim.lr=3e-4")]
+    Override {
+        /// What was written.
+        text: String,
+    },
+    /// A run would be longer than steps can be counted.
+    #[error(
+        "{epochs} epochs of {batches} batches are more steps than can be counted; lower train.epochs"
+    )]
+    TooManySteps {
+        /// Epochs of the run.
+        epochs: u64,
+        /// Batches of an epoch.
+        batches: u64,
+    },
+
+    /// The folder for a new run has a run in it already.
+    #[error(
+        "{} already holds a run; continue it with `cortical resume {}`, or choose another folder", path.display(), path.display()
+    )]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder for a new run has other things in it.
+    #[error("{} is not empty (it has {found:?}) and holds no run; choose another folder", path.display())]
+    FolderNotEmpty {
+        /// The folder.
+        path: PathBuf,
+        /// One of the things in it.
+        found: String,
+    },
+    /// A folder is no run.
+    #[error(
+        "{} holds no run: it has no recipe.toml; start one there with `cortical train --out {}`", path.display(), path.display()
+    )]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run has no model yet.
+    #[error("the run in {} is not finished; finish it with `cortical resume {}`", path.display(), path.display())]
+    NotFinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of the run cannot be read or written.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        why: std::io::Error,
+    },
+    /// `report.json` is not what a finished run writes.
+    #[error("{}: not a report of a run: {why}", path.display())]
+    BadReport {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        why: serde_json::Error,
+    },
+    /// The newest checkpoint belongs to another recipe.
+    #[error(
+        "{} has changed since the checkpoint of step {step} was written, so the run cannot continue exactly; undo the change, or start a new run with it: `cortical train --recipe {}`",
+        path.display(), path.display()
+    )]
+    RecipeChanged {
+        /// The recipe.
+        path: PathBuf,
+        /// The step of the checkpoint.
+        step: u64,
+    },
+    /// A checkpoint lacks something that a training needs.
+    #[error("the checkpoint of step {step} has no {what}; it was not written by a training")]
+    CheckpointLacks {
+        /// The step of the checkpoint.
+        step: u64,
+        /// What is missing.
+        what: &'static str,
+    },
+
+    /// A model file does not say what a prediction needs to know.
+    #[error("{} does not say what it needs for predictions: {key} is missing; was it written by `cortical train`?", path.display())]
+    ModelLacks {
+        /// The file.
+        path: PathBuf,
+        /// The key of the metadata.
+        key: &'static str,
+    },
+    /// A model file says something that cannot be understood.
+    #[error("{}: its {key} cannot be understood: {why}", path.display())]
+    ModelMetadata {
+        /// The file.
+        path: PathBuf,
+        /// The key of the metadata.
+        key: &'static str,
+        /// What the reader says.
+        why: String,
+    },
+    /// A model file was written by a newer version.
+    #[error("{} is a model of format {found:?}, this program knows {expected:?}; use a newer version of it", path.display())]
+    ModelVersion {
+        /// The file.
+        path: PathBuf,
+        /// The format that this program knows.
+        expected: &'static str,
+        /// The file's.
+        found: String,
+    },
+    /// A model file describes a larger network than it has tensors for.
+    #[error("{} describes a network of {described} parameters, but its tensors have only {stored} elements", path.display())]
+    ModelSize {
+        /// The file.
+        path: PathBuf,
+        /// Parameters of the described network.
+        described: usize,
+        /// Elements of all tensors.
+        stored: usize,
+    },
+    /// Data to evaluate on has other classes than the model.
+    #[error(
+        "the model knows the classes {expected}, but the data has {found}; evaluate on data of the same classes"
+    )]
+    Classes {
+        /// The model's classes.
+        expected: String,
+        /// The data's.
+        found: String,
+    },
+    /// Samples have another shape than the model was trained on.
+    #[error("the model was trained on samples of shape {expected:?}, but the data has {found:?}")]
+    SampleShape {
+        /// The model's shape.
+        expected: Vec<usize>,
+        /// The data's.
+        found: Vec<usize>,
+    },
+
+    /// The loss is no number any more.
+    #[error(
+        "the loss is {loss} at step {step} (epoch {epoch}): training has diverged; lower optim.lr, or limit gradients with optim.clip_norm"
+    )]
+    Diverged {
+        /// The step, from 1.
+        step: u64,
+        /// The epoch, from 1.
+        epoch: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// Threads cannot be started.
+    #[error("cannot start {threads} threads: {why}")]
+    Threads {
+        /// How many; 0 for one a processor.
+        threads: usize,
+        /// What rayon says.
+        why: rayon::ThreadPoolBuildError,
+    },
+
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] cortical_data::Error),
+    /// Model files and checkpoints.
+    #[error(transparent)]
+    Io(#[from] cortical_io::Error),
+    /// The description of a network.
+    #[error("model: {0}")]
+    Model(#[from] cortical_models::Error),
+    /// Parameters and layers.
+    #[error(transparent)]
+    Neuron(#[from] cortical_neuron::Error),
+    /// The optimizer.
+    #[error(transparent)]
+    Optim(#[from] cortical_optim::Error),
+    /// candle.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// For `map_err`: the file at `path` could not be used.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |why| Self::File { path, why }
+    }
+
+    /// Whether the caller asked for something that cannot be: a mistake in a recipe or an option, not a failure of the work.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Field(_)
+                | Self::RecipeSyntax { .. }
+                | Self::RecipeVersion { .. }
+                | Self::Override { .. }
+                | Self::TooManySteps { .. }
+                | Self::RunExists { .. }
+                | Self::FolderNotEmpty { .. }
+                | Self::NotARun { .. }
+                | Self::Model(_)
+        ) || matches!(
+            self,
+            Self::Data(cortical_data::Error::UnknownDataset { .. })
+        )
+    }
+}

@@ -1,0 +1,139 @@
+//! How good a network is on data that it has not seen.
+
+use candle_core::{Device, Tensor};
+use cortical_data::{Dataset, Loader};
+use cortical_neuron::loss::cross_entropy;
+use cortical_neuron::{Layer, Pass};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// How many samples were looked at.
+    pub samples: u64,
+    /// Mean loss, in nats.
+    pub loss: f64,
+    /// Share of the samples that was classified rightly.
+    pub accuracy: f64,
+    /// The names of the classes.
+    pub classes: Vec<String>,
+    /// `confusion[t][p]`: how many samples of class `t` were taken for class `p`.
+    pub confusion: Vec<Vec<u64>>,
+}
+
+/// How well one class is recognised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassScore {
+    /// Its name.
+    pub name: String,
+    /// How many samples it has.
+    pub samples: u64,
+    /// Share of its samples that was recognised; `None` without samples.
+    pub recall: Option<f64>,
+    /// Share of the samples taken for it that belong to it; `None` if none was.
+    pub precision: Option<f64>,
+}
+
+impl Evaluation {
+    /// The classes one by one.
+    #[must_use]
+    pub fn per_class(&self) -> Vec<ClassScore> {
+        let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let score = |(class, name): (usize, &String)| {
+            let row = self.confusion.get(class);
+            let samples = row.map_or(0, |row| row.iter().sum());
+            let right = row.and_then(|row| row.get(class)).copied().unwrap_or(0);
+            let taken = self.confusion.iter().filter_map(|row| row.get(class)).sum();
+            ClassScore {
+                name: name.clone(),
+                samples,
+                recall: share(right, samples),
+                precision: share(right, taken),
+            }
+        };
+        self.classes.iter().enumerate().map(score).collect()
+    }
+}
+
+/// The class with the highest score in each row; the first of equals, and never one whose score is no number.
+///
+/// # Shapes
+/// `logits`: `[n, classes]`.
+pub(crate) fn predicted(logits: &Tensor) -> Result<Vec<usize>> {
+    let best = |row: &Vec<f32>| {
+        let mut best = 0;
+        for (class, score) in row.iter().enumerate() {
+            if *score > row[best] || row[best].is_nan() {
+                best = class;
+            }
+        }
+        best
+    };
+    Ok(logits.to_vec2::<f32>()?.iter().map(best).collect())
+}
+
+/// Looks at every sample of `dataset` once, without training.
+///
+/// # Errors
+/// Samples that the network cannot take.
+pub fn evaluate(
+    network: &impl Layer,
+    dataset: &Dataset,
+    batch_size: usize,
+    device: &Device,
+) -> Result<Evaluation> {
+    let classes = dataset.classes();
+    let mut confusion = vec![vec![0; classes.len()]; classes.len()];
+    let (mut loss, mut right, mut samples) = (0.0, 0_u64, 0_u64);
+    let mut loader = Loader::config(batch_size).device(device).build(dataset)?;
+    for batch in loader.epoch() {
+        let batch = batch?;
+        let logits = network.forward(&batch.inputs, &mut Pass::eval())?;
+        let batch_loss = cross_entropy(&logits, &batch.labels)?.to_scalar::<f32>()?;
+        loss += f64::from(batch_loss) * batch.len() as f64;
+        let labels = batch.labels.to_vec1::<u32>()?;
+        for (label, class) in labels.into_iter().zip(predicted(&logits)?) {
+            let label = label as usize;
+            confusion[label][class] += 1;
+            right += u64::from(label == class);
+            samples += 1;
+        }
+    }
+    Ok(Evaluation {
+        samples,
+        loss: loss / samples as f64,
+        accuracy: right as f64 / samples as f64,
+        classes: classes.to_vec(),
+        confusion,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_scored_from_the_confusion_matrix() {
+        let evaluation = Evaluation {
+            samples: 6,
+            loss: 0.0,
+            accuracy: 0.5,
+            classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            confusion: vec![vec![2, 2, 0], vec![1, 1, 0], vec![0, 0, 0]],
+        };
+        let scores = evaluation.per_class();
+        assert_eq!(scores[0].recall, Some(0.5));
+        assert_eq!(scores[0].precision, Some(2.0 / 3.0));
+        assert_eq!((scores[2].recall, scores[2].precision), (None, None));
+    }
+
+    #[test]
+    fn the_first_of_equal_scores_wins_and_nan_never_does() {
+        let logits = [[0.0_f32, 1.0, 1.0], [f32::NAN, -1.0, -2.0]];
+        let logits = Tensor::new(&logits, &Device::Cpu).unwrap();
+        assert_eq!(predicted(&logits).unwrap(), [1, 1]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Model files that say what a prediction needs: the network, the preprocessing, the classes.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use cortical_data::{Inputs, Preprocess};
+use cortical_io::{Metadata, TensorFile};
+use cortical_models::{Network, Plan};
+use cortical_neuron::{Layer, Params, Pass};
+use cortical_tensor::Seed;
+
+use crate::{Error, Result};
+
+/// The key and version that model files of ours have; `cortical-io` writes it.
+const VERSION: (&str, &str) = ("cortical.model", "1");
+const KIND: &str = "cortical.kind";
+const CLASSIFIER: &str = "classifier";
+const NETWORK: &str = "cortical.network";
+const LAYERS: &str = "cortical.layers";
+const PREPROCESS: &str = "cortical.preprocess";
+const CLASSES: &str = "cortical.classes";
+const INPUT_SHAPE: &str = "cortical.input_shape";
+
+/// What a model file says about a network: no time, no path and no number of threads, so that the same training
+/// gives the same bytes.
+pub(crate) fn metadata(
+    kind: &str,
+    plan: &Plan,
+    preprocess: &Preprocess,
+    classes: &[String],
+) -> Metadata {
+    let json = |value: serde_json::Result<String>| value.expect("numbers and names are JSON");
+    Metadata::from([
+        (KIND.to_owned(), CLASSIFIER.to_owned()),
+        (NETWORK.to_owned(), kind.to_owned()),
+        (LAYERS.to_owned(), plan.to_json()),
+        (
+            PREPROCESS.to_owned(),
+            json(serde_json::to_string(preprocess)),
+        ),
+        (CLASSES.to_owned(), json(serde_json::to_string(classes))),
+        (
+            INPUT_SHAPE.to_owned(),
+            json(serde_json::to_string(plan.input_shape())),
+        ),
+    ])
+}
+
+/// A trained network with everything that a prediction needs.
+#[derive(Debug)]
+pub struct TrainedModel {
+    path: PathBuf,
+    network: Network,
+    params: Params,
+    preprocess: Preprocess,
+    classes: Vec<String>,
+}
+
+/// What a network says about a sample.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Prediction {
+    /// The most probable class, as an index.
+    pub class: usize,
+    /// Its probability.
+    pub probability: f64,
+    /// The probability of every class.
+    pub probabilities: Vec<f64>,
+}
+
+impl TrainedModel {
+    /// Reads a model file that a training wrote.
+    ///
+    /// # Errors
+    /// A file that cannot be read, does not say what it is, or describes another network than its tensors are for;
+    /// sizes are compared before anything is built.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let file = TensorFile::open(path)?;
+        let reader = Reader { path, file: &file };
+        let version = reader.text(VERSION.0)?;
+        if version != VERSION.1 {
+            return Err(Error::ModelVersion {
+                path: path.to_owned(),
+                expected: VERSION.1,
+                found: version.to_owned(),
+            });
+        }
+        let classes: Vec<String> = reader.json(CLASSES)?;
+        let preprocess: Preprocess = reader.json(PREPROCESS)?;
+        let layers = reader.text(LAYERS)?;
+        let plan = Plan::from_json(layers, preprocess.input_shape(), classes.len())
+            .map_err(|why| reader.misunderstood(LAYERS, why.to_string()))?;
+        let counts = file.tensors().iter().map(|tensor| tensor.count());
+        let stored = counts.fold(0, usize::saturating_add);
+        // Fewer elements than the network needs: it would take memory that the file does not have. Other differences are
+        // for `load_into` to list.
+        if stored < plan.parameters() {
+            return Err(Error::ModelSize {
+                path: path.to_owned(),
+                described: plan.parameters(),
+                stored,
+            });
+        }
+        drop(file);
+        let params = Params::new(device, Seed(0));
+        let network = Network::build(&plan, &params)?;
+        cortical_io::load_into(path, &params)?;
+        Ok(Self {
+            path: path.to_owned(),
+            network,
+            params,
+            preprocess,
+            classes,
+        })
+    }
+
+    /// The file it was read from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Its parameters.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What samples go through first.
+    #[must_use]
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// The names of the classes.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Predicts the class of every sample; `inputs` are raw, with as many values as the training data had.
+    ///
+    /// # Errors
+    /// [`Error::SampleShape`] for samples of another size.
+    pub fn predict(&self, inputs: &Inputs, batch_size: usize) -> Result<Vec<Prediction>> {
+        let shape = self.preprocess.input_shape();
+        let inputs = if inputs.shape() == shape {
+            inputs.preprocessed(&self.preprocess)?
+        } else if inputs.shape().iter().product::<usize>() == self.preprocess.features() {
+            inputs.reshaped(shape)?.preprocessed(&self.preprocess)?
+        } else {
+            return Err(Error::SampleShape {
+                expected: shape.to_vec(),
+                found: inputs.shape().to_vec(),
+            });
+        };
+        let mut predictions = Vec::with_capacity(inputs.len());
+        let batch_size = batch_size.max(1);
+        for start in (0..inputs.len()).step_by(batch_size) {
+            let rows = start..inputs.len().min(start.saturating_add(batch_size));
+            let batch = inputs.tensor(rows, self.params.device())?;
+            let logits = self.network.forward(&batch, &mut Pass::eval())?;
+            predictions.extend(logits.to_vec2::<f32>()?.iter().map(|row| prediction(row)));
+        }
+        Ok(predictions)
+    }
+}
+
+/// Probabilities out of scores: `exp(x_i − max) / Σ exp(x_j − max)`, in double precision.
+fn prediction(logits: &[f32]) -> Prediction {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exps: Vec<f64> = logits.iter().map(|x| f64::from(x - max).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    let probabilities: Vec<f64> = exps.iter().map(|e| e / sum).collect();
+    let class = logits.iter().position(|x| *x == max).unwrap_or(0);
+    Prediction {
+        class,
+        probability: probabilities.get(class).copied().unwrap_or(0.0),
+        probabilities,
+    }
+}
+
+/// The metadata of one file.
+struct Reader<'a> {
+    path: &'a Path,
+    file: &'a TensorFile,
+}
+
+impl Reader<'_> {
+    fn text(&self, key: &'static str) -> Result<&str> {
+        let value = self.file.metadata().get(key);
+        value.map(String::as_str).ok_or_else(|| Error::ModelLacks {
+            path: self.path.to_owned(),
+            key,
+        })
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, key: &'static str) -> Result<T> {
+        let value = serde_json::from_str(self.text(key)?);
+        value.map_err(|why| self.misunderstood(key, why.to_string()))
+    }
+
+    fn misunderstood(&self, key: &'static str, why: String) -> Error {
+        Error::ModelMetadata {
+            path: self.path.to_owned(),
+            key,
+            why,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_sum_to_one_however_large_the_scores() {
+        for row in [[1.0, 2.0, 3.0], [1e30, -1e30, 0.0], [5.0, 5.0, 5.0]] {
+            let prediction = prediction(&row);
+            assert!((prediction.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            assert_eq!(
+                prediction.probability,
+                prediction.probabilities[prediction.class]
+            );
+        }
+        assert_eq!(prediction(&[1.0, 2.0, 3.0]).class, 2);
+    }
+}

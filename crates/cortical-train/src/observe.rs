@@ -1,0 +1,147 @@
+//! Who watches a training, and who may stop it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cortical_models::Plan;
+use serde::{Deserialize, Serialize};
+
+use crate::Recipe;
+
+/// What a training is about to do.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Setup<'a> {
+    /// The run folder.
+    pub run: &'a Path,
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// The network.
+    pub plan: &'a Plan,
+    /// Samples to learn from.
+    pub train_samples: usize,
+    /// Samples to test on.
+    pub test_samples: usize,
+    /// Steps that were taken earlier.
+    pub start_step: u64,
+    /// Steps of the whole run.
+    pub total_steps: u64,
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StepMetrics {
+    /// Steps taken so far.
+    pub step: u64,
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Mean loss of the batch, in nats.
+    pub loss: f64,
+    /// Share of the batch that was classified rightly.
+    pub accuracy: f64,
+    /// The learning rate of this step.
+    pub lr: f64,
+    /// Samples in the batch.
+    pub samples: usize,
+}
+
+/// One epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EpochMetrics {
+    /// Steps taken so far.
+    pub step: u64,
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Mean loss over the epoch's samples while training, in nats.
+    pub train_loss: f64,
+    /// Share of the epoch's samples that was classified rightly while training.
+    pub train_accuracy: f64,
+    /// Mean loss over the test samples, in nats.
+    pub test_loss: f64,
+    /// Share of the test samples that is classified rightly.
+    pub test_accuracy: f64,
+    /// Seconds spent on steps since the run began.
+    pub train_seconds: f64,
+}
+
+/// Something that a person should know, though the training goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A checkpoint cannot be used, and an older one or none is taken.
+    #[error("{why}")]
+    CheckpointSkipped {
+        /// Which one, and why.
+        why: String,
+    },
+    /// The checkpoint was written with other instructions, whose sums differ in the last bits.
+    #[error(
+        "the checkpoint was written with {written} instructions, this process uses {current}: the run will not end with the same bits"
+    )]
+    InstructionSet {
+        /// The checkpoint's instruction set.
+        written: String,
+        /// This process's.
+        current: String,
+    },
+}
+
+/// What happens in a training.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Everything is ready for the first step.
+    Ready(Setup<'a>),
+    /// Something to know.
+    Warning(&'a Warning),
+    /// A step was taken.
+    Step(&'a StepMetrics),
+    /// An epoch is complete, and tested.
+    Epoch(&'a EpochMetrics),
+    /// A checkpoint is on the disk.
+    Checkpoint {
+        /// Its step.
+        step: u64,
+        /// Its folder.
+        path: &'a Path,
+    },
+}
+
+/// Somebody who watches; the training itself prints nothing.
+pub trait Observer: Send {
+    /// Something has happened.
+    fn event(&mut self, event: Event<'_>);
+}
+
+/// Nobody watches.
+impl Observer for () {
+    fn event(&mut self, _: Event<'_>) {}
+}
+
+impl<F: FnMut(Event<'_>) + Send> Observer for F {
+    fn event(&mut self, event: Event<'_>) {
+        self(event);
+    }
+}
+
+/// Somebody who may ask a training to stop after the step that it is in.
+pub trait Stop: Sync {
+    /// Whether it should.
+    fn is_requested(&self) -> bool;
+}
+
+/// Stops when it is set, for example by a signal.
+impl Stop for AtomicBool {
+    fn is_requested(&self) -> bool {
+        self.load(Ordering::Relaxed)
+    }
+}
+
+/// Never stops.
+impl Stop for () {
+    fn is_requested(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,120 @@
+//! Recipes that come with the command: one for each data set, and one for any table.
+
+use std::path::Path;
+
+use cortical_data::{Normalize, catalog};
+use cortical_models::ModelSpec;
+
+use super::{
+    CheckpointRecipe, DataRecipe, DeviceRecipe, LogRecipe, OptimRecipe, Recipe, ScheduleRecipe,
+    TrainRecipe,
+};
+
+/// A recipe that comes with the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preset {
+    /// Its name.
+    pub name: &'static str,
+    /// What it trains, in a line.
+    pub summary: &'static str,
+}
+
+const PRESETS: [Preset; 4] = [
+    Preset {
+        name: "digits",
+        summary: "a small convolutional network on the embedded digits",
+    },
+    Preset {
+        name: "fashion-mnist",
+        summary: "LeNet on Fashion-MNIST",
+    },
+    Preset {
+        name: "iris",
+        summary: "a small dense network on the embedded iris measurements",
+    },
+    Preset {
+        name: "table",
+        summary: "a dense network on any CSV file with a label column",
+    },
+];
+
+/// The recipes that come with the command.
+#[must_use]
+pub fn presets() -> &'static [Preset] {
+    &PRESETS
+}
+
+/// AdamW with PyTorch's numbers but this learning rate.
+pub(super) const fn adamw(lr: f64) -> OptimRecipe {
+    OptimRecipe::AdamW {
+        lr,
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        weight_decay: 0.01,
+        clip_norm: None,
+    }
+}
+
+impl Recipe {
+    /// The preset of this name.
+    #[must_use]
+    pub fn preset(name: &str) -> Option<Self> {
+        let data = match name {
+            "table" => "table.csv",
+            name if PRESETS.iter().any(|preset| preset.name == name) => name,
+            _ => return None,
+        };
+        Some(Self::for_data(data))
+    }
+
+    /// The recipe that a data set starts with: its own preset, or one that suits its kind.
+    #[must_use]
+    pub fn for_data(name: &str) -> Self {
+        let recipe = |epochs, batch_size, lr, every_steps| Self {
+            seed: 1,
+            device: DeviceRecipe::Cpu,
+            data: DataRecipe {
+                name: name.to_owned(),
+                test_fraction: 0.2,
+                split_seed: 0,
+                normalize: Normalize::Auto,
+                input_shape: None,
+                label: None,
+                dir: None,
+            },
+            model: suggested_model(name),
+            optim: adamw(lr),
+            schedule: ScheduleRecipe::Cosine {
+                warmup_steps: 0,
+                min_factor: 0.0,
+            },
+            train: TrainRecipe {
+                epochs,
+                batch_size,
+                eval_batch_size: 256,
+            },
+            checkpoint: CheckpointRecipe {
+                every_steps,
+                keep: 2,
+            },
+            log: LogRecipe { every_steps: 20 },
+        };
+        match name {
+            "digits" => recipe(30, 64, 2e-3, 100),
+            "fashion-mnist" => recipe(5, 64, 1e-3, 500),
+            "iris" => recipe(40, 16, 1e-2, 100),
+            _ if Path::new(name).is_dir() => recipe(5, 64, 1e-3, 500),
+            _ => recipe(50, 32, 3e-3, 500),
+        }
+    }
+}
+
+/// The network for a data set of the catalog, or for what lies at a path.
+fn suggested_model(name: &str) -> ModelSpec {
+    let entry = catalog().iter().find(|entry| entry.name == name);
+    match entry {
+        Some(entry) => ModelSpec::suggested_for(entry.input_shape),
+        None if Path::new(name).is_dir() => ModelSpec::LeNet,
+        None => ModelSpec::suggested_for(&[1]),
+    }
+}

@@ -1,0 +1,245 @@
+//! Recipes as TOML for people: every default written out, every field with a remark.
+
+use std::fmt::Write;
+
+use cortical_data::csv::LabelColumn;
+use cortical_models::ModelSpec;
+use toml::Value;
+
+use super::read::normalize_name;
+use super::{DeviceRecipe, OptimRecipe, RECIPE_VERSION, Recipe};
+
+/// A field, its value and a remark; a field without a value is written as a comment.
+type Line = (&'static str, Option<Value>, &'static str);
+
+fn whole(n: impl TryInto<i64>) -> Option<Value> {
+    Some(Value::Integer(n.try_into().unwrap_or(i64::MAX)))
+}
+
+fn number(x: f64) -> Option<Value> {
+    Some(Value::Float(x))
+}
+
+fn text(text: &str) -> Option<Value> {
+    Some(Value::from(text))
+}
+
+impl Recipe {
+    /// The recipe as TOML with every default written out; reading it gives this recipe again.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut out = String::from(
+            "# A recipe of cortical: everything that is needed to repeat a training.\n",
+        );
+        for (section, lines) in self.sections() {
+            if !section.is_empty() {
+                let _ = writeln!(out, "\n[{section}]");
+            }
+            write_lines(&mut out, &lines);
+        }
+        out
+    }
+
+    /// The full path of every field.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let path = |section: &str, name: &str| match section {
+            "" => name.to_owned(),
+            section => format!("{section}.{name}"),
+        };
+        self.sections()
+            .iter()
+            .flat_map(|(section, lines)| lines.iter().map(|line| path(section, line.0)))
+            .collect()
+    }
+
+    fn sections(&self) -> Vec<(&'static str, Vec<Line>)> {
+        let DeviceRecipe::Cpu = self.device;
+        let head = vec![
+            ("version", whole(RECIPE_VERSION), "of this format"),
+            (
+                "seed",
+                whole(self.seed),
+                "draws initial weights, the order of samples and dropout",
+            ),
+            ("device", text("cpu"), ""),
+        ];
+        let schedule = self.schedule.to_fields();
+        let schedule = schedule
+            .into_iter()
+            .map(|(name, value, remark)| (name, Some(value), remark));
+        let train = vec![
+            (
+                "epochs",
+                whole(self.train.epochs),
+                "how often every sample is seen",
+            ),
+            (
+                "batch_size",
+                whole(self.train.batch_size),
+                "samples in a step",
+            ),
+            (
+                "eval_batch_size",
+                whole(self.train.eval_batch_size),
+                "samples at a time in an evaluation",
+            ),
+        ];
+        let every = self.checkpoint.every_steps;
+        let checkpoint = vec![
+            (
+                "every_steps",
+                whole(every),
+                "0: only when the run is stopped",
+            ),
+            (
+                "keep",
+                whole(self.checkpoint.keep),
+                "the newest so many stay",
+            ),
+        ];
+        let log = vec![(
+            "every_steps",
+            whole(self.log.every_steps),
+            "lines in metrics.jsonl; 0: one an epoch",
+        )];
+        vec![
+            ("", head),
+            ("data", self.data_lines()),
+            ("model", self.model_lines()),
+            ("optim", self.optim_lines()),
+            ("schedule", schedule.collect()),
+            ("train", train),
+            ("checkpoint", checkpoint),
+            ("log", log),
+        ]
+    }
+
+    fn data_lines(&self) -> Vec<Line> {
+        let data = &self.data;
+        let shape = data.input_shape.as_ref().map(|shape| {
+            let sizes = shape.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
+            Value::from(sizes.collect::<Vec<_>>())
+        });
+        let label = data.label.as_ref().map(|label| match label {
+            LabelColumn::Number(n) => Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX)),
+            LabelColumn::Name(name) => Value::from(name.as_str()),
+        });
+        let dir = data
+            .dir
+            .as_ref()
+            .map(|dir| Value::from(dir.to_string_lossy().as_ref()));
+        vec![
+            (
+                "name",
+                text(&data.name),
+                "a data set, a CSV file or a folder of IDX files",
+            ),
+            (
+                "test_fraction",
+                number(data.test_fraction),
+                "held out, where the data has no test part",
+            ),
+            (
+                "split_seed",
+                whole(data.split_seed),
+                "draws what is held out",
+            ),
+            (
+                "normalize",
+                text(normalize_name(data.normalize)),
+                "auto, none, unit or standardize",
+            ),
+            (
+                "input_shape",
+                shape,
+                "the shape of a sample, such as [1, 8, 8]",
+            ),
+            (
+                "label",
+                label,
+                "name or number of a CSV file's label column; the last one by default",
+            ),
+            ("dir", dir, "a folder to look into first"),
+        ]
+    }
+
+    fn model_lines(&self) -> Vec<Line> {
+        let remark = |name| match name {
+            "kind" => "digits-cnn, lenet, mlp, softmax or layers",
+            "hidden" => "neurons of each hidden layer",
+            "dropout" => "after each hidden layer",
+            _ => "",
+        };
+        let fields = ModelSpec::to_fields(&self.model).into_iter();
+        fields
+            .map(|(name, value)| (name, Some(value), remark(name)))
+            .collect()
+    }
+
+    fn optim_lines(&self) -> Vec<Line> {
+        let clip = self.optim.clip_norm().map(Value::Float);
+        let mut lines = vec![
+            ("kind", text(self.optim.kind()), "adamw or sgd"),
+            ("lr", number(self.optim.lr()), "base learning rate"),
+        ];
+        match self.optim {
+            OptimRecipe::AdamW {
+                betas,
+                eps,
+                weight_decay,
+                ..
+            } => {
+                lines.push((
+                    "betas",
+                    Some(Value::from(betas.to_vec())),
+                    "decay of the two running means",
+                ));
+                lines.push(("eps", number(eps), ""));
+                lines.push(("weight_decay", number(weight_decay), ""));
+            }
+            OptimRecipe::Sgd {
+                momentum,
+                nesterov,
+                weight_decay,
+                ..
+            } => {
+                lines.push(("momentum", number(momentum), ""));
+                lines.push(("nesterov", Some(Value::from(nesterov)), ""));
+                lines.push(("weight_decay", number(weight_decay), ""));
+            }
+        }
+        lines.push((
+            "clip_norm",
+            clip,
+            "the largest norm of all gradients together",
+        ));
+        lines
+    }
+}
+
+/// Writes fields with their remarks in a column.
+fn write_lines(out: &mut String, lines: &[Line]) {
+    let assignments: Vec<String> = lines
+        .iter()
+        .map(|(name, value, _)| match value {
+            Some(Value::Array(layers)) if *name == "layers" => {
+                let layers: String = layers.iter().map(|layer| format!("  {layer},\n")).collect();
+                format!("{name} = [\n{layers}]")
+            }
+            // TOML's own writer spells 1e-8 out.
+            Some(Value::Float(x)) if *x != 0.0 && x.abs() < 1e-3 => format!("{name} = {x:e}"),
+            Some(value) => format!("{name} = {value}"),
+            None => format!("# {name} ="),
+        })
+        .collect();
+    let short = assignments.iter().map(String::len).filter(|&len| len <= 32);
+    let width = short.max().unwrap_or(0);
+    for ((_, _, remark), assignment) in lines.iter().zip(assignments) {
+        // Writing to a string cannot fail.
+        let _ = if remark.is_empty() {
+            writeln!(out, "{assignment}")
+        } else {
+            writeln!(out, "{assignment:width$}  # {remark}")
+        };
+    }
+}

@@ -1,0 +1,185 @@
+//! The arguments of every verb.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use cortical_train::Override;
+
+/// Train, resume, evaluate, use and inspect neural networks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cortical",
+    version,
+    about,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  cortical train                        train a small network on handwritten digits\n  cortical eval runs/digits-001         test it again\n  cortical predict runs/digits-001 x.csv  a label and its probability for each row"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every verb understands.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Common {
+    /// One JSON object on stdout, for machines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Results only: no progress, no remarks
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Number of threads; RAYON_NUM_THREADS or all processors when absent
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+    /// Decides what is random: initial weights, order of samples, dropout
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(crate) seed: Option<u64>,
+}
+
+/// A number of threads.
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1024).contains(&n) => Ok(n),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Train a network; without arguments a small one on the embedded digits
+    Train(TrainArgs),
+    /// Continue a run that was stopped or killed, to the same result as without a break
+    Resume(ResumeArgs),
+    /// Test a trained network, on the samples that its run held out or on other data
+    Eval(EvalArgs),
+    /// Predict a label and its probability for each row of a CSV file or each IDX image
+    Predict(PredictArgs),
+    /// List the tensors of a run or of a safetensors file, with shapes, counts and totals
+    Inspect(InspectArgs),
+    /// List the data sets, or describe one
+    Data(DataArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml"
+)]
+pub(crate) struct TrainArgs {
+    /// Start from a built-in recipe: digits, fashion-mnist, iris or table
+    #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
+    pub(crate) preset: Option<String>,
+    /// Start from a recipe in a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// A data set (see `cortical data`), a CSV file with a label column, or a folder of IDX files
+    #[arg(long, value_name = "NAME")]
+    pub(crate) data: Option<String>,
+    /// The network: digits-cnn, lenet, mlp or softmax; others are listed layer by layer in a recipe
+    #[arg(long, value_name = "KIND")]
+    pub(crate) model: Option<String>,
+    /// How often every sample is seen
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u64>,
+    /// Samples in a step
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<u64>,
+    /// Base learning rate
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) lr: Option<f64>,
+    /// Set any field of the recipe, such as optim.lr=3e-4; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<Override>,
+    /// The folder of the run; the next free runs/NAME-001 when absent
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print the complete recipe and do nothing
+    #[arg(long)]
+    pub(crate) print_recipe: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  cortical resume runs/digits-001")]
+pub(crate) struct ResumeArgs {
+    /// The folder of the run
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical eval runs/digits-001\n  cortical eval runs/flowers --data more-flowers.csv"
+)]
+pub(crate) struct EvalArgs {
+    /// The folder of a finished run, or a model file that `train` wrote
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// Test on this: the test part of a data set or of an IDX folder, or all rows of a CSV file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) data: Option<String>,
+    /// Name or number of the label column of a CSV file; the last one when absent
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub(crate) label: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical predict runs/iris-001 flowers.csv\n  cortical predict runs/fashion-mnist-001 t10k-images-idx3-ubyte.gz --json"
+)]
+pub(crate) struct PredictArgs {
+    /// The folder of a finished run, or a model file that `train` wrote
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// A CSV file, with or without a label column, or a file of IDX images; gzip is recognised
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Name or number of the label column, if the file has one; the last one when absent
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical inspect runs/digits-001\n  cortical inspect model.safetensors --json"
+)]
+pub(crate) struct InspectArgs {
+    /// The folder of a run, or a safetensors file
+    #[arg(value_name = "RUN|FILE")]
+    pub(crate) what: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical data\n  cortical data digits\n  cortical data table.csv"
+)]
+pub(crate) struct DataArgs {
+    /// A data set, a CSV file or a folder of IDX files
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Name or number of the label column of a CSV file; the last one when absent
+    #[arg(long, value_name = "COLUMN", requires = "name")]
+    pub(crate) label: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent_and_every_verb_shows_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands() {
+            let after = verb
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let example = format!("cortical {}", verb.get_name());
+            assert!(after.contains(&example), "{}: {after}", verb.get_name());
+        }
+    }
+}

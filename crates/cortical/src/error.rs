@@ -1,0 +1,68 @@
+//! What the command itself can find wrong.
+
+use std::path::PathBuf;
+
+/// What a verb returns.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Error {
+    /// There is no such preset.
+    #[error("there is no preset {found:?}{hint}; presets: {known}", hint = nearest.map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
+    UnknownPreset {
+        found: String,
+        nearest: Option<&'static str>,
+        known: String,
+    },
+    /// A run keeps its seed.
+    #[error("the run in {} has seed {expected}, not {found}; a run keeps its seed: leave --seed out, or start another run", run.display())]
+    OtherSeed {
+        run: PathBuf,
+        expected: u64,
+        found: u64,
+    },
+    /// A model file alone does not say which data to test on.
+    #[error("{} is a model file, not a run, and does not say which data to test on; name it with --data", path.display())]
+    NoData { path: PathBuf },
+    /// Nothing is there.
+    #[error("{} does not exist", path.display())]
+    NotFound { path: PathBuf },
+    /// Data to test on has no labels.
+    #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
+    NoLabels { path: PathBuf },
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals: {why}")]
+    Signals { why: std::io::Error },
+    /// Recipes, runs and training; boxed, for it is large.
+    #[error(transparent)]
+    Train(Box<cortical_train::Error>),
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] cortical_data::Error),
+    /// Files.
+    #[error(transparent)]
+    Io(#[from] cortical_io::Error),
+}
+
+impl From<cortical_train::Error> for Error {
+    fn from(error: cortical_train::Error) -> Self {
+        Self::Train(Box::new(error))
+    }
+}
+
+impl Error {
+    /// Whether the command was used wrongly: exit code 2.
+    pub(crate) fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownPreset { .. }
+            | Self::OtherSeed { .. }
+            | Self::NoData { .. }
+            | Self::NotFound { .. } => true,
+            Self::Train(error) => error.is_usage(),
+            Self::Data(error) => matches!(error, cortical_data::Error::UnknownDataset { .. }),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The command `cortical`: train, resume, evaluate, predict and inspect neural networks.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 75 stopped on request
+//! with everything saved.
+
+mod cli;
+mod error;
+mod output;
+mod progress;
+mod scores;
+mod signals;
+mod style;
+mod table;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+
+use crate::cli::{Cli, Verb};
+use crate::error::Result;
+use crate::output::Output;
+
+/// How a verb that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The work is done.
+    Finished,
+    /// The work was stopped on request, and everything is saved.
+    Stopped,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(refuse(&error)),
+    };
+    let output = Output::new(cli.common.json, cli.common.quiet);
+    match run(&cli, &output) {
+        Ok(Done::Finished) => ExitCode::SUCCESS,
+        Ok(Done::Stopped) => ExitCode::from(75),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: &Cli, output: &Output) -> Result<Done> {
+    let common = &cli.common;
+    match &cli.verb {
+        Verb::Train(args) => verbs::train::train(args, common, output),
+        Verb::Resume(args) => verbs::train::resume(args, common, output),
+        Verb::Eval(args) => verbs::eval::eval(args, common, output),
+        Verb::Predict(args) => verbs::predict::predict(args, common, output),
+        Verb::Inspect(args) => verbs::inspect::inspect(args, output),
+        Verb::Data(args) => verbs::data::data(args, output),
+    }
+}
+
+/// Says what clap has to say: help on stdout, or what is wrong with the arguments. Returns the exit code.
+fn refuse(error: &clap::Error) -> u8 {
+    // A closed pipe is nobody's fault.
+    let _ = error.print();
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && wants_json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ");
+        output::print_line(&json!({ "error": message }).to_string());
+    }
+    u8::try_from(error.exit_code()).unwrap_or(2)
+}

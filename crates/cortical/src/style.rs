@@ -1,0 +1,131 @@
+//! A few colours, where somebody sees them.
+
+use std::io::IsTerminal;
+
+/// Colours on or off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    on: bool,
+}
+
+impl Style {
+    /// Colours on a terminal, unless `NO_COLOR` is set or the terminal is dumb.
+    pub(crate) fn of(stream: &impl IsTerminal) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            on: stream.is_terminal() && !unwanted && !dumb,
+        }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+}
+
+/// A whole number with separators: 1,199,882.
+pub(crate) fn count(n: impl TryInto<u64>) -> String {
+    let digits = n.try_into().unwrap_or(u64::MAX).to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share as a percentage with two decimals.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+/// Sizes of a shape: 1×28×28; `scalar` for none.
+pub(crate) fn shape(sizes: &[usize]) -> String {
+    if sizes.is_empty() {
+        return "scalar".to_owned();
+    }
+    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    sizes.join("×")
+}
+
+/// A time for people.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 {
+        format!("{hours} h {minutes:02} min")
+    } else {
+        format!("{minutes} min {seconds:02} s")
+    }
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = n as f64;
+    let mut unit = "bytes";
+    for next in UNITS {
+        if size < 1024.0 {
+            break;
+        }
+        size /= 1024.0;
+        unit = next;
+    }
+    if unit == "bytes" {
+        format!("{n} bytes")
+    } else {
+        format!("{size:.1} {unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(
+            [count(7_u64), count(1000_u64), count(1_199_882_u64)],
+            ["7", "1,000", "1,199,882"]
+        );
+        assert_eq!(
+            [duration(7.25), duration(61.0), duration(7260.0)],
+            ["7.2 s", "1 min 01 s", "2 h 01 min"]
+        );
+        assert_eq!(
+            [bytes(7), bytes(1536), bytes(5 << 30)],
+            ["7 bytes", "1.5 KiB", "5.0 GiB"]
+        );
+        assert_eq!([shape(&[]), shape(&[1, 28, 28])], ["scalar", "1×28×28"]);
+        assert_eq!(percent(0.97493), "97.49 %");
+    }
+}

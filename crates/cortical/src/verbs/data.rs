@@ -1,0 +1,131 @@
+//! `data`
+
+use cortical_data::csv::LabelColumn;
+use cortical_data::{Entry, catalog};
+use cortical_train::Recipe;
+use serde_json::{Value, json};
+
+use crate::Done;
+use crate::cli::DataArgs;
+use crate::error::Result;
+use crate::output::Output;
+use crate::style::{Style, count, shape};
+use crate::table::{Align, Table};
+
+/// `cortical data`
+pub(crate) fn data(args: &DataArgs, output: &Output) -> Result<Done> {
+    match &args.name {
+        None => list(output),
+        Some(name) => describe(name, args, output)?,
+    }
+    Ok(Done::Finished)
+}
+
+/// Whether a data set is here, in a word or a command.
+fn availability(entry: &Entry) -> String {
+    match entry.install {
+        None => "embedded".to_owned(),
+        Some(_) if entry.is_available(None) => "on this machine".to_owned(),
+        Some(install) => install.to_owned(),
+    }
+}
+
+/// Every data set of the catalog.
+fn list(output: &Output) {
+    let samples = |entry: &Entry| match entry.test_samples {
+        Some(test) => format!("{} + {}", count(entry.samples), count(test)),
+        None => count(entry.samples),
+    };
+    let entries: Vec<Value> = catalog()
+        .iter()
+        .map(|entry| {
+            let mut value = json!(entry);
+            value["available"] = json!(entry.is_available(None));
+            value
+        })
+        .collect();
+    output.result(&json!({ "data": entries }), |style| {
+        let mut table = Table::new(&[
+            ("name", Align::Left),
+            ("samples", Align::Right),
+            ("shape", Align::Left),
+            ("classes", Align::Right),
+            ("where", Align::Left),
+        ]);
+        for entry in catalog() {
+            table.row(vec![
+                entry.name.to_owned(),
+                samples(entry),
+                shape(entry.input_shape),
+                entry.classes.len().to_string(),
+                availability(entry),
+            ]);
+        }
+        let hint = "  A CSV file with a label column, or a folder of IDX files, is a data set too.";
+        format!("{}\n{hint}", table.render(style))
+    });
+}
+
+/// One data set, opened.
+fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
+    let mut recipe = Recipe::for_data(name).data;
+    recipe.label = args.label.as_deref().map(LabelColumn::parse);
+    let splits = recipe.open()?;
+    let (train, test) = (&splits.train, &splits.test);
+    let entry = catalog().iter().find(|entry| entry.name == name);
+    let counts = train.class_counts().into_iter().zip(test.class_counts());
+    let classes: Vec<(String, usize, usize)> = train
+        .classes()
+        .iter()
+        .zip(counts)
+        .map(|(class, (train, test))| (class.clone(), train, test))
+        .collect();
+    let rows: Vec<Value> = classes
+        .iter()
+        .map(|(class, train, test)| json!({ "class": class, "train_samples": train, "test_samples": test }))
+        .collect();
+    let value = json!({
+        "name": name,
+        "summary": entry.map(|entry| entry.summary),
+        "licence": entry.map(|entry| entry.licence),
+        "source": entry.map(|entry| entry.source),
+        "input_shape": train.input_shape(),
+        "train_samples": train.len(),
+        "test_samples": test.len(),
+        "classes": rows,
+    });
+    output.result(&value, |style| {
+        let mut text = heading(name, entry, style);
+        text += &format!(
+            "  {} samples of shape {}: {} to learn from, {} to test on\n\n",
+            count(train.len() + test.len()),
+            shape(train.input_shape()),
+            count(train.len()),
+            count(test.len())
+        );
+        let mut table = Table::new(&[
+            ("class", Align::Left),
+            ("train", Align::Right),
+            ("test", Align::Right),
+        ]);
+        for (class, train, test) in &classes {
+            table.row(vec![class.clone(), count(*train), count(*test)]);
+        }
+        text + &table.render(style)
+    });
+    Ok(())
+}
+
+/// What the catalog says about a data set.
+fn heading(name: &str, entry: Option<&Entry>, style: &Style) -> String {
+    let Some(entry) = entry else {
+        return format!("  {}\n", style.bold(name));
+    };
+    format!(
+        "  {}: {}\n  source: {}\n  licence: {}\n",
+        style.bold(name),
+        entry.summary,
+        entry.source,
+        entry.licence
+    )
+}

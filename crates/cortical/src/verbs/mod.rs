@@ -1,0 +1,38 @@
+//! What each verb does.
+
+pub(crate) mod data;
+pub(crate) mod eval;
+pub(crate) mod inspect;
+pub(crate) mod predict;
+pub(crate) mod train;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use cortical_train::{RunPaths, TrainedModel};
+
+use crate::error::{Error, Result};
+
+/// The trained model that a person names: a run folder, or a model file.
+pub(crate) fn load_model(what: &Path) -> Result<(TrainedModel, Option<RunPaths>)> {
+    if !what.exists() {
+        return Err(Error::NotFound {
+            path: what.to_owned(),
+        });
+    }
+    if !what.is_dir() {
+        return Ok((TrainedModel::load(what, &Device::Cpu)?, None));
+    }
+    let paths = RunPaths::new(what);
+    if !paths.model().is_file() {
+        let path = PathBuf::from(what);
+        let error = if paths.is_run() {
+            cortical_train::Error::NotFinished { path }
+        } else {
+            cortical_train::Error::NotARun { path }
+        };
+        return Err(error.into());
+    }
+    let model = TrainedModel::load(&paths.model(), &Device::Cpu)?;
+    Ok((model, Some(paths)))
+}

@@ -1,0 +1,193 @@
+//! `train` and `resume`.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use cortical_data::catalog;
+use cortical_models::fields::nearest;
+use cortical_train::{
+    Outcome, Override, Recipe, Report, RunFolder, in_pool, presets, read_recipe_file,
+};
+use serde_json::{Map, Value, json};
+
+use crate::Done;
+use crate::cli::{Common, ResumeArgs, TrainArgs};
+use crate::error::{Error, Result};
+use crate::output::{Output, print_line};
+use crate::progress::Progress;
+use crate::scores;
+use crate::signals;
+use crate::style::{Style, duration};
+
+/// `cortical train`
+pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Result<Done> {
+    let recipe = recipe(args, common)?;
+    if args.print_recipe {
+        print_recipe(&recipe, common.json);
+        return Ok(Done::Finished);
+    }
+    let stop = signals::listen()?;
+    let folder = match &args.out {
+        Some(root) => RunFolder::create(root, &recipe)?,
+        None => {
+            let name = recipe.data.short_name();
+            RunFolder::create_numbered(Path::new("runs"), &name, &recipe)?
+        }
+    };
+    let root = folder.paths().root().to_owned();
+    let outcome = work(folder, &recipe, &stop, common, output)?;
+    Ok(conclude(&root, &outcome, output))
+}
+
+/// `cortical resume`
+pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Result<Done> {
+    let stop = signals::listen()?;
+    let (folder, recipe) = RunFolder::open(&args.run)?;
+    if let Some(found) = common.seed.filter(|seed| *seed != recipe.seed) {
+        return Err(Error::OtherSeed {
+            run: args.run.clone(),
+            expected: recipe.seed,
+            found,
+        });
+    }
+    let outcome = work(folder, &recipe, &stop, common, output)?;
+    Ok(conclude(&args.run, &outcome, output))
+}
+
+/// Trains to the end or to a signal, while a person watches.
+fn work(
+    folder: RunFolder,
+    recipe: &Recipe,
+    stop: &AtomicBool,
+    common: &Common,
+    output: &Output,
+) -> Result<Outcome> {
+    in_pool(common.threads, || -> Result<_> {
+        let mut progress = Progress::new(output);
+        Ok(cortical_train::train(folder, recipe, stop, &mut progress)?)
+    })?
+}
+
+/// The recipe that the arguments ask for.
+fn recipe(args: &TrainArgs, common: &Common) -> Result<Recipe> {
+    let mut overrides = Vec::new();
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let mut set = |path: &str, value: Option<toml::Value>| {
+        overrides.extend(value.map(|value| Override::new(path, value)));
+    };
+    set("data.name", args.data.as_deref().map(toml::Value::from));
+    set("model.kind", args.model.as_deref().map(toml::Value::from));
+    set("train.epochs", args.epochs.map(|n| whole(n).into()));
+    set("train.batch_size", args.batch.map(|n| whole(n).into()));
+    set("optim.lr", args.lr.map(toml::Value::from));
+    set("seed", common.seed.map(|n| whole(n).into()));
+    overrides.extend(args.set.iter().cloned());
+    let mut recipe = match (&args.preset, &args.recipe) {
+        (Some(name), _) => {
+            let preset = Recipe::preset(name).ok_or_else(|| unknown_preset(name))?;
+            Recipe::from_toml("version = 1", Some(&preset), &overrides)?
+        }
+        (None, Some(file)) => read_recipe_file(file, &overrides)?,
+        (None, None) => Recipe::from_toml("version = 1", None, &overrides)?,
+    };
+    // A run must find its data again from wherever it is resumed.
+    let name = &recipe.data.name;
+    if !catalog().iter().any(|entry| entry.name == name) && Path::new(name).exists() {
+        recipe.data.name = absolute(Path::new(name));
+    }
+    if let Some(dir) = &recipe.data.dir {
+        recipe.data.dir = Some(absolute(dir).into());
+    }
+    Ok(recipe)
+}
+
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.to_string_lossy().into_owned()
+}
+
+fn unknown_preset(name: &str) -> Error {
+    let names = || presets().iter().map(|preset| preset.name);
+    Error::UnknownPreset {
+        found: name.to_owned(),
+        nearest: nearest(name, names()),
+        known: names().collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The recipe as TOML, or as one JSON object.
+fn print_recipe(recipe: &Recipe, as_json: bool) {
+    let text = recipe.to_toml();
+    if as_json {
+        let table: toml::Table = text.parse().expect("a recipe that we wrote is TOML");
+        print_line(&json!({ "recipe": table }).to_string());
+    } else {
+        print_line(text.trim_end());
+    }
+}
+
+/// Says how a training ended.
+fn conclude(root: &Path, outcome: &Outcome, output: &Output) -> Done {
+    let run = root.display().to_string();
+    let report = match outcome {
+        Outcome::Finished(report) => {
+            output.result(&finished_json(&run, report), |style| {
+                finished_text(&run, report, style)
+            });
+            return Done::Finished;
+        }
+        Outcome::Stopped {
+            step,
+            total_steps,
+            checkpoint,
+        } => {
+            let next = format!("cortical resume {run}");
+            let value = json!({
+                "run": run,
+                "stopped": true,
+                "steps": step,
+                "total_steps": total_steps,
+                "checkpoint": checkpoint.display().to_string(),
+                "resume": next,
+            });
+            output.result(&value, |style| {
+                format!(
+                    "stopped after step {step} of {total_steps}, everything is saved\ncontinue with: {}",
+                    style.bold(&next)
+                )
+            });
+            return Done::Stopped;
+        }
+        Outcome::AlreadyFinished(report) => report,
+        // The enumeration may grow; what is not known here has nothing to say.
+        _ => return Done::Finished,
+    };
+    output.remark(&format!(
+        "the run in {run} is finished already; nothing was done"
+    ));
+    output.result(&finished_json(&run, report), |style| {
+        scores::headline(&report.test, style)
+    });
+    Done::Finished
+}
+
+fn finished_json(run: &str, report: &Report) -> Value {
+    let mut object = Map::new();
+    object.insert("run".to_owned(), json!(run));
+    object.insert("steps".to_owned(), json!(report.steps));
+    object.insert("epochs".to_owned(), json!(report.epochs));
+    object.insert("train_seconds".to_owned(), json!(report.train_seconds));
+    object.insert("parameters".to_owned(), json!(report.parameters));
+    object.extend(scores::to_json(&report.test));
+    Value::Object(object)
+}
+
+fn finished_text(run: &str, report: &Report, style: &Style) -> String {
+    format!(
+        "\n{}\n{} after {} of training\n\n  model      {run}/model.safetensors\n  test again {}\n",
+        scores::details(&report.test, style),
+        scores::headline(&report.test, style),
+        duration(report.train_seconds),
+        style.bold(&format!("cortical eval {run}"))
+    )
+}

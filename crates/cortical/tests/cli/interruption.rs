@@ -1,0 +1,142 @@
+//! Killed, stopped and resumed: the same bytes in the end.
+#![cfg(unix)]
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Place, Said};
+
+/// A training of a second or so with everything that has state, and checkpoints in between.
+const RUN: &str = "train --data digits --model mlp --set model.dropout=0.2 --epochs 8 --seed 3 --set checkpoint.every_steps=20 --set log.every_steps=10";
+
+fn spawn(place: &Place, line: &str) -> Child {
+    let mut command = place.command(line.split_whitespace());
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+/// Waits until the training has written so many lines of metrics.
+fn wait_for_lines(place: &Place, run: &str, lines: usize) {
+    let path = place.path(run).join("metrics.jsonl");
+    let started = Instant::now();
+    while std::fs::read_to_string(&path)
+        .unwrap_or_default()
+        .lines()
+        .count()
+        < lines
+    {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no metrics in {run}"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bytes() {
+    let place = Place::new();
+    place.run(&format!("{RUN} --out whole --quiet")).expect(0);
+    let want = place.read("whole/model.safetensors");
+    // Before the first checkpoint, after it, and a run that is killed twice.
+    for (name, kills) in [
+        ("early", &[1_usize][..]),
+        ("middle", &[4]),
+        ("twice", &[3, 6]),
+    ] {
+        let mut line = format!("{RUN} --out {name} --quiet");
+        for lines in kills {
+            let mut child = spawn(&place, &line);
+            wait_for_lines(&place, name, *lines);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(
+                !place.path(name).join("report.json").exists(),
+                "killed too late"
+            );
+            line = format!("resume {name} --quiet");
+        }
+        place.run(&line).expect(0);
+        assert!(
+            place.read(format!("{name}/model.safetensors")) == want,
+            "{name}: the models differ"
+        );
+    }
+}
+
+#[test]
+fn a_stopped_run_saves_says_how_to_go_on_and_ends_the_same() {
+    let place = Place::new();
+    place
+        .run(&format!("{RUN} --out whole --quiet --threads 1"))
+        .expect(0);
+    for (name, number, format) in [("term", "-TERM", ""), ("int", "-INT", "--json")] {
+        let child = spawn(&place, &format!("{RUN} --out {name} {format}"));
+        wait_for_lines(&place, name, 2);
+        signal(&child, number);
+        let said = Said::from(child.wait_with_output().unwrap()).expect(75);
+        assert!(
+            said.out.contains(&format!("cortical resume {name}")),
+            "{}",
+            said.out
+        );
+        if format == "--json" {
+            let value = said.json();
+            assert_eq!(value["stopped"], true);
+            assert!(value["steps"].as_u64().unwrap() >= 5);
+        }
+        let steps = std::fs::read_dir(place.path(name).join("checkpoints"))
+            .unwrap()
+            .count();
+        assert!(steps >= 1, "no checkpoint");
+        let said = place.run(&format!("inspect {name} --json")).expect(0);
+        assert!(
+            said.json()["file"]
+                .as_str()
+                .unwrap()
+                .contains("checkpoints/step-")
+        );
+        let said = place.run(&format!("eval {name}")).expect(1);
+        assert_eq!(
+            said.err,
+            format!(
+                "error: the run in {name} is not finished; finish it with `cortical resume {name}`\n"
+            )
+        );
+        place
+            .run(&format!("resume {name} --quiet --threads 2"))
+            .expect(0);
+        let same = place.read(format!("{name}/model.safetensors"))
+            == place.read("whole/model.safetensors");
+        assert!(same, "{name}: the models differ");
+    }
+}
+
+#[test]
+fn two_processes_do_not_share_a_run() {
+    let place = Place::new();
+    let mut child = spawn(&place, &format!("{RUN} --out r"));
+    wait_for_lines(&place, "r", 1);
+    let said = place.run("resume r").expect(1);
+    assert!(
+        said.err
+            .starts_with("error: r is in use by another process"),
+        "{}",
+        said.err
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The lock ends with the process, though its file stays.
+    assert!(place.path("r/.lock").exists());
+    place.run("resume r --quiet").expect(0);
+}

@@ -1,0 +1,7 @@
+//! Runs the binary `cortical` as a person would.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod command;
+mod interruption;
+mod support;
