@@ -1,0 +1,95 @@
+//! A Llama-style block.
+
+use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu};
+use candle_core::Tensor;
+use cortical_neuron::{Layer, Pass, Result, RmsNorm, Scope};
+
+/// The options of a [`DecoderBlock`].
+#[derive(Clone, Debug)]
+pub struct DecoderBlockConfig {
+    hidden_size: usize,
+    intermediate_size: usize,
+    attention: GroupedQueryAttentionConfig,
+    eps: f64,
+}
+
+impl DecoderBlockConfig {
+    /// The `eps` of both norms; 1e-5 by default.
+    #[must_use]
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Makes the block at a place of a model.
+    ///
+    /// # Errors
+    /// As [`GroupedQueryAttentionConfig::build`].
+    pub fn build(self, scope: &Scope) -> Result<DecoderBlock> {
+        let norm = |name: &str| {
+            RmsNorm::config(&[self.hidden_size])
+                .eps(self.eps)
+                .build(&scope.at(name))
+        };
+        Ok(DecoderBlock {
+            input_norm: norm("input_layernorm")?,
+            attention: self.attention.clone().build(&scope.at("self_attn"))?,
+            post_attention_norm: norm("post_attention_layernorm")?,
+            mlp: SwiGlu::new(self.hidden_size, self.intermediate_size, &scope.at("mlp"))?,
+        })
+    }
+}
+
+/// `h = x + attention(norm(x))`, `y = h + swiglu(norm(h))`, with the parameter names of Llama's files.
+///
+/// # Shapes
+/// - input and output: `[batch, rows, hidden_size]`
+///
+/// # Source
+/// Touvron et al., "LLaMA: open and efficient foundation language models" (2023).
+#[derive(Clone, Debug)]
+pub struct DecoderBlock {
+    input_norm: RmsNorm,
+    attention: GroupedQueryAttention,
+    post_attention_norm: RmsNorm,
+    mlp: SwiGlu,
+}
+
+impl DecoderBlock {
+    /// The options of a block with this attention and a feed-forward half of this width.
+    #[must_use]
+    pub fn config(
+        hidden_size: usize,
+        intermediate_size: usize,
+        attention: GroupedQueryAttentionConfig,
+    ) -> DecoderBlockConfig {
+        DecoderBlockConfig {
+            hidden_size,
+            intermediate_size,
+            attention,
+            eps: 1e-5,
+        }
+    }
+
+    /// The block over the rows of `x` and, with a cache, over what was read before.
+    ///
+    /// # Errors
+    /// When a shape does not fit; the error says in which layer.
+    pub fn run(
+        &self,
+        x: &Tensor,
+        cache: Option<&mut Cache>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let normed = self.input_norm.forward(x, pass)?;
+        let h = (x + self.attention.attend(&normed, cache, pass)?)?;
+        let normed = self.post_attention_norm.forward(&h, pass)?;
+        Ok((&h + self.mlp.forward(&normed, pass)?)?)
+    }
+}
+
+impl Layer for DecoderBlock {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        self.run(x, None, pass)
+    }
+}
