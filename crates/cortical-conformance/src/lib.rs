@@ -16,6 +16,7 @@ mod runner;
 mod stop;
 mod subjects;
 mod training;
+mod training_run;
 
 pub use outcome::{Outcome, Seen};
 pub use runner::run;

@@ -1,7 +1,7 @@
 //! Runs cases through the public interface of our crates.
 
 use crate::outcome::{Judge, Outcome};
-use crate::{Stop, differentiate, training};
+use crate::{Stop, differentiate, training, training_run};
 use cortical_testkit::Case;
 
 /// Runs one case in every way there is for it.
@@ -14,6 +14,7 @@ pub fn run(case: &Case) -> Outcome {
         "optimizer" => training::optimizer(&mut judge),
         "schedule" => training::schedule(&mut judge),
         "clip" => training::clip(&mut judge),
+        "run" => training_run::run(&mut judge),
         _ => Err(Stop::UnknownSubject {
             kind: case.kind.clone(),
             name: case.name.clone(),

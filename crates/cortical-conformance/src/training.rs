@@ -141,7 +141,11 @@ fn clip_in_step(judge: &mut Judge<'_>) -> Result<(), Stop> {
 
 /// The largest norm and which norm it is.
 fn norm_limit(config: &Value) -> Result<(f64, Norm), Stop> {
-    let norm = match number(config, "norm_type")? {
+    let norm_type = match config.get("norm_type") {
+        Some(_) => number(config, "norm_type")?,
+        None => 2.0,
+    };
+    let norm = match norm_type {
         1.0 => Norm::One,
         2.0 => Norm::Two,
         f64::INFINITY => Norm::Infinity,
@@ -174,6 +178,17 @@ fn malformed(what: &str) -> Stop {
 fn recipe(judge: &Judge<'_>) -> Value {
     let mut config = judge.case.config.clone();
     config["name"] = judge.case.name.clone().into();
+    if let Some(arguments) = config.as_object_mut() {
+        // What is null is PyTorch's default; the rest chooses an implementation or writes to the screen.
+        let no_matter = [
+            "foreach",
+            "fused",
+            "capturable",
+            "differentiable",
+            "verbose",
+        ];
+        arguments.retain(|key, value| !value.is_null() && !no_matter.contains(&key.as_str()));
+    }
     config
 }
 

@@ -4,7 +4,7 @@
 //! which the forward pass stands beside the backward pass and the naive kernel beside the fast one:
 //!
 //! - [`matmul`]: general matrix products over strided views; [`linear`]: a layer of neurons on top of them;
-//! - [`activation`]: what a neuron does with its weighted sum;
+//! - [`activation`]: what a neuron does with its weighted sum; [`prelu`]: one whose slope is learnt;
 //! - [`softmax`], [`cross_entropy`]: from scores to probabilities and to a loss;
 //! - [`conv`], [`pool`], [`resample`]: windows that slide over one, two or three axes, and planes of another size;
 //! - [`optimizer`]: how a parameter follows its gradient, with norms, clipping and averages;
@@ -56,6 +56,7 @@ pub mod optimizer;
 pub mod parallel;
 pub mod philox;
 pub mod pool;
+pub mod prelu;
 pub mod real;
 pub mod recurrent;
 pub mod reduce;

@@ -53,6 +53,11 @@ pub(crate) fn operation(
             let bias = given.param_opt("bias").map(Into::into);
             ops::linear(x, given.param("weight")?, bias, Activation::Identity)?
         }
+        "PReLU" => {
+            config.usize("num_parameters", 1)?;
+            config.no_matter("init");
+            ops::prelu(x, given.param("weight")?)?
+        }
         "Softmax" => ops::softmax(x, axis(config, x.rank())?)?,
         "LogSoftmax" => ops::log_softmax(x, axis(config, x.rank())?)?,
         "Softmin" => ops::softmax(&x.neg()?, axis(config, x.rank())?)?,

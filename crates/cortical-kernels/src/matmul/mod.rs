@@ -3,11 +3,13 @@
 //! `C = A · B` or `C += A · B` with `A` of `[m, k]`, `B` of `[k, n]` and a row-major `C` of `[m, n]`. Transposes cost nothing:
 //! a view says how far apart its rows and its columns are.
 
+mod batched;
 mod dots;
 mod naive;
 mod packed;
 mod tile;
 
+pub use batched::{Transposes, batched};
 pub use naive::matmul as matmul_naive;
 
 use crate::isa::{self, InstructionSet};

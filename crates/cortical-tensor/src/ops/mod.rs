@@ -13,8 +13,10 @@ mod embedding;
 mod gated;
 mod linear;
 mod loss;
+mod matmul;
 mod norm;
 mod pool;
+mod prelu;
 mod prepare;
 mod recurrent;
 mod rotary;
@@ -43,11 +45,13 @@ pub use loss::{
     multi_label_soft_margin_loss, multi_margin_loss, nll_loss, poisson_nll_loss, smooth_l1_loss,
     soft_margin_loss, triplet_margin_loss,
 };
+pub use matmul::matmul;
 pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
 pub use pool::{
     AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool, avg_pool1d,
     avg_pool2d, max_pool, max_pool1d, max_pool2d,
 };
+pub use prelu::prelu;
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
 pub use rotary::{HeadOrder, rotary, rotary_angles};
 pub use softmax::{log_softmax, softmax};

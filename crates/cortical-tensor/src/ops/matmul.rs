@@ -1,0 +1,275 @@
+//! Products of matrices, many at once.
+
+use crate::element::{Element, tensor, zeros};
+use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
+use crate::shape::checked_count;
+use crate::{Input, Result, is_composed, values};
+use candle_core::{DType, Tensor};
+use cortical_kernels::matmul::{Transposes, batched};
+
+const NAME: &str = "matmul";
+
+/// `C = A B` for each of a batch of matrices, either of them read as its transpose where `transposes` says so.
+///
+/// # Shapes
+/// - `a`: `[…, m, k]`, or `[…, k, m]` where it is transposed
+/// - `b`: `[…, k, n]`, or `[…, n, k]` where it is transposed; the leading dimensions are those of `a`, or there are none
+/// - result: `[…, m, n]`
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device) when the
+/// arguments do not fit together, [`Error::TooLarge`](crate::Error::TooLarge).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_kernels::matmul::Transposes;
+/// # fn main() -> cortical_tensor::Result<()> {
+/// let a = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu)?;
+/// let b = Tensor::new(&[[3.0_f32, 4.0]], &Device::Cpu)?;
+/// let c = cortical_tensor::ops::matmul(&a, &b, Transposes { a: false, b: true })?;
+/// assert_eq!(c.to_vec2::<f32>()?, [[11.0]]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn matmul<'a>(
+    a: impl Into<Input<'a>>,
+    b: impl Into<Input<'a>>,
+    transposes: Transposes,
+) -> Result<Tensor> {
+    let (a, b) = (a.into(), b.into());
+    let dims = check(a.tensor(), b.tensor(), transposes)?;
+    let dtype = a.tensor().dtype();
+    if is_half(dtype) {
+        let (a, b) = (
+            a.tensor().to_dtype(DType::F32)?,
+            b.tensor().to_dtype(DType::F32)?,
+        );
+        return Ok(matmul(&a, &b, transposes)?.to_dtype(dtype)?);
+    }
+    if b.tensor().rank() < a.tensor().rank() {
+        // One matrix for the whole batch: its gradient is the sum over the batch.
+        let leading = &a.tensor().dims()[..a.tensor().rank() - 2];
+        let b = b.tensor().broadcast_left(leading)?;
+        return matmul(a, &b, transposes);
+    }
+    if is_composed(a.tensor().device()) {
+        return composed(a.tensor(), b.tensor(), transposes, dims);
+    }
+    by_dtype!(NAME, "a", a.tensor(), T => forward::<T>(a, b, transposes, dims))
+}
+
+/// `[batch, m, n, k]` of products that fit together.
+fn check(a: &Tensor, b: &Tensor, transposes: Transposes) -> Result<[usize; 4]> {
+    check_float(NAME, "a", a)?;
+    check_alike(NAME, a, "b", b)?;
+    let [leading @ .., a_rows, a_cols] = a.dims() else {
+        return Err(wrong_shape(NAME, "a", "[…, m, k]", a));
+    };
+    let [b_leading @ .., b_rows, b_cols] = b.dims() else {
+        return Err(wrong_shape(NAME, "b", "[…, k, n]", b));
+    };
+    let turn = |yes: bool, rows: usize, cols: usize| if yes { (cols, rows) } else { (rows, cols) };
+    let (m, k) = turn(transposes.a, *a_rows, *a_cols);
+    let (b_k, n) = turn(transposes.b, *b_rows, *b_cols);
+    if b_k != k || !(b_leading == leading || b_leading.is_empty()) {
+        let last = if transposes.b {
+            format!("n, {k}")
+        } else {
+            format!("{k}, n")
+        };
+        let expected = format!(
+            "[{last}] behind {leading:?} or nothing, to go with a of {:?}",
+            a.dims()
+        );
+        return Err(wrong_shape(NAME, "b", expected, b));
+    }
+    let batch = checked_count(NAME, leading)?;
+    checked_count(NAME, &[batch, m, n])?;
+    checked_count(NAME, &[batch, n, k])?;
+    Ok([batch, m, n, k])
+}
+
+fn forward<T: Element>(
+    a: Input<'_>,
+    b: Input<'_>,
+    transposes: Transposes,
+    dims: [usize; 4],
+) -> Result<Tensor> {
+    let (a, b) = (a.operand()?, b.operand()?);
+    let [batch, m, n, k] = dims;
+    let mut c = zeros::<T>(batch * m * n);
+    batched(
+        batch,
+        [m, n, k],
+        &values(a.tensor())?,
+        &values(b.tensor())?,
+        transposes,
+        &mut c,
+    );
+    let mut shape = a.tensor().dims().to_vec();
+    let rank = shape.len();
+    shape[rank - 2..].copy_from_slice(&[m, n]);
+    let op = Matmul::<T> {
+        dims,
+        transposes,
+        dtype: std::marker::PhantomData,
+    };
+    apply_one(op, vec![a, b], Output::new(c, shape))
+}
+
+struct Matmul<T> {
+    dims: [usize; 4],
+    transposes: Transposes,
+    dtype: std::marker::PhantomData<T>,
+}
+
+impl<T: Element> Op for Matmul<T> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// `dA = dC Bᵀ` and `dB = Aᵀ dC`, each transposed where its argument is.
+    fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        let [batch, m, n, k] = self.dims;
+        let (a, b) = (pass.input(0), pass.input(1));
+        let d_c = values::<T>(pass.d_output(0))?;
+        let Transposes { a: ta, b: tb } = self.transposes;
+        let mut grads = vec![None, None];
+        if pass.wants(0) {
+            let (mut d_a, b) = (zeros::<T>(a.elem_count()), values::<T>(b)?);
+            if ta {
+                // [k, m] = B [k, n] · dCᵀ [n, m]
+                batched(
+                    batch,
+                    [k, m, n],
+                    &b,
+                    &d_c,
+                    Transposes { a: tb, b: true },
+                    &mut d_a,
+                );
+            } else {
+                // [m, k] = dC [m, n] · Bᵀ [n, k]
+                batched(
+                    batch,
+                    [m, k, n],
+                    &d_c,
+                    &b,
+                    Transposes { a: false, b: !tb },
+                    &mut d_a,
+                );
+            }
+            grads[0] = Some(tensor(d_a, a.shape())?);
+        }
+        if pass.wants(1) {
+            let (mut d_b, a) = (zeros::<T>(b.elem_count()), values::<T>(a)?);
+            if tb {
+                // [n, k] = dCᵀ [n, m] · A [m, k]
+                batched(
+                    batch,
+                    [n, k, m],
+                    &d_c,
+                    &a,
+                    Transposes { a: true, b: ta },
+                    &mut d_b,
+                );
+            } else {
+                // [k, n] = Aᵀ [k, m] · dC [m, n]
+                batched(
+                    batch,
+                    [k, n, m],
+                    &a,
+                    &d_c,
+                    Transposes { a: !ta, b: false },
+                    &mut d_b,
+                );
+            }
+            grads[1] = Some(tensor(d_b, b.shape())?);
+        }
+        Ok(grads)
+    }
+}
+
+fn composed(a: &Tensor, b: &Tensor, transposes: Transposes, dims: [usize; 4]) -> Result<Tensor> {
+    let [_, m, n, _] = dims;
+    let last = a.rank() - 1;
+    if a.elem_count() == 0 || b.elem_count() == 0 {
+        let mut shape = a.dims().to_vec();
+        shape[last - 1..].copy_from_slice(&[m, n]);
+        return Ok(Tensor::zeros(shape, a.dtype(), a.device())?);
+    }
+    let turned = |t: &Tensor, yes: bool| match yes {
+        true => t.transpose(last - 1, last)?.contiguous(),
+        false => t.contiguous(),
+    };
+    Ok(turned(a, transposes.a)?.matmul(&turned(b, transposes.b)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::ops::testing::{check as check_gradients, random};
+
+    #[test]
+    fn gradients_of_every_layout_on_both_paths() {
+        for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+            let transposes = Transposes { a: ta, b: tb };
+            let run = |t: &[Tensor]| matmul(&t[0], &t[1], transposes);
+            for (leading, [m, n, k]) in [
+                (&[][..], [3, 4, 2]),
+                (&[2], [3, 2, 4]),
+                (&[2, 3], [1, 2, 3]),
+                (&[2], [1, 1, 1]),
+                (&[0], [2, 2, 2]),
+                (&[2], [2, 3, 0]),
+            ] {
+                let shape = |turned: bool, rows: usize, cols: usize| {
+                    let last = if turned { [cols, rows] } else { [rows, cols] };
+                    [leading, &last].concat()
+                };
+                let (a, b) = (random(&shape(ta, m, k), "a"), random(&shape(tb, k, n), "b"));
+                check_gradients(&[a.clone(), b.clone()], run);
+                // One matrix for the whole batch.
+                let one = random(&shape(tb, k, n)[leading.len()..], "b");
+                check_gradients(&[a, one], run);
+            }
+        }
+    }
+
+    #[test]
+    fn views_and_an_argument_used_twice() {
+        let run = |t: &[Tensor]| matmul(&t[0], &t[1], Transposes::default());
+        check_gradients(
+            &[
+                random(&[4, 3], "a").t().unwrap(),
+                random(&[2, 4], "b").t().unwrap(),
+            ],
+            run,
+        );
+        check_gradients(&[random(&[3, 3], "a")], |t| {
+            matmul(&t[0], &t[0], Transposes { a: true, b: false })
+        });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let message = |a: &[usize], b: &[usize]| {
+            matmul(&random(a, "a"), &random(b, "b"), Transposes::default())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            message(&[2, 3, 4], &[2, 5, 4]),
+            "matmul: b must have shape [4, n] behind [2] or nothing, to go with a of [2, 3, 4], but has [2, 5, 4]"
+        );
+        assert!(message(&[4], &[4, 4]).contains("[…, m, k]"));
+        let zero = Tensor::zeros((1, 1), DType::F32, &candle_core::Device::Cpu).unwrap();
+        let (tall, wide) = (
+            zero.broadcast_as((1 << 33, 1)).unwrap(),
+            zero.broadcast_as((1, 1 << 33)).unwrap(),
+        );
+        let error = matmul(&tall, &wide, Transposes::default()).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    }
+}
