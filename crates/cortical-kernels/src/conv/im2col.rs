@@ -87,8 +87,12 @@ fn inside(axis: &super::Axis, t: usize, windows: &Range<usize>) -> Range<usize> 
 /// `columns[c · taps + t, p] = x[c, window p at tap t]` for the windows in `block`.
 fn unroll<T: Real>(g: &Geometry, x: &[T], block: &Range<usize>, columns: &mut [T]) {
     let (kernel, width) = (g.axes().map(|axis| axis.kernel), g.axes()[2]);
+    if g.in_pixels() == 0 {
+        // Every window sees padding alone.
+        return columns.fill(T::ZERO);
+    }
     let mut rows = columns.chunks_exact_mut(block.len());
-    for channel in x.chunks_exact(g.in_pixels().max(1)).take(g.in_per_group()) {
+    for channel in x.chunks_exact(g.in_pixels()).take(g.in_per_group()) {
         for (d, h) in (0..kernel[0]).flat_map(|d| (0..kernel[1]).map(move |h| (d, h))) {
             for t in 0..kernel[2] {
                 let out = rows.next().expect("a row for every channel and tap");

@@ -51,6 +51,14 @@ impl Simd for Avx2 {
         unsafe { _mm256_loadu_ps(from) }
     }
     #[inline(always)]
+    unsafe fn load_halves(first: *const f32, second: *const f32) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let low = _mm256_castps128_ps256(_mm_loadu_ps(first));
+            _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(second))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, v: __m256) {
         // SAFETY: the trait's contract.
         unsafe { _mm256_storeu_ps(to, v) }

@@ -27,6 +27,14 @@ impl Simd for Avx512 {
         unsafe { _mm512_loadu_ps(from) }
     }
     #[inline(always)]
+    unsafe fn load_halves(first: *const f32, second: *const f32) -> __m512 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let low = _mm512_castps256_ps512(_mm256_loadu_ps(first));
+            _mm512_insertf32x8::<1>(low, _mm256_loadu_ps(second))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, v: __m512) {
         // SAFETY: the trait's contract.
         unsafe { _mm512_storeu_ps(to, v) }

@@ -26,6 +26,11 @@ pub(crate) trait Simd: Isa {
     /// # Safety
     /// `LANES` numbers can be read at `from`.
     unsafe fn load(from: *const f32) -> Self::V;
+    /// The first half of the lanes from one place, the second from another.
+    ///
+    /// # Safety
+    /// `LANES / 2` numbers can be read at both.
+    unsafe fn load_halves(first: *const f32, second: *const f32) -> Self::V;
     /// # Safety
     /// `LANES` numbers can be written at `to`.
     unsafe fn store(to: *mut f32, v: Self::V);
@@ -137,6 +142,9 @@ mod tests {
                     assert_eq!(y[..count], want);
                     assert!(y[count..].iter().all(|y| *y == -1.0));
                 }
+                S::store(y.as_mut_ptr(), S::load_halves(x.as_ptr().add(3), x.as_ptr().add(40)));
+                assert_eq!((y[0], y[S::LANES / 2 - 1]), (3.0, 2.0 + (S::LANES / 2) as f32));
+                assert_eq!((y[S::LANES / 2], y[S::LANES - 1]), (40.0, 39.0 + (S::LANES / 2) as f32));
                 let v = S::load(x.as_ptr());
                 assert_eq!(S::sum(v), (S::LANES * (S::LANES - 1) / 2) as f32);
                 let v = S::fma(v, S::splat(2.0), S::splat(-3.0));

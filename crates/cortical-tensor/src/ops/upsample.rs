@@ -1,11 +1,12 @@
 //! Planes of another size: upsampling, and what adaptive pooling shares with it.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_composed, values};
 use candle_core::{DType, Device, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::resample::{self as kernel, AxisMap};
 
 /// `y[i, j] = x[⌊i · in / out⌋, ⌊j · in / out⌋]`: every element repeated.
@@ -109,7 +110,7 @@ fn forward<T: Element>(
     shape: Vec<usize>,
 ) -> Result<Tensor> {
     let operand = x.operand()?;
-    let mut y = zeros::<T>(checked_count(name, &shape)?);
+    let mut y = unspecified::<T>(checked_count(name, &shape)?);
     kernel::forward(&maps[0], &maps[1], &values(operand.tensor())?, &mut y);
     let op = Resampled::<T> {
         name,
@@ -132,7 +133,7 @@ impl<T: Element> Op for Resampled<T> {
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let x = pass.input(0);
-        let mut d_x = zeros::<T>(x.elem_count());
+        let mut d_x = unspecified::<T>(x.elem_count());
         let d_y = values(pass.d_output(0))?;
         kernel::backward(&self.maps[0], &self.maps[1], &d_y, &mut d_x);
         Ok(vec![Some(tensor(d_x, x.shape())?)])

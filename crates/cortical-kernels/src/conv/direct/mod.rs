@@ -17,13 +17,14 @@ use crate::isa::InstructionSet;
 use crate::matmul::Write;
 use crate::real::Real;
 use crate::{parallel, pool, scratch};
-use plan::{Run, Segment, Source};
+use plan::{Runs, Segment, Source};
 
 /// Whether this way serves a shape.
 pub(super) fn serves<T: Real>(isa: InstructionSet, g: &Geometry) -> bool {
     T::as_f32(&[]).is_some()
         && isa > InstructionSet::Portable
         && g.fan_in() > 0
+        && g.input_len() > 0
         && g.output_len() > 0
         && plan::fits(g)
 }
@@ -127,7 +128,7 @@ struct Channels<'a> {
     isa: InstructionSet,
     x: &'a [f32],
     offsets: &'a [u32],
-    runs: &'a [Run],
+    runs: &'a Runs,
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
     activation: Activation,
@@ -193,7 +194,7 @@ pub(super) struct Direct {
     /// Source, offsets and stretches of the input, for the weight gradient.
     input: Option<(Source, Vec<u32>, Vec<Segment>)>,
     /// Plan and packed weights, group by group and in each phase by phase, for the input gradient.
-    upstream: Option<(plan::Backward, Vec<Run>, Vec<f32>)>,
+    upstream: Option<(plan::Backward, Runs, Vec<f32>)>,
     cut: weight::Cut,
 }
 

@@ -96,8 +96,8 @@ impl Source {
 /// One vector of outputs: where it reads the source, which of its lanes are outputs, and where those go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    /// Place of the first lane in a source plane.
-    pub(super) at: u32,
+    /// Places of the first lane of both halves in a source plane.
+    pub(super) at: [u32; 2],
     /// Index of the first output.
     pub(super) out: u32,
     /// The lanes that are outputs.
@@ -106,26 +106,68 @@ pub(super) struct Run {
     pub(super) count: u16,
 }
 
-/// The vectors of `lanes` numbers that cover all outputs, each starting at an output.
-pub(super) fn runs(source: &Source, output: [usize; 3], lanes: usize) -> Vec<Run> {
-    let places = (0..output[0]).flat_map(|d| (0..output[1]).map(move |h| (d, h)));
-    let places = places.flat_map(|(d, h)| {
-        let row = source.place(d, h);
-        row..row + output[2]
-    });
+/// The vectors that cover all outputs.
+#[derive(Clone, Debug)]
+pub(super) struct Runs {
+    pub(super) list: Vec<Run>,
+    /// Whether the halves of a vector may lie apart.
+    pub(super) split: bool,
+}
+
+/// The vectors of `lanes` numbers that cover all outputs, each starting at an output. Where it saves vectors, as for rows of 8 or
+/// 24, both halves start at an output of their own, at the price of a second load.
+pub(super) fn runs(source: &Source, output: [usize; 3], lanes: usize) -> Runs {
+    let whole = cover(source, output, lanes, false);
+    let split = cover(source, output, lanes, true);
+    // A second load for each vector must be worth it.
+    if split.len() * 20 <= whole.len() * 19 {
+        Runs {
+            list: split,
+            split: true,
+        }
+    } else {
+        Runs {
+            list: whole,
+            split: false,
+        }
+    }
+}
+
+fn cover(source: &Source, output: [usize; 3], lanes: usize, split: bool) -> Vec<Run> {
+    let half = lanes / 2;
     let mut runs: Vec<Run> = Vec::new();
-    for (out, place) in places.enumerate() {
-        match runs.last_mut() {
-            Some(run) if place - (run.at as usize) < lanes => {
-                run.keep |= 1 << (place - run.at as usize);
+    // Where in the last vector a place lies, if it does; the second half settles when its first output comes.
+    let lane = |run: &mut Run, place: usize, first_of_second: bool| {
+        let [low, high] = run.at.map(|at| at as usize);
+        if place < low + half {
+            return Some(place - low);
+        }
+        if split && first_of_second {
+            run.at[1] = place as u32;
+            return Some(half);
+        }
+        (place < high + half).then(|| half + place - high)
+    };
+    let mut out = 0;
+    for (d, h) in (0..output[0]).flat_map(|d| (0..output[1]).map(move |h| (d, h))) {
+        let row = source.place(d, h);
+        for place in row..row + output[2] {
+            let found = runs.last_mut().and_then(|run| {
+                let first = usize::from(run.keep) >> half == 0;
+                let lane = lane(run, place, first)?;
+                run.keep |= 1 << lane;
                 run.count += 1;
+                Some(())
+            });
+            if found.is_none() {
+                runs.push(Run {
+                    at: [place as u32, (place + half) as u32],
+                    out,
+                    keep: 1,
+                    count: 1,
+                });
             }
-            _ => runs.push(Run {
-                at: place as u32,
-                out: out as u32,
-                keep: 1,
-                count: 1,
-            }),
+            out += 1;
         }
     }
     runs

@@ -1,6 +1,6 @@
 //! The inner kernel of forward pass and input gradient: a few vectors of pixels times a few channels, all in registers.
 
-use super::plan::Run;
+use super::plan::{Run, Runs};
 use crate::simd::Simd;
 
 /// How many of `left` channels the next block takes: the largest power of two that a tile may have.
@@ -40,7 +40,7 @@ pub(super) struct Job<'a> {
     pub(super) x: &'a [f32],
     /// Where each term of the sums lies, relative to an output's place.
     pub(super) offsets: &'a [u32],
-    pub(super) runs: &'a [Run],
+    pub(super) runs: &'a Runs,
     /// The packed weights of these channels.
     pub(super) weights: &'a [f32],
     pub(super) channels: usize,
@@ -57,15 +57,16 @@ impl Job<'_> {
     /// Asserts what the kernel relies on.
     pub(super) fn check(&self) {
         let furthest = self.offsets.iter().max().copied().unwrap_or(0) as usize;
-        let last = self.runs.last().map_or(0, |run| run.at as usize);
+        let runs = &self.runs.list;
+        let places = runs.iter().flat_map(|run| run.at);
+        let last = places.max().unwrap_or(0) as usize;
         assert!(
             furthest + last + 16 <= self.x.len(),
             "the source holds every vector"
         );
         assert_eq!(self.weights.len(), self.channels * self.offsets.len());
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels));
-        let outputs = self
-            .runs
+        let outputs = runs
             .last()
             .map_or(0, |run| (run.out + u32::from(run.count)) as usize);
         assert!(outputs <= self.pitch && self.channels * self.pitch <= self.y.len());
@@ -78,34 +79,64 @@ simd! {
     /// # Safety
     /// [`Job::check`] has passed, and the runs of the job ascend.
     pub(super) unsafe fn correlate(job: &mut Job<'_>) {
-        // Few channels leave registers for more pixels.
-        for runs in job.runs.chunks(6) {
-            let (mut first, mut weights) = (0, job.weights.as_ptr());
-            while first < job.channels {
-                let size = block(job.channels - first, S::CHANNELS);
-                // SAFETY: `check` has compared every length: sources hold all offsets of all runs, weights all
-                // channels, outputs all runs of all channels.
-                unsafe {
-                    let y = job.y.as_mut_ptr().add(first * job.pitch);
-                    let bias = job.bias.map(|bias| bias.as_ptr().add(first));
-                    match size {
-                        8 => for runs in runs.chunks(3) { rows::<S, 8>(job, runs, weights, bias, y); },
-                        4 => for runs in runs.chunks(3) { rows::<S, 4>(job, runs, weights, bias, y); },
-                        2 => rows::<S, 2>(job, runs, weights, bias, y),
-                        _ => rows::<S, 1>(job, runs, weights, bias, y),
-                    }
-                    weights = weights.add(size * job.offsets.len());
-                }
-                first += size;
+        // SAFETY: the caller's promises.
+        unsafe {
+            if job.runs.split {
+                all::<S, true>(job);
+            } else {
+                all::<S, false>(job);
             }
         }
     }
 }
 
 /// # Safety
+/// As [`correlate`]; `SPLIT` says whether halves of vectors may lie apart.
+#[inline(always)]
+unsafe fn all<S: Simd, const SPLIT: bool>(job: &mut Job<'_>) {
+    // Few channels leave registers for more pixels.
+    for runs in job.runs.list.chunks(6) {
+        // Two tiles of two and not of three and one, which would wait for its own sums.
+        let three = runs.len().div_ceil(2).clamp(1, 3);
+        let (mut first, mut weights) = (0, job.weights.as_ptr());
+        while first < job.channels {
+            let size = block(job.channels - first, S::CHANNELS);
+            // SAFETY: `check` has compared every length: sources hold all offsets of all runs, weights all channels,
+            // outputs all runs of all channels.
+            unsafe {
+                let y = job.y.as_mut_ptr().add(first * job.pitch);
+                let bias = job.bias.map(|bias| bias.as_ptr().add(first));
+                match size {
+                    8 => {
+                        for runs in tiles(runs, three) {
+                            rows::<S, 8, SPLIT>(job, runs, weights, bias, y);
+                        }
+                    }
+                    4 => {
+                        for runs in tiles(runs, three) {
+                            rows::<S, 4, SPLIT>(job, runs, weights, bias, y);
+                        }
+                    }
+                    2 => rows::<S, 2, SPLIT>(job, runs, weights, bias, y),
+                    _ => rows::<S, 1, SPLIT>(job, runs, weights, bias, y),
+                }
+                weights = weights.add(size * job.offsets.len());
+            }
+            first += size;
+        }
+    }
+}
+
+/// Up to six runs as tiles of at most three.
+#[inline(always)]
+fn tiles(runs: &[Run], most: usize) -> std::slice::Chunks<'_, Run> {
+    runs.chunks(if runs.len() <= 3 { 3 } else { most })
+}
+
+/// # Safety
 /// As [`correlate`], for the channels that `weights`, `bias` and `y` begin with.
 #[inline(always)]
-unsafe fn rows<S: Simd, const C: usize>(
+unsafe fn rows<S: Simd, const C: usize, const SPLIT: bool>(
     job: &Job<'_>,
     runs: &[Run],
     weights: *const f32,
@@ -115,12 +146,12 @@ unsafe fn rows<S: Simd, const C: usize>(
     // SAFETY: the caller's promises; each arm passes as many runs as its tile has vectors.
     unsafe {
         match runs.len() {
-            1 => tile::<S, C, 1>(job, runs, weights, bias, y),
-            2 => tile::<S, C, 2>(job, runs, weights, bias, y),
-            3 => tile::<S, C, 3>(job, runs, weights, bias, y),
-            4 if C <= 2 => tile::<S, C, 4>(job, runs, weights, bias, y),
-            5 if C <= 2 => tile::<S, C, 5>(job, runs, weights, bias, y),
-            6 if C <= 2 => tile::<S, C, 6>(job, runs, weights, bias, y),
+            1 => tile::<S, C, 1, SPLIT>(job, runs, weights, bias, y),
+            2 => tile::<S, C, 2, SPLIT>(job, runs, weights, bias, y),
+            3 => tile::<S, C, 3, SPLIT>(job, runs, weights, bias, y),
+            4 if C <= 2 => tile::<S, C, 4, SPLIT>(job, runs, weights, bias, y),
+            5 if C <= 2 => tile::<S, C, 5, SPLIT>(job, runs, weights, bias, y),
+            6 if C <= 2 => tile::<S, C, 6, SPLIT>(job, runs, weights, bias, y),
             _ => unreachable!("tiles of three vectors, or six for few channels"),
         }
     }
@@ -129,7 +160,7 @@ unsafe fn rows<S: Simd, const C: usize>(
 /// # Safety
 /// As [`rows`], and `runs` has `V` runs.
 #[inline(always)]
-unsafe fn tile<S: Simd, const C: usize, const V: usize>(
+unsafe fn tile<S: Simd, const C: usize, const V: usize, const SPLIT: bool>(
     job: &Job<'_>,
     runs: &[Run],
     mut weights: *const f32,
@@ -139,14 +170,19 @@ unsafe fn tile<S: Simd, const C: usize, const V: usize>(
     // SAFETY: `check` has proved that every load and store lies inside its slice.
     unsafe {
         let x = job.x.as_ptr();
-        let at: [usize; V] = std::array::from_fn(|v| runs[v].at as usize);
+        let at: [[usize; 2]; V] = std::array::from_fn(|v| runs[v].at.map(|at| at as usize));
         let mut sums = [[S::splat(0.0); V]; C];
         // 1. Every term of the sums: one load a vector, one broadcast a channel.
         for offset in job.offsets {
             let x = x.add(*offset as usize);
             let mut pixels = [S::splat(0.0); V];
             for v in 0..V {
-                pixels[v] = S::load(x.add(at[v]));
+                let [first, second] = at[v].map(|at| x.add(at));
+                pixels[v] = if SPLIT {
+                    S::load_halves(first, second)
+                } else {
+                    S::load(first)
+                };
             }
             for c in 0..C {
                 let weight = S::splat(*weights.add(c));

@@ -7,13 +7,14 @@ mod transpose;
 pub use options::{ConvOptions, ConvTransposeOptions};
 pub use transpose::{conv_transpose, conv_transpose1d, conv_transpose2d};
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::pool::{MaxPoolOptions, max_pool2d};
 use crate::ops::prepare::{by_dtype, is_half};
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{self, Activation, Saves};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::conv::{self as kernel, Geometry, Gradients, Upstream};
 use cortical_kernels::matmul::Write;
 use cortical_kernels::pool;
@@ -203,20 +204,20 @@ fn forward<T: Element>(
         let b = (operands.get(2).map(|b| values::<T>(b.tensor()))).transpose()?;
         let b = b.as_deref();
         if let Some(pool) = pool {
-            y = zeros::<T>(pool.output_len());
+            y = unspecified::<T>(pool.output_len());
             let mut taps = vec![0_u8; y.len()];
             kernel::forward_pooled(&g, &x, &w, b, activation, &pool, &mut y, &mut taps);
             let rank = shape.len();
             shape[rank - 2..].copy_from_slice(&pool.output());
             pooled = Some((pool, taps));
         } else if activation.saves() == Saves::Input {
-            let mut sum = zeros::<T>(g.output_len());
+            let mut sum = unspecified::<T>(g.output_len());
             kernel::forward(&g, &x, &w, b, Activation::Identity, &mut sum);
-            y = zeros::<T>(sum.len());
+            y = unspecified::<T>(sum.len());
             activation::forward(activation, &sum, &mut y);
             saved = Some(tensor(sum, &shape[..])?);
         } else {
-            y = zeros::<T>(g.output_len());
+            y = unspecified::<T>(g.output_len());
             kernel::forward(&g, &x, &w, b, activation, &mut y);
         }
     }
@@ -269,7 +270,7 @@ impl<T: Element> Op for Conv<T> {
             },
         };
         let room = |i: usize, len| {
-            (i < 2 + usize::from(self.has_bias) && pass.wants(i)).then(|| zeros::<T>(len))
+            (i < 2 + usize::from(self.has_bias) && pass.wants(i)).then(|| unspecified::<T>(len))
         };
         let mut d_x = room(0, g.input_len());
         let mut d_w = room(1, g.weight_len());

@@ -3,12 +3,13 @@
 use super::composed;
 use super::operands;
 use super::options::{ConvTransposeOptions, Plan};
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, is_half};
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{self, Activation, Saves};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::conv::{self as kernel, Geometry, Gradients};
 use cortical_kernels::matmul::Write;
 
@@ -109,7 +110,7 @@ fn forward<T: Element>(
 ) -> Result<Tensor> {
     let (g, shape, has_bias) = (plan.geometry, plan.shape, bias.is_some());
     let operands = operands(x, weight, bias)?;
-    let mut y = zeros::<T>(g.input_len());
+    let mut y = unspecified::<T>(g.input_len());
     let mut saved = None;
     {
         let (x, w) = (
@@ -125,7 +126,7 @@ fn forward<T: Element>(
         };
         kernel::transposed_forward(&g, &x, &w, b.as_deref(), at_once, &mut y);
         if keeps_sum {
-            let sum = std::mem::replace(&mut y, zeros::<T>(g.input_len()));
+            let sum = std::mem::replace(&mut y, unspecified::<T>(g.input_len()));
             activation::forward(activation, &sum, &mut y);
             saved = Some(tensor(sum, &shape[..])?);
         }
@@ -165,13 +166,13 @@ impl<T: Element> Op for ConvTranspose<T> {
             &d_y
         } else {
             let saved = values::<T>(self.saved.as_ref().unwrap_or_else(|| pass.output()))?;
-            let mut d_z = zeros(d_y.len());
+            let mut d_z = unspecified(d_y.len());
             activation::backward(self.activation, &saved, &d_y, &mut d_z);
             gated = d_z;
             &gated
         };
         let room = |i: usize, len| {
-            (i < 2 + usize::from(self.has_bias) && pass.wants(i)).then(|| zeros::<T>(len))
+            (i < 2 + usize::from(self.has_bias) && pass.wants(i)).then(|| unspecified::<T>(len))
         };
         let mut d_x = room(0, g.output_len());
         let mut d_w = room(1, g.weight_len());

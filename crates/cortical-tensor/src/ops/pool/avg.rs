@@ -1,11 +1,12 @@
 //! Average pooling.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, is_half};
 use crate::ops::window;
 use crate::{Error, Input, Result, is_composed, values};
 use candle_core::{DType, Device, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::conv::Axis;
 use cortical_kernels::pool::{self as kernel, Divisor, Geometry};
 
@@ -126,7 +127,7 @@ fn forward<T: Element>(
     shape: Vec<usize>,
 ) -> Result<Tensor> {
     let operand = x.operand()?;
-    let mut y = zeros::<T>(geometry.output_len());
+    let mut y = unspecified::<T>(geometry.output_len());
     kernel::avg_forward(&geometry, divisor, &values(operand.tensor())?, &mut y);
     let op = AvgPool::<T> {
         name,
@@ -150,7 +151,7 @@ impl<T: Element> Op for AvgPool<T> {
     }
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
-        let mut d_x = zeros::<T>(self.geometry.input_len());
+        let mut d_x = unspecified::<T>(self.geometry.input_len());
         let d_y = values(pass.d_output(0))?;
         kernel::avg_backward(&self.geometry, self.divisor, &d_y, &mut d_x);
         Ok(vec![Some(tensor(d_x, pass.input(0).shape())?)])

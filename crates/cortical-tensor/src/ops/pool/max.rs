@@ -1,11 +1,12 @@
 //! Max pooling.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, is_half};
 use crate::ops::window;
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::conv::Axis;
 use cortical_kernels::pool::{self as kernel, Geometry, Tap};
 
@@ -133,7 +134,7 @@ fn forward<T: Element, I: Tap>(
     shape: Vec<usize>,
 ) -> Result<Tensor> {
     let operand = x.operand()?;
-    let mut y = zeros::<T>(geometry.output_len());
+    let mut y = unspecified::<T>(geometry.output_len());
     let mut taps = vec![I::default(); y.len()];
     let x = values::<T>(operand.tensor())?;
     kernel::max_forward(&geometry, &x, &mut y, &mut taps);
@@ -161,7 +162,7 @@ impl<T: Element, I: Tap> Op for MaxPool<T, I> {
     }
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
-        let mut d_x = zeros::<T>(self.geometry.input_len());
+        let mut d_x = unspecified::<T>(self.geometry.input_len());
         let d_y = values(pass.d_output(0))?;
         kernel::max_backward(&self.geometry, &d_y, &self.taps, &mut d_x);
         Ok(vec![Some(tensor(d_x, pass.input(0).shape())?)])
