@@ -32,7 +32,6 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             ),
             allow("libm", "erf and its kin, which the standard library lacks"),
             allow("rayon", "threads"),
-            THISERROR,
             PROPTEST,
         ],
     ),
@@ -55,13 +54,12 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             CANDLE,
             THISERROR,
             allow("strsim", "the nearest name to an unknown parameter"),
-            PROPTEST,
         ],
     ),
-    ("cortical-dense", &[CANDLE, THISERROR, PROPTEST]),
-    ("cortical-conv", &[CANDLE, THISERROR, PROPTEST]),
-    ("cortical-recurrent", &[CANDLE, THISERROR, PROPTEST]),
-    ("cortical-attention", &[CANDLE, THISERROR, PROPTEST]),
+    ("cortical-dense", &[CANDLE]),
+    ("cortical-conv", &[CANDLE]),
+    ("cortical-recurrent", &[CANDLE]),
+    ("cortical-attention", &[CANDLE]),
     (
         "cortical-optim",
         &[
@@ -70,7 +68,6 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             allow("rayon", "tests: pools of one, two and four threads"),
             allow("serde", "optimizers and schedules as a recipe holds them"),
             allow("toml", "tests: recipes"),
-            PROPTEST,
         ],
     ),
     (
@@ -145,10 +142,6 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             PROPTEST,
             allow("rayon", "tests: the same bits on pools of any size"),
         ],
-    ),
-    (
-        "cortical-bench",
-        &[CANDLE, allow("criterion", "the benches' harness")],
     ),
     (
         "xtask",
