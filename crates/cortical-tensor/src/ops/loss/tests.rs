@@ -34,8 +34,11 @@ fn pairs(fill: fn(&[usize], &str) -> Tensor) -> Vec<(Tensor, Tensor)> {
 
 type Loss = Box<dyn Fn(&Tensor, &Tensor, Reduction) -> Result<Tensor>>;
 
+/// Makes a target of a shape from a random stream of this name.
+type MakeTarget = fn(&[usize], &str) -> Tensor;
+
 /// Losses of two tensors of one shape, with a domain that both lie in.
-fn losses() -> Vec<(Loss, fn(&[usize], &str) -> Tensor)> {
+fn losses() -> Vec<(Loss, MakeTarget)> {
     let poisson = |log_input, full| -> Loss {
         Box::new(move |x, t, reduction| {
             let options = PoissonNll {
@@ -173,7 +176,9 @@ fn the_likelihood_of_classes_is_cross_entropy_in_two_steps() {
                     ignore_index,
                     reduction,
                 };
-                check(&[x.clone()], |v| nll_loss(&v[0], &labels, &options));
+                check(std::slice::from_ref(&x), |v| {
+                    nll_loss(&v[0], &labels, &options)
+                });
                 let two =
                     nll_loss(&crate::ops::log_softmax(&x, 1).unwrap(), &labels, &options).unwrap();
                 let options = crate::ops::CrossEntropy {
