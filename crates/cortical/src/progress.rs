@@ -12,6 +12,8 @@ use crate::style::{count, duration, percent, shape};
 
 /// How often plain lines about steps appear at most.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// How often the bar is drawn at most.
+const BAR_EVERY: Duration = Duration::from_millis(100);
 /// Steps that loss, accuracy and speed are averaged over.
 const WINDOW: usize = 50;
 /// A long run shows about so many epochs.
@@ -57,7 +59,7 @@ impl<'a> Progress<'a> {
         if std::io::stderr().is_terminal() {
             let target = ProgressDrawTarget::stderr_with_hz(10);
             let bar = ProgressBar::with_draw_target(Some(setup.total_steps), target);
-            let template = "  {bar:24} {percent:>3} %  {msg}";
+            let template = "  {bar:24} {percent:>3} %  {wide_msg}";
             // A template that is wrong leaves the default bar, which is right.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
@@ -75,11 +77,20 @@ impl<'a> Progress<'a> {
         if self.recent.len() > WINDOW {
             self.recent.pop_front();
         }
+        let every = if self.bar.is_some() {
+            BAR_EVERY
+        } else {
+            PLAIN_EVERY
+        };
+        if self.last_line.elapsed() < every {
+            return;
+        }
+        self.last_line = Instant::now();
         if let Some(bar) = &self.bar {
+            // The position draws; the message alone would draw once more.
             bar.set_message(self.figures(metrics.step));
             bar.set_position(metrics.step);
-        } else if self.last_line.elapsed() >= PLAIN_EVERY {
-            self.last_line = Instant::now();
+        } else {
             let (step, total) = (count(metrics.step), count(self.total_steps));
             let figures = self.figures(metrics.step);
             self.line(&format!("  step {step} of {total}  {figures}"));
