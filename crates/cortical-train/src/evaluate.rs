@@ -14,9 +14,9 @@ use crate::Result;
 pub struct Evaluation {
     /// How many samples were looked at.
     pub samples: u64,
-    /// Mean loss, in nats.
+    /// Mean loss, in nats, with nine decimals.
     pub loss: f64,
-    /// Share of the samples that was classified rightly.
+    /// Share of the samples that was classified rightly, with nine decimals.
     pub accuracy: f64,
     /// The names of the classes.
     pub classes: Vec<String>,
@@ -75,6 +75,11 @@ pub(crate) fn predicted(logits: &Tensor) -> Result<Vec<usize>> {
     Ok(logits.to_vec2::<f32>()?.iter().map(best).collect())
 }
 
+/// A figure with nine decimals: a parser of JSON reads as many back exactly, and all 17 digits of a double only nearly.
+pub(crate) fn rounded(figure: f64) -> f64 {
+    (figure * 1e9).round() / 1e9
+}
+
 /// Looks at every sample of `dataset` once, without training.
 ///
 /// # Errors
@@ -104,8 +109,8 @@ pub fn evaluate(
     }
     Ok(Evaluation {
         samples,
-        loss: loss / samples as f64,
-        accuracy: right as f64 / samples as f64,
+        loss: rounded(loss / samples as f64),
+        accuracy: rounded(right as f64 / samples as f64),
         classes: classes.to_vec(),
         confusion,
     })
@@ -128,6 +133,16 @@ mod tests {
         assert_eq!(scores[0].recall, Some(0.5));
         assert_eq!(scores[0].precision, Some(2.0 / 3.0));
         assert_eq!((scores[2].recall, scores[2].precision), (None, None));
+    }
+
+    #[test]
+    fn figures_survive_json() {
+        for n in 1..2000_u32 {
+            let figure = rounded(f64::from(n).sqrt() / 7.0);
+            let json = serde_json::to_string(&figure).unwrap();
+            let again: f64 = serde_json::from_str(&json).unwrap();
+            assert_eq!(figure.to_bits(), again.to_bits(), "{figure}");
+        }
     }
 
     #[test]

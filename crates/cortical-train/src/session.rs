@@ -15,7 +15,7 @@ use cortical_optim::{
 };
 use cortical_tensor::{Rng, Seed};
 
-use crate::evaluate::{evaluate, predicted};
+use crate::evaluate::{Evaluation, evaluate, predicted, rounded};
 use crate::folder::RunFolder;
 use crate::metrics::MetricsLog;
 use crate::model_file;
@@ -98,6 +98,8 @@ struct Session<'a> {
     step: u64,
     total_steps: u64,
     sums: Sums,
+    /// What the test after the last epoch found.
+    tested: Option<Evaluation>,
 }
 
 /// The name of the random stream inside steps.
@@ -138,6 +140,7 @@ impl<'a> Session<'a> {
             optimizer: optimizer(&recipe.optim, &params)?,
             rng: params.rng(STREAM),
             sums: Sums::default(),
+            tested: None,
             folder,
             recipe,
             splits,
@@ -244,6 +247,7 @@ impl<'a> Session<'a> {
             test_accuracy: test.accuracy,
             train_seconds: self.sums.train_seconds,
         };
+        self.tested = Some(test);
         self.metrics.epoch(&metrics)?;
         self.sums = Sums {
             train_seconds: self.sums.train_seconds,
@@ -252,7 +256,7 @@ impl<'a> Session<'a> {
         Ok(metrics)
     }
 
-    fn evaluate(&self) -> Result<crate::Evaluation> {
+    fn evaluate(&self) -> Result<Evaluation> {
         let batch_size = self.recipe.train.eval_batch_size;
         evaluate(
             &self.network,
@@ -263,15 +267,18 @@ impl<'a> Session<'a> {
     }
 
     /// Writes the model and, last, the report that says that the run is finished.
-    fn finish(self) -> Result<Report> {
-        let test = self.evaluate()?;
+    fn finish(mut self) -> Result<Report> {
+        let test = match self.tested.take() {
+            Some(test) => test,
+            None => self.evaluate()?,
+        };
         let paths = self.folder.paths();
         cortical_io::save_with(paths.model(), &self.params, &self.metadata)?;
         self.metrics.sync()?;
         let report = Report {
             steps: self.step,
             epochs: self.recipe.train.epochs,
-            train_seconds: self.sums.train_seconds,
+            train_seconds: rounded(self.sums.train_seconds),
             parameters: self.params.count(),
             test,
         };
