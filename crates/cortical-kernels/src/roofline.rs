@@ -4,7 +4,8 @@
 //! at least `max(f / peak, b / bandwidth)` (Williams, Waterman and Patterson, "Roofline", 2009). Both are measured here, with as many
 //! threads as the current pool has, and with the instruction set in use.
 
-use crate::{isa, parallel};
+use crate::isa::{self, InstructionSet};
+use crate::parallel;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -68,32 +69,65 @@ fn best(effort: Duration, mut work: impl FnMut() -> f64) -> f64 {
 
 /// Independent chains of multiply-adds: enough to hide the latency of two units, few enough for the registers.
 const CHAINS: usize = 12;
-const WIDTH: usize = 16;
 const ROUNDS: usize = 200_000;
 
-multiversion! {
-    fn chains(rounds: usize, a: f32, b: f32) -> f32 {
-        use crate::real::Real;
-        let mut sums = [[1.0_f32; WIDTH]; CHAINS];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                for s in sum {
-                    *s = Real::mul_add::<I>(*s, a, b);
-                }
-            }
-        }
-        sums.iter().flatten().sum()
+/// Runs the chains; returns how many operations they were.
+fn chains(isa: InstructionSet) -> usize {
+    let [start, factor, addend] = black_box([1.0_f32, 0.999, 1e-3]);
+    #[cfg(target_arch = "x86_64")]
+    if isa == InstructionSet::Avx512 {
+        // SAFETY: `isa` is no higher than what was detected.
+        return unsafe { avx512_chains(start, factor, addend) };
+    } else if isa == InstructionSet::Avx2 {
+        // SAFETY: as above.
+        return unsafe { avx2_chains(start, factor, addend) };
     }
+    let mut sums = [start; CHAINS];
+    for _ in 0..ROUNDS {
+        for sum in &mut sums {
+            *sum = *sum * factor + addend;
+        }
+    }
+    black_box(sums);
+    2 * ROUNDS * CHAINS
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn avx512_chains(start: f32, factor: f32, addend: f32) -> usize {
+    use std::arch::x86_64::*;
+    let (factor, addend) = (_mm512_set1_ps(factor), _mm512_set1_ps(addend));
+    let mut sums = [_mm512_set1_ps(start); CHAINS];
+    for _ in 0..ROUNDS {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, addend);
+        }
+    }
+    black_box(sums.map(|sum| _mm512_reduce_add_ps(sum)));
+    2 * ROUNDS * CHAINS * 16
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2_chains(start: f32, factor: f32, addend: f32) -> usize {
+    use std::arch::x86_64::*;
+    let (factor, addend) = (_mm256_set1_ps(factor), _mm256_set1_ps(addend));
+    let mut sums = [_mm256_set1_ps(start); CHAINS];
+    for _ in 0..ROUNDS {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, addend);
+        }
+    }
+    black_box(sums.map(|sum| _mm256_cvtss_f32(sum)));
+    2 * ROUNDS * CHAINS * 8
 }
 
 fn peak(effort: Duration) -> f64 {
     let isa = isa::current();
     let threads = rayon::current_num_threads();
     best(effort, || {
-        parallel::for_each(threads, |_| {
-            black_box(chains(isa, ROUNDS, black_box(0.999), black_box(1e-3)));
-        });
-        (threads * ROUNDS * CHAINS * WIDTH * 2) as f64
+        let done = parallel::map(threads, |_| chains(isa));
+        done.iter().sum::<usize>() as f64
     })
 }
 
