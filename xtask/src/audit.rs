@@ -1,4 +1,4 @@
-//! `audit`: licences, bans and sources of everything we compile, by cargo-deny under the rules of deny.toml.
+//! `audit`: licences, bans and sources of everything we compile, by cargo-deny under the rules of .deny.toml.
 
 use crate::command;
 use crate::error::Result;

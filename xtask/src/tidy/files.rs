@@ -5,7 +5,7 @@ use crate::tree::Tree;
 use std::collections::BTreeSet;
 
 /// What may stand at the root besides dot files.
-const TOP_LEVEL: [&str; 14] = [
+const TOP_LEVEL: [&str; 10] = [
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",
@@ -13,12 +13,8 @@ const TOP_LEVEL: [&str; 14] = [
     "NOTICE",
     "README.md",
     "benches",
-    "clippy.toml",
     "crates",
-    "deny.toml",
     "docs",
-    "rust-toolchain.toml",
-    "rustfmt.toml",
     "xtask",
 ];
 
