@@ -144,6 +144,16 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         ],
     ),
     (
+        "cortical-bench",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("rayon", "how many threads there are"),
+            allow("serde_json", "a line of JSON for each workload"),
+            allow("tempfile", "where the files that are timed are written"),
+        ],
+    ),
+    (
         "xtask",
         &[
             allow("serde_json", "what `cargo metadata` prints"),

@@ -21,7 +21,7 @@ pub struct Roofline {
 }
 
 /// What is moved to measure the bandwidth of caches.
-pub const CACHE_BYTES: usize = 8 << 20;
+pub const CACHE_BYTES: usize = 16 << 20;
 /// What is moved to measure the bandwidth of memory.
 pub const MEMORY_BYTES: usize = 256 << 20;
 
