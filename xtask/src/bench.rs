@@ -1,22 +1,26 @@
-//! `bench`: the criterion benches of the package `cortical-bench`.
+//! `bench`: the criterion benches of the package `cortical-bench`, and with `--peers` the comparison with other libraries.
+
+mod chart;
+mod compare;
+mod machine;
+mod options;
+mod page;
+mod records;
+mod sides;
 
 use crate::command;
-use crate::error::{Error, Result};
-use crate::tree::{Tree, root};
+use crate::error::Result;
+use crate::tree::root;
 
 const PACKAGE: &str = "cortical-bench";
 
-/// Runs the benches; `args` go to criterion (a filter, `--quick`, `--save-baseline NAME`).
+/// Runs the criterion benches, whose arguments are `args` (a filter, `--quick`, `--save-baseline NAME`), or compares with others.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let tree = Tree::load()?;
-    if !tree.packages.iter().any(|package| package.name == PACKAGE) {
-        return Err(Error::NoPackage {
-            package: PACKAGE,
-            mend: "the benches live in benches/ once a crate has something to measure",
-        });
+    if args.iter().any(|arg| arg == "--peers") {
+        return compare::run(&root(), &options::Options::parse(args)?);
     }
     command::cargo(&root())
-        .args(["bench", "--locked", "--package", PACKAGE, "--"])
+        .args(["bench", "--locked", "--package", PACKAGE, "--benches", "--"])
         .args(args)
         .run()
 }

@@ -2,19 +2,18 @@
 
 use crate::command;
 use crate::error::{Error, Result};
+use crate::python::{NEEDS_PYTHON, environment};
 use crate::tree::root;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const FOLDER: &str = "crates/cortical-conformance/cases";
-const NEEDS_PYTHON: &str = "install Python 3 with venv (apt-get install python3-venv)";
 
 /// Runs the script in a virtual environment that is made on first use, or with `--python PROGRAM`.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let root = root();
     let cases = root.join(FOLDER);
     let python = match args {
-        [] => environment(&root, &cases.join("requirements.txt"))?,
+        [] => environment(&root, "python", &cases.join("requirements.txt"))?,
         [flag, program] if flag == "--python" => PathBuf::from(program),
         [got, ..] => {
             return Err(Error::UnknownArgument {
@@ -33,32 +32,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         .run()
 }
 
-/// The Python of a virtual environment in `.cache/` that holds exactly what `requirements` names.
-fn environment(root: &Path, requirements: &Path) -> Result<PathBuf> {
-    let wanted = fs::read_to_string(requirements).map_err(Error::file("read", requirements))?;
-    let home = root.join(".cache/python");
-    let python = home.join(if cfg!(windows) {
-        "Scripts/python.exe"
-    } else {
-        "bin/python"
-    });
-    // Written last, so that an interrupted installation is started again.
-    let stamp = home.join("installed.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    command::new("python3", NEEDS_PYTHON)
-        .args(["-m", "venv", "--clear"])
-        .args([&home])
-        .run()?;
-    command::new(&python, NEEDS_PYTHON)
-        .args(["-m", "pip", "install", "--quiet", "--requirement"])
-        .args([requirements])
-        .run()?;
-    fs::write(&stamp, wanted).map_err(Error::file("write", &stamp))?;
-    Ok(python)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,13 +44,5 @@ mod tests {
                 .to_string()
                 .starts_with("`cases` does not understand `--fast`; it takes nothing")
         );
-    }
-
-    #[test]
-    fn missing_requirements_are_told_before_anything_is_installed() {
-        let root = root();
-        let error = environment(&root, &root.join("no-such/requirements.txt"));
-        let message = error.expect_err("there is no such file").to_string();
-        assert!(message.starts_with("cannot read "), "{message}");
     }
 }

@@ -40,11 +40,10 @@ pub(crate) enum Error {
     MetadataField { field: &'static str },
     #[error("tidy found {count} thing(s) to mend; each is named above with its file and line")]
     Untidy { count: usize },
-    #[error("there is no package `{package}` in this workspace; {mend}")]
-    NoPackage {
-        package: &'static str,
-        mend: &'static str,
-    },
+    #[error("{side} printed no line for the workload {bench}; run it by hand to see why")]
+    NoResult { side: &'static str, bench: String },
+    #[error("{} does not hold what was measured: {reason}; delete it and measure anew", path.display())]
+    Records { path: PathBuf, reason: String },
     #[error(
         "{} is missing after the fetch of `{name}`; its source changed its layout, correct the table in xtask/src/fetch.rs",
         path.display()

@@ -9,6 +9,7 @@ mod command;
 mod error;
 mod fetch;
 mod manifest;
+mod python;
 mod rust_source;
 mod tidy;
 mod tree;
@@ -25,6 +26,8 @@ usage: cargo xtask VERB
   ci              format, tidy, clippy, tests, doc tests, docs, packages
   audit           licences, bans and sources of what we compile (installs cargo-deny into .cache/)
   bench [ARGS]    the criterion benches; ARGS go to criterion
+  bench --peers   our workloads beside PyTorch, candle-nn and Burn, into docs/benchmarks.md
+                  (--threads 1,2 --rounds 3 --sides torch,.. --python PROGRAM --install --page NAME..)
   fetch [NAME..]  data and models into .cache/; lists them without a name, --all for all
   cases           computes the reference cases anew with the pinned PyTorch
                   (--python PROGRAM: with a Python that has it already)

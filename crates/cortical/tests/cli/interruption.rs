@@ -123,6 +123,27 @@ fn a_stopped_run_saves_says_how_to_go_on_and_ends_the_same() {
 }
 
 #[test]
+fn a_second_signal_ends_the_process_at_once() {
+    // Steps so long that both signals fall into one of them.
+    const SLOW: &str = "train --data digits --model mlp --set model.hidden=[3000,3000] --batch 1400 --epochs 50 --set log.every_steps=1 --quiet";
+    let place = Place::new();
+    for (name, first, second) in [("term", "-TERM", "-TERM"), ("both", "-INT", "-TERM")] {
+        let mut child = spawn(&place, &format!("{SLOW} --out {name}"));
+        wait_for_lines(&place, name, 1);
+        signal(&child, first);
+        // The same signal twice would count once if the first had not arrived yet.
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it did not finish its step"
+        );
+        signal(&child, second);
+        let said = Said::from(child.wait_with_output().unwrap()).expect(1);
+        assert_eq!((said.out.as_str(), said.err.as_str()), ("", ""));
+    }
+}
+
+#[test]
 fn two_processes_do_not_share_a_run() {
     let place = Place::new();
     let mut child = spawn(&place, &format!("{RUN} --out r"));

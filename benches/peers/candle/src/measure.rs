@@ -1,0 +1,86 @@
+//! Timing, and the step of training that every network shares.
+
+use candle_core::{Result, Tensor};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarMap, loss::cross_entropy};
+use std::time::Instant;
+
+/// Times what was asked for.
+pub(crate) struct Measure {
+    names: Vec<String>,
+}
+
+impl Measure {
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        Self { names }
+    }
+
+    /// Whether a workload was asked for, by a part of its name or by no name at all.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|part| name.contains(part))
+    }
+
+    /// Prints the median of the repeated steps behind the warm-ups.
+    pub(crate) fn time(
+        &self,
+        name: &str,
+        (items, unit): (f64, &str),
+        (warm_ups, repeats): (usize, usize),
+        mut step: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        for _ in 0..warm_ups {
+            step()?;
+        }
+        let mut times = Vec::with_capacity(repeats);
+        for _ in 0..repeats {
+            let start = Instant::now();
+            step()?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        let median = times[repeats / 2];
+        println!(
+            "{{\"peer\": \"candle-nn\", \"bench\": \"{name}\", \"ms\": {:.4}, \"rate\": {:.1}, \"unit\": \"{unit}\", \"peak_rss_mb\": {:.1}}}",
+            median * 1e3,
+            items / median,
+            peak_rss_mb()
+        );
+        Ok(())
+    }
+}
+
+/// The most memory that this process has had, where Linux tells; 0 elsewhere.
+fn peak_rss_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) * 1024.0 / 1e6
+}
+
+/// A batch that is learnt with AdamW, with the settings of all sides.
+pub(crate) struct Training {
+    optimizer: AdamW,
+    inputs: Tensor,
+    labels: Tensor,
+}
+
+impl Training {
+    pub(crate) fn new(map: &VarMap, inputs: Tensor, labels: Tensor) -> Result<Self> {
+        let settings = ParamsAdamW {
+            lr: 1e-3,
+            weight_decay: 0.01,
+            ..ParamsAdamW::default()
+        };
+        Ok(Self {
+            optimizer: AdamW::new(map.all_vars(), settings)?,
+            inputs,
+            labels,
+        })
+    }
+
+    /// Forward, loss, backward, AdamW, and the loss as a number.
+    pub(crate) fn step(&mut self, forward: impl Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
+        let loss = cross_entropy(&forward(&self.inputs)?, &self.labels)?;
+        self.optimizer.backward_step(&loss)?;
+        loss.to_scalar::<f32>().map(drop)
+    }
+}

@@ -1,0 +1,262 @@
+//! What was measured, kept in `docs/benchmarks.json`: a run of some workloads replaces their records and leaves the others alone.
+
+use crate::error::{Error, Result};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// One workload on one side with one number of threads.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Record {
+    /// The median of the rounds.
+    pub(crate) ms: f64,
+    /// This side's time divided by ours, the median of the rounds; 1 for ourselves.
+    pub(crate) ratio: f64,
+    /// The most memory that any round's process had.
+    pub(crate) peak_rss_mb: f64,
+    /// The least time that the machine allows divided by ours; 0 for others.
+    pub(crate) roofline_share: f64,
+    /// `compute` or `memory`, the limit that takes the larger part; empty for others.
+    pub(crate) bound: String,
+    /// When.
+    pub(crate) date: String,
+}
+
+/// Which workload, with how many threads, on which side.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) bench: String,
+    pub(crate) threads: usize,
+    pub(crate) side: String,
+}
+
+/// Everything that the page shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Records {
+    /// The machine and the versions, of the last run: a title and what it says.
+    pub(crate) machine: Vec<(String, String)>,
+    /// All workloads, in the order of the table.
+    pub(crate) order: Vec<String>,
+    records: BTreeMap<Key, Record>,
+}
+
+impl Records {
+    pub(crate) fn get(&self, bench: &str, threads: usize, side: &str) -> Option<&Record> {
+        self.records.get(&Key {
+            bench: bench.to_owned(),
+            threads,
+            side: side.to_owned(),
+        })
+    }
+
+    pub(crate) fn set(&mut self, key: Key, record: Record) {
+        self.records.insert(key, record);
+    }
+
+    /// First and last day of the measurements.
+    pub(crate) fn dates(&self) -> Option<(&str, &str)> {
+        let dates = || self.records.values().map(|record| record.date.as_str());
+        Some((dates().min()?, dates().max()?))
+    }
+
+    /// What the file holds; nothing if there is no file yet.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(source) => return Err(Error::file("read", path)(source)),
+        };
+        let wrong = |reason: String| Error::Records {
+            path: path.to_owned(),
+            reason,
+        };
+        let value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        Self::from_json(&value)
+            .ok_or_else(|| wrong("a field is missing or of another kind".to_owned()))
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let machine = value["machine"].as_array()?.iter();
+        let machine =
+            machine.map(|pair| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned())));
+        let order = value["order"].as_array()?.iter();
+        let mut records = BTreeMap::new();
+        for line in value["records"].as_array()? {
+            records.insert(
+                Key {
+                    bench: line["bench"].as_str()?.to_owned(),
+                    threads: usize::try_from(line["threads"].as_u64()?).ok()?,
+                    side: line["side"].as_str()?.to_owned(),
+                },
+                Record {
+                    ms: line["ms"].as_f64()?,
+                    ratio: line["ratio"].as_f64()?,
+                    peak_rss_mb: line["peak_rss_mb"].as_f64()?,
+                    roofline_share: line["roofline_share"].as_f64()?,
+                    bound: line["bound"].as_str()?.to_owned(),
+                    date: line["date"].as_str()?.to_owned(),
+                },
+            );
+        }
+        Some(Self {
+            machine: machine.collect::<Option<_>>()?,
+            order: order
+                .map(|name| Some(name.as_str()?.to_owned()))
+                .collect::<Option<_>>()?,
+            records,
+        })
+    }
+
+    /// The file's text: a line for each record, so that a change is seen as one.
+    pub(crate) fn to_text(&self) -> String {
+        let line = |(key, record): (&Key, &Record)| {
+            let mut object = Map::new();
+            object.insert("bench".to_owned(), json!(key.bench));
+            object.insert("threads".to_owned(), json!(key.threads));
+            object.insert("side".to_owned(), json!(key.side));
+            object.insert("ms".to_owned(), json!(rounded(record.ms, 4)));
+            object.insert("ratio".to_owned(), json!(rounded(record.ratio, 3)));
+            object.insert(
+                "peak_rss_mb".to_owned(),
+                json!(rounded(record.peak_rss_mb, 1)),
+            );
+            object.insert(
+                "roofline_share".to_owned(),
+                json!(rounded(record.roofline_share, 3)),
+            );
+            object.insert("bound".to_owned(), json!(record.bound));
+            object.insert("date".to_owned(), json!(record.date));
+            format!("    {}", Value::Object(object))
+        };
+        let records: Vec<String> = self.records.iter().map(line).collect();
+        let machine: Vec<String> = self
+            .machine
+            .iter()
+            .map(|pair| format!("    {}", json!(pair)))
+            .collect();
+        format!(
+            "{{\n  \"machine\": [\n{}\n  ],\n  \"order\": {},\n  \"records\": [\n{}\n  ]\n}}\n",
+            machine.join(",\n"),
+            json!(self.order),
+            records.join(",\n")
+        )
+    }
+}
+
+fn rounded(x: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    (x * scale).round() / scale
+}
+
+/// The middle of some numbers, the mean of the two middle ones if their number is even.
+pub(crate) fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// Two workloads on two sides, and a third that was measured on ours alone.
+    pub(crate) fn sample() -> Records {
+        let mut records = Records {
+            machine: vec![("Processor".to_owned(), "Example 1000, 2 threads".to_owned())],
+            order: ["mlp_train_b32", "cnn_train_b64", "adamw_10m"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..Records::default()
+        };
+        let mut add = |bench: &str, threads, side: &str, ms, ratio| {
+            let own = side == "cortical";
+            let key = Key {
+                bench: bench.to_owned(),
+                threads,
+                side: side.to_owned(),
+            };
+            let record = Record {
+                ms,
+                ratio,
+                peak_rss_mb: if own { 100.0 } else { 400.0 },
+                roofline_share: if own { 0.5 } else { 0.0 },
+                bound: if own { "compute" } else { "" }.to_owned(),
+                date: "2026-11-25".to_owned(),
+            };
+            records.set(key, record);
+        };
+        for (threads, factor) in [(1, 1.0), (2, 2.0)] {
+            add("mlp_train_b32", threads, "cortical", 1.0 / factor, 1.0);
+            add("mlp_train_b32", threads, "torch", 2.0 / factor, 2.0);
+            add("cnn_train_b64", threads, "cortical", 40.0 / factor, 1.0);
+            add("cnn_train_b64", threads, "torch", 20.0 / factor, 0.5);
+            add("cnn_train_b64", threads, "candle-nn", 400.0 / factor, 10.0);
+        }
+        add("adamw_10m", 1, "cortical", 7.0, 1.0);
+        records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::sample;
+    use super::*;
+
+    #[test]
+    fn records_come_back_as_they_were_written() {
+        let records = sample();
+        let value = serde_json::from_str(&records.to_text()).expect("it is JSON");
+        assert_eq!(Records::from_json(&value), Some(records));
+    }
+
+    #[test]
+    fn a_run_of_one_workload_leaves_the_others_alone() {
+        let mut records = sample();
+        let key = Key {
+            bench: "adamw_10m".to_owned(),
+            threads: 1,
+            side: "cortical".to_owned(),
+        };
+        let mut faster = records
+            .get("adamw_10m", 1, "cortical")
+            .expect("measured")
+            .clone();
+        faster.ms = 6.0;
+        records.set(key, faster);
+        assert_eq!(
+            records.get("adamw_10m", 1, "cortical").map(|r| r.ms),
+            Some(6.0)
+        );
+        assert_eq!(
+            records.get("mlp_train_b32", 2, "torch").map(|r| r.ms),
+            Some(1.0)
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_something_else_is_refused() {
+        for text in [
+            "{}",
+            "{\"machine\": [], \"order\": [], \"records\": [{\"bench\": 3}]}",
+        ] {
+            let value = serde_json::from_str(text).expect("it is JSON");
+            assert_eq!(Records::from_json(&value), None, "{text}");
+        }
+        let nowhere = Records::read(Path::new("no/such/file.json")).expect("no file is no error");
+        assert_eq!(nowhere, Records::default());
+    }
+
+    #[test]
+    fn medians_are_in_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+}
