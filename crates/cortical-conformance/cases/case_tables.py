@@ -68,6 +68,7 @@ CONVOLUTION = [
     layer("ConvTranspose2d", "groups", conv(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2), (2, 4, 5, 5)),
     layer("ConvTranspose2d", "dilated", conv(2, 3, 3, dilation=2, stride=[2, 1], bias=False), (1, 2, 4, 5)),
     layer("ConvTranspose3d", "plain", conv(2, 2, 2, stride=2), (1, 2, 2, 3, 3)),
+    layer("ConvTranspose3d", "groups", conv(4, 2, [1, 2, 3], stride=[1, 2, 2], padding=[0, 1, 1], output_padding=[0, 1, 0], groups=2), (2, 4, 2, 3, 3)),
 ]
 
 POOLING = [
@@ -81,19 +82,33 @@ POOLING = [
     layer("MaxPool2d", "ties", {"kernel_size": 2}, ("coarse", (2, 2, 6, 6))),
     layer("MaxPool1d", "plain", {"kernel_size": 2}, (2, 3, 9)),
     layer("MaxPool3d", "plain", {"kernel_size": 2}, (1, 2, 4, 5, 4)),
+    layer("MaxPool3d", "ceil", {"kernel_size": [2, 3, 2], "stride": [1, 2, 2], "padding": [1, 1, 0], "dilation": [1, 1, 2], "ceil_mode": True}, (2, 2, 4, 6, 6)),
+    layer("MaxPool3d", "ties", {"kernel_size": 2}, ("coarse", (1, 2, 4, 4, 4))),
     layer("AvgPool2d", "plain", {"kernel_size": 2}, (2, 3, 8, 8)),
     layer("AvgPool2d", "overlapping", {"kernel_size": 3, "stride": 2, "padding": 1}, (2, 3, 9, 7)),
     layer("AvgPool2d", "no_padding_counted", {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}, (1, 2, 7, 6)),
     layer("AvgPool2d", "ceil", {"kernel_size": 2, "ceil_mode": True}, (1, 2, 7, 5)),
     layer("AvgPool1d", "plain", {"kernel_size": 2}, (2, 3, 9)),
+    layer("AvgPool3d", "plain", {"kernel_size": [2, 3, 2], "padding": [1, 1, 0]}, (1, 2, 4, 5, 4)),
+    layer("AvgPool3d", "not_counted", {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True, "count_include_pad": False}, (1, 2, 4, 5, 6)),
+    layer("AvgPool3d", "divisor", {"kernel_size": 2, "divisor_override": 3}, (2, 4, 4, 4)),
     layer("AdaptiveAvgPool1d", "plain", {"output_size": 3}, (2, 3, 8)),
+    layer("AdaptiveAvgPool3d", "uneven", {"output_size": [3, 2, 4]}, (1, 2, 5, 3, 6)),
     layer("AdaptiveAvgPool2d", "one", {"output_size": 1}, (2, 3, 7, 5)),
     layer("AdaptiveAvgPool2d", "uneven", {"output_size": [3, 2]}, (2, 2, 7, 5)),
+    layer("AdaptiveMaxPool1d", "plain", {"output_size": 3}, (2, 3, 8)),
     layer("AdaptiveMaxPool2d", "uneven", {"output_size": [3, 2]}, (2, 2, 7, 5)),
+    layer("AdaptiveMaxPool2d", "more", {"output_size": 5}, ("coarse", (2, 2, 3, 7))),
+    layer("AdaptiveMaxPool3d", "uneven", {"output_size": [3, 2, 4]}, (1, 2, 5, 3, 6)),
     layer("Upsample", "nearest", {"scale_factor": 2.0, "mode": "nearest"}, (2, 2, 3, 4)),
     layer("Upsample", "bilinear", {"scale_factor": 2.0, "mode": "bilinear", "align_corners": False}, (2, 2, 3, 4)),
     layer("Upsample", "bilinear_corners", {"size": [5, 7], "mode": "bilinear", "align_corners": True}, (1, 2, 3, 4)),
+    layer("Upsample", "nearest_uneven", {"scale_factor": 1.7, "mode": "nearest"}, (1, 2, 5, 7)),
+    layer("Upsample", "linear", {"scale_factor": 2.5, "mode": "linear"}, (2, 3, 6)),
+    layer("Upsample", "trilinear", {"size": [3, 5, 4], "mode": "trilinear", "align_corners": True}, (1, 2, 2, 3, 5)),
     layer("PixelShuffle", "plain", {"upscale_factor": 2}, (1, 8, 2, 3)),
+    layer("PixelShuffle", "three", {"upscale_factor": 3}, (18, 2, 1)),
+    layer("PixelUnshuffle", "plain", {"downscale_factor": 2}, (1, 2, 4, 6)),
 ]
 
 NORMALISATION = [
@@ -192,6 +207,15 @@ def interpolate(tag, config, shape):
     return "interpolate", tag, {**config, "train": True}, {"inputs": [shape]}
 
 
+def function(name, tag, config, *shapes):
+    return name, tag, {**config, "train": True}, {"inputs": list(shapes)}
+
+
+def reductions(name, *configs):
+    """One reduction with several choices of axes."""
+    return [function(name, tag, config, (3, 4, 5)) for tag, config in zip(("first", "second", "third", "fourth"), configs)]
+
+
 FUNCTION = [
     attention("unmasked", {}, *[(2, 3, 5, 8)] * 3),
     attention("causal_square", {"is_causal": True}, *[(2, 3, 6, 8)] * 3),
@@ -202,6 +226,32 @@ FUNCTION = [
     attention("mask", {}, *[(1, 2, 4, 8)] * 3, attn_mask=(4, 4)),
     interpolate("nearest", {"size": [5, 3], "mode": "nearest"}, (1, 2, 3, 4)),
     interpolate("bicubic", {"scale_factor": 2.0, "mode": "bicubic", "align_corners": False}, (1, 2, 4, 3)),
+    interpolate("bicubic_corners", {"size": [7, 2], "mode": "bicubic", "align_corners": True}, (1, 2, 4, 3)),
+    interpolate("bicubic_smooth", {"size": [3, 4], "mode": "bicubic", "antialias": True}, (1, 2, 9, 7)),
+    interpolate("bilinear_smooth", {"scale_factor": 0.4, "mode": "bilinear", "antialias": True}, (1, 2, 9, 8)),
+    interpolate("bilinear_by_factor", {"scale_factor": [1.3, 0.7], "mode": "bilinear"}, (2, 1, 6, 9)),
+    interpolate("bilinear_recomputed", {"scale_factor": 1.3, "mode": "bilinear", "recompute_scale_factor": True}, (2, 1, 6, 9)),
+    interpolate("nearest_exact", {"size": [5, 3], "mode": "nearest-exact"}, (1, 2, 3, 4)),
+    interpolate("nearest_rounded", {"size": 82, "mode": "nearest"}, (1, 1, 2)),
+    interpolate("area", {"size": [2, 3], "mode": "area"}, (1, 2, 5, 7)),
+    *reductions("sum", {}, {"dim": [0, 2]}, {"dim": 1, "keepdim": True}),
+    *reductions("mean", {}, {"dim": [-1, 0]}, {"dim": 1, "keepdim": True}),
+    *reductions("amax", {}, {"dim": [0, 2]}, {"dim": -1, "keepdim": True}),
+    *reductions("amin", {}, {"dim": [0, 2]}, {"dim": -1, "keepdim": True}),
+    *reductions("argmax", {"dim": 1}, {"dim": -1, "keepdim": True}),
+    *reductions("argmin", {"dim": 0}, {"dim": -1, "keepdim": True}),
+    *reductions("var", {"dim": 1}, {"dim": [0, 2], "correction": 0}, {"dim": -1, "correction": 2, "keepdim": True}),
+    *reductions("logsumexp", {"dim": 1}, {"dim": [0, 2]}, {"dim": -1, "keepdim": True}),
+    *reductions("norm", {"dim": 1}, {"p": 1.0, "dim": [0, 2]}, {"p": 3.0, "dim": -1, "keepdim": True}, {"p": "inf", "dim": 1}),
+    function("matmul", "batch", {}, (2, 3, 4), (2, 4, 5)),
+    function("matmul", "one_for_all", {}, (2, 3, 4), (4, 5)),
+    function("split", "parts", {"split_size_or_sections": [1, 3, 2], "dim": -1}, (2, 3, 6)),
+    function("pad", "constant", {"pad": [1, 2, 0, 1], "value": 0.5}, (2, 3, 4)),
+    function("pad", "reflect", {"pad": [1, 2, 2, 1], "mode": "reflect"}, (2, 2, 3, 4)),
+    function("pad", "replicate", {"pad": [1, 2], "mode": "replicate"}, (2, 3, 4)),
+    function("pad", "circular", {"pad": [1, 2, 2, 3, 0, 1], "mode": "circular"}, (1, 2, 3, 3, 4)),
+    function("rotary", "halves", {"rotary_dim": 6, "start": 3}, (2, 2, 5, 8)),
+    function("rotary", "neighbours", {"rotary_dim": 4, "base": 100.0, "interleaved": True}, (1, 3, 4, 4)),
 ]
 
 
@@ -217,6 +267,7 @@ def losses_of_two(name, **config):
     ]
 
 
+CLASSES_OF_ROWS = np.array([[2, 0, -1, 1], [3, -1, 0, 0], [0, 1, 2, 3]])
 LOGITS, LABELS = ("wide", (5, 7)), (7, (5,))
 LOSS = [
     loss("CrossEntropyLoss", "plain", {}, LOGITS, LABELS),
@@ -247,6 +298,20 @@ LOSS = [
     loss("MarginRankingLoss", "margin", {"margin": 0.3}, (6,), (6,), ("sign", (6,)), gradients=(0, 1)),
     loss("TripletMarginLoss", "plain", {"margin": 1.0}, (4, 5), (4, 5), (4, 5), gradients=(0, 1, 2)),
     loss("PoissonNLLLoss", "plain", {}, (4, 3), ("positive", (4, 3))),
+    loss("GaussianNLLLoss", "full", {"full": True}, (4, 3), (4, 3), ("positive", (4, 3)), gradients=(0, 1, 2)),
+    loss("SoftMarginLoss", "plain", {}, (4, 3), ("sign", (4, 3))),
+    loss("HingeEmbeddingLoss", "margin", {"margin": 0.8}, (4, 3), ("sign", (4, 3))),
+    loss("MultiLabelSoftMarginLoss", "weighted", {}, (4, 3), ("sigmoid", (4, 3)), weight=("positive", (3,))),
+    loss("MultiMarginLoss", "plain", {}, (4, 5), (5, (4,))),
+    loss("MultiMarginLoss", "squared", {"p": 2, "margin": 0.7, "reduction": "none"}, (4, 5), (5, (4,)), weight=("positive", (5,))),
+    loss("MultiLabelMarginLoss", "plain", {}, (3, 4), CLASSES_OF_ROWS),
+    loss("MultiLabelMarginLoss", "none", {"reduction": "none"}, (3, 4), CLASSES_OF_ROWS),
+    loss("TripletMarginLoss", "swap", {"p": 3.0, "swap": True, "reduction": "none"}, (4, 5), (4, 5), (4, 5), gradients=(0, 1, 2)),
+    loss("TripletMarginWithDistanceLoss", "swap", {"margin": 2.0, "swap": True}, (4, 5), (4, 5), (4, 5), gradients=(0, 1, 2)),
+    loss("CTCLoss", "plain", {}, ("log_softmax", (7, 3, 5)), np.array([[1, 2, 2], [4, 1, 0], [3, 3, 3]]), np.array([7, 5, 6]), np.array([3, 2, 1])),
+    loss("CTCLoss", "blank_last", {"blank": 4, "reduction": "none"}, ("log_softmax", (6, 2, 5)), np.array([0, 1, 3, 3]), np.array([6, 6]), np.array([1, 3])),
+    loss("CTCLoss", "too_short", {"zero_infinity": True, "reduction": "sum"}, ("log_softmax", (3, 2, 4)), np.array([[1, 1], [2, 3]]), np.array([2, 3]), np.array([2, 2])),
+    loss("CTCLoss", "single", {}, ("log_softmax", (5, 4)), np.array([1, 3]), np.array(5), np.array(2)),
 ]
 
 

@@ -115,9 +115,11 @@ def flat(value):
 
 
 def arguments(config):
-    """PyTorch's arguments: without our own `train`, and with pairs as it wants them."""
+    """PyTorch's arguments: without our own `train`, with pairs as it wants them, and infinity as a number."""
     pairs = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
     pairs.pop("train", None)
+    if pairs.get("p") == "inf":
+        pairs["p"] = float("inf")
     return pairs
 
 
@@ -136,7 +138,7 @@ def call(kind, name, config, given):
     """The function to call on the inputs, and the module behind it if there is one."""
     extra = tensors_of(given, "extra")
     if kind == "function":
-        function = getattr(nn.functional, name)
+        function = OWN.get(name) or getattr(nn.functional, name, None) or getattr(torch, name)
         return (lambda *inputs: function(*inputs, **extra, **arguments(config))), None
     module = getattr(nn, name)(**extra, **arguments(config)).train(config.get("train", True))
     with torch.no_grad():
@@ -152,6 +154,21 @@ def call(kind, name, config, given):
     return module, module
 
 
+def rotary(x, rotary_dim, start=0, base=10000.0, interleaved=False):
+    """Rotary positions over (batch, heads, rows, dim), which PyTorch has no function for: complex numbers turned by their angles."""
+    rows = torch.arange(start, start + x.shape[2], dtype=torch.float64)
+    frequencies = base ** (-torch.arange(0, rotary_dim, 2, dtype=torch.float64) / rotary_dim)
+    turn = torch.polar(torch.ones(()).double(), torch.outer(rows, frequencies))
+    turned, passed = x[..., :rotary_dim].double(), x[..., rotary_dim:]
+    pairs = turned.unflatten(-1, (-1, 2)) if interleaved else turned.unflatten(-1, (2, -1)).transpose(-1, -2)
+    pairs = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * turn)
+    turned = pairs.flatten(-2) if interleaved else pairs.transpose(-1, -2).flatten(-2)
+    return torch.cat([turned.float(), passed], -1)
+
+
+OWN = {"rotary": rotary}
+
+
 def differentiate(kind, name, config, given):
     """Layers, functions and losses: outputs, gradients, and buffers after the call."""
     inputs = list(tensors_of(given, "input").values())
@@ -160,9 +177,11 @@ def differentiate(kind, name, config, given):
         inputs[index].requires_grad_()
     function, module = call(kind, name, config, given)
     outputs = flat(function(*inputs))
+    made = numbered("output", [output.detach().numpy() for output in outputs])
+    if not outputs[0].is_floating_point():
+        return made  # places of maxima have no gradient
     d_outputs = given["d_outputs"](outputs)
     torch.autograd.backward(outputs, [torch.tensor(d_output) for d_output in d_outputs])
-    made = numbered("output", [output.detach().numpy() for output in outputs])
     made.update(numbered("d_output", d_outputs))
     made.update({f"d_input.{index}": inputs[index].grad.numpy() for index in wanted})
     if module is not None and kind == "layer":

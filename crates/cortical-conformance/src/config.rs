@@ -130,6 +130,23 @@ impl<'a> Config<'a> {
             .transpose()
     }
 
+    /// A list of sizes some of which may be `null`; one size is a list of one.
+    pub(crate) fn sizes_or_null(&self, key: &'static str) -> Result<Vec<Option<usize>>, Stop> {
+        let size = |value: &Value| match value {
+            Value::Null => Some(None),
+            value => value
+                .as_u64()
+                .and_then(|n| usize::try_from(n).ok())
+                .map(Some),
+        };
+        let sizes = match self.get(key) {
+            Some(Value::Array(values)) => values.iter().map(size).collect(),
+            Some(value) => size(value).map(|size| vec![size]),
+            None => None,
+        };
+        sizes.ok_or_else(|| self.unknown(key))
+    }
+
     /// Refuses any value but PyTorch's default of an option that we do not have.
     pub(crate) fn only(&self, key: &'static str, default: Value) -> Result<(), Stop> {
         match self.get(key) {

@@ -156,6 +156,10 @@ fn backward(
     let mut loss: Option<Tensor> = None;
     for (i, output) in outputs.iter().enumerate() {
         let name = output_name("d_output", i, outputs.len());
+        if !output.dtype().is_float() {
+            // Places and other integers have no gradient.
+            continue;
+        }
         let Some(upstream) = judge.case.tensors.get(&name) else {
             return Err(Stop::Malformed { what: name });
         };

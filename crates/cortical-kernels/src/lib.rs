@@ -12,7 +12,9 @@
 //! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
 //! - [`recurrent`]: RNN, LSTM and GRU over whole sequences;
 //! - [`embedding`], [`rope`], [`gated`]: rows of a table, rotary positions, gated units;
-//! - [`loss`]: losses between two numbers, and the likelihood of classes;
+//! - [`outer`]: the products of all pairs of two rows;
+//! - [`reduction`]: sums, extremes and norms along an axis;
+//! - [`loss`]: losses between two numbers, and the likelihood of classes; [`ctc`]: that of label sequences;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter;
 //! - [`roofline`]: what the machine allows at most; [`alloc`], [`buffer`]: memory for steps that repeat.
 //!
@@ -44,6 +46,7 @@ pub mod attention;
 pub mod buffer;
 pub mod conv;
 pub mod cross_entropy;
+pub mod ctc;
 mod disjoint;
 pub mod dropout;
 pub mod embedding;
@@ -53,6 +56,7 @@ pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod optimizer;
+pub mod outer;
 pub mod parallel;
 pub mod philox;
 pub mod pool;
@@ -60,6 +64,7 @@ pub mod prelu;
 pub mod real;
 pub mod recurrent;
 pub mod reduce;
+pub mod reduction;
 pub mod resample;
 pub mod roofline;
 pub mod rope;

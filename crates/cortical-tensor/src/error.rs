@@ -73,12 +73,12 @@ pub enum Error {
         /// The end of the range.
         below: usize,
     },
-    /// A result would have more elements than memory can address.
-    #[error("{op}: a result of shape {shape:?} is too large to address")]
+    /// A tensor would have more elements than memory can hold.
+    #[error("{op}: a tensor of shape {shape:?} does not fit in memory; use smaller sizes")]
     TooLarge {
         /// The operation.
         op: &'static str,
-        /// The shape of the result.
+        /// The shape of the tensor, or the part of it that is already too much.
         shape: Vec<usize>,
     },
     /// A window cannot slide over its input as asked.

@@ -39,7 +39,11 @@ pub(crate) fn layer(
             let Some((height, width)) = plane(given.input(0)?) else {
                 return Ok(None);
             };
-            let (size, mode) = resampling(name, config, [height, width])?;
+            let (size, mode) = match resampling(name, config, [height, width]) {
+                // What the layer lacks the operation may have.
+                Err(stop) if stop.is_skip() => return Ok(None),
+                resampling => resampling?,
+            };
             let config = Upsample::to(size);
             simple(match mode {
                 None => config.build()?,
@@ -63,25 +67,13 @@ pub(crate) fn operation(
         "Conv3d" => conv::<3>(config, given)?,
         "ConvTranspose1d" => transposed::<1>(config, given)?,
         "ConvTranspose2d" => transposed::<2>(config, given)?,
+        "ConvTranspose3d" => transposed::<3>(config, given)?,
         "MaxPool1d" => ops::max_pool(x, &max_options::<1>(config)?)?,
         "MaxPool2d" => ops::max_pool(x, &max_options::<2>(config)?)?,
+        "MaxPool3d" => ops::max_pool(x, &max_options::<3>(config)?)?,
         "AvgPool1d" => ops::avg_pool(x, &avg_options::<1>(config)?)?,
         "AvgPool2d" => ops::avg_pool(x, &avg_options::<2>(config)?)?,
-        "AdaptiveAvgPool1d" => {
-            let [size] = axes(config, "output_size")?;
-            ops::adaptive_avg_pool1d(x, size)?
-        }
-        "AdaptiveAvgPool2d" => ops::adaptive_avg_pool2d(x, axes(config, "output_size")?)?,
-        "Upsample" | "UpsamplingNearest2d" | "UpsamplingBilinear2d" | "interpolate" => {
-            let Some((height, width)) = plane(x) else {
-                return Ok(None);
-            };
-            let (size, mode) = resampling(name, config, [height, width])?;
-            match mode {
-                None => ops::upsample_nearest2d(x, size)?,
-                Some(align_corners) => ops::upsample_bilinear2d(x, size, align_corners)?,
-            }
-        }
+        "AvgPool3d" => ops::avg_pool(x, &avg_options::<3>(config)?)?,
         _ => return Ok(None),
     };
     Ok(Some(made.into()))

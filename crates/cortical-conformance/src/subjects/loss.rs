@@ -4,9 +4,9 @@ use super::Made;
 use crate::Stop;
 use crate::config::Config;
 use crate::given::Given;
-use candle_core::Tensor;
-use cortical_tensor::ops::{self, BceWithLogits, CrossEntropy, GaussianNll, KlDiv, Nll};
-use cortical_tensor::ops::{PoissonNll, Reduction, TripletMargin};
+use candle_core::{DType, Tensor};
+use cortical_tensor::ops::{self, BceWithLogits, CrossEntropy, Ctc, GaussianNll, KlDiv, Nll};
+use cortical_tensor::ops::{PoissonNll, Reduction, TripletMargin, TripletMarginWithDistance};
 
 pub(crate) fn operation(
     name: &str,
@@ -126,6 +126,35 @@ fn of_rows(
         "CosineEmbeddingLoss" => {
             let margin = config.f64("margin", 0.0)?;
             ops::cosine_embedding_loss(x, y, given.input(2)?, margin, reduction(config)?)?
+        }
+        "CTCLoss" => {
+            let lengths = |i: usize| -> Result<Vec<usize>, Stop> {
+                let lengths = given
+                    .input(i)?
+                    .flatten_all()?
+                    .to_dtype(DType::I64)?
+                    .to_vec1::<i64>()?;
+                Ok(lengths.into_iter().map(|len| len as usize).collect())
+            };
+            let options = Ctc {
+                blank: config.usize("blank", 0)?,
+                reduction: reduction(config)?,
+                zero_infinity: config.bool("zero_infinity", false)?,
+            };
+            ops::ctc_loss(x, y, &lengths(2)?, &lengths(3)?, &options)?
+        }
+        "MultiLabelMarginLoss" => ops::multi_label_margin_loss(x, y, reduction(config)?)?,
+        "TripletMarginWithDistanceLoss" => {
+            // The distance of PyTorch's default.
+            config.only("distance_function", serde_json::Value::Null)?;
+            let options = TripletMarginWithDistance {
+                margin: config.f64("margin", 1.0)?,
+                swap: config.bool("swap", false)?,
+                reduction: reduction(config)?,
+            };
+            let distance =
+                |a: &Tensor, b: &Tensor| ops::norm(&((a - b)? + 1e-6)?, 2.0, &[-1], false);
+            ops::triplet_margin_with_distance_loss(x, y, given.input(2)?, distance, &options)?
         }
         "TripletMarginLoss" => {
             let options = TripletMargin {

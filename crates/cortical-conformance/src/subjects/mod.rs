@@ -5,6 +5,7 @@
 
 mod basic;
 mod conv;
+mod function;
 mod loss;
 mod norm;
 mod sequence;
@@ -77,6 +78,7 @@ pub(crate) fn operation(
         conv::operation,
         norm::operation,
         sequence::operation,
+        function::operation,
     ] {
         if let Some(made) = family(name, config, given)? {
             return Ok(Some(made));

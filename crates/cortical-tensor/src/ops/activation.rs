@@ -5,7 +5,9 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half};
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
-use cortical_kernels::activation::{self, Activation, Saves};
+use cortical_kernels::activation::{
+    self, Activation, GELU_CUBIC, GELU_SLOPE, SELU_ALPHA, SELU_SCALE, Saves,
+};
 
 const NAME: &str = "activation";
 
@@ -96,7 +98,7 @@ pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result
         Activation::Relu6 => between(x, 0.0, 6.0),
         Activation::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * slope)?),
         Activation::Elu { alpha } => elu(x, alpha, 1.0),
-        Activation::Selu => elu(x, 1.673_263_242_354_377_2, 1.050_700_987_355_480_5),
+        Activation::Selu => elu(x, SELU_ALPHA, SELU_SCALE),
         Activation::Celu { alpha } => {
             let low = ((((negative(x)? / alpha)?.exp()? - 1.0)?) * alpha)?;
             x.gt(0.0)?.where_cond(x, &low)
@@ -106,8 +108,8 @@ pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result
             x * (phi * 0.5)?
         }
         Activation::GeluTanh => {
-            let cubic = (x * ((x * x)? * 0.044_715)?)?;
-            let inner = ((x + cubic)? * 0.797_884_560_802_865_4)?;
+            let cubic = (x * ((x * x)? * GELU_CUBIC)?)?;
+            let inner = ((x + cubic)? * GELU_SLOPE)?;
             x * ((inner.tanh()? + 1.0)? * 0.5)?
         }
         Activation::Silu => x * sigmoid(x)?,

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod bilinear;
 mod conv;
 mod cross_entropy;
 mod dropout;
@@ -15,11 +16,15 @@ mod linear;
 mod loss;
 mod matmul;
 mod norm;
+mod pad;
+mod pixel;
 mod pool;
 mod prelu;
 mod prepare;
 mod recurrent;
+mod reduce;
 mod rotary;
+mod rrelu;
 mod softmax;
 mod split;
 #[cfg(test)]
@@ -29,9 +34,10 @@ mod window;
 
 pub use activation::activate;
 pub use attention::{Attention, attention, attention_dropout};
+pub use bilinear::bilinear;
 pub use conv::{
     ConvOptions, ConvTransposeOptions, conv, conv_transpose, conv_transpose1d, conv_transpose2d,
-    conv1d, conv2d, conv2d_max_pool, conv3d,
+    conv_transpose3d, conv1d, conv2d, conv2d_max_pool, conv3d,
 };
 pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy};
 pub use dropout::dropout;
@@ -39,21 +45,27 @@ pub use embedding::embedding;
 pub use gated::{gated, gated_packed};
 pub use linear::linear;
 pub use loss::{
-    BceWithLogits, GaussianNll, KlDiv, Nll, PoissonNll, TripletMargin, binary_cross_entropy,
-    binary_cross_entropy_with_logits, cosine_embedding_loss, gaussian_nll_loss,
-    hinge_embedding_loss, huber_loss, kl_div, l1_loss, margin_ranking_loss, mse_loss,
-    multi_label_soft_margin_loss, multi_margin_loss, nll_loss, poisson_nll_loss, smooth_l1_loss,
-    soft_margin_loss, triplet_margin_loss,
+    BceWithLogits, Ctc, GaussianNll, KlDiv, Nll, PoissonNll, TripletMargin,
+    TripletMarginWithDistance, binary_cross_entropy, binary_cross_entropy_with_logits,
+    cosine_embedding_loss, ctc_loss, gaussian_nll_loss, hinge_embedding_loss, huber_loss, kl_div,
+    l1_loss, margin_ranking_loss, mse_loss, multi_label_margin_loss, multi_label_soft_margin_loss,
+    multi_margin_loss, nll_loss, poisson_nll_loss, smooth_l1_loss, soft_margin_loss,
+    triplet_margin_loss, triplet_margin_with_distance_loss,
 };
 pub use matmul::matmul;
 pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
+pub use pad::{PadMode, pad};
+pub use pixel::{pixel_shuffle, pixel_unshuffle};
 pub use pool::{
-    AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool, avg_pool1d,
-    avg_pool2d, max_pool, max_pool1d, max_pool2d,
+    AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
+    adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d, avg_pool, avg_pool1d,
+    avg_pool2d, avg_pool3d, max_pool, max_pool1d, max_pool2d, max_pool3d,
 };
 pub use prelu::prelu;
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
+pub use reduce::{argmax, argmin, log_sum_exp, max, mean, min, norm, sum, variance};
 pub use rotary::{HeadOrder, rotary, rotary_angles};
+pub use rrelu::rrelu;
 pub use softmax::{log_softmax, softmax};
 pub use split::split;
-pub use upsample::{upsample_bilinear2d, upsample_nearest2d};
+pub use upsample::{Interpolation, Resize, interpolate, upsample_bilinear2d, upsample_nearest2d};

@@ -1,5 +1,6 @@
 //! What operations check and convert before they compute.
 
+use crate::shape::checked_count;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
@@ -8,10 +9,12 @@ pub(crate) fn is_half(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16)
 }
 
-/// Checks that an argument is of a float dtype that operations compute in.
+/// Checks that an argument is of a float dtype that operations compute in, and no view of more elements than memory could hold.
 pub(crate) fn check_float(op: &'static str, argument: &'static str, x: &Tensor) -> Result<()> {
     match x.dtype() {
-        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(()),
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => {
+            checked_count(op, x.dims()).map(|_| ())
+        }
         got => Err(Error::DType {
             op,
             argument,
@@ -21,7 +24,7 @@ pub(crate) fn check_float(op: &'static str, argument: &'static str, x: &Tensor) 
     }
 }
 
-/// Checks that `other` has the dtype and the device of `first`.
+/// Checks that `other` has the dtype and the device of `first`, and is no view of more elements than memory could hold.
 pub(crate) fn check_alike(
     op: &'static str,
     first: &Tensor,
@@ -46,6 +49,7 @@ pub(crate) fn check_alike(
             got,
         });
     }
+    checked_count(op, other.dims())?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Planes of another size: upsampling, and what adaptive pooling shares with it.
+//! Tensors of another size: interpolation, and what adaptive pooling shares with it.
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
@@ -7,7 +7,158 @@ use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_composed, values};
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::buffer::unspecified;
-use cortical_kernels::resample::{self as kernel, AxisMap};
+use cortical_kernels::resample::{self as kernel, AxisMap, Places};
+
+/// What decides the size of an interpolated tensor; one number counts for all axes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resize {
+    /// The size along each axis.
+    Size(Vec<usize>),
+    /// By what each axis is multiplied; a fraction of an element is cut off. Places are reckoned with the factor itself, not with the ratio
+    /// of the sizes (PyTorch's default).
+    Factor(Vec<f64>),
+    /// As [`Self::Factor`], with places by the ratio of the sizes (PyTorch's `recompute_scale_factor=True`).
+    FactorOfSizes(Vec<f64>),
+}
+
+/// How an interpolated element comes from those around its place, with PyTorch's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Interpolation {
+    /// The input at ⌊place⌋, as PyTorch's `nearest` and OpenCV's `INTER_NEAREST` have it.
+    #[default]
+    Nearest,
+    /// The input whose centre is nearest (`nearest-exact`).
+    NearestExact,
+    /// By distance between neighbours: `linear`, `bilinear` or `trilinear`, by the number of axes.
+    Linear {
+        /// Whether the centres of the corners fall together; the outer edges do otherwise.
+        align_corners: bool,
+        /// Whether shrinking averages over all inputs instead of skipping some.
+        antialias: bool,
+    },
+    /// The cubic convolution of Keys (1981) over four neighbours an axis: `bicubic`.
+    Cubic {
+        /// As for [`Self::Linear`].
+        align_corners: bool,
+        /// As for [`Self::Linear`].
+        antialias: bool,
+    },
+    /// The mean of the inputs that an output covers (`area`): adaptive average pooling.
+    Area,
+}
+
+impl Interpolation {
+    fn map(self, factor: Option<f64>, input: usize, output: usize) -> AxisMap {
+        let places = |align_corners| Places {
+            align_corners,
+            factor,
+        };
+        match self {
+            Self::Nearest => AxisMap::nearest(input, output, factor),
+            Self::NearestExact => AxisMap::nearest_exact(input, output, factor),
+            Self::Area => AxisMap::mean(input, output),
+            Self::Linear {
+                align_corners,
+                antialias,
+            } => match antialias {
+                false => AxisMap::linear(input, output, places(align_corners)),
+                true => AxisMap::linear_antialiased(input, output, places(align_corners)),
+            },
+            Self::Cubic {
+                align_corners,
+                antialias,
+            } => match antialias {
+                false => AxisMap::cubic(input, output, places(align_corners)),
+                true => AxisMap::cubic_antialiased(input, output, places(align_corners)),
+            },
+        }
+    }
+}
+
+/// Resamples every axis behind the channels, one after the other, to another size: PyTorch's `nn.functional.interpolate`.
+///
+/// # Shapes
+/// - `x`: `[n, channels, …]` with one, two or three axes behind
+/// - result: `[n, channels, …]` with the axes of the new size
+///
+/// # Errors
+/// [`Error::Shape`] for another rank or an axis of length 0, [`Error::DType`]; [`Error::Option`] for a size of 0, a factor that is not positive and
+/// finite, or neither one number nor one an axis; [`Error::TooLarge`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_tensor::ops::{Interpolation, Resize, interpolate};
+/// # fn main() -> cortical_tensor::Result<()> {
+/// let x = Tensor::new(&[[[1.0_f32, 3.0]]], &Device::Cpu)?;
+/// let linear = Interpolation::Linear { align_corners: true, antialias: false };
+/// let y = interpolate(&x, &Resize::Size(vec![3]), linear)?;
+/// assert_eq!(y.to_vec3::<f32>()?, [[[1.0, 2.0, 3.0]]]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn interpolate<'a>(
+    x: impl Into<Input<'a>>,
+    resize: &Resize,
+    mode: Interpolation,
+) -> Result<Tensor> {
+    let x = x.into();
+    match x.tensor().rank() {
+        3 => along::<1>(x, resize, mode),
+        4 => along::<2>(x, resize, mode),
+        5 => along::<3>(x, resize, mode),
+        _ => {
+            let expected = "[n, channels, …] with one to three axes behind";
+            Err(wrong_shape(INTERPOLATE, "x", expected, x.tensor()))
+        }
+    }
+}
+
+const INTERPOLATE: &str = "interpolate";
+
+fn along<const AXES: usize>(x: Input<'_>, resize: &Resize, mode: Interpolation) -> Result<Tensor> {
+    let (size, factor): ([usize; AXES], [Option<f64>; AXES]) = match resize {
+        Resize::Size(size) => (each("size", size)?, [None; AXES]),
+        Resize::Factor(factors) | Resize::FactorOfSizes(factors) => {
+            let factors: [f64; AXES] = each("scale_factor", factors)?;
+            if !factors.iter().all(|f| f.is_finite() && *f > 0.0) {
+                return Err(Error::Option {
+                    op: INTERPOLATE,
+                    option: "scale_factor",
+                    expected: "positive and finite".into(),
+                    got: format!("{factors:?}"),
+                });
+            }
+            let input = &x.tensor().dims()[2..];
+            // A product beyond `usize` becomes the largest one, which is then found to be too large.
+            let size = std::array::from_fn(|i| (input[i] as f64 * factors[i]).floor() as usize);
+            let by_ratio = matches!(resize, Resize::FactorOfSizes(_));
+            (size, factors.map(|f| (!by_ratio).then_some(f)))
+        }
+    };
+    let how = Resample {
+        name: INTERPOLATE,
+        option: "size",
+        map: |axis: usize, input, output| mode.map(factor[axis], input, output),
+    };
+    resample(how, x, &size)
+}
+
+/// A value for each axis: one for all, or as many as there are axes.
+fn each<const AXES: usize, T: Copy + std::fmt::Debug>(
+    option: &'static str,
+    values: &[T],
+) -> Result<[T; AXES]> {
+    if let &[all] = values {
+        return Ok([all; AXES]);
+    }
+    values.try_into().map_err(|_| Error::Option {
+        op: INTERPOLATE,
+        option,
+        expected: format!("one number, or {AXES}, one for each axis of x"),
+        got: format!("{values:?}"),
+    })
+}
 
 /// `y[i, j] = x[⌊i · in / out⌋, ⌊j · in / out⌋]`: every element repeated.
 ///
@@ -21,9 +172,9 @@ pub fn upsample_nearest2d<'a>(x: impl Into<Input<'a>>, size: [usize; 2]) -> Resu
     let how = Resample {
         name: "upsample_nearest2d",
         option: "size",
-        map: AxisMap::nearest,
+        map: |_, input, output| Interpolation::Nearest.map(None, input, output),
     };
-    resample::<2>(how, x.into(), size)
+    resample(how, x.into(), &size)
 }
 
 /// `y` interpolates linearly between the four elements of `x` around each place. With `align_corners` the corners' centres fall
@@ -40,26 +191,31 @@ pub fn upsample_bilinear2d<'a>(
     size: [usize; 2],
     align_corners: bool,
 ) -> Result<Tensor> {
+    let mode = Interpolation::Linear {
+        align_corners,
+        antialias: false,
+    };
     let how = Resample {
         name: "upsample_bilinear2d",
         option: "size",
-        map: move |input, output| AxisMap::linear(input, output, align_corners),
+        map: |_, input, output| mode.map(None, input, output),
     };
-    resample::<2>(how, x.into(), size)
+    resample(how, x.into(), &size)
 }
 
 /// A way of resampling, and what its errors call things.
 pub(super) struct Resample<F> {
     pub(super) name: &'static str,
     pub(super) option: &'static str,
+    /// The map of an axis by its number and by its lengths before and after.
     pub(super) map: F,
 }
 
-/// Resamples the last `AXES` axes of `x` to the last `AXES` of `size`.
+/// Resamples the last `AXES` axes of `x` to `size`.
 pub(super) fn resample<const AXES: usize>(
-    how: Resample<impl Fn(usize, usize) -> AxisMap>,
+    how: Resample<impl Fn(usize, usize, usize) -> AxisMap>,
     x: Input<'_>,
-    size: [usize; 2],
+    size: &[usize; AXES],
 ) -> Result<Tensor> {
     let (name, t) = (how.name, x.tensor());
     check_float(name, "x", t)?;
@@ -75,30 +231,73 @@ pub(super) fn resample<const AXES: usize>(
             op: name,
             option: how.option,
             expected: "at least 1 along each axis".into(),
-            got: format!("{:?}", &size[2 - AXES..]),
+            got: format!("{size:?}"),
         });
     }
     let mut shape = dims.to_vec();
     let leading = shape.len() - AXES;
-    shape[leading..].copy_from_slice(&size[2 - AXES..]);
+    shape[leading..].copy_from_slice(size);
     // The map of an axis is a list as well.
-    checked_count(name, &size)?;
+    checked_count(name, size)?;
+    let planes = checked_count(name, &dims[..leading])?;
     checked_count(name, &shape)?;
     let dtype = t.dtype();
-    let mut from = [1; 2];
-    from[2 - AXES..].copy_from_slice(&dims[leading..]);
-    let maps = [(how.map)(from[0], size[0]), (how.map)(from[1], size[1])];
-    if is_half(dtype) {
-        let wide = t.to_dtype(DType::F32)?;
-        return Ok(run(name, maps, (&wide).into(), shape)?.to_dtype(dtype)?);
+    let maps: Vec<AxisMap> = (0..AXES)
+        .map(|i| (how.map)(i, dims[leading + i], size[i]))
+        .collect();
+    let wide;
+    let x = if is_half(dtype) {
+        wide = t.to_dtype(DType::F32)?;
+        Input::from(&wide)
+    } else {
+        x
+    };
+    let y = match <[AxisMap; AXES]>::try_from(maps) {
+        Ok(maps) => steps(name, maps, x, planes, shape)?,
+        Err(_) => unreachable!("a map was made for each axis"),
+    };
+    Ok(y.to_dtype(dtype)?)
+}
+
+/// One axis, two axes, or three: height and width first, then depth over whole planes.
+fn steps<const AXES: usize>(
+    name: &'static str,
+    maps: [AxisMap; AXES],
+    x: Input<'_>,
+    planes: usize,
+    shape: Vec<usize>,
+) -> Result<Tensor> {
+    let mut maps = maps.into_iter().rev();
+    let mut next = || maps.next().unwrap_or_else(|| AxisMap::identity(1));
+    let (width, height, depth) = (next(), next(), next());
+    if AXES < 3 {
+        return run(name, [height, width], x, shape);
     }
-    run(name, maps, x, shape)
+    let plane = height.output() * width.output();
+    let middle = vec![checked_count(name, &[planes, depth.input(), plane])?];
+    let y = run(name, [height, width], x, middle)?;
+    let plane = AxisMap::identity(plane);
+    run(name, [depth, plane], (&y).into(), shape)
+}
+
+/// The last two axes of `x`, or more that count as two, resampled by their maps; of a dtype with kernels or half precision.
+pub(super) fn run_maps(
+    name: &'static str,
+    maps: [AxisMap; 2],
+    x: &Tensor,
+    shape: Vec<usize>,
+) -> Result<Tensor> {
+    if is_half(x.dtype()) {
+        let wide = x.to_dtype(DType::F32)?;
+        return Ok(run(name, maps, (&wide).into(), shape)?.to_dtype(x.dtype())?);
+    }
+    run(name, maps, x.into(), shape)
 }
 
 fn run(name: &'static str, maps: [AxisMap; 2], x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
     let t = x.tensor();
     if is_composed(t.device()) {
-        return Ok(composed(&maps, t)?.reshape(shape)?);
+        return Ok(composed(name, &maps, t)?.reshape(shape)?);
     }
     by_dtype!(name, "x", t, T => forward::<T>(name, maps, x, shape))
 }
@@ -141,22 +340,30 @@ impl<T: Element> Op for Resampled<T> {
 }
 
 /// `A_height · x · A_widthᵀ` with the matrices written out.
-fn composed(maps: &[AxisMap; 2], x: &Tensor) -> candle_core::Result<Tensor> {
+fn composed(name: &'static str, maps: &[AxisMap; 2], x: &Tensor) -> Result<Tensor> {
     let [height, width] = maps;
     let planes = x.elem_count() / (height.input() * width.input());
     if planes == 0 {
         return Ok(x.clone());
+    }
+    for map in maps.iter().filter(|map| !map.is_identity()) {
+        checked_count(name, &[map.output(), map.input()])?;
     }
     let matrix = |map: &AxisMap| {
         Tensor::from_vec(map.matrix(), (map.output(), map.input()), &Device::Cpu)?
             .to_dtype(x.dtype())?
             .to_device(x.device())
     };
-    let rows = (x.contiguous()?).reshape((planes * height.input(), width.input()))?;
-    let y = rows.matmul(&matrix(width)?.t()?)?;
+    let mut y = (x.contiguous()?).reshape((planes * height.input(), width.input()))?;
+    if !width.is_identity() {
+        y = y.matmul(&matrix(width)?.t()?)?;
+    }
     let y = y.reshape((planes, height.input(), width.output()))?;
+    if height.is_identity() {
+        return Ok(y);
+    }
     let a = matrix(height)?.broadcast_left(planes)?.contiguous()?;
-    a.matmul(&y)
+    Ok(a.matmul(&y)?)
 }
 
 #[cfg(test)]

@@ -49,6 +49,18 @@ pub(super) fn taps(x: &Tensor, axes: &[Axis], output: &[usize]) -> Result<Vec<Te
     Ok(seen)
 }
 
+/// The largest of each element over several tensors: of equal ones the first, and `NaN` over everything, as in the kernels.
+pub(super) fn largest(tensors: Vec<Tensor>) -> Result<Tensor> {
+    let mut tensors = tensors.into_iter();
+    let first = tensors.next().expect("there is at least one");
+    // A later one wins only if it is larger, as candle's own maximum would split the gradient among equal ones. `NaN`
+    // differs from itself.
+    tensors.try_fold(first, |most, next| {
+        let wins = (next.gt(&most)? + next.ne(&next)?)?.gt(0_u8)?;
+        wins.where_cond(&next, &most)
+    })
+}
+
 /// `count` elements along `dim` from `start` on, `step` apart.
 pub(super) fn select(
     x: &Tensor,

@@ -5,7 +5,7 @@ mod options;
 mod transpose;
 
 pub use options::{ConvOptions, ConvTransposeOptions};
-pub use transpose::{conv_transpose, conv_transpose1d, conv_transpose2d};
+pub use transpose::{conv_transpose, conv_transpose1d, conv_transpose2d, conv_transpose3d};
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};

@@ -1,6 +1,7 @@
 //! The options of convolutions and how they become a checked geometry.
 
 use crate::ops::prepare::{check_alike, check_float, wrong_shape};
+use crate::shape::checked_count;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
@@ -166,6 +167,12 @@ impl<const AXES: usize> ConvOptions<AXES> {
             .map_err(|source| Error::Geometry { op, source })?;
         let mut shape: Vec<usize> = s.batch.into_iter().chain([out_channels]).collect();
         shape.extend(&geometry.output()[3 - AXES..]);
+        // `Geometry` has added these up without overflow.
+        let [d, h, w] = geometry
+            .axes()
+            .map(|a| a.input + a.padding[0] + a.padding[1]);
+        checked_count(op, &[batch, s.channels, d, h, w])?;
+        checked_count(op, &shape)?;
         Ok(Plan { geometry, shape })
     }
 }
@@ -210,6 +217,7 @@ impl<const AXES: usize> ConvTransposeOptions<AXES> {
             .map_err(|source| Error::Geometry { op, source })?;
         let mut shape: Vec<usize> = s.batch.into_iter().chain([out_channels]).collect();
         shape.extend(geometry.axes()[3 - AXES..].iter().map(|axis| axis.input));
+        checked_count(op, &shape)?;
         Ok(Plan { geometry, shape })
     }
 }

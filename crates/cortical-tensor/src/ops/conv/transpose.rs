@@ -13,7 +13,7 @@ use cortical_kernels::buffer::unspecified;
 use cortical_kernels::conv::{self as kernel, Geometry, Gradients};
 use cortical_kernels::matmul::Write;
 
-/// [`conv_transpose1d`] or [`conv_transpose2d`], by the number of axes.
+/// [`conv_transpose1d`], [`conv_transpose2d`] or [`conv_transpose3d`], by the number of axes.
 ///
 /// # Errors
 /// As [`conv_transpose1d`].
@@ -23,8 +23,8 @@ pub fn conv_transpose<'a, const AXES: usize>(
     bias: Option<Input<'a>>,
     options: &ConvTransposeOptions<AXES>,
 ) -> Result<Tensor> {
-    const { assert!(AXES >= 1 && AXES <= 2, "one or two axes") };
-    let name = ["conv_transpose1d", "conv_transpose2d"][AXES - 1];
+    const { assert!(AXES >= 1 && AXES <= 3, "one, two or three axes") };
+    let name = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"][AXES - 1];
     convolve(name, x.into(), weight.into(), bias, options)
 }
 
@@ -64,6 +64,25 @@ pub fn conv_transpose2d<'a>(
     weight: impl Into<Input<'a>>,
     bias: Option<Input<'a>>,
     options: &ConvTransposeOptions<2>,
+) -> Result<Tensor> {
+    conv_transpose(x, weight, bias, options)
+}
+
+/// As [`conv_transpose1d`] over depth, height and width.
+///
+/// # Shapes
+/// - `x`: `[n, in_channels, depth, height, width]`, or without `n`
+/// - `weight`: `[in_channels, out_channels / groups, kernel_depth, kernel_height, kernel_width]`
+/// - `bias`: `[out_channels]`
+/// - result: `[n, out_channels, out_depth, out_height, out_width]`
+///
+/// # Errors
+/// As [`conv_transpose1d`].
+pub fn conv_transpose3d<'a>(
+    x: impl Into<Input<'a>>,
+    weight: impl Into<Input<'a>>,
+    bias: Option<Input<'a>>,
+    options: &ConvTransposeOptions<3>,
 ) -> Result<Tensor> {
     conv_transpose(x, weight, bias, options)
 }

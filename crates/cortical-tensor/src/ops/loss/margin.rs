@@ -252,3 +252,134 @@ pub fn multi_margin_loss(
         reduce(&(others.sum(1)? / cols as f64)?, reduction)
     })
 }
+
+/// The options of [`triplet_margin_with_distance_loss`], with PyTorch's names and defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct TripletMarginWithDistance {
+    /// How much further than the positive the negative should be.
+    pub margin: f64,
+    /// Whether the negative's distance is the smaller of those from the anchor and from the positive.
+    pub swap: bool,
+    /// What becomes of the distances' losses.
+    pub reduction: Reduction,
+}
+
+impl Default for TripletMarginWithDistance {
+    fn default() -> Self {
+        Self {
+            margin: 1.0,
+            swap: false,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+/// `l = max(0, d(a, p) − d(a, n) + margin)` with a distance of your own, reduced.
+///
+/// # Shapes
+/// - `anchor`, `positive`, `negative`: what `distance` takes, the same
+/// - result: scalar, or what `distance` gives for [`Reduction::None`]
+///
+/// # Errors
+/// As [`hinge_embedding_loss`], and what `distance` returns.
+pub fn triplet_margin_with_distance_loss(
+    anchor: &Tensor,
+    positive: &Tensor,
+    negative: &Tensor,
+    distance: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+    options: &TripletMarginWithDistance,
+) -> Result<Tensor> {
+    let name = "triplet_margin_with_distance_loss";
+    check_same(name, anchor, "positive", positive)?;
+    check_same(name, anchor, "negative", negative)?;
+    widened([anchor, positive, negative], |[a, p, n]| {
+        let (near, mut far) = (distance(a, p)?, distance(a, n)?);
+        check_same(name, &near, "distance of the negative", &far)?;
+        if options.swap {
+            let other = distance(p, n)?;
+            far = far.lt(&other)?.where_cond(&far, &other)?;
+        }
+        reduce(
+            &hinge(&((near - far)? + options.margin)?)?,
+            options.reduction,
+        )
+    })
+}
+
+/// `l = 1/C Σ_{j ∈ Y} Σ_{i ∉ Y} max(0, 1 − (x_j − x_i))` for each row and the set `Y` of its classes, reduced.
+///
+/// # Shapes
+/// - `x`: `[n, classes]` or `[classes]`
+/// - `labels`: that of `x`, of `i64`: a row's classes, and behind them −1, after which nothing counts
+/// - result: scalar, or `[n]` for [`Reduction::None`] (a scalar for a single row)
+///
+/// # Errors
+/// As [`hinge_embedding_loss`]; [`Error::Index`] for a label that is no class.
+pub fn multi_label_margin_loss(
+    x: &Tensor,
+    labels: &Tensor,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    let name = "multi_label_margin_loss";
+    check_float(name, "x", x)?;
+    let (n, cols) = match *x.dims() {
+        [cols] => (1, cols),
+        [n, cols] => (n, cols),
+        _ => return Err(wrong_shape(name, "x", "[n, classes] or [classes]", x)),
+    };
+    if labels.dims() != x.dims() {
+        let expected = format!("{:?}, that of x", x.dims());
+        return Err(wrong_shape(name, "labels", expected, labels));
+    }
+    if labels.dtype() != DType::I64 {
+        return Err(Error::DType {
+            op: name,
+            argument: "labels",
+            expected: "i64, as −1 ends a row",
+            got: labels.dtype(),
+        });
+    }
+    let pairs = crate::shape::checked_count(name, &[n, cols, cols])?;
+    let labels = labels.flatten_all()?.to_vec1::<i64>()?;
+    // How often each class is named, and whether it is not.
+    let (mut named, mut others) = (vec![0.0_f64; n * cols], vec![1.0_f64; n * cols]);
+    for (at, &got) in labels.iter().enumerate() {
+        let row = at / cols * cols;
+        if labels[row..=at].contains(&-1) {
+            continue;
+        }
+        let class = usize::try_from(got).ok().filter(|class| *class < cols);
+        let class = class.ok_or(Error::Index {
+            op: name,
+            argument: "labels",
+            at,
+            got,
+            below: cols,
+        })?;
+        named[row + class] += 1.0;
+        others[row + class] = 0.0;
+    }
+    widened([x], |[x]| {
+        let weights = |values: Vec<f64>, shape: (usize, usize, usize)| {
+            Tensor::from_vec(values, shape, x.device())?.to_dtype(x.dtype())
+        };
+        let (named, others) = (
+            weights(named, (n, cols, 1))?,
+            weights(others, (n, 1, cols))?,
+        );
+        let each = if pairs == 0 {
+            Tensor::zeros(n, x.dtype(), x.device())?
+        } else {
+            let rows = (x.contiguous()?).reshape((n, cols))?;
+            let gap = rows.unsqueeze(2)?.broadcast_sub(&rows.unsqueeze(1)?)?;
+            let cost = hinge(&gap.affine(-1.0, 1.0)?)?;
+            let cost = cost.broadcast_mul(&named)?.broadcast_mul(&others)?;
+            (cost.sum((1, 2))? / cols as f64)?
+        };
+        let loss = reduce(&each, reduction)?;
+        match (reduction, x.rank()) {
+            (Reduction::None, 1) => Ok(loss.squeeze(0)?),
+            _ => Ok(loss),
+        }
+    })
+}

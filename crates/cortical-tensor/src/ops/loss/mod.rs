@@ -3,15 +3,19 @@
 //! Those between a number and its target ([`pointwise`]) run in kernels; distances and margins ([`margin`]) are a few candle operations
 //! with right gradients on every device.
 
+mod ctc;
+mod elements;
 mod margin;
 mod nll;
 mod pointwise;
 #[cfg(test)]
 mod tests;
 
+pub use ctc::{Ctc, ctc_loss};
 pub use margin::{
-    TripletMargin, cosine_embedding_loss, hinge_embedding_loss, margin_ranking_loss,
-    multi_margin_loss, triplet_margin_loss,
+    TripletMargin, TripletMarginWithDistance, cosine_embedding_loss, hinge_embedding_loss,
+    margin_ranking_loss, multi_label_margin_loss, multi_margin_loss, triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 };
 pub use nll::{Nll, nll_loss};
 pub use pointwise::{

@@ -1,16 +1,11 @@
 //! Losses between each number and its target.
 
+use super::elements::{SOFTPLUS, pointwise, weighted};
 use super::{check_at_least, check_same, reduce, spread, widened};
-use crate::element::{Element, tensor, zeros};
-use crate::graph::{Backward, Op, Output, apply_one};
-use crate::ops::activation::compose;
-use crate::ops::prepare::{by_dtype, check_alike, is_half};
 use crate::ops::{Reduction, activate};
-use crate::{Input, Result, is_composed, values};
-use candle_core::{DType, Tensor};
-use cortical_kernels::activation::Activation;
-use cortical_kernels::loss::{self as kernel, Pointwise, Side, Upstream};
-use cortical_kernels::real::Real;
+use crate::{Input, Result};
+use candle_core::Tensor;
+use cortical_kernels::loss::Pointwise;
 
 /// `l = (x − t)²`, reduced.
 ///
@@ -26,13 +21,7 @@ pub fn mse_loss<'a>(
     target: impl Into<Input<'a>>,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    pointwise(
-        "mse_loss",
-        Pointwise::Squared,
-        x.into(),
-        target.into(),
-        reduction,
-    )
+    pointwise("mse_loss", Pointwise::Squared, x, target, reduction)
 }
 
 /// `l = |x − t|`, reduced; the derivative where they are equal is 0.
@@ -47,13 +36,7 @@ pub fn l1_loss<'a>(
     target: impl Into<Input<'a>>,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    pointwise(
-        "l1_loss",
-        Pointwise::Absolute,
-        x.into(),
-        target.into(),
-        reduction,
-    )
+    pointwise("l1_loss", Pointwise::Absolute, x, target, reduction)
 }
 
 /// `l = (x − t)² / 2β` where `|x − t| < β`, else `|x − t| − β/2`, reduced.
@@ -74,7 +57,7 @@ pub fn smooth_l1_loss<'a>(
 ) -> Result<Tensor> {
     check_at_least("smooth_l1_loss", "beta", 0.0, beta)?;
     let loss = Pointwise::SmoothL1 { beta };
-    pointwise("smooth_l1_loss", loss, x.into(), target.into(), reduction)
+    pointwise("smooth_l1_loss", loss, x, target, reduction)
 }
 
 /// `l = (x − t)² / 2` where `|x − t| ≤ δ`, else `δ (|x − t| − δ/2)`, reduced.
@@ -95,7 +78,7 @@ pub fn huber_loss<'a>(
 ) -> Result<Tensor> {
     check_at_least("huber_loss", "delta", f64::MIN_POSITIVE, delta)?;
     let loss = Pointwise::Huber { delta };
-    pointwise("huber_loss", loss, x.into(), target.into(), reduction)
+    pointwise("huber_loss", loss, x, target, reduction)
 }
 
 /// `l = −w (t ln x + (1 − t) ln(1 − x))` for a probability `x`, each logarithm at least −100, reduced.
@@ -175,12 +158,6 @@ pub fn binary_cross_entropy_with_logits<'a>(
         reduce(&loss, reduction)
     })
 }
-
-/// ln(1 + eˣ), never cut short to x.
-const SOFTPLUS: Activation = Activation::Softplus {
-    beta: 1.0,
-    threshold: f64::INFINITY,
-};
 
 /// `l = −1/C Σ_c w_c (t_c ln σ(x_c) + (1 − t_c) ln(1 − σ(x_c)))` over the last dimension, reduced.
 ///
@@ -384,168 +361,8 @@ pub fn soft_margin_loss<'a>(
     pointwise(
         "soft_margin_loss",
         Pointwise::SoftMargin,
-        x.into(),
-        target.into(),
+        x,
+        target,
         reduction,
     )
-}
-
-fn weighted(
-    name: &'static str,
-    loss: Pointwise,
-    x: Input<'_>,
-    target: Input<'_>,
-    weight: Option<&Tensor>,
-    reduction: Reduction,
-) -> Result<Tensor> {
-    let Some(weight) = weight else {
-        return pointwise(name, loss, x, target, reduction);
-    };
-    let weight = spread(name, "weight", weight, x.tensor())?;
-    let each = pointwise(name, loss, x, target, Reduction::None)?;
-    reduce(&(each * weight)?, reduction)
-}
-
-fn pointwise(
-    name: &'static str,
-    loss: Pointwise,
-    x: Input<'_>,
-    target: Input<'_>,
-    reduction: Reduction,
-) -> Result<Tensor> {
-    check_same(name, x.tensor(), "target", target.tensor())?;
-    check_alike(name, x.tensor(), "target", target.tensor())?;
-    let dtype = x.tensor().dtype();
-    if is_half(dtype) {
-        let (x, t) = (
-            x.tensor().to_dtype(DType::F32)?,
-            target.tensor().to_dtype(DType::F32)?,
-        );
-        return Ok(pointwise(name, loss, (&x).into(), (&t).into(), reduction)?.to_dtype(dtype)?);
-    }
-    if is_composed(x.tensor().device()) {
-        return reduce(&composed(loss, x.tensor(), target.tensor())?, reduction);
-    }
-    by_dtype!(name, "x", x.tensor(), T => forward::<T>(name, loss, x, target, reduction))
-}
-
-fn forward<T: Element>(
-    name: &'static str,
-    loss: Pointwise,
-    x: Input<'_>,
-    target: Input<'_>,
-    reduction: Reduction,
-) -> Result<Tensor> {
-    let (x, target) = (x.operand()?, target.operand()?);
-    let n = x.tensor().elem_count();
-    let mut each = zeros::<T>(n);
-    kernel::forward(
-        loss,
-        &values(x.tensor())?,
-        &values(target.tensor())?,
-        &mut each,
-    );
-    let scale = if reduction == Reduction::Mean {
-        1.0 / n as f64
-    } else {
-        1.0
-    };
-    let output = match reduction {
-        Reduction::None => Output::new(each, x.tensor().shape()),
-        Reduction::Sum | Reduction::Mean => {
-            let total: f64 = each.iter().map(|l| Real::to_f64(*l)).sum();
-            // Nothing has no mean: 0 / 0.
-            let total = if reduction == Reduction::Mean {
-                total / n as f64
-            } else {
-                total
-            };
-            Output::new(vec![<T as Real>::from_f64(total)], ())
-        }
-    };
-    let op = Loss::<T> {
-        name,
-        loss,
-        reduction,
-        scale: Real::from_f64(scale),
-    };
-    apply_one(op, vec![x, target], output)
-}
-
-struct Loss<T> {
-    name: &'static str,
-    loss: Pointwise,
-    reduction: Reduction,
-    /// What the reduction multiplies each element's loss with.
-    scale: T,
-}
-
-impl<T: Element> Op for Loss<T> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
-        let (x, t) = (pass.input(0), pass.input(1));
-        let upstream = values::<T>(pass.d_output(0))?;
-        let d_l = match self.reduction {
-            Reduction::None => Upstream::Each(&upstream[..]),
-            Reduction::Mean | Reduction::Sum => Upstream::All(upstream[0] * self.scale),
-        };
-        let side = |i: usize, side: Side| {
-            if !pass.wants(i) {
-                return Ok(None);
-            }
-            let mut d = zeros::<T>(x.elem_count());
-            kernel::backward(self.loss, side, &values(x)?, &values(t)?, d_l, &mut d);
-            tensor(d, x.shape()).map(Some)
-        };
-        Ok(vec![side(0, Side::Prediction)?, side(1, Side::Target)?])
-    }
-}
-
-fn composed(loss: Pointwise, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-    let softplus = |x: &Tensor| compose(SOFTPLUS, x);
-    // |d| with derivative 0 at 0, which candle's `abs` has not.
-    let absolute = |d: &Tensor| d * d.sign()?.detach();
-    let zeros = || t.zeros_like();
-    let loss = match loss {
-        Pointwise::Squared => (x - t)?.sqr(),
-        Pointwise::Absolute => absolute(&(x - t)?),
-        Pointwise::SmoothL1 { beta: 0.0 } => absolute(&(x - t)?),
-        Pointwise::SmoothL1 { beta } => {
-            let d = (x - t)?;
-            let inside = d.abs()?.lt(beta)?;
-            inside.where_cond(&(d.sqr()? * (0.5 / beta))?, &(absolute(&d)? - 0.5 * beta)?)
-        }
-        Pointwise::Huber { delta } => {
-            let d = (x - t)?;
-            let inside = d.abs()?.le(delta)?;
-            let outside = ((absolute(&d)? - 0.5 * delta)? * delta)?;
-            inside.where_cond(&(d.sqr()? * 0.5)?, &outside)
-        }
-        Pointwise::BinaryCrossEntropy => {
-            let floored = |x: &Tensor| {
-                // A 1 stands in for what has no logarithm, so that its gradient is 0 and not NaN.
-                let some = x.gt(0.0)?;
-                let log = some.where_cond(x, &x.ones_like()?)?.log()?;
-                let floor = log.zeros_like()?.affine(1.0, -100.0)?;
-                let log = some.where_cond(&log, &floor)?;
-                log.gt(-100.0)?.where_cond(&log, &floor)
-            };
-            let no = (t.affine(-1.0, 1.0)? * floored(&x.affine(-1.0, 1.0)?)?)?;
-            ((t * floored(x)?)? + no)?.neg()
-        }
-        Pointwise::BinaryCrossEntropyWithLogits => softplus(x)? - (x * t)?,
-        Pointwise::KlDivergence => {
-            let some = t.ne(0.0)?;
-            let safe = some.where_cond(t, &t.ones_like()?)?;
-            some.where_cond(&(t * (safe.log()? - x)?)?, &zeros()?)
-        }
-        Pointwise::KlDivergenceOfLogs => t.exp()? * (t - x)?,
-        Pointwise::PoissonOfLogRate => x.exp()? - (t * x)?,
-        Pointwise::Poisson { eps } => x - (t * (x + eps)?.log()?)?,
-        Pointwise::SoftMargin => softplus(&(t * x)?.neg()?),
-    };
-    Ok(loss?)
 }

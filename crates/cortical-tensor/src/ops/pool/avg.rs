@@ -1,11 +1,11 @@
 //! Average pooling.
 
+use super::{Pool, pool};
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
-use crate::ops::prepare::{by_dtype, is_half};
 use crate::ops::window;
-use crate::{Error, Input, Result, is_composed, values};
-use candle_core::{DType, Device, Tensor};
+use crate::{Error, Input, Result, values};
+use candle_core::{Device, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::conv::Axis;
 use cortical_kernels::pool::{self as kernel, Divisor, Geometry};
@@ -56,7 +56,7 @@ impl<const AXES: usize> AvgPoolOptions<AXES> {
     }
 }
 
-/// [`avg_pool1d`] or [`avg_pool2d`], by the number of axes.
+/// [`avg_pool1d`], [`avg_pool2d`] or [`avg_pool3d`], by the number of axes.
 ///
 /// # Errors
 /// As [`avg_pool1d`].
@@ -64,8 +64,15 @@ pub fn avg_pool<'a, const AXES: usize>(
     x: impl Into<Input<'a>>,
     options: &AvgPoolOptions<AXES>,
 ) -> Result<Tensor> {
-    const { assert!(AXES >= 1 && AXES <= 2, "one or two axes") };
-    pool(["avg_pool1d", "avg_pool2d"][AXES - 1], x.into(), options)
+    let how = Mean(options.divisor(Mean::NAMES[AXES - 1])?);
+    let axis = |i: usize, input| Axis {
+        input,
+        kernel: options.kernel_size[i],
+        stride: options.stride[i],
+        padding: [options.padding[i]; 2],
+        dilation: 1,
+    };
+    pool::<AXES, _>(how, x.into(), options.ceil_mode, axis)
 }
 
 /// `y[p] = Σ_t x[p · stride + t − padding] / divisor` over the last axis.
@@ -92,54 +99,62 @@ pub fn avg_pool2d<'a>(x: impl Into<Input<'a>>, options: &AvgPoolOptions<2>) -> R
     avg_pool(x, options)
 }
 
-fn pool<const AXES: usize>(
-    name: &'static str,
-    x: Input<'_>,
-    options: &AvgPoolOptions<AXES>,
-) -> Result<Tensor> {
-    let t = x.tensor();
-    let (planes, size) = super::planes::<AXES>(name, t)?;
-    let divisor = options.divisor(name)?;
-    let g = super::geometry::<AXES>(name, planes, size, options.ceil_mode, |i, input| Axis {
-        input,
-        kernel: options.kernel_size[i],
-        stride: options.stride[i],
-        padding: [options.padding[i]; 2],
-        dilation: 1,
-    })?;
-    let shape = super::shape_of::<AXES>(t, g.output());
-    let dtype = t.dtype();
-    if is_half(dtype) {
-        let wide = t.to_dtype(DType::F32)?;
-        return Ok(pool(name, (&wide).into(), options)?.to_dtype(dtype)?);
-    }
-    if is_composed(t.device()) {
-        return Ok(composed(&g, divisor, t)?.reshape(shape)?);
-    }
-    by_dtype!(name, "x", t, T => forward::<T>(name, g, divisor, x, shape))
+/// As [`avg_pool1d`] over depth, height and width.
+///
+/// # Shapes
+/// - `x`: `[n, channels, depth, height, width]`, or without `n`
+/// - result: `[n, channels, out_depth, out_height, out_width]`
+///
+/// # Errors
+/// As [`avg_pool1d`].
+pub fn avg_pool3d<'a>(x: impl Into<Input<'a>>, options: &AvgPoolOptions<3>) -> Result<Tensor> {
+    avg_pool(x, options)
 }
 
-fn forward<T: Element>(
-    name: &'static str,
-    geometry: Geometry,
-    divisor: Divisor,
-    x: Input<'_>,
-    shape: Vec<usize>,
-) -> Result<Tensor> {
-    let operand = x.operand()?;
-    let mut y = unspecified::<T>(geometry.output_len());
-    kernel::avg_forward(&geometry, divisor, &values(operand.tensor())?, &mut y);
-    let op = AvgPool::<T> {
-        name,
-        geometry,
-        divisor,
-        dtype: std::marker::PhantomData,
-    };
-    apply_one(op, vec![operand], Output::new(y, shape))
+/// What a window's sum is divided by.
+#[derive(Clone, Copy)]
+struct Mean(Divisor);
+
+impl Pool for Mean {
+    const NAMES: [&'static str; 3] = ["avg_pool1d", "avg_pool2d", "avg_pool3d"];
+
+    fn split(self) -> [Self; 2] {
+        match self.0 {
+            Divisor::Given(_) => [Self(Divisor::Given(1)), self],
+            Divisor::Padded | Divisor::Inside => [self; 2],
+        }
+    }
+
+    fn forward<T: Element>(
+        self,
+        geometry: Geometry,
+        x: Input<'_>,
+        shape: Vec<usize>,
+    ) -> Result<Tensor> {
+        let operand = x.operand()?;
+        let mut y = unspecified::<T>(geometry.output_len());
+        kernel::avg_forward(&geometry, self.0, &values(operand.tensor())?, &mut y);
+        let op = AvgPool::<T> {
+            geometry,
+            divisor: self.0,
+            dtype: std::marker::PhantomData,
+        };
+        apply_one(op, vec![operand], Output::new(y, shape))
+    }
+
+    fn composed(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
+        let padded = window::pad(x, &g.axes(), &g.output(), 0.0)?;
+        let mut taps = window::taps(&padded, &g.axes(), &g.output())?.into_iter();
+        let first = taps.next().expect("a window has at least one tap");
+        let sum = taps.try_fold(first, |sum, tap| sum + tap)?;
+        let factors = kernel::avg_factors(g, self.0);
+        let factors = Tensor::from_vec(factors, (1, g.output()[0], g.output()[1]), &Device::Cpu)?;
+        let factors = factors.to_dtype(x.dtype())?.to_device(x.device())?;
+        sum.broadcast_mul(&factors)
+    }
 }
 
 struct AvgPool<T> {
-    name: &'static str,
     geometry: Geometry,
     divisor: Divisor,
     dtype: std::marker::PhantomData<T>,
@@ -147,7 +162,7 @@ struct AvgPool<T> {
 
 impl<T: Element> Op for AvgPool<T> {
     fn name(&self) -> &'static str {
-        self.name
+        "avg_pool"
     }
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -156,20 +171,4 @@ impl<T: Element> Op for AvgPool<T> {
         kernel::avg_backward(&self.geometry, self.divisor, &d_y, &mut d_x);
         Ok(vec![Some(tensor(d_x, pass.input(0).shape())?)])
     }
-}
-
-fn composed(g: &Geometry, divisor: Divisor, x: &Tensor) -> candle_core::Result<Tensor> {
-    let [height, width] = g.axes();
-    let x = (x.contiguous()?).reshape((g.planes(), height.input, width.input))?;
-    if g.output_len() == 0 {
-        return Tensor::zeros(g.output_len(), x.dtype(), x.device());
-    }
-    let padded = window::pad(&x, &g.axes(), &g.output(), 0.0)?;
-    let mut taps = window::taps(&padded, &g.axes(), &g.output())?.into_iter();
-    let first = taps.next().expect("a window has at least one tap");
-    let sum = taps.try_fold(first, |sum, tap| sum + tap)?;
-    let factors = kernel::avg_factors(g, divisor);
-    let factors = Tensor::from_vec(factors, (1, g.output()[0], g.output()[1]), &Device::Cpu)?;
-    let factors = factors.to_dtype(x.dtype())?.to_device(x.device())?;
-    sum.broadcast_mul(&factors)
 }

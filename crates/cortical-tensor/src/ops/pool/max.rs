@@ -1,11 +1,11 @@
 //! Max pooling.
 
+use super::{Pool, pool};
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
-use crate::ops::prepare::{by_dtype, is_half};
 use crate::ops::window;
-use crate::{Input, Result, is_composed, values};
-use candle_core::{DType, Tensor};
+use crate::{Error, Input, Result, values};
+use candle_core::Tensor;
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::conv::Axis;
 use cortical_kernels::pool::{self as kernel, Geometry, Tap};
@@ -38,23 +38,32 @@ impl<const AXES: usize> MaxPoolOptions<AXES> {
         }
     }
 
+    fn axis(&self, i: usize, input: usize) -> Axis {
+        Axis {
+            input,
+            kernel: self.kernel_size[i],
+            stride: self.stride[i],
+            padding: [self.padding[i]; 2],
+            dilation: self.dilation[i],
+        }
+    }
+}
+
+impl MaxPoolOptions<2> {
+    /// The checked pool of planes of `size`.
     pub(crate) fn geometry(
         &self,
         op: &'static str,
         planes: usize,
         size: [usize; 2],
     ) -> Result<Geometry> {
-        super::geometry::<AXES>(op, planes, size, self.ceil_mode, |i, input| Axis {
-            input,
-            kernel: self.kernel_size[i],
-            stride: self.stride[i],
-            padding: [self.padding[i]; 2],
-            dilation: self.dilation[i],
-        })
+        let axes = std::array::from_fn(|i| self.axis(i, size[i]));
+        let checked = Geometry::new(planes, axes, self.ceil_mode);
+        checked.map_err(|source| Error::Geometry { op, source })
     }
 }
 
-/// [`max_pool1d`] or [`max_pool2d`], by the number of axes.
+/// [`max_pool1d`], [`max_pool2d`] or [`max_pool3d`], by the number of axes.
 ///
 /// # Errors
 /// As [`max_pool1d`].
@@ -62,8 +71,8 @@ pub fn max_pool<'a, const AXES: usize>(
     x: impl Into<Input<'a>>,
     options: &MaxPoolOptions<AXES>,
 ) -> Result<Tensor> {
-    const { assert!(AXES >= 1 && AXES <= 2, "one or two axes") };
-    pool(["max_pool1d", "max_pool2d"][AXES - 1], x.into(), options)
+    let axis = |i, input| options.axis(i, input);
+    pool::<AXES, _>(Max, x.into(), options.ceil_mode, axis)
 }
 
 /// `y[p] = max_t x[p · stride + t · dilation − padding]` over the last axis; of equal ones the first gets the gradient.
@@ -103,32 +112,44 @@ pub fn max_pool2d<'a>(x: impl Into<Input<'a>>, options: &MaxPoolOptions<2>) -> R
     max_pool(x, options)
 }
 
-fn pool<const AXES: usize>(
-    name: &'static str,
-    x: Input<'_>,
-    options: &MaxPoolOptions<AXES>,
-) -> Result<Tensor> {
-    let t = x.tensor();
-    let (planes, size) = super::planes::<AXES>(name, t)?;
-    let g = options.geometry(name, planes, size)?;
-    let shape = super::shape_of::<AXES>(t, g.output());
-    let dtype = t.dtype();
-    if is_half(dtype) {
-        let wide = t.to_dtype(DType::F32)?;
-        return Ok(pool(name, (&wide).into(), options)?.to_dtype(dtype)?);
+/// As [`max_pool1d`] over depth, height and width.
+///
+/// # Shapes
+/// - `x`: `[n, channels, depth, height, width]`, or without `n`
+/// - result: `[n, channels, out_depth, out_height, out_width]`
+///
+/// # Errors
+/// As [`max_pool1d`].
+pub fn max_pool3d<'a>(x: impl Into<Input<'a>>, options: &MaxPoolOptions<3>) -> Result<Tensor> {
+    max_pool(x, options)
+}
+
+#[derive(Clone, Copy)]
+struct Max;
+
+impl Pool for Max {
+    const NAMES: [&'static str; 3] = ["max_pool1d", "max_pool2d", "max_pool3d"];
+
+    fn split(self) -> [Self; 2] {
+        [self; 2]
     }
-    if is_composed(t.device()) {
-        return Ok(composed(&g, t)?.reshape(shape)?);
+
+    fn forward<T: Element>(self, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
+        if g.taps() <= <u8 as Tap>::MOST {
+            forward::<T, u8>(g, x, shape)
+        } else {
+            forward::<T, u32>(g, x, shape)
+        }
     }
-    if g.taps() <= <u8 as Tap>::MOST {
-        by_dtype!(name, "x", t, T => forward::<T, u8>(name, g, x, shape))
-    } else {
-        by_dtype!(name, "x", t, T => forward::<T, u32>(name, g, x, shape))
+
+    fn composed(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
+        let padded = window::pad(x, &g.axes(), &g.output(), f64::NEG_INFINITY)?;
+        let taps = window::taps(&padded, &g.axes(), &g.output())?;
+        window::largest(taps)
     }
 }
 
 fn forward<T: Element, I: Tap>(
-    name: &'static str,
     geometry: Geometry,
     x: Input<'_>,
     shape: Vec<usize>,
@@ -136,11 +157,8 @@ fn forward<T: Element, I: Tap>(
     let operand = x.operand()?;
     let mut y = unspecified::<T>(geometry.output_len());
     let mut taps = vec![I::default(); y.len()];
-    let x = values::<T>(operand.tensor())?;
-    kernel::max_forward(&geometry, &x, &mut y, &mut taps);
-    drop(x);
+    kernel::max_forward(&geometry, &values(operand.tensor())?, &mut y, &mut taps);
     let op = MaxPool::<T, I> {
-        name,
         geometry,
         taps,
         dtype: std::marker::PhantomData,
@@ -149,7 +167,6 @@ fn forward<T: Element, I: Tap>(
 }
 
 struct MaxPool<T, I> {
-    name: &'static str,
     geometry: Geometry,
     /// Which tap of each window won.
     taps: Vec<I>,
@@ -158,7 +175,7 @@ struct MaxPool<T, I> {
 
 impl<T: Element, I: Tap> Op for MaxPool<T, I> {
     fn name(&self) -> &'static str {
-        self.name
+        "max_pool"
     }
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -167,17 +184,4 @@ impl<T: Element, I: Tap> Op for MaxPool<T, I> {
         kernel::max_backward(&self.geometry, &d_y, &self.taps, &mut d_x);
         Ok(vec![Some(tensor(d_x, pass.input(0).shape())?)])
     }
-}
-
-fn composed(g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
-    let [height, width] = g.axes();
-    let x = (x.contiguous()?).reshape((g.planes(), height.input, width.input))?;
-    if g.output_len() == 0 {
-        return Tensor::zeros(g.output_len(), x.dtype(), x.device());
-    }
-    let padded = window::pad(&x, &g.axes(), &g.output(), f64::NEG_INFINITY)?;
-    let mut taps = window::taps(&padded, &g.axes(), &g.output())?.into_iter();
-    let first = taps.next().expect("a window has at least one tap");
-    // A later tap wins only if it is larger, as candle's own maximum would split the gradient among equal ones.
-    taps.try_fold(first, |most, tap| tap.gt(&most)?.where_cond(&tap, &most))
 }

@@ -1,0 +1,27 @@
+//! The table: every public operation, family by family.
+
+mod conv;
+mod dense;
+mod loss;
+mod norm;
+mod pool;
+mod reduce;
+mod sequence;
+
+use crate::subject::Subject;
+
+/// All entries.
+pub(crate) fn table() -> Vec<Subject> {
+    [
+        dense::table(),
+        conv::table(),
+        pool::table(),
+        norm::table(),
+        loss::table(),
+        sequence::table(),
+        reduce::table(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
