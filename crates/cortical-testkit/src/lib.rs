@@ -3,6 +3,7 @@
 //! - [`compare`] and [`assert_close`]: closeness of numbers, reported by the largest difference, where it is
 //!   and what both sides say there.
 //! - [`Case`] and [`cases`]: the reference cases that PyTorch computed, one safetensors file each.
+//! - [`rust_sources`]: source text, for tests that hold one part of the repository against another.
 //! - [`strategies`]: proptest strategies for shapes (sizes 0 and 1 included) and memory layouts.
 //!
 //! The crate knows none of our other crates and no tensor library: values are plain vectors, a layout is a
@@ -15,7 +16,9 @@
 
 mod case;
 mod close;
+mod sources;
 pub mod strategies;
 
 pub use case::{Case, CaseError, CaseTensor, Values, cases};
 pub use close::{Mismatch, Worst, assert_close, compare};
+pub use sources::rust_sources;

@@ -23,7 +23,7 @@ pub enum HeadOrder {
 /// The cosines and sines `[positions, frequencies]` of `position · frequency`, computed in double precision.
 ///
 /// # Errors
-/// candle's, when the tensors cannot be made.
+/// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::DType`](crate::Error::DType) for integers; candle's, when the tensors cannot be made.
 pub fn rotary_angles(
     positions: std::ops::Range<usize>,
     frequencies: &[f64],
@@ -31,6 +31,15 @@ pub fn rotary_angles(
     device: &Device,
 ) -> Result<(Tensor, Tensor)> {
     let shape = (positions.len(), frequencies.len());
+    if !dtype.is_float() {
+        return Err(crate::Error::DType {
+            op: "rotary_angles",
+            argument: "dtype",
+            expected: "a float",
+            got: dtype,
+        });
+    }
+    checked_count("rotary_angles", &[shape.0, shape.1])?;
     let (cos, sin) = kernel::angles::<f64>(positions, frequencies);
     let make = |x: Vec<f64>| Tensor::from_vec(x, shape, device)?.to_dtype(dtype);
     Ok((make(cos)?, make(sin)?))

@@ -39,7 +39,9 @@ fn along(x: Input<'_>, dim: impl Dim, kind: Kind, name: &'static str) -> Result<
         Some(last) => last,
         None => return Err(wrong_shape(name, "x", "at least one dimension", t)),
     };
-    let dim = dim.to_index(t.shape(), name)?;
+    let Ok(dim) = dim.to_index(t.shape(), name) else {
+        return Err(wrong_shape(name, "x", "the dimension that is asked for", t));
+    };
     if is_half(t.dtype()) {
         let wide = t.to_dtype(DType::F32)?;
         return Ok(along((&wide).into(), dim, kind, name)?.to_dtype(t.dtype())?);

@@ -237,7 +237,10 @@ pub(super) fn resample<const AXES: usize>(
     let mut shape = dims.to_vec();
     let leading = shape.len() - AXES;
     shape[leading..].copy_from_slice(size);
-    // The map of an axis is a list as well.
+    // The map of an axis is a list of some words for each output.
+    for &size in size {
+        checked_count(name, &[size, 16])?;
+    }
     checked_count(name, size)?;
     let planes = checked_count(name, &dims[..leading])?;
     checked_count(name, &shape)?;

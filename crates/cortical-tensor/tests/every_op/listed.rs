@@ -42,7 +42,7 @@ fn complaints(
             complaints.push(format!("{op} is in the table but no public operation"));
         }
         match subject.case {
-            Case::None(reason) if reason.is_empty() => {
+            Case::None("") => {
                 complaints.push(format!("{op} has neither a reference case nor a reason"));
             }
             Case::None(_) => {}
@@ -71,26 +71,19 @@ fn complaints(
 const SOURCE: &str = include_str!("../../src/ops/mod.rs");
 /// The cases that nothing runs.
 const SKIPPED: &str = include_str!("../../../cortical-conformance/tests/skipped.txt");
-/// The runner of the cases, which calls operations by name.
-const RUNNER: [&str; 6] = [
-    include_str!("../../../cortical-conformance/src/subjects/basic.rs"),
-    include_str!("../../../cortical-conformance/src/subjects/conv.rs"),
-    include_str!("../../../cortical-conformance/src/subjects/function.rs"),
-    include_str!("../../../cortical-conformance/src/subjects/loss.rs"),
-    include_str!("../../../cortical-conformance/src/subjects/norm.rs"),
-    include_str!("../../../cortical-conformance/src/subjects/sequence.rs"),
-];
 
 #[test]
 fn every_public_operation_has_a_gradient_check_and_a_reference_case() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cortical-conformance/cases");
-    let cases = cortical_testkit::cases(&folder).expect("the cases are committed");
+    let conformance = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cortical-conformance");
+    // The runner of the cases calls operations by name.
+    let runner = cortical_testkit::rust_sources(&conformance.join("src")).expect("it is committed");
+    let cases = cortical_testkit::cases(conformance.join("cases")).expect("they are committed");
     let cases: Vec<String> = (cases.iter())
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()))
         .collect();
     let public = functions(SOURCE);
     assert!(public.len() > 80 && public.contains("conv2d"), "{public:?}");
-    let complaints = complaints(&public, &table(), &cases, SKIPPED, &RUNNER.concat());
+    let complaints = complaints(&public, &table(), &cases, SKIPPED, &runner);
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 

@@ -132,6 +132,9 @@ fn largest<const AXES: usize>(
     let leading = shape.len() - AXES;
     shape[leading..].copy_from_slice(&output_size);
     // The windows of an axis are a list as well, and their places in a plane are counted in 32 bits.
+    for size in output_size {
+        checked_count(name, &[size, 4])?;
+    }
     checked_count(name, &output_size)?;
     checked_count(name, &shape)?;
     if space.iter().try_fold(1_usize, |n, d| n.checked_mul(*d)) >= Some(1 << 32) {
