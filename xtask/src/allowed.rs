@@ -67,7 +67,16 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             allow("strsim", "the nearest name to an unknown parameter"),
         ],
     ),
-    ("cortical-dense", &[CANDLE]),
+    (
+        "cortical-dense",
+        &[
+            CANDLE,
+            allow(
+                "candle-nn",
+                "tests: our layers in candle programs, and theirs in ours",
+            ),
+        ],
+    ),
     ("cortical-conv", &[CANDLE]),
     ("cortical-recurrent", &[CANDLE]),
     ("cortical-attention", &[CANDLE]),

@@ -29,7 +29,8 @@ usage: cargo xtask VERB
   bench --peers   our workloads beside PyTorch, candle-nn and Burn, into docs/benchmarks.md
                   (--threads 1,2 --rounds 3 --sides torch,.. --python PROGRAM --install --page NAME..)
   fetch [NAME..]  data and models into .cache/; lists them without a name, --all for all
-  cases           computes the reference cases anew with the pinned PyTorch
+  cases           computes the reference cases anew with the pinned PyTorch;
+                  --run [--dir FOLDER] runs cases and counts passed, failed, skipped; --models checks published models
                   (--python PROGRAM: with a Python that has it already)
   help            this text
 ";

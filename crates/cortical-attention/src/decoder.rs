@@ -2,7 +2,7 @@
 
 use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu};
 use candle_core::Tensor;
-use cortical_neuron::{Layer, Pass, Result, RmsNorm, Scope};
+use cortical_neuron::{Description, Layer, Pass, Result, RmsNorm, Scope};
 
 /// The options of a [`DecoderBlock`].
 #[derive(Clone, Debug)]
@@ -47,6 +47,22 @@ impl DecoderBlockConfig {
 ///
 /// # Source
 /// Touvron et al., "LLaMA: open and efficient foundation language models" (2023).
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cortical_attention::{DecoderBlock, GroupedQueryAttention};
+/// use cortical_neuron::{Layer, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let block = DecoderBlock::config(16, 24, GroupedQueryAttention::config(16, 4));
+/// let block = block.build(&params.at("layers.0"))?;
+/// let x = Tensor::zeros((1, 3, 16), DType::F32, &Device::Cpu)?;
+/// assert_eq!(block.forward(&x, &mut Pass::eval())?.dims(), [1, 3, 16]);
+/// assert_eq!(block.describe(&[3, 16])?.parameters, params.count());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct DecoderBlock {
     input_norm: RmsNorm,
@@ -91,5 +107,15 @@ impl DecoderBlock {
 impl Layer for DecoderBlock {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         self.run(x, None, pass)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let parts = vec![
+            self.input_norm.describe(sample)?,
+            self.attention.describe(sample)?,
+            self.post_attention_norm.describe(sample)?,
+            self.mlp.describe(sample)?,
+        ];
+        Ok(Description::of_parts("DecoderBlock", "", parts, sample))
     }
 }

@@ -3,7 +3,9 @@
 use crate::{Cache, Rotary, project};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Error, Layer, Neurons, Pass, Result, Scope};
+use cortical_neuron::{
+    Description, Error, Layer, Neurons, Param, Pass, Result, Scope, product, wrong_sample,
+};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 
 /// The options of a [`GroupedQueryAttention`].
@@ -103,6 +105,26 @@ impl GroupedQueryAttentionConfig {
 ///
 /// # Source
 /// Ainslie et al., "GQA: training generalized multi-query transformer models from multi-head checkpoints" (2023).
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cortical_attention::{Cache, GroupedQueryAttention, Rotary};
+/// use cortical_kernels::rope::Pairs;
+/// use cortical_neuron::{Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let rotary = Rotary::new(4, 1e4, Pairs::Halves);
+/// let config = GroupedQueryAttention::config(16, 4).num_kv_heads(2).rotary(rotary);
+/// let layer = config.build(&params.at("self_attn"))?;
+/// let mut cache = Cache::new();
+/// let x = Tensor::zeros((1, 3, 16), DType::F32, &Device::Cpu)?;
+/// layer.attend(&x, Some(&mut cache), &mut Pass::eval())?; // reads three rows
+/// layer.attend(&x.narrow(1, 0, 1)?, Some(&mut cache), &mut Pass::eval())?; // and one more
+/// assert_eq!(cache.len(), 4);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GroupedQueryAttention {
     q: Neurons,
@@ -187,5 +209,46 @@ impl Layer for GroupedQueryAttention {
     /// Attention over the rows of `x` alone.
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         self.attend(x, None, pass)
+    }
+
+    /// As for the rows of one sample without a cache.
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let d = self.config.hidden_size;
+        let &[rows, width] = sample else {
+            return Err(
+                wrong_sample("attention", format!("[rows, {d}]"), sample).in_layer(&self.name)
+            );
+        };
+        if width != d {
+            return Err(
+                wrong_sample("attention", format!("[rows, {d}]"), sample).in_layer(&self.name)
+            );
+        }
+        let parts = [&self.q, &self.k, &self.v, &self.o];
+        let params: Vec<&Param> = parts
+            .iter()
+            .flat_map(|n| [n.weight()].into_iter().chain(n.bias()))
+            .collect();
+        let (heads, kv, dim) = (self.config.num_heads, self.config.num_kv_heads, self.dim);
+        let bias = if self.config.bias {
+            format!(" + ({heads} + 2·{kv})·{dim}")
+        } else {
+            String::new()
+        };
+        let formula =
+            format!("d·dim·(2·heads + 2·kv_heads) = {d}·{dim}·(2·{heads} + 2·{kv}){bias}");
+        let pairs = match self.config.causal {
+            true => product(&[rows, rows.saturating_add(1)]) / 2,
+            false => product(&[rows, rows]),
+        };
+        let pairs = pairs.saturating_mul(product(&[heads]));
+        let mut description = Description::new("GroupedQueryAttention", &self.name, sample)
+            .reads("each query reads the values of the rows before it, by how well their keys match; neighbouring heads share keys and values")
+            .parameters(params, formula)
+            .costs(pairs, pairs.saturating_mul(2).saturating_mul(product(&[dim])));
+        for part in parts {
+            description = description.uses(part.weight(), rows)?;
+        }
+        Ok(description)
     }
 }

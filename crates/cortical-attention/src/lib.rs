@@ -3,7 +3,7 @@
 //! - [`MultiHeadAttention`]: self- and cross-attention with the names of PyTorch's `nn.MultiheadAttention`;
 //! - [`GroupedQueryAttention`]: with fewer key heads than query heads, [`Rotary`] positions and a [`Cache`] of keys and values, with the
 //!   names of Llama's files;
-//! - [`TransformerEncoderLayer`]: PyTorch's block; [`DecoderBlock`]: Llama's, with RMS norm and [`SwiGlu`].
+//! - [`TransformerEncoderLayer`], [`TransformerDecoderLayer`]: PyTorch's blocks; [`DecoderBlock`]: Llama's, with RMS norm and [`SwiGlu`].
 //!
 //! Heads are read where the projections leave them, and scores are never held whole, so memory grows with the length of a
 //! sequence and not with its square.
@@ -28,6 +28,7 @@
 
 mod cache;
 mod decoder;
+mod decoder_layer;
 mod encoder;
 mod feed_forward;
 mod grouped;
@@ -36,6 +37,7 @@ mod rotary;
 
 pub use cache::Cache;
 pub use decoder::{DecoderBlock, DecoderBlockConfig};
+pub use decoder_layer::{DecoderMasks, TransformerDecoderLayer, TransformerDecoderLayerConfig};
 pub use encoder::{TransformerEncoderLayer, TransformerEncoderLayerConfig};
 pub use feed_forward::SwiGlu;
 pub use grouped::{GroupedQueryAttention, GroupedQueryAttentionConfig};

@@ -1,10 +1,20 @@
 //! Attention with several heads, as PyTorch has it.
 
+mod inputs;
+mod masks;
+mod projections;
+
+pub use inputs::Attend;
+
 use crate::project;
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Error, Init, Layer, Neurons, Param, Pass, Result, Scope};
+use cortical_kernels::matmul::Transposes;
+use cortical_neuron::{
+    Description, Error, Init, Layer, Neurons, Param, Pass, Result, Scope, product, wrong_sample,
+};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
+use projections::Projections;
 
 /// The options of a [`MultiHeadAttention`].
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +25,10 @@ pub struct MultiHeadAttentionConfig {
     dropout: f64,
     causal: bool,
     batch_first: bool,
+    kdim: Option<usize>,
+    vdim: Option<usize>,
+    bias_kv: bool,
+    zero_attn: bool,
 }
 
 impl MultiHeadAttentionConfig {
@@ -46,6 +60,35 @@ impl MultiHeadAttentionConfig {
         self
     }
 
+    /// The width of what keys are made from; `embed_dim` by default.
+    #[must_use]
+    pub fn kdim(mut self, width: usize) -> Self {
+        self.kdim = Some(width);
+        self
+    }
+
+    /// The width of what values are made from; `embed_dim` by default.
+    #[must_use]
+    pub fn vdim(mut self, width: usize) -> Self {
+        self.vdim = Some(width);
+        self
+    }
+
+    /// Whether a learned key and value stand behind those of the memory, PyTorch's `add_bias_kv`; none by default.
+    #[must_use]
+    pub fn bias_kv(mut self, bias_kv: bool) -> Self {
+        self.bias_kv = bias_kv;
+        self
+    }
+
+    /// Whether a key and value of zeros stand behind the others, so that a query can look at nothing, PyTorch's `add_zero_attn`; none by
+    /// default.
+    #[must_use]
+    pub fn zero_attn(mut self, zero_attn: bool) -> Self {
+        self.zero_attn = zero_attn;
+        self
+    }
+
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
@@ -53,7 +96,7 @@ impl MultiHeadAttentionConfig {
     /// [`Error::TooLarge`].
     pub fn build(self, scope: &Scope) -> Result<MultiHeadAttention> {
         let d = self.embed_dim;
-        if self.num_heads == 0 || !d.is_multiple_of(self.num_heads) {
+        if self.num_heads == 0 || d == 0 || !d.is_multiple_of(self.num_heads) {
             let (expected, got) = ("a divisor of embed_dim", self.num_heads.to_string());
             return Err(Error::Option {
                 option: "num_heads",
@@ -69,16 +112,15 @@ impl MultiHeadAttentionConfig {
                 got,
             });
         }
-        let width = d.saturating_mul(3);
-        let weight = scope.param(
-            "in_proj_weight",
-            &[width, d],
-            Init::XavierUniform { gain: 1.0 },
-        )?;
-        let bias = self
-            .bias
-            .then(|| scope.param("in_proj_bias", &[width], Init::ZEROS))
-            .transpose()?;
+        let (kdim, vdim) = (self.kdim.unwrap_or(d), self.vdim.unwrap_or(d));
+        let projections = Projections::build(scope, d, (kdim, vdim), self.bias)?;
+        let extra = |name: &str| {
+            let init = Init::XavierNormal { gain: 1.0 };
+            self.bias_kv
+                .then(|| scope.param(name, &[1, 1, d], init))
+                .transpose()
+        };
+        let extra = extra("bias_k")?.zip(extra("bias_v")?);
         let out = Neurons::build(
             &scope.at("out_proj"),
             &[d, d],
@@ -89,8 +131,8 @@ impl MultiHeadAttentionConfig {
             bias.set(&bias.tensor().zeros_like()?)?;
         }
         Ok(MultiHeadAttention {
-            weight,
-            bias,
+            projections,
+            extra,
             out,
             name: scope.path().to_string(),
             config: self,
@@ -98,28 +140,45 @@ impl MultiHeadAttentionConfig {
     }
 }
 
-/// What attention looks at besides the queries.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Attend<'a> {
-    /// Where keys and values come from; from the queries' input by default (self-attention).
-    pub memory: Option<&'a Tensor>,
-    /// `[batch or 1, heads or 1, queries or 1, keys]`: of u8, not 0 where a query may attend; of floats, added to the scores.
-    pub mask: Option<&'a Tensor>,
-}
-
-/// `softmax(Q Kᵀ / √d) V` in `num_heads` heads between an input and an output projection, PyTorch's `nn.MultiheadAttention`.
+/// `softmax(Q Kᵀ / √d + mask) V` in `num_heads` heads between an input and an output projection, PyTorch's `nn.MultiheadAttention`.
+///
+/// Which inputs a neuron reads is chosen by content: a query's weights for all values are the softmax of its products with the keys. The
+/// projections are `4 · embed_dim² + 4 · embed_dim` parameters; a sample of `n` rows costs `4 · n · embed_dim²` multiply-adds in them and
+/// `2 · n² · embed_dim` between the rows.
 ///
 /// # Shapes
-/// - queries and output: `[batch, rows, embed_dim]`; memory: `[batch, keys, embed_dim]`
+/// - queries and output: `[batch, rows, embed_dim]`, or without `batch`; memory: `[batch, keys, kdim]`, values: `[batch, keys, vdim]`
 /// - `in_proj_weight`: `[3 · embed_dim, embed_dim]` (queries, keys, values), `in_proj_bias`: `[3 · embed_dim]`,
 ///   `out_proj.weight`: `[embed_dim, embed_dim]`, `out_proj.bias`: `[embed_dim]`
+/// - with `kdim` or `vdim` unlike `embed_dim` three in the place of `in_proj_weight`: `q_proj_weight`, `k_proj_weight`, `v_proj_weight`,
+///   `[embed_dim, embed_dim]`, `[embed_dim, kdim]`, `[embed_dim, vdim]`; with `bias_kv` also `bias_k`, `bias_v`: `[1, 1, embed_dim]`
 ///
 /// # Source
 /// Vaswani et al., "Attention is all you need" (2017), section 3.2.2.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cortical_attention::{Attend, MultiHeadAttention};
+/// use cortical_neuron::{Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let layer = MultiHeadAttention::config(8, 2).kdim(6).vdim(6).build(&params.at("cross"))?;
+/// let x = Tensor::ones((1, 3, 8), DType::F32, &Device::Cpu)?;
+/// let memory = Tensor::ones((1, 4, 6), DType::F32, &Device::Cpu)?;
+/// let keys = Tensor::new(&[[1_u8, 1, 1, 0]], &Device::Cpu)?; // the last one is padding
+/// let attend = Attend { memory: Some(&memory), key_mask: Some(&keys), ..Attend::default() };
+/// let (y, weights) = layer.attend_weighed(&x, attend, true, &mut Pass::eval())?;
+/// assert_eq!((y.dims(), weights.dims()), (&[1, 3, 8][..], &[1, 3, 4][..]));
+/// assert_eq!(weights.to_vec3::<f32>()?[0][0][3], 0.0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct MultiHeadAttention {
-    weight: Param,
-    bias: Option<Param>,
+    projections: Projections,
+    /// The learned key and value.
+    extra: Option<(Param, Param)>,
     out: Neurons,
     name: String,
     config: MultiHeadAttentionConfig,
@@ -136,6 +195,10 @@ impl MultiHeadAttention {
             dropout: 0.0,
             causal: false,
             batch_first: true,
+            kdim: None,
+            vdim: None,
+            bias_kv: false,
+            zero_attn: false,
         }
     }
 
@@ -145,104 +208,169 @@ impl MultiHeadAttention {
     /// When a shape does not fit; the error says in which layer.
     pub fn attend(&self, x: &Tensor, attend: Attend<'_>, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = self
-            .run(x, attend, pass)
-            .map_err(|e| e.in_layer(&self.name))?;
+            .run(x, attend, None, pass)
+            .map_err(|e| e.in_layer(&self.name))?
+            .0;
         pass.observe(&self.name, &y);
         Ok(y)
     }
 
-    fn run(&self, x: &Tensor, attend: Attend<'_>, pass: &mut Pass<'_>) -> Result<Tensor> {
-        if x.rank() != 3 || x.dim(2)? != self.config.embed_dim {
-            let expected = format!("[batch, rows, {}]", self.config.embed_dim);
-            let (op, argument, got) = ("attention", "x", x.dims().to_vec());
-            return Err(cortical_tensor::Error::Shape {
-                op,
-                argument,
-                expected,
-                got,
+    /// Attention, and how much each query has looked at each key: `[batch, rows, keys]` on average over the heads, or
+    /// `[batch, heads, rows, keys]`. All scores are held for that, so memory grows with the square of the length.
+    ///
+    /// # Errors
+    /// When a shape does not fit; the error says in which layer.
+    pub fn attend_weighed(
+        &self,
+        x: &Tensor,
+        attend: Attend<'_>,
+        average: bool,
+        pass: &mut Pass<'_>,
+    ) -> Result<(Tensor, Tensor)> {
+        let run = self.run(x, attend, Some(average), pass);
+        let (y, weights) = run.map_err(|e| e.in_layer(&self.name))?;
+        pass.observe(&self.name, &y);
+        Ok((y, weights.expect("they were asked for")))
+    }
+
+    fn run(
+        &self,
+        x: &Tensor,
+        attend: Attend<'_>,
+        weights: Option<bool>,
+        pass: &mut Pass<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let single = x.rank() == 2;
+        let inputs = inputs::read(
+            x,
+            &attend,
+            self.config.batch_first,
+            self.projections.widths(),
+        )?;
+        let [q, k, v] = match &inputs.memory {
+            None => self.projections.of_one(&inputs.queries, pass)?,
+            Some((keys, values)) => {
+                self.projections
+                    .of_three(&inputs.queries, keys, values, pass)?
             }
-            .into());
+        };
+        let (k, v, extra) = self.more_keys(k, v, pass)?;
+        let sizes = [
+            q.dim(0)?,
+            self.config.num_heads,
+            q.dim(1)?,
+            k.dim(1)? - extra,
+        ];
+        let mask = masks::merged(&attend, sizes, extra, self.config.causal, q.dtype())?;
+        let [q, k, v] = [self.heads(q)?, self.heads(k)?, self.heads(v)?];
+        let (y, weights) = match weights {
+            None => (self.blended(q, k, v, mask, extra, pass)?, None),
+            Some(average) => {
+                let (y, weights) = self.weighed(q, k, v, mask, pass)?;
+                let weights = if average { weights.mean(1)? } else { weights };
+                (y, Some(weights))
+            }
+        };
+        let y = project(&self.out, &y.flatten_from(2)?, pass)?;
+        let y = if single {
+            y.squeeze(0)?
+        } else if self.config.batch_first {
+            y
+        } else {
+            y.transpose(0, 1)?
+        };
+        let weights = match weights {
+            Some(weights) if single => Some(weights.squeeze(0)?),
+            weights => weights,
+        };
+        Ok((y, weights))
+    }
+
+    /// `[batch, rows, heads, dim]`
+    fn heads(&self, t: Tensor) -> Result<Tensor> {
+        let (batch, rows, width) = t.dims3()?;
+        let heads = self.config.num_heads;
+        Ok(t.reshape((batch, rows, heads, width / heads))?)
+    }
+
+    /// The learned key and value and those of zeros behind the others, and how many they are.
+    fn more_keys(&self, k: Tensor, v: Tensor, pass: &Pass<'_>) -> Result<(Tensor, Tensor, usize)> {
+        let (mut ks, mut vs) = (vec![k], vec![v]);
+        let batch = ks[0].dim(0)?;
+        let shape = (batch, 1, self.config.embed_dim);
+        if let Some((bias_k, bias_v)) = &self.extra {
+            ks.push(bias_k.tracked(pass).broadcast_as(shape)?);
+            vs.push(bias_v.tracked(pass).broadcast_as(shape)?);
         }
-        let batched = |x: &Tensor| {
-            if self.config.batch_first {
-                Ok(x.clone())
-            } else {
-                x.transpose(0, 1)
-            }
+        if self.config.zero_attn {
+            let zeros = Tensor::zeros(shape, ks[0].dtype(), ks[0].device())?;
+            ks.push(zeros.clone());
+            vs.push(zeros);
+        }
+        let extra = ks.len() - 1;
+        let joined = |mut parts: Vec<Tensor>| match parts.len() {
+            1 => Ok(parts.remove(0)),
+            _ => Tensor::cat(&parts, 1),
         };
-        let queries = batched(x)?;
-        let [q, k, v] = match attend.memory {
-            None => self.project_all(&queries, pass)?,
-            Some(memory) => self.project_apart(&queries, &batched(memory)?, pass)?,
-        };
-        let heads = |t: Tensor| {
-            let (batch, rows, width) = t.dims3()?;
-            t.reshape((
-                batch,
-                rows,
-                self.config.num_heads,
-                width / self.config.num_heads,
-            ))
-        };
+        Ok((joined(ks)?, joined(vs)?, extra))
+    }
+
+    /// Attention without ever holding all scores.
+    fn blended(
+        &self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Option<Tensor>,
+        extra: usize,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
         let dropout = if pass.is_train() && self.config.dropout > 0.0 {
             ops::attention_dropout(self.config.dropout, &mut pass.rng(&self.name)?)?
         } else {
             None
         };
+        // With further keys behind the others the mask says what comes later.
+        let causal = (self.config.causal && extra == 0).then_some(0);
         let options = Attention {
-            causal: self.config.causal.then_some(0),
-            mask: attend.mask,
+            causal,
+            mask: mask.as_ref(),
             dropout,
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        let y = ops::attention(&heads(q)?, &heads(k)?, &heads(v)?, options)?;
-        let y = project(&self.out, &y.flatten_from(2)?, pass)?;
-        Ok(if self.config.batch_first {
-            y
+        Ok(ops::attention(&q, &k, &v, options)?)
+    }
+
+    /// Attention with all its weights, `[batch, heads, rows, keys]`.
+    fn weighed(
+        &self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Option<Tensor>,
+        pass: &mut Pass<'_>,
+    ) -> Result<(Tensor, Tensor)> {
+        let outside = |t: &Tensor| t.transpose(1, 2)?.contiguous();
+        let (q, k, v) = (outside(&q)?, outside(&k)?, outside(&v)?);
+        let q = (q * (1.0 / (k.dim(D::Minus1)? as f64).sqrt()))?;
+        let scores = ops::matmul(&q, &k, Transposes { a: false, b: true })?;
+        let mask = if self.config.causal {
+            let (rows, keys) = (scores.dim(2)?, scores.dim(3)?);
+            masks::with_causal(mask, rows, keys, scores.dtype(), scores.device())?
         } else {
-            y.transpose(0, 1)?
-        })
-    }
-
-    /// Queries, keys and values of one input, from one product.
-    fn project_all(&self, x: &Tensor, pass: &Pass<'_>) -> Result<[Tensor; 3]> {
-        let bias = self.bias.as_ref().map(|b| b.input(pass));
-        let all = ops::linear(x, self.weight.input(pass), bias, Activation::Identity)?;
-        let parts = ops::split(&all, &[self.config.embed_dim; 3])?;
-        Ok(parts.try_into().expect("three sizes in, three parts out"))
-    }
-
-    /// Queries of one input, keys and values of another: the weight is cut, so its gradient flows through the cut.
-    fn project_apart(&self, x: &Tensor, memory: &Tensor, pass: &Pass<'_>) -> Result<[Tensor; 3]> {
-        let d = self.config.embed_dim;
-        let tracked = |p: &Param| {
-            if pass.is_train() && p.is_trainable() {
-                p.var().as_tensor().clone()
-            } else {
-                p.tensor().clone()
-            }
+            mask.map(|m| masks::added(&m, scores.dtype())).transpose()?
         };
-        let weight = tracked(&self.weight);
-        let bias = self.bias.as_ref().map(tracked);
-        let part = |from: &Tensor, first: usize, rows: usize| {
-            let weight = weight.narrow(0, first, rows)?;
-            let bias = bias
-                .as_ref()
-                .map(|b| b.narrow(0, first, rows))
-                .transpose()?;
-            ops::linear(
-                from,
-                &weight,
-                bias.as_ref().map(Into::into),
-                Activation::Identity,
-            )
+        let scores = match mask {
+            Some(mask) => scores.broadcast_add(&mask)?,
+            None => scores,
         };
-        let q = part(x, 0, d)?;
-        let mut kv = ops::split(&part(memory, d, 2 * d)?, &[d, d])?;
-        let v = kv.pop().expect("two parts");
-        let k = kv.pop().expect("two parts");
-        Ok([q, k, v])
+        let mut weights = ops::softmax(&scores, 3)?;
+        if pass.is_train() && self.config.dropout > 0.0 {
+            weights = ops::dropout(&weights, self.config.dropout, &mut pass.rng(&self.name)?)?;
+        }
+        let y = ops::matmul(&weights, &v, Transposes { a: false, b: false })?;
+        Ok((y.transpose(1, 2)?.contiguous()?, weights))
     }
 }
 
@@ -250,5 +378,39 @@ impl Layer for MultiHeadAttention {
     /// Self-attention.
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         self.attend(x, Attend::default(), pass)
+    }
+
+    /// As self-attention.
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let d = self.config.embed_dim;
+        let &[rows, width] = sample else {
+            return Err(
+                wrong_sample("attention", format!("[rows, {d}]"), sample).in_layer(&self.name)
+            );
+        };
+        if width != d {
+            return Err(
+                wrong_sample("attention", format!("[rows, {d}]"), sample).in_layer(&self.name)
+            );
+        }
+        let mut params: Vec<&Param> = self.projections.params().collect();
+        let weights: Vec<&Param> = self
+            .projections
+            .weights()
+            .chain([self.out.weight()])
+            .collect();
+        params.extend(self.extra.iter().flat_map(|(k, v)| [k, v]));
+        params.extend([self.out.weight()].into_iter().chain(self.out.bias()));
+        let bias = if self.config.bias { " + 4·d" } else { "" };
+        let formula = format!("three projections in and one out = 4·d·d{bias} with d = {d}");
+        let pairs = product(&[rows, rows, self.config.num_heads]);
+        let mut description = Description::new("MultiHeadAttention", &self.name, sample)
+            .reads("each query reads every value, by how well its key matches")
+            .parameters(params, formula)
+            .costs(pairs, product(&[2, rows, rows, d]));
+        for weight in weights {
+            description = description.uses(weight, rows)?;
+        }
+        Ok(description)
     }
 }

@@ -1,8 +1,8 @@
 //! Names, caches against whole sequences, masks, and gradients that reach every parameter.
 
 use crate::{
-    Attend, Cache, DecoderBlock, GroupedQueryAttention, MultiHeadAttention, Rotary,
-    TransformerEncoderLayer,
+    Attend, Cache, DecoderBlock, DecoderMasks, GroupedQueryAttention, MultiHeadAttention, Rotary,
+    TransformerDecoderLayer, TransformerEncoderLayer,
 };
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::rope::Pairs;
@@ -137,7 +137,7 @@ fn a_memory_that_is_the_input_makes_self_attention() {
     let own = layer.forward(&x, &mut Pass::eval()).unwrap();
     let attend = Attend {
         memory: Some(&x),
-        mask: None,
+        ..Attend::default()
     };
     assert_same(&layer.attend(&x, attend, &mut Pass::eval()).unwrap(), &own);
     // Rows first is the same with two dimensions exchanged.
@@ -165,8 +165,8 @@ fn a_mask_hides_keys_and_causal_hides_the_future() {
         .attend(
             &x,
             Attend {
-                memory: None,
                 mask: Some(&mask),
+                ..Attend::default()
             },
             &mut Pass::eval(),
         )
@@ -177,7 +177,7 @@ fn a_mask_hides_keys_and_causal_hides_the_future() {
             &x,
             Attend {
                 memory: Some(&short),
-                mask: None,
+                ..Attend::default()
             },
             &mut Pass::eval(),
         )
@@ -220,7 +220,7 @@ fn gradients_reach_every_parameter() {
     let memory = random(&[2, 3, 8]);
     let attend = Attend {
         memory: Some(&memory),
-        mask: None,
+        ..Attend::default()
     };
     let y = cross
         .attend(&random(&[2, 5, 8]), attend, &mut Pass::train(&mut rng))
@@ -247,13 +247,106 @@ fn impossible_options_and_shapes_are_refused() {
         "num_kv_heads must be a divisor of num_heads, but is 3"
     );
     let layer = MultiHeadAttention::config(8, 2).build(&p.at("c")).unwrap();
-    let wrong = Tensor::zeros((2, 8), DType::F32, &Device::Cpu).unwrap();
+    let wrong = Tensor::zeros((1, 2, 7), DType::F32, &Device::Cpu).unwrap();
     let error = layer
         .forward(&wrong, &mut Pass::eval())
         .unwrap_err()
         .to_string();
     assert_eq!(
         error,
-        "in layer \"c\": attention: x must have shape [batch, rows, 8], but has [2, 8]"
+        "in layer \"c\": attention: x must have shape [batch, rows, 8], but has [1, 2, 7]"
     );
+}
+
+#[test]
+fn weights_come_with_the_same_output_and_add_up_to_one() {
+    let mask = Tensor::new(&[[0.0_f32, -1.0, 0.5, 0.0, 2.0]], &Device::Cpu).unwrap();
+    let keys = Tensor::new(&[[1_u8, 1, 1, 0, 1], [1, 0, 1, 1, 1]], &Device::Cpu).unwrap();
+    for (causal, bias_kv, zero_attn) in [
+        (false, false, false),
+        (true, false, false),
+        (false, true, false),
+        (true, true, true),
+        (false, false, true),
+    ] {
+        let p = params();
+        let layer = MultiHeadAttention::config(8, 2)
+            .causal(causal)
+            .bias_kv(bias_kv)
+            .zero_attn(zero_attn)
+            .kdim(6)
+            .build(&p.at("a"))
+            .unwrap();
+        let (x, memory) = (random(&[2, 4, 8]), random(&[2, 5, 6]));
+        let values = random(&[2, 5, 8]);
+        let attend = Attend {
+            memory: Some(&memory),
+            values: Some(&values),
+            mask: Some(&mask),
+            key_mask: Some(&keys),
+        };
+        let y = layer.attend(&x, attend, &mut Pass::eval()).unwrap();
+        for average in [true, false] {
+            let weighed = layer.attend_weighed(&x, attend, average, &mut Pass::eval());
+            let (other, weights) = weighed.unwrap();
+            assert_same(&other, &y);
+            let seen = 5 + usize::from(bias_kv) + usize::from(zero_attn);
+            let heads: &[usize] = if average { &[] } else { &[2] };
+            let shape = [&[2], heads, &[4, seen]].concat();
+            assert_eq!(weights.dims(), shape);
+            let sums = weights.sum(candle_core::D::Minus1).unwrap();
+            assert_same(&sums, &sums.ones_like().unwrap());
+        }
+        let mut rng = p.rng("pass");
+        let (y, weights) = layer
+            .attend_weighed(&x, attend, true, &mut Pass::train(&mut rng))
+            .unwrap();
+        let loss = (y.sqr().unwrap().sum_all().unwrap()
+            + weights.sqr().unwrap().sum_all().unwrap())
+        .unwrap();
+        p.backward(&loss).unwrap();
+    }
+}
+
+#[test]
+fn a_sequence_without_a_batch_is_a_batch_of_one() {
+    let p = params();
+    let layer = MultiHeadAttention::config(8, 2).build(&p.at("a")).unwrap();
+    let x = random(&[1, 4, 8]);
+    let one = layer
+        .forward(&x.squeeze(0).unwrap(), &mut Pass::eval())
+        .unwrap();
+    let batch = layer.forward(&x, &mut Pass::eval()).unwrap();
+    assert_same(&one, &batch.squeeze(0).unwrap());
+}
+
+#[test]
+fn a_decoder_reads_its_memory_and_no_later_rows() {
+    for norm_first in [true, false] {
+        let p = params();
+        let block = TransformerDecoderLayer::config(8, 2)
+            .dim_feedforward(16)
+            .norm_first(norm_first)
+            .causal(true)
+            .bias(false)
+            .build(&p.at("dec"))
+            .unwrap();
+        let (target, memory) = (random(&[2, 5, 8]), random(&[2, 3, 8]));
+        let masks = DecoderMasks::default();
+        let whole = block
+            .run(&target, &memory, masks, &mut Pass::eval())
+            .unwrap();
+        let first = target.narrow(1, 0, 2).unwrap();
+        let first = block
+            .run(&first, &memory, masks, &mut Pass::eval())
+            .unwrap();
+        assert_same(&whole.narrow(1, 0, 2).unwrap(), &first);
+        let mut rng = p.rng("pass");
+        let y = block
+            .run(&target, &memory, masks, &mut Pass::train(&mut rng))
+            .unwrap();
+        p.backward(&y.sqr().unwrap().sum_all().unwrap()).unwrap();
+        assert_eq!(block.describe(&[5, 8]).unwrap().parameters, p.count());
+        assert!(p.all().iter().all(|p| !p.name().ends_with("bias")));
+    }
 }

@@ -29,11 +29,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from case_calls import CALL_ARGUMENTS, CALLS
+from case_options import OPTIONS
 from case_tables import TABLES
 
 PINNED = "2.15.0"
 TOLERANCES = {"optimizer": (1e-5, 1e-6), "schedule": (1e-9, 1e-12), "run": (1e-3, 1e-4)}
-DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
+DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "|b1"}
 OPTIMIZER_STEPS, SCHEDULE_STEPS = 12, 20
 OPTIMIZER_SHAPES = [(4, 3), (7,), (2, 3, 2)]
 CLIP_SHAPES = [(4, 3), (7,)]
@@ -81,6 +83,12 @@ def draw(rng, spec):
     how, shape = spec if spec and isinstance(spec[-1], tuple) else ("normal", spec)
     if isinstance(how, int):
         return rng.integers(0, how, shape)
+    if how == "lengths":
+        return np.array(shape, np.int64)
+    if how == "hidden":
+        hidden = rng.random(shape) < 0.4
+        hidden[..., 0] = False  # PyTorch makes NaN of a row that sees nothing
+        return hidden
     values = rng.standard_normal(shape)
     if how == "wide":
         values = 4 * values
@@ -134,24 +142,27 @@ def tensors_of(case, prefix):
 # --- One function a kind: from what is given to what PyTorch makes of it ---------------------------------------
 
 
+def build(name, config, extra=None):
+    """The module without what is an argument of its call."""
+    kept = {key: value for key, value in config.items() if key not in CALL_ARGUMENTS.get(name, ())}
+    return getattr(nn, name)(**(extra or {}), **arguments(kept))
+
+
 def call(kind, name, config, given):
     """The function to call on the inputs, and the module behind it if there is one."""
     extra = tensors_of(given, "extra")
     if kind == "function":
         function = OWN.get(name) or getattr(nn.functional, name, None) or getattr(torch, name)
         return (lambda *inputs: function(*inputs, **extra, **arguments(config))), None
-    module = getattr(nn, name)(**extra, **arguments(config)).train(config.get("train", True))
+    call_extra, extra = (extra, {}) if name in CALLS else ({}, extra)
+    module = build(name, config, extra).train(config.get("train", True))
     with torch.no_grad():
         for key, parameter in module.named_parameters():
             parameter.copy_(torch.tensor(given[f"param.{key}"]))
         for key, buffer in module.named_buffers():
             if f"buffer.{key}" in given:
                 buffer.copy_(torch.tensor(given[f"buffer.{key}"]))
-    if name == "MultiheadAttention":
-        # One input is attention to itself.
-        attend = lambda *inputs: module(*(inputs * 3)[:3], need_weights=False)
-        return attend, module
-    return module, module
+    return CALLS[name](module, config, call_extra) if name in CALLS else module, module
 
 
 def rotary(x, rotary_dim, start=0, base=10000.0, interleaved=False):
@@ -288,7 +299,7 @@ def given_for(rng, kind, name, config, specs):
     for key, spec in specs.get("extra", {}).items():
         given[f"extra.{key}"] = draw(rng, spec)
     if kind == "layer":
-        module = getattr(nn, name)(**arguments(config))
+        module = build(name, config)
         for key, parameter in module.named_parameters():
             given[f"param.{key}"] = np.float32(0.5) * draw(rng, tuple(parameter.shape))
         for key, buffer in module.named_buffers():
@@ -350,7 +361,8 @@ def main(arguments):
         sys.exit(f"these cases are PyTorch {PINNED}'s, this is {torch.__version__}; run `cargo xtask cases`")
     folder = pathlib.Path(arguments[0])
     torch.set_num_threads(1)
-    written = [make(folder, kind, *case) for kind, cases in TABLES.items() for case in cases]
+    tables = [*TABLES.items(), *OPTIONS.items()]
+    written = [make(folder, kind, *case) for kind, cases in tables for case in cases]
     if len(set(written)) != len(written):
         sys.exit("two cases have the same name; give one another tag")
     others = sorted(path for path in folder.glob("*.safetensors") if path.name not in written)

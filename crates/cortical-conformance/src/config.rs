@@ -118,6 +118,18 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// A list of whole numbers of either sign, which must be there.
+    pub(crate) fn whole_numbers(&self, key: &'static str) -> Result<Vec<i64>, Stop> {
+        let numbers = match self.get(key) {
+            Some(Value::Array(values)) => values.iter().map(Value::as_i64).collect(),
+            Some(value) => value.as_i64().map(|n| vec![n]),
+            None => None,
+        };
+        numbers.ok_or_else(|| Stop::Malformed {
+            what: format!("config.{key}"),
+        })
+    }
+
     /// A list of numbers.
     pub(crate) fn numbers(&self, key: &'static str) -> Result<Option<Vec<f64>>, Stop> {
         self.get(key)

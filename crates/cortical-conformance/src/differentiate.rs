@@ -8,19 +8,25 @@ use crate::subjects::{self, Made};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use cortical_neuron::{Params, Pass};
-use cortical_tensor::{Rng, Seed, with_composition};
+use cortical_tensor::{Seed, with_composition};
 
 const LAYER: &str = "layer";
+const COMPOSED_LAYER: &str = "composed layer";
 const OPERATION: &str = "operation";
 const COMPOSITION: &str = "composition";
 
-/// Runs a case in every way we have for it: as a layer whose parameters have slots, as an operation on plain variables, and as that
-/// operation's composition.
+/// Runs a case in every way we have for it: as a layer whose parameters have slots, as an operation on plain variables, and both as
+/// compositions of candle's operations.
 pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
-    let as_layer = layer(judge)?;
+    let as_layer = layer(judge, LAYER)?;
+    if as_layer {
+        with_composition(|| layer(judge, COMPOSED_LAYER))?;
+    }
     let as_operation = operation(judge, OPERATION)?;
-    let as_composition = with_composition(|| operation(judge, COMPOSITION))?;
-    if as_layer || as_operation || as_composition {
+    if as_operation {
+        with_composition(|| operation(judge, COMPOSITION))?;
+    }
+    if as_layer || as_operation {
         return Ok(());
     }
     Err(Stop::UnknownSubject {
@@ -30,52 +36,50 @@ pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
 }
 
 /// The layer as a user builds it; `false` if we have none of this name.
-fn layer(judge: &mut Judge<'_>) -> Result<bool, Stop> {
+fn layer(judge: &mut Judge<'_>, way: &'static str) -> Result<bool, Stop> {
     if judge.case.kind != "layer" {
         return Ok(false);
     }
     let given = Given::new(judge.case)?;
     let config = Config::new(&judge.case.config);
-    let params = Params::new(&Device::Cpu, Seed(0));
+    // A layer that is larger than what the case holds for it is refused before it is made.
+    let held = judge
+        .case
+        .with_prefix("param.")
+        .map(|(_, t)| t.shape.iter().product::<usize>());
+    let params = Params::limited(&Device::Cpu, Seed(0), held.sum());
     let Some(layer) = subjects::layer(&judge.case.name, &config, &params, &given)? else {
         return Ok(false);
     };
     config.finish()?;
+    given.finish()?;
     load(&params, &given)?;
     let mut rng = params.rng("pass");
-    let mut pass = pass(given.train, &mut rng);
+    let mut pass = match given.train {
+        true => Pass::train(&mut rng),
+        // PyTorch's evaluation is differentiated as well.
+        false => Pass::eval().tracked(),
+    };
     let outputs = layer(&given.inputs, &mut pass)?;
-    given.finish()?;
-    let gradients = backward(judge, LAYER, &outputs)?;
-    compare_outputs(judge, LAYER, &outputs)?;
+    let gradients = backward(judge, way, &outputs)?;
+    compare_outputs(judge, way, &outputs)?;
     for gradient in gradients_of(judge, "d_input.") {
-        compare_variable(judge, LAYER, &given, &gradients, &gradient)?;
+        compare_variable(judge, way, &given, &gradients, &gradient)?;
     }
-    // An evaluation pass reads bare values: there the parameters' gradients are the operation's business alone.
-    if given.train {
-        for gradient in gradients_of(judge, "d_param.") {
-            let param = params.get(gradient.trim_start_matches("d_param."))?;
-            let got = match gradients.as_ref().and_then(|g| g.get(param.var())) {
-                Some(grad) => Some(grad.clone()),
-                None => param.grad(),
-            };
-            compare_gradient(judge, LAYER, &gradient, got.as_ref())?;
-        }
+    for gradient in gradients_of(judge, "d_param.") {
+        let param = params.get(gradient.trim_start_matches("d_param."))?;
+        let got = match gradients.as_ref().and_then(|g| g.get(param.var())) {
+            Some(grad) => Some(grad.clone()),
+            None => param.grad(),
+        };
+        compare_gradient(judge, way, &gradient, got.as_ref())?;
     }
     for buffer in gradients_of(judge, "buffer_after.") {
         let got = params.buffer(buffer.trim_start_matches("buffer_after."))?;
         let got = got.tensor();
-        judge.compare(LAYER, &buffer, &numbers(&got)?, Some(got.dims()))?;
+        judge.compare(way, &buffer, &numbers(&got)?, Some(got.dims()))?;
     }
     Ok(true)
-}
-
-fn pass<'a>(train: bool, rng: &mut Rng) -> Pass<'a> {
-    if train {
-        Pass::train(rng)
-    } else {
-        Pass::eval()
-    }
 }
 
 /// The case's values into the layer's parameters and buffers, which must have PyTorch's names.

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Given {
     pub(crate) inputs: Vec<Tensor>,
     pub(crate) train: bool,
+    /// How many outputs the case expects.
+    pub(crate) outputs: usize,
     params: BTreeMap<String, Tensor>,
     buffers: BTreeMap<String, Tensor>,
     extra: BTreeMap<String, Tensor>,
@@ -23,6 +25,7 @@ impl Given {
         let mut given = Self {
             inputs: Vec::new(),
             train: case.config["train"].as_bool().unwrap_or(true),
+            outputs: case.with_prefix("output").count(),
             params: BTreeMap::new(),
             buffers: BTreeMap::new(),
             extra: BTreeMap::new(),
@@ -78,6 +81,12 @@ impl Given {
         self.params.get(name).ok_or_else(|| Stop::Malformed {
             what: format!("param.{name}"),
         })
+    }
+
+    /// A tensor among the arguments of a function: the input at this place, or the further tensor of this name.
+    pub(crate) fn argument_opt(&self, i: usize, name: &str) -> Option<&Tensor> {
+        let by_name = self.extra(name);
+        self.inputs.get(i).or(by_name)
     }
 
     pub(crate) fn param_opt(&self, name: &str) -> Option<&Tensor> {

@@ -11,6 +11,7 @@
 mod config;
 mod differentiate;
 mod given;
+pub mod models;
 mod outcome;
 mod runner;
 mod stop;
@@ -19,7 +20,7 @@ mod training;
 mod training_run;
 
 pub use outcome::{Outcome, Seen};
-pub use runner::run;
+pub use runner::{run, run_file};
 pub use stop::Stop;
 
 /// The README's example is compiled and run with the tests.

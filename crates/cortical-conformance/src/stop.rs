@@ -22,6 +22,15 @@ pub enum Stop {
         /// Its value as JSON.
         value: String,
     },
+    /// The file cannot be read, or is no case.
+    #[error(transparent)]
+    Unreadable(cortical_testkit::CaseError),
+    /// Something of ours panicked, which is always a defect of ours.
+    #[error("panicked: {what}")]
+    Panicked {
+        /// With which message.
+        what: String,
+    },
     /// The case lacks something that it must have, so its file is wrong.
     #[error("the case has no usable {what}")]
     Malformed {

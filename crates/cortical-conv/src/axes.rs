@@ -1,6 +1,8 @@
 //! Options with a value for each axis.
 
-use cortical_neuron::{Error, Result};
+use candle_core::Tensor;
+use cortical_neuron::{Error, Result, product, wrong_sample};
+use cortical_tensor::ops::{self, PadMode};
 
 /// A value for each of `AXES` axes: one number for all, or an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,33 @@ impl<const AXES: usize> From<usize> for Axes<AXES> {
 impl<const AXES: usize> From<[usize; AXES]> for Axes<AXES> {
     fn from(each: [usize; AXES]) -> Self {
         Self(each)
+    }
+}
+
+/// What stands in the padding around an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PaddingMode {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// The input mirrored at its edge, whose element is not repeated: `c b | a b c | b a`.
+    Reflect,
+    /// The element at the edge, again and again: `a a | a b c | c c`.
+    Replicate,
+    /// The other end of the input: `b c | a b c | a b`.
+    Circular,
+}
+
+impl PaddingMode {
+    /// `x` with so many further elements along the last axes.
+    pub(crate) fn pad(self, x: &Tensor, sides: &[[usize; 2]]) -> Result<Tensor> {
+        let mode = match self {
+            Self::Zeros => PadMode::Constant(0.0),
+            Self::Reflect => PadMode::Reflect,
+            Self::Replicate => PadMode::Replicate,
+            Self::Circular => PadMode::Circular,
+        };
+        Ok(ops::pad(x, sides, mode)?)
     }
 }
 
@@ -90,4 +119,55 @@ pub(crate) fn per_group(option: &'static str, channels: usize, groups: usize) ->
         });
     }
     Ok(channels / groups)
+}
+
+/// The channels and axes of a sample, which must have as many as a layer reads.
+pub(crate) fn sample_axes<const AXES: usize>(
+    op: &'static str,
+    channels: Option<usize>,
+    sample: &[usize],
+) -> Result<[usize; AXES]> {
+    let axes = sample.split_first().and_then(|(first, rest)| {
+        let fits = channels.is_none_or(|channels| channels == *first);
+        rest.try_into().ok().filter(|_| fits)
+    });
+    axes.ok_or_else(|| {
+        let channels = channels.map_or("channels".to_string(), |c| c.to_string());
+        wrong_sample(
+            op,
+            format!("[{channels}, …] with {AXES} axes behind"),
+            sample,
+        )
+    })
+}
+
+/// How many outputs windows have along an axis.
+pub(crate) fn windows(
+    len: usize,
+    padding: [usize; 2],
+    span: usize,
+    stride: usize,
+    ceil: bool,
+) -> Option<usize> {
+    let whole = len.checked_add(padding[0])?.checked_add(padding[1])?;
+    let room = whole.checked_sub(span)?;
+    let mut windows = room / stride + 1;
+    // A last window that hangs over must begin inside the input or the padding before it.
+    if ceil && !room.is_multiple_of(stride) && windows * stride < len + padding[0] {
+        windows += 1;
+    }
+    Some(windows)
+}
+
+/// What a kernel spans along an axis.
+pub(crate) fn span(kernel_size: usize, dilation: usize) -> usize {
+    kernel_size
+        .saturating_sub(1)
+        .saturating_mul(dilation)
+        .saturating_add(1)
+}
+
+/// How many positions a shape has, as a number of uses.
+pub(crate) fn positions(axes: &[usize]) -> usize {
+    usize::try_from(product(axes)).unwrap_or(usize::MAX)
 }

@@ -1,9 +1,13 @@
 //! Convolutions: a neuron for each channel, slid over the input.
 
-use crate::axes::{Axes, Padding, check_positive, per_group};
+use crate::axes::{
+    Axes, Padding, PaddingMode, check_positive, per_group, positions, sample_axes, span, windows,
+};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Error, Layer, Neurons, Param, Pass, Result, Scope};
+use cortical_neuron::{
+    Description, Error, Layer, Neurons, Param, Pass, Result, Scope, wrong_sample,
+};
 use cortical_tensor::ops::{self, ConvOptions, MaxPoolOptions};
 
 /// The options of a [`Conv`].
@@ -14,6 +18,7 @@ pub struct ConvConfig<const AXES: usize> {
     kernel_size: [usize; AXES],
     stride: [usize; AXES],
     padding: Padding<AXES>,
+    padding_mode: PaddingMode,
     dilation: [usize; AXES],
     groups: usize,
     bias: bool,
@@ -33,6 +38,13 @@ impl<const AXES: usize> ConvConfig<AXES> {
     #[must_use]
     pub fn padding(mut self, padding: impl Into<Padding<AXES>>) -> Self {
         self.padding = padding.into();
+        self
+    }
+
+    /// What stands in the padding; zeros by default.
+    #[must_use]
+    pub fn padding_mode(mut self, mode: PaddingMode) -> Self {
+        self.padding_mode = mode;
         self
     }
 
@@ -80,6 +92,11 @@ impl<const AXES: usize> ConvConfig<AXES> {
         let mut shape = vec![self.out_channels, per_group_in];
         shape.extend(self.kernel_size);
         let neurons = Neurons::build(scope, &shape, self.bias, self.activation)?;
+        // What is padded by other elements than zeros is padded before the convolution.
+        let (around, padding) = match self.padding_mode {
+            PaddingMode::Zeros => ([[0; 2]; AXES], padding),
+            _ => (padding, [[0; 2]; AXES]),
+        };
         let options = ConvOptions {
             stride: self.stride,
             padding,
@@ -91,6 +108,7 @@ impl<const AXES: usize> ConvConfig<AXES> {
             neurons,
             config: self,
             options,
+            around,
         })
     }
 }
@@ -121,13 +139,39 @@ impl ConvConfig<2> {
 /// - output: `[n, out_channels, …]` with `⌊(in + padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1` along each axis, padding
 ///   counted on both sides; pooled if asked for
 ///
+/// Each neuron reads a window; the neurons of an output channel share one set of weights, `out · in / groups · kernel + out` parameters in all, which
+/// every window multiplies with again.
+///
 /// # Source
 /// LeCun et al. 1998, *Gradient-based learning applied to document recognition*, section II.
+///
+/// A neuron that answers to vertical edges, dark on the left and light on the right, and to nothing else:
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_conv::Conv2d;
+/// use cortical_neuron::{Layer, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let edges = Conv2d::config(1, 1, 3).bias(false).build(&params.at("edges"))?;
+/// let detector = Tensor::new(&[[[[-1.0_f32, 0.0, 1.0], [-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]]]], &Device::Cpu)?;
+/// params.set("edges.weight", &detector)?;
+/// let upright = Tensor::new(&[[[[0.0_f32, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]]], &Device::Cpu)?;
+/// let lying = upright.transpose(2, 3)?;
+/// let answer = |x: &Tensor| edges.forward(x, &mut Pass::eval())?.flatten_all()?.to_vec1::<f32>();
+/// assert_eq!(answer(&upright)?, [3.0]); // a vertical edge
+/// assert_eq!(answer(&lying)?, [0.0]); // a horizontal one
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Conv<const AXES: usize> {
     neurons: Neurons,
     config: ConvConfig<AXES>,
     options: ConvOptions<AXES>,
+    /// Padding by other elements than zeros.
+    around: [[usize; 2]; AXES],
 }
 
 /// A convolution over one axis: `[n, channels, length]`.
@@ -151,6 +195,7 @@ impl<const AXES: usize> Conv<AXES> {
             kernel_size: kernel_size.into().0,
             stride: [1; AXES],
             padding: Padding::Both([0; AXES]),
+            padding_mode: PaddingMode::Zeros,
             dilation: [1; AXES],
             groups: 1,
             bias: true,
@@ -199,6 +244,19 @@ impl<const AXES: usize> Conv<AXES> {
 impl<const AXES: usize> Layer for Conv<AXES> {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let (weight, bias) = self.neurons.inputs(pass);
+        let named = |e: Error| e.in_layer(self.neurons.name());
+        let padded;
+        let x = match self.around == [[0; 2]; AXES] || x.rank() <= AXES {
+            true => x,
+            false => {
+                padded = self
+                    .config
+                    .padding_mode
+                    .pad(x, &self.around)
+                    .map_err(named)?;
+                &padded
+            }
+        };
         let y = match &self.config.max_pool {
             Some(pool) => {
                 // Only the configuration of two axes sets a pool.
@@ -213,9 +271,50 @@ impl<const AXES: usize> Layer for Conv<AXES> {
             }
             None => ops::conv(x, weight, bias, &self.options),
         };
-        let y = y.map_err(|e| Error::from(e).in_layer(self.neurons.name()))?;
+        let y = y.map_err(|e| named(Error::from(e)))?;
         pass.observe(self.neurons.name(), &y);
         Ok(y)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let config = &self.config;
+        let axes = sample_axes::<AXES>("conv", Some(config.in_channels), sample)
+            .map_err(|e| e.in_layer(self.neurons.name()))?;
+        let (mut places, mut output) = (Vec::new(), vec![config.out_channels]);
+        for (i, len) in axes.into_iter().enumerate() {
+            let [zeros, around] = [self.options.padding[i], self.around[i]];
+            let padding = [zeros[0] + around[0], zeros[1] + around[1]];
+            let reach = span(config.kernel_size[i], config.dilation[i]);
+            let Some(n) = windows(len, padding, reach, config.stride[i], false) else {
+                let expected = format!("at least {reach} elements along axis {i}, padding counted");
+                return Err(wrong_sample("conv", expected, sample).in_layer(self.neurons.name()));
+            };
+            places.push(n);
+            output.push(match &config.max_pool {
+                Some(p) => {
+                    let reach = span(p.kernel_size[i], p.dilation[i]);
+                    windows(n, [p.padding[i]; 2], reach, p.stride[i], p.ceil_mode).unwrap_or(0)
+                }
+                None => n,
+            });
+        }
+        let weight = self.weight();
+        let taps: usize = config.kernel_size.iter().product();
+        let per_group = weight.dims()[1];
+        let bias = self
+            .bias()
+            .map_or(String::new(), |b| format!(" + {}", b.count()));
+        let words = if bias.is_empty() { "" } else { " + out" };
+        let formula = format!(
+            "out·(in / groups)·kernel{words} = {}·{per_group}·{taps}{bias}",
+            config.out_channels
+        );
+        Description::new("Conv", self.neurons.name(), &output)
+            .reads(format!(
+                "each neuron reads a window of {taps} places in {per_group} channels; those of a channel share their weights"
+            ))
+            .parameters([weight].into_iter().chain(self.bias()), formula)
+            .uses(weight, positions(&places))
     }
 }
 

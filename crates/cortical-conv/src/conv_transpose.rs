@@ -1,9 +1,9 @@
 //! Transposed convolutions: each input spread over a window of the output.
 
-use crate::axes::{Axes, check_positive, per_group};
+use crate::axes::{Axes, check_positive, per_group, positions, sample_axes, span};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Error, Init, Layer, Param, Pass, Result, Scope};
+use cortical_neuron::{Description, Error, Init, Layer, Param, Pass, Result, Scope};
 use cortical_tensor::ops::{self, ConvTransposeOptions};
 
 /// The options of a [`ConvTranspose`].
@@ -105,7 +105,10 @@ impl<const AXES: usize> ConvTransposeConfig<AXES> {
 }
 
 /// `y[n, o, p · stride + t · dilation − padding] += w[c, o, t] · x[n, c, p]`, then bias and activation: PyTorch's
-/// `nn.ConvTranspose1d` and `nn.ConvTranspose2d` with the activation fused.
+/// `nn.ConvTranspose1d`, `nn.ConvTranspose2d` and `nn.ConvTranspose3d` with the activation fused.
+///
+/// Each input is spread over a window of outputs, weighted by the kernel; `in · out / groups · kernel + out` parameters, which every input multiplies
+/// with again.
 ///
 /// # Shapes
 /// - input: `[n, in_channels, …]` with `AXES` axes behind, or without `n`
@@ -113,6 +116,22 @@ impl<const AXES: usize> ConvTransposeConfig<AXES> {
 ///   U(−1/√f, 1/√f) with f = out_channels / groups · kernel elements
 /// - output: `[n, out_channels, …]` with
 ///   `(in − 1) · stride − 2 · padding + dilation · (kernel_size − 1) + output_padding + 1` along each axis
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_conv::ConvTranspose1d;
+/// use cortical_neuron::{Layer, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let up = ConvTranspose1d::config(1, 1, 2).stride(2).bias(false).build(&params.at("up"))?;
+/// params.set("up.weight", &Tensor::new(&[[[1.0_f32, 10.0]]], &Device::Cpu)?)?;
+/// let x = Tensor::new(&[[[1.0_f32, 2.0]]], &Device::Cpu)?;
+/// let y = up.forward(&x, &mut Pass::eval())?;
+/// assert_eq!(y.to_vec3::<f32>()?, [[[1.0, 10.0, 2.0, 20.0]]]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Source
 /// Zeiler et al. 2010, *Deconvolutional networks*; Dumoulin and Visin 2016, *A guide to convolution arithmetic*, chapter 4.
@@ -128,6 +147,8 @@ pub struct ConvTranspose<const AXES: usize> {
 pub type ConvTranspose1d = ConvTranspose<1>;
 /// A transposed convolution over height and width: `[n, channels, height, width]`.
 pub type ConvTranspose2d = ConvTranspose<2>;
+/// A transposed convolution over depth, height and width: `[n, channels, depth, height, width]`.
+pub type ConvTranspose3d = ConvTranspose<3>;
 
 impl<const AXES: usize> ConvTranspose<AXES> {
     /// The options of a transposed convolution from `in_channels` to `out_channels`.
@@ -185,6 +206,38 @@ impl<const AXES: usize> Layer for ConvTranspose<AXES> {
         let y = y.map_err(|e| Error::from(e).in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let (config, options) = (&self.config, &self.config.options);
+        let axes = sample_axes::<AXES>("conv_transpose", Some(config.in_channels), sample)
+            .map_err(|e| e.in_layer(&self.name))?;
+        let mut output = vec![config.out_channels];
+        for (i, len) in axes.iter().enumerate() {
+            let reach = span(config.kernel_size[i], options.dilation[i]);
+            let whole = len.saturating_sub(1).saturating_mul(options.stride[i]);
+            let whole = whole
+                .saturating_add(reach)
+                .saturating_add(options.output_padding[i]);
+            output.push(whole.saturating_sub(options.padding[i].saturating_mul(2)));
+        }
+        let taps: usize = config.kernel_size.iter().product();
+        let bias = self
+            .bias
+            .as_ref()
+            .map_or(String::new(), |b| format!(" + {}", b.count()));
+        let words = if bias.is_empty() { "" } else { " + out" };
+        let formula = format!(
+            "in·(out / groups)·kernel{words} = {}·{}·{taps}{bias}",
+            config.in_channels,
+            self.weight.dims()[1]
+        );
+        Description::new("ConvTranspose", &self.name, &output)
+            .reads(format!(
+                "each input is spread over a window of {taps} places"
+            ))
+            .parameters([&self.weight].into_iter().chain(&self.bias), formula)
+            .uses(&self.weight, positions(&axes))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Layers of local neurons: each reads a window of its input, and the neurons of a channel share their weights.
 //!
 //! - [`Conv1d`], [`Conv2d`], [`Conv3d`]: convolutions, grouped and depthwise too, with activation and max pool fused;
-//! - [`ConvTranspose1d`], [`ConvTranspose2d`]: their transposes, which make inputs larger;
-//! - [`MaxPool1d`], [`MaxPool2d`], [`AvgPool1d`], [`AvgPool2d`], [`AdaptiveAvgPool1d`], [`AdaptiveAvgPool2d`]: windows without
-//!   weights;
-//! - [`Upsample`]: planes of a larger size.
+//! - [`ConvTranspose1d`], [`ConvTranspose2d`], [`ConvTranspose3d`]: their transposes, which make inputs larger;
+//! - [`MaxPool1d`], [`AvgPool1d`] and their kin over two and three axes, [`AdaptiveAvgPool1d`], [`AdaptiveMaxPool1d`] and theirs: windows
+//!   without weights;
+//! - [`Upsample`], [`PixelShuffle`], [`PixelUnshuffle`]: planes of another size.
 //!
 //! An option with a value for each axis takes one number for all of them or an array.
 //!
@@ -27,17 +27,24 @@
 //! # }
 //! ```
 
+mod adaptive;
 mod axes;
 mod conv;
 mod conv_transpose;
 mod pool;
 mod upsample;
 
-pub use axes::{Axes, Padding};
-pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvConfig};
-pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTransposeConfig};
-pub use pool::{
-    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool, AvgPool1d, AvgPool2d, AvgPoolConfig, MaxPool,
-    MaxPool1d, MaxPool2d, MaxPoolConfig,
+pub use adaptive::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
 };
-pub use upsample::{Upsample, UpsampleConfig};
+pub use axes::{Axes, Padding, PaddingMode};
+pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvConfig};
+pub use conv_transpose::{
+    ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeConfig,
+};
+pub use pool::{
+    AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, AvgPoolConfig, MaxPool, MaxPool1d, MaxPool2d,
+    MaxPool3d, MaxPoolConfig,
+};
+pub use upsample::{PixelShuffle, PixelUnshuffle, Upsample, UpsampleConfig};

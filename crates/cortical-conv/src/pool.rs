@@ -1,8 +1,8 @@
 //! Pools: the maximum or the mean of each window of each channel.
 
-use crate::axes::{Axes, check_positive};
+use crate::axes::{Axes, check_positive, sample_axes, span, windows};
 use candle_core::Tensor;
-use cortical_neuron::{Layer, Pass, Result};
+use cortical_neuron::{Description, Layer, Pass, Result, product, wrong_sample};
 use cortical_tensor::ops::{self, AvgPoolOptions, MaxPoolOptions};
 
 /// The options of a [`MaxPool`].
@@ -50,11 +50,28 @@ impl<const AXES: usize> MaxPoolConfig<AXES> {
     }
 }
 
-/// `y[p] = max_t x[p · stride + t · dilation − padding]`, PyTorch's `nn.MaxPool1d` and `nn.MaxPool2d`; see [`ops::max_pool1d`].
+/// `y[p] = max_t x[p · stride + t · dilation − padding]`, PyTorch's `nn.MaxPool1d`, `2d` and `3d`; see [`ops::max_pool`].
+///
+/// No parameters, no multiplication: each output reads a window of its channel.
 ///
 /// # Shapes
 /// - input: `[n, channels, …]` with `AXES` axes behind, or without `n`
 /// - output: the same, with `⌊(in + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1` along each axis, or ⌈…⌉ in ceil mode
+///
+/// # Source
+/// Yamaguchi et al., "A neural network for speaker-independent isolated word recognition" (1990).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_conv::MaxPool1d;
+/// use cortical_neuron::{Layer, Pass};
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let x = Tensor::new(&[[1.0_f32, 3.0, 2.0, 0.0]], &Device::Cpu)?;
+/// let y = MaxPool1d::config(2).build()?.forward(&x, &mut Pass::eval())?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[3.0, 2.0]]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPool<const AXES: usize> {
     options: MaxPoolOptions<AXES>,
@@ -64,6 +81,8 @@ pub struct MaxPool<const AXES: usize> {
 pub type MaxPool1d = MaxPool<1>;
 /// A max pool over height and width.
 pub type MaxPool2d = MaxPool<2>;
+/// A max pool over depth, height and width.
+pub type MaxPool3d = MaxPool<3>;
 
 impl<const AXES: usize> MaxPool<AXES> {
     /// The options of a pool with windows of `kernel_size`, side by side.
@@ -82,6 +101,17 @@ impl<const AXES: usize> MaxPool<AXES> {
 impl<const AXES: usize> Layer for MaxPool<AXES> {
     fn forward(&self, x: &Tensor, _: &mut Pass<'_>) -> Result<Tensor> {
         Ok(ops::max_pool(x, &self.options)?)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let o = &self.options;
+        let reach = std::array::from_fn(|i| span(o.kernel_size[i], o.dilation[i]));
+        pooled(
+            "MaxPool",
+            sample,
+            reach,
+            (o.kernel_size, o.stride, o.padding, o.ceil_mode),
+        )
     }
 }
 
@@ -137,11 +167,28 @@ impl<const AXES: usize> AvgPoolConfig<AXES> {
     }
 }
 
-/// `y[p] = Σ_t x[p · stride + t − padding] / divisor`, PyTorch's `nn.AvgPool1d` and `nn.AvgPool2d`; see [`ops::avg_pool1d`].
+/// `y[p] = Σ_t x[p · stride + t − padding] / divisor`, PyTorch's `nn.AvgPool1d`, `2d` and `3d`; see [`ops::avg_pool`].
+///
+/// No parameters: each output reads a window of its channel.
 ///
 /// # Shapes
 /// - input: `[n, channels, …]` with `AXES` axes behind, or without `n`
 /// - output: the same, with `⌊(in + 2 · padding − kernel_size) / stride⌋ + 1` along each axis, or ⌈…⌉ in ceil mode
+///
+/// # Source
+/// LeCun et al. 1998, *Gradient-based learning applied to document recognition*, section II.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_conv::AvgPool1d;
+/// use cortical_neuron::{Layer, Pass};
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let x = Tensor::new(&[[1.0_f32, 3.0, 2.0, 0.0]], &Device::Cpu)?;
+/// let y = AvgPool1d::config(2).build()?.forward(&x, &mut Pass::eval())?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[2.0, 1.0]]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct AvgPool<const AXES: usize> {
     options: AvgPoolOptions<AXES>,
@@ -151,6 +198,8 @@ pub struct AvgPool<const AXES: usize> {
 pub type AvgPool1d = AvgPool<1>;
 /// An average pool over height and width.
 pub type AvgPool2d = AvgPool<2>;
+/// An average pool over depth, height and width.
+pub type AvgPool3d = AvgPool<3>;
 
 impl<const AXES: usize> AvgPool<AXES> {
     /// The options of a pool with windows of `kernel_size`, side by side.
@@ -170,63 +219,40 @@ impl<const AXES: usize> Layer for AvgPool<AXES> {
     fn forward(&self, x: &Tensor, _: &mut Pass<'_>) -> Result<Tensor> {
         Ok(ops::avg_pool(x, &self.options)?)
     }
-}
 
-/// The mean of windows cut so that the output has a given length, PyTorch's `nn.AdaptiveAvgPool1d`; see
-/// [`ops::adaptive_avg_pool1d`].
-///
-/// # Shapes
-/// - input: `[n, channels, length]`, or without `n`
-/// - output: `[n, channels, output_size]`
-#[derive(Clone, Copy, Debug)]
-pub struct AdaptiveAvgPool1d {
-    output_size: usize,
-}
-
-impl AdaptiveAvgPool1d {
-    /// A pool with outputs of length `output_size`.
-    ///
-    /// # Errors
-    /// [`Error::Option`](cortical_neuron::Error::Option) for a length of 0.
-    pub fn new(output_size: usize) -> Result<Self> {
-        check_positive("output_size", &[output_size])?;
-        Ok(Self { output_size })
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let o = &self.options;
+        let windows = (o.kernel_size, o.stride, o.padding, o.ceil_mode);
+        pooled("AvgPool", sample, o.kernel_size, windows)
     }
 }
 
-impl Layer for AdaptiveAvgPool1d {
-    fn forward(&self, x: &Tensor, _: &mut Pass<'_>) -> Result<Tensor> {
-        Ok(ops::adaptive_avg_pool1d(x, self.output_size)?)
+/// A pool in numbers.
+fn pooled<const AXES: usize>(
+    kind: &'static str,
+    sample: &[usize],
+    reach: [usize; AXES],
+    (kernel_size, stride, padding, ceil): ([usize; AXES], [usize; AXES], [usize; AXES], bool),
+) -> Result<Description> {
+    let axes = sample_axes::<AXES>("pool", None, sample)?;
+    let mut output = vec![sample[0]];
+    for i in 0..AXES {
+        let Some(n) = windows(axes[i], [padding[i]; 2], reach[i], stride[i], ceil) else {
+            let expected = format!(
+                "at least {} elements along axis {i}, padding counted",
+                reach[i]
+            );
+            return Err(wrong_sample("pool", expected, sample));
+        };
+        output.push(n);
     }
-}
-
-/// The mean of windows cut so that the output has a given height and width, PyTorch's `nn.AdaptiveAvgPool2d`; a size of 1 is
-/// the mean of each channel. See [`ops::adaptive_avg_pool2d`].
-///
-/// # Shapes
-/// - input: `[n, channels, height, width]`, or without `n`
-/// - output: `[n, channels, output_size[0], output_size[1]]`
-#[derive(Clone, Copy, Debug)]
-pub struct AdaptiveAvgPool2d {
-    output_size: [usize; 2],
-}
-
-impl AdaptiveAvgPool2d {
-    /// A pool with outputs of `output_size`.
-    ///
-    /// # Errors
-    /// [`Error::Option`](cortical_neuron::Error::Option) for a size of 0.
-    pub fn new(output_size: impl Into<Axes<2>>) -> Result<Self> {
-        let output_size = output_size.into().0;
-        check_positive("output_size", &output_size)?;
-        Ok(Self { output_size })
-    }
-}
-
-impl Layer for AdaptiveAvgPool2d {
-    fn forward(&self, x: &Tensor, _: &mut Pass<'_>) -> Result<Tensor> {
-        Ok(ops::adaptive_avg_pool2d(x, self.output_size)?)
-    }
+    let taps = product(&kernel_size);
+    let reads =
+        format!("each output reads a window of {taps} places in its channel, without weights");
+    let connections = product(&output).saturating_mul(taps);
+    Ok(Description::new(kind, "", &output)
+        .reads(reads)
+        .costs(connections, 0))
 }
 
 #[cfg(test)]
@@ -237,6 +263,14 @@ mod tests {
     fn dims(layer: &impl Layer, shape: &[usize]) -> Vec<usize> {
         let x = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let y = layer.forward(&x, &mut Pass::eval()).unwrap();
+        // What the description says is what comes out.
+        let sample = if shape.len() == y.rank() && shape.first() == Some(&2) {
+            &shape[1..]
+        } else {
+            shape
+        };
+        let described = layer.describe(sample).unwrap().output;
+        assert!(y.dims().ends_with(&described), "{described:?}");
         y.dims().to_vec()
     }
 
@@ -258,10 +292,13 @@ mod tests {
         assert_eq!(avg.options().divisor_override, Some(3));
         assert!(!avg.options().count_include_pad);
         assert_eq!(dims(&avg, &[3, 5]), [3, 3]);
-        let adaptive = AdaptiveAvgPool2d::new([1, 4]).unwrap();
-        assert_eq!(dims(&adaptive, &[2, 3, 8, 9]), [2, 3, 1, 4]);
-        let adaptive = AdaptiveAvgPool1d::new(2).unwrap();
-        assert_eq!(dims(&adaptive, &[2, 3, 9]), [2, 3, 2]);
+        let max = MaxPool3d::config([1, 2, 3]).padding([0, 1, 0]);
+        assert_eq!(
+            dims(&max.build().unwrap(), &[2, 3, 4, 5, 6]),
+            [2, 3, 4, 3, 2]
+        );
+        let avg = AvgPool3d::config(2).build().unwrap();
+        assert_eq!(dims(&avg, &[3, 4, 5, 6]), [3, 2, 2, 3]);
     }
 
     #[test]
@@ -272,6 +309,6 @@ mod tests {
         );
         assert!(AvgPool1d::config(2).stride(0).build().is_err());
         assert!(AvgPool1d::config(2).divisor_override(0).build().is_err());
-        assert!(AdaptiveAvgPool2d::new([1, 0]).is_err());
+        assert!(crate::AdaptiveAvgPool2d::new([1, 0]).is_err());
     }
 }

@@ -1,6 +1,9 @@
 //! Layers in which every neuron reads every input.
 //!
-//! - [`Linear`]: one such layer, with its activation fused.
+//! - [`Linear`]: one such layer, with its activation fused;
+//! - [`Bilinear`]: neurons that read pairs of inputs;
+//! - [`Mlp`]: several, one after the other;
+//! - [`GatedUnit`]: two side by side, one of which gates the other.
 //!
 //! What this crate does not know: other wirings (`cortical-conv`, `cortical-recurrent`, `cortical-attention`).
 //!
@@ -21,6 +24,12 @@
 //! # }
 //! ```
 
+mod bilinear;
+mod gated;
 mod linear;
+mod mlp;
 
+pub use bilinear::{Bilinear, BilinearConfig};
+pub use gated::{GatedUnit, GatedUnitConfig};
 pub use linear::{Linear, LinearConfig};
+pub use mlp::{Mlp, MlpConfig};

@@ -2,7 +2,9 @@
 
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Error, Layer, Neurons, Param, Pass, Result, Scope};
+use cortical_neuron::{
+    Description, Error, Layer, Neurons, Param, Pass, Result, Scope, product, wrong_sample,
+};
 use cortical_tensor::ops;
 
 /// The options of a [`Linear`] layer.
@@ -43,12 +45,65 @@ impl LinearConfig {
     }
 }
 
-/// `y = activation(x Wᵀ + b)`, PyTorch's `nn.Linear` with its activation fused.
+impl LinearConfig {
+    /// Makes the layer with the weight of another one, such as an embedding's table: one parameter in two places.
+    ///
+    /// # Errors
+    /// [`Error::ValueShape`] unless the weight is `[out_features, in_features]`, [`Error::NameTaken`], [`Error::UnknownName`].
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use cortical_dense::Linear;
+    /// use cortical_neuron::{Embedding, Params};
+    /// use cortical_tensor::Seed;
+    /// # fn main() -> cortical_neuron::Result<()> {
+    /// let params = Params::new(&Device::Cpu, Seed(1));
+    /// let table = Embedding::config(100, 8).build(&params.at("wte"))?;
+    /// let head = Linear::config(8, 100).bias(false).build_tied(&params.at("lm_head"), table.weight())?;
+    /// assert!(head.weight().is_same(table.weight()));
+    /// assert_eq!(params.count(), 800); // counted once
+    /// assert_eq!(params.ties(), [("lm_head.weight".to_string(), "wte.weight".to_string())]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_tied(self, scope: &Scope, weight: &Param) -> Result<Linear> {
+        let shape = [self.out_features, self.in_features];
+        let neurons = Neurons::build_tied(scope, weight, &shape, self.bias, self.activation)?;
+        Ok(Linear {
+            neurons,
+            config: self,
+        })
+    }
+}
+
+/// `y = activation(x Wᵀ + b)`: every neuron reads every input. PyTorch's `nn.Linear` with its activation fused.
+///
+/// `out · in + out` parameters, as many multiply-adds a row as there are weights.
 ///
 /// # Shapes
 /// - input: `[…, in_features]`
 /// - `weight`: `[out_features, in_features]`, `bias`: `[out_features]`, both from U(−1/√in_features, 1/√in_features)
 /// - output: `[…, out_features]`
+///
+/// # Source
+/// Rosenblatt, "The perceptron" (1958).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_dense::Linear;
+/// use cortical_neuron::{Layer, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let layer = Linear::config(2, 1).build(&params.at("fc"))?;
+/// params.set("fc.weight", &Tensor::new(&[[3.0_f32, -1.0]], &Device::Cpu)?)?;
+/// params.set("fc.bias", &Tensor::new(&[0.5_f32], &Device::Cpu)?)?;
+/// let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu)?;
+/// assert_eq!(layer.forward(&x, &mut Pass::eval())?.to_vec2::<f32>()?, [[1.5]]);
+/// assert_eq!(layer.describe(&[2])?.formula, "out·in + out = 1·2 + 1");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Linear {
     neurons: Neurons,
@@ -99,6 +154,24 @@ impl Layer for Linear {
             .map_err(|e| Error::from(e).in_layer(self.neurons.name()))?;
         pass.observe(self.neurons.name(), &y);
         Ok(y)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let (inputs, outputs) = (self.in_features(), self.out_features());
+        let Some((last, rows)) = sample.split_last().filter(|(last, _)| **last == inputs) else {
+            let expected = format!("[…, {inputs}]");
+            return Err(wrong_sample("linear", expected, sample).in_layer(self.neurons.name()));
+        };
+        let formula = match self.bias() {
+            Some(_) => format!("out·in + out = {outputs}·{inputs} + {outputs}"),
+            None => format!("out·in = {outputs}·{inputs}"),
+        };
+        let output: Vec<usize> = rows.iter().copied().chain([outputs]).collect();
+        let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
+        Description::new("Linear", self.neurons.name(), &output)
+            .reads(format!("each of {outputs} neurons reads all {last} inputs"))
+            .parameters([self.weight()].into_iter().chain(self.bias()), formula)
+            .uses(self.weight(), times)
     }
 }
 

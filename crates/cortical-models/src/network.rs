@@ -1,15 +1,15 @@
 //! A network built from its plan.
 
+use crate::error::Result;
+use crate::layer_spec::{LayerSpec, Width};
+use crate::plan::{Plan, PlannedLayer};
 use candle_core::Tensor;
 use cortical_conv::{Conv2d, MaxPool2d};
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Dropout, Error as NeuronError, Layer, Params, Pass};
-use cortical_tensor::ops;
-
-use crate::error::Result;
-use crate::layer_spec::{LayerSpec, Width};
-use crate::plan::{Plan, PlannedLayer};
+use cortical_neuron::{
+    Description, Dropout, Error as NeuronError, Flatten, Layer, Params, Pass, wrong_sample,
+};
 
 /// One built layer.
 #[derive(Debug)]
@@ -17,10 +17,23 @@ enum Built {
     /// Boxed, for it is ten times as large as the others.
     Conv2d(Box<Conv2d>),
     MaxPool2d(MaxPool2d),
-    Flatten,
+    Flatten(Flatten),
     Dropout(Dropout),
     Linear(Linear),
     Activation(Activation),
+}
+
+impl Built {
+    fn layer(&self) -> &dyn Layer {
+        match self {
+            Self::Conv2d(layer) => &**layer,
+            Self::MaxPool2d(layer) => layer,
+            Self::Flatten(layer) => layer,
+            Self::Dropout(layer) => layer,
+            Self::Linear(layer) => layer,
+            Self::Activation(activation) => activation,
+        }
+    }
 }
 
 /// The layers of a [`Plan`], one after the other.
@@ -46,7 +59,8 @@ enum Built {
 /// ```
 #[derive(Debug)]
 pub struct Network {
-    layers: Vec<Built>,
+    /// Each with its place, by which errors and accounts call it.
+    layers: Vec<(String, Built)>,
     input_shape: Vec<usize>,
 }
 
@@ -57,7 +71,14 @@ impl Network {
     /// A name that is taken in `params`; an operation that does not take the sizes.
     pub fn build(plan: &Plan, params: &Params) -> Result<Self> {
         let layers = plan.layers().iter().enumerate();
-        let layers = layers.map(|(i, layer)| build_layer(i, layer, params));
+        let layers = layers.map(|(i, layer)| {
+            let place = match &layer.name {
+                Some(name) => name.clone(),
+                None => format!("{}{}", layer.spec.kind(), i + 1),
+            };
+            let built = build_layer(&place, layer, params)?;
+            Ok((place, built))
+        });
         Ok(Self {
             layers: layers.collect::<Result<_>>()?,
             input_shape: plan.input_shape().to_vec(),
@@ -65,12 +86,9 @@ impl Network {
     }
 }
 
-/// Makes the layer at place `i`.
-fn build_layer(i: usize, layer: &PlannedLayer, params: &Params) -> Result<Built> {
-    let scope = match &layer.name {
-        Some(name) => params.at(name),
-        None => params.at(&format!("{}{}", layer.spec.kind(), i + 1)),
-    };
+/// Makes a layer at its place.
+fn build_layer(place: &str, layer: &PlannedLayer, params: &Params) -> Result<Built> {
+    let scope = params.at(place);
     Ok(match layer.spec {
         LayerSpec::Conv2d {
             out_channels,
@@ -96,7 +114,7 @@ fn build_layer(i: usize, layer: &PlannedLayer, params: &Params) -> Result<Built>
             kernel_size,
             stride,
         } => Built::MaxPool2d(MaxPool2d::config(kernel_size).stride(stride).build()?),
-        LayerSpec::Flatten => Built::Flatten,
+        LayerSpec::Flatten => Built::Flatten(Flatten::default()),
         LayerSpec::Dropout { p } => Built::Dropout(Dropout::new(p, &scope)?),
         LayerSpec::Linear {
             out_features,
@@ -125,17 +143,27 @@ impl Layer for Network {
             }));
         }
         let mut x = x.clone();
-        for layer in &self.layers {
-            x = match layer {
-                Built::Conv2d(layer) => layer.forward(&x, pass)?,
-                Built::MaxPool2d(layer) => layer.forward(&x, pass)?,
-                Built::Flatten => x.flatten_from(1)?,
-                Built::Dropout(layer) => layer.forward(&x, pass)?,
-                Built::Linear(layer) => layer.forward(&x, pass)?,
-                Built::Activation(activation) => ops::activate(&x, *activation)?,
-            };
+        for (place, built) in &self.layers {
+            let y = built.layer().forward(&x, pass);
+            x = y.map_err(|e| e.in_unnamed_layer(place))?;
         }
         Ok(x)
+    }
+
+    fn describe(&self, sample: &[usize]) -> cortical_neuron::Result<Description> {
+        if sample != self.input_shape {
+            let expected = format!("[{}]", list(&self.input_shape));
+            return Err(wrong_sample("network", expected, sample));
+        }
+        let (mut parts, mut shape) = (Vec::with_capacity(self.layers.len()), sample.to_vec());
+        for (place, built) in &self.layers {
+            let part = built.layer().describe(&shape);
+            let mut part = part.map_err(|e| e.in_unnamed_layer(place))?;
+            part.name.clone_from(place);
+            shape.clone_from(&part.output);
+            parts.push(part);
+        }
+        Ok(Description::of_parts("Network", "", parts, &shape))
     }
 }
 

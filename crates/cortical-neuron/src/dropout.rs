@@ -1,6 +1,10 @@
 //! Dropout: training with a random part of the neurons silent.
 
-use crate::{Error, Layer, Pass, Result, Scope};
+mod channels;
+
+pub use channels::{AlphaDropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
+
+use crate::{Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -34,19 +38,23 @@ impl Dropout {
     /// # Errors
     /// [`Error::Option`] when `p` is not in `[0, 1]`.
     pub fn new(p: f64, scope: &Scope) -> Result<Self> {
-        if !(0.0..=1.0).contains(&p) {
-            let expected = "a probability from 0 to 1";
-            return Err(Error::Option {
-                option: "dropout",
-                expected,
-                got: p.to_string(),
-            });
-        }
         Ok(Self {
-            p,
+            p: probability(p)?,
             name: scope.path().to_string(),
         })
     }
+}
+
+/// Refuses what is no probability.
+fn probability(p: f64) -> Result<f64> {
+    if (0.0..=1.0).contains(&p) {
+        return Ok(p);
+    }
+    Err(Error::Option {
+        option: "dropout",
+        expected: "a probability from 0 to 1",
+        got: p.to_string(),
+    })
 }
 
 impl Layer for Dropout {
@@ -59,6 +67,14 @@ impl Layer for Dropout {
             ops::dropout(x, self.p, &mut rng).map_err(|e| Error::from(e).in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let reads = format!(
+            "each output is its input, silent with probability {} in training",
+            self.p
+        );
+        Ok(Description::new("Dropout", &self.name, sample).reads(reads))
     }
 }
 

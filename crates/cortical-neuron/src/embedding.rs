@@ -1,6 +1,6 @@
 //! A table of learned vectors.
 
-use crate::{Error, Init, Layer, Param, Pass, Result, Scope};
+use crate::{Description, Error, Init, Layer, Param, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -61,8 +61,11 @@ impl EmbeddingConfig {
 ///
 /// # Shapes
 /// - input: any, of u32, i64 or u8
-/// - `weight`: `[num_embeddings, embedding_dim]`, from N(0, 1)
+/// - `weight`: `[num_embeddings, embedding_dim]`, from N(0, 1): `num_embeddings · embedding_dim` parameters
 /// - output: `[…, embedding_dim]`
+///
+/// One weight can serve as the table and as the last layer of a language model: build that with `Linear`'s `build_tied` and this
+/// layer's [`weight`](Embedding::weight), or give the parameter its second name with [`Scope::tie`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -112,6 +115,15 @@ impl Layer for Embedding {
             .map_err(|e| Error::from(e).in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let (rows, dim) = (self.weight.dims()[0], self.weight.dims()[1]);
+        let output: Vec<usize> = sample.iter().copied().chain([dim]).collect();
+        Ok(Description::new("Embedding", &self.name, &output)
+            .reads("each output is an element of the row that the index picks")
+            .parameters([&self.weight], format!("num·dim = {rows}·{dim}"))
+            .costs(crate::description::product(&output), 0))
     }
 }
 

@@ -47,8 +47,8 @@ pub enum Error {
         /// The dtype that came.
         got: DType,
     },
-    /// A parameter would have more elements than memory can address.
-    #[error("{name:?} of shape {shape:?} is too large to address")]
+    /// A parameter would have more elements than memory can address, or than its store may hold.
+    #[error("{name:?} of shape {shape:?} is too large to address or to hold")]
     TooLarge {
         /// The parameter.
         name: String,
@@ -82,6 +82,9 @@ pub enum Error {
         /// The value that came.
         got: String,
     },
+    /// A layer that does not say what it is made of.
+    #[error("this layer does not describe itself; implement `Layer::describe` for it")]
+    NotDescribed,
     /// An error inside a layer.
     #[error("in layer {layer:?}: {source}")]
     InLayer {
@@ -96,6 +99,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error with the layer it happened in, unless it names one already.
+    #[must_use]
+    pub fn in_unnamed_layer(self, layer: &str) -> Self {
+        match self {
+            Self::InLayer { .. } => self,
+            _ => self.in_layer(layer),
+        }
+    }
+
     /// The same error, with the layer it happened in.
     #[must_use]
     pub fn in_layer(self, layer: &str) -> Self {

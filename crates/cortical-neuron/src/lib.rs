@@ -31,24 +31,30 @@
 //! # }
 //! ```
 
+mod description;
 mod dropout;
 mod embedding;
 mod error;
 mod init;
 mod layer;
 pub mod loss;
+mod network;
 mod neurons;
 mod norm;
 mod param;
 mod params;
 mod pass;
+mod pointwise;
 mod scope;
+mod sequential;
+mod shape_layers;
 
-pub use dropout::Dropout;
+pub use description::{Description, product, wrong_sample};
+pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use error::{Error, Result};
-pub use init::Init;
-pub use layer::{AsModule, Layer};
+pub use init::{Fan, Init};
+pub use layer::{AsModule, FromModule, Layer};
 pub use neurons::Neurons;
 pub use norm::{
     BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig,
@@ -57,4 +63,7 @@ pub use norm::{
 pub use param::{Buffer, Param};
 pub use params::Params;
 pub use pass::{Observer, Pass};
+pub use pointwise::{Glu, PRelu, RRelu, Softmax};
 pub use scope::Scope;
+pub use sequential::{Residual, Sequential};
+pub use shape_layers::{Flatten, Identity, Unflatten};

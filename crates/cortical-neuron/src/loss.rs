@@ -1,6 +1,7 @@
 //! Losses: one number that says how wrong a network is.
 //!
-//! Each is the mean of the operation of the same name in [`cortical_tensor::ops`], which has the equation and every option.
+//! Each is the mean of the operation of the same name in [`cortical_tensor::ops`], which has the equation and every option; what is not here,
+//! such as Kullback and Leibler's divergence, triplets and CTC, is there as well. A loss has no parameters and costs a few operations an element.
 
 use crate::Result;
 use candle_core::Tensor;
@@ -15,6 +16,17 @@ use cortical_tensor::ops::{self, BceWithLogits, CrossEntropy, Nll, Reduction};
 ///
 /// # Errors
 /// When shapes or dtypes do not fit, or a label is no class.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::loss::cross_entropy;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let logits = Tensor::new(&[[0.0_f32, 0.0]], &Device::Cpu)?; // two classes, one as likely as the other
+/// let loss = cross_entropy(&logits, &Tensor::new(&[1_u32], &Device::Cpu)?)?;
+/// assert!((loss.to_scalar::<f32>()? - 2.0_f32.ln()).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     Ok(ops::cross_entropy(
         logits,
@@ -30,6 +42,16 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`cross_entropy`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::loss::nll_loss;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let log_p = Tensor::new(&[[-0.5_f32, -1.0]], &Device::Cpu)?;
+/// assert_eq!(nll_loss(&log_p, &Tensor::new(&[0_u32], &Device::Cpu)?)?.to_scalar::<f32>()?, 0.5);
+/// # Ok(())
+/// # }
+/// ```
 pub fn nll_loss(log_probabilities: &Tensor, labels: &Tensor) -> Result<Tensor> {
     Ok(ops::nll_loss(log_probabilities, labels, &Nll::default())?)
 }
@@ -42,6 +64,17 @@ pub fn nll_loss(log_probabilities: &Tensor, labels: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// When shapes or dtypes differ.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::loss::mse_loss;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let x = Tensor::new(&[1.0_f32, 4.0], &Device::Cpu)?;
+/// let target = Tensor::new(&[1.0_f32, 2.0], &Device::Cpu)?;
+/// assert_eq!(mse_loss(&x, &target)?.to_scalar::<f32>()?, 2.0); // (0² + 2²) / 2
+/// # Ok(())
+/// # }
+/// ```
 pub fn mse_loss(x: &Tensor, target: &Tensor) -> Result<Tensor> {
     Ok(ops::mse_loss(x, target, Reduction::Mean)?)
 }
@@ -53,6 +86,17 @@ pub fn mse_loss(x: &Tensor, target: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`mse_loss`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::loss::l1_loss;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let x = Tensor::new(&[1.0_f32, 4.0], &Device::Cpu)?;
+/// let target = Tensor::new(&[1.0_f32, 2.0], &Device::Cpu)?;
+/// assert_eq!(l1_loss(&x, &target)?.to_scalar::<f32>()?, 1.0); // (0 + 2) / 2
+/// # Ok(())
+/// # }
+/// ```
 pub fn l1_loss(x: &Tensor, target: &Tensor) -> Result<Tensor> {
     Ok(ops::l1_loss(x, target, Reduction::Mean)?)
 }
@@ -64,6 +108,17 @@ pub fn l1_loss(x: &Tensor, target: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`mse_loss`], and unless `delta` is positive.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::loss::huber_loss;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let x = Tensor::new(&[1.0_f32, 4.0], &Device::Cpu)?;
+/// let target = Tensor::new(&[1.0_f32, 2.0], &Device::Cpu)?;
+/// assert_eq!(huber_loss(&x, &target, 1.0)?.to_scalar::<f32>()?, 0.75); // (0 + 1 · (2 − ½)) / 2
+/// # Ok(())
+/// # }
+/// ```
 pub fn huber_loss(x: &Tensor, target: &Tensor, delta: f64) -> Result<Tensor> {
     Ok(ops::huber_loss(x, target, delta, Reduction::Mean)?)
 }
@@ -75,6 +130,17 @@ pub fn huber_loss(x: &Tensor, target: &Tensor, delta: f64) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`mse_loss`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::loss::binary_cross_entropy_with_logits;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let (x, yes) = (Tensor::new(&[0.0_f32], &Device::Cpu)?, Tensor::new(&[1.0_f32], &Device::Cpu)?);
+/// let loss = binary_cross_entropy_with_logits(&x, &yes)?;
+/// assert!((loss.to_scalar::<f32>()? - 2.0_f32.ln()).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
 pub fn binary_cross_entropy_with_logits(logits: &Tensor, target: &Tensor) -> Result<Tensor> {
     Ok(ops::binary_cross_entropy_with_logits(
         logits,

@@ -1,6 +1,16 @@
 //! The neuron itself: weighted sum, bias, activation.
+//!
+//! A neuron reads some numbers, multiplies each by a weight of its own, adds them up with a bias, and bends the sum:
+//!
+//! ```text
+//! y = activation(w₁ x₁ + w₂ x₂ + … + b)
+//! ```
+//!
+//! A weight above 1 amplifies its input, one between 0 and 1 attenuates it, a negative one turns it round, and one of 0 is a severed connection. The bias
+//! shifts the point from which the sum counts. The activation gates: ReLU lets a sum through or holds it back, σ opens and closes by degrees. Everything else in this
+//! house is a way of choosing which numbers a neuron reads.
 
-use crate::{Init, Param, Pass, Result, Scope};
+use crate::{Error, Init, Param, Pass, Result, Scope};
 use cortical_kernels::activation::Activation;
 use cortical_tensor::Input;
 
@@ -8,6 +18,44 @@ use cortical_tensor::Input;
 ///
 /// `y = activation(w · x + b)` for each neuron. Which inputs a neuron reads is the business of the layer that owns the
 /// group: all of them (dense), a window that slides (convolution), the last state (recurrence).
+///
+/// # Shapes
+/// - `weight`: `[neurons, inputs…]`, `bias`: `[neurons]`: `neurons · inputs + neurons` parameters, one multiply-add a weight and use
+///
+/// # Source
+/// McCulloch and Pitts, "A logical calculus of the ideas immanent in nervous activity" (1943); Rosenblatt, "The perceptron" (1958).
+///
+/// One neuron that reads one input, as a dense layer would use it:
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_kernels::activation::Activation::{self, Identity, Relu, Sigmoid};
+/// use cortical_neuron::{Neurons, Params, Pass, Result};
+/// use cortical_tensor::{Seed, ops};
+///
+/// /// `activation(w x + b)`
+/// fn neuron(w: f32, b: f32, activation: Activation, x: f32) -> Result<f32> {
+///     let params = Params::new(&Device::Cpu, Seed(1));
+///     let one = Neurons::build(&params.root(), &[1, 1], true, activation)?;
+///     params.set("weight", &Tensor::new(&[[w]], &Device::Cpu)?)?;
+///     params.set("bias", &Tensor::new(&[b], &Device::Cpu)?)?;
+///     let pass = Pass::eval();
+///     let (weight, bias) = one.inputs(&pass);
+///     let y = ops::linear(&Tensor::new(&[[x]], &Device::Cpu)?, weight, bias, one.activation())?;
+///     Ok(y.to_vec2::<f32>()?[0][0])
+/// }
+///
+/// # fn main() -> Result<()> {
+/// assert_eq!(neuron(3.0, 0.0, Identity, 2.0)?, 6.0); // the weight amplifies
+/// assert_eq!(neuron(0.5, 0.0, Identity, 2.0)?, 1.0); // … attenuates
+/// assert_eq!(neuron(-1.0, 0.0, Identity, 2.0)?, -2.0); // … inhibits
+/// assert_eq!(neuron(1.0, -5.0, Identity, 2.0)?, -3.0); // the bias shifts
+/// assert_eq!(neuron(1.0, -5.0, Relu, 2.0)?, 0.0); // the gate is shut: the sum is below 0
+/// assert_eq!(neuron(1.0, -5.0, Relu, 7.0)?, 2.0); // and lets the rest through
+/// assert_eq!(neuron(1.0, 0.0, Sigmoid, 0.0)?, 0.5); // a gate that opens by degrees: half
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Neurons {
     weight: Param,
@@ -39,6 +87,35 @@ impl Neurons {
         Ok(Self {
             weight,
             bias,
+            activation,
+            name: scope.path().to_string(),
+        })
+    }
+
+    /// Neurons with a weight that another layer has: both read it, both add to its gradient. It gets the name `weight` here, too.
+    ///
+    /// # Errors
+    /// [`Error::ValueShape`] unless the weight has this shape, [`Error::NameTaken`], [`Error::UnknownName`] when it belongs to another store.
+    pub fn build_tied(
+        scope: &Scope,
+        weight: &Param,
+        shape: &[usize],
+        bias: bool,
+        activation: Activation,
+    ) -> Result<Self> {
+        if weight.dims() != shape {
+            return Err(Error::ValueShape {
+                name: weight.name().to_string(),
+                expected: weight.dims().to_vec(),
+                got: shape.to_vec(),
+            });
+        }
+        scope.tie("weight", weight)?;
+        let fan_in = shape.iter().skip(1).product();
+        let bias = bias.then(|| scope.param("bias", &shape[..1], Init::bias(fan_in)));
+        Ok(Self {
+            weight: weight.clone(),
+            bias: bias.transpose()?,
             activation,
             name: scope.path().to_string(),
         })

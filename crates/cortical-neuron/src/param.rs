@@ -1,5 +1,6 @@
 //! One parameter, one buffer.
 
+use crate::pass::Gradients;
 use crate::{Error, Pass, Result};
 use candle_core::{DType, Tensor, Var};
 use cortical_tensor::{GradSlot, Input};
@@ -41,6 +42,12 @@ impl Param {
         &self.0.name
     }
 
+    /// Whether both are one parameter.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The size of each dimension.
     #[must_use]
     pub fn dims(&self) -> &[usize] {
@@ -59,14 +66,27 @@ impl Param {
         self.0.var.elem_count()
     }
 
-    /// The parameter as an argument of an operation: the variable with its slot while training, the bare values
-    /// in evaluation or when it is frozen.
+    /// The parameter as an argument of an operation: the variable with its slot while training, the plain variable in a pass for
+    /// candle's own gradients, the bare values in evaluation or when it is frozen.
     #[must_use]
     pub fn input(&self, pass: &Pass<'_>) -> Input<'_> {
-        if pass.is_train() && self.is_trainable() {
-            Input::with_slot(&self.0.var, &self.0.slot)
-        } else {
-            Input::from(&self.0.detached)
+        match pass.gradients() {
+            Gradients::InSlots if self.is_trainable() => {
+                Input::with_slot(&self.0.var, &self.0.slot)
+            }
+            Gradients::InCandle if self.is_trainable() => Input::from(&self.0.var),
+            _ => Input::from(&self.0.detached),
+        }
+    }
+
+    /// The parameter for candle's own operations (a slice of it, its transpose): the variable while gradients are wanted, the bare
+    /// values otherwise.
+    #[must_use]
+    pub fn tracked(&self, pass: &Pass<'_>) -> &Tensor {
+        match pass.gradients() {
+            Gradients::None => &self.0.detached,
+            _ if self.is_trainable() => self.0.var.as_tensor(),
+            _ => &self.0.detached,
         }
     }
 
@@ -106,7 +126,79 @@ impl Param {
         self.0.trainable.store(trainable, Ordering::Release);
     }
 
-    /// Replaces the values.
+    /// Severs the connections where `mask` is 0 and connects the others again: a severed weight is exactly 0 from now on, gets no
+    /// gradient, and stays 0 whatever an optimizer, its weight decay or its momentum would make of it.
+    ///
+    /// # Shapes
+    /// - `mask`: that of the parameter, of any real dtype
+    ///
+    /// # Errors
+    /// [`Error::ValueShape`]; candle's when the mask cannot be compared with 0.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use cortical_neuron::{Init, Params};
+    /// use cortical_tensor::Seed;
+    /// # fn main() -> cortical_neuron::Result<()> {
+    /// let params = Params::new(&Device::Cpu, Seed(1));
+    /// let weight = params.at("fc").param("weight", &[1, 3], Init::ONES)?;
+    /// weight.sever(&Tensor::new(&[[1_u8, 0, 1]], &Device::Cpu)?)?;
+    /// assert_eq!(weight.tensor().to_vec2::<f32>()?, [[1.0, 0.0, 1.0]]);
+    /// assert_eq!((weight.count(), weight.connected()?), (3, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sever(&self, mask: &Tensor) -> Result<()> {
+        if mask.dims() != self.dims() {
+            return Err(Error::ValueShape {
+                name: self.name().to_string(),
+                expected: self.dims().to_vec(),
+                got: mask.dims().to_vec(),
+            });
+        }
+        let connected = mask.ne(&mask.zeros_like()?)?.contiguous()?;
+        let connected = connected.to_device(self.0.var.device())?;
+        self.0.slot.set_mask(Some(connected));
+        if let Some(grad) = self.grad() {
+            self.0.slot.set(Some(self.0.slot.masked(grad)?));
+        }
+        self.update(|_| Ok(()))
+    }
+
+    /// Connects everything again; what was severed begins at 0.
+    pub fn reconnect(&self) {
+        self.0.slot.set_mask(None);
+    }
+
+    /// Which connections there are (`u8`, 0 where one is severed), if not all.
+    #[must_use]
+    pub fn mask(&self) -> Option<Tensor> {
+        self.0.slot.mask()
+    }
+
+    /// How many elements are connected.
+    ///
+    /// # Errors
+    /// candle's, when the mask cannot be summed.
+    pub fn connected(&self) -> Result<usize> {
+        match self.mask() {
+            Some(mask) => {
+                let ones = mask.flatten_all()?.to_vec1::<u8>()?;
+                Ok(ones.into_iter().filter(|one| *one != 0).count())
+            }
+            None => Ok(self.count()),
+        }
+    }
+
+    /// `values` of this parameter's shape with exact zeros where it is severed.
+    ///
+    /// # Errors
+    /// candle's, when the shapes differ.
+    pub fn masked(&self, values: &Tensor) -> Result<Tensor> {
+        Ok(self.0.slot.masked(values.clone())?)
+    }
+
+    /// Replaces the values; severed elements stay 0.
     ///
     /// # Errors
     /// [`Error::ValueShape`], [`Error::ValueDType`]; the old values are then still there.
@@ -124,13 +216,17 @@ impl Param {
     }
 
     /// Changes the values in place and notes that they changed, so that a backward pass that has read the old ones
-    /// becomes an error.
+    /// becomes an error. Severed elements are 0 afterwards, whatever the closure did.
     ///
     /// # Errors
     /// The closure's.
     pub fn update<R>(&self, f: impl FnOnce(&Var) -> Result<R>) -> Result<R> {
         self.0.slot.mark_changed();
-        f(&self.0.var)
+        let result = f(&self.0.var);
+        if self.0.slot.mask().is_some() && self.count() > 0 {
+            self.0.var.set(&self.masked(&self.0.detached)?)?;
+        }
+        result
     }
 }
 

@@ -17,6 +17,8 @@ struct Store {
     device: Device,
     dtype: DType,
     seed: Seed,
+    /// How many elements all parameters may have together.
+    limit: usize,
     entries: RwLock<Entries>,
 }
 
@@ -25,6 +27,8 @@ struct Entries {
     params: Vec<Param>,
     buffers: Vec<Buffer>,
     by_name: HashMap<String, Place>,
+    /// Second names of parameters, with the place of the parameter.
+    ties: Vec<(String, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +52,37 @@ impl Params {
             device: device.clone(),
             dtype,
             seed,
+            limit: usize::MAX,
             entries,
         }))
+    }
+
+    /// An empty store of `f32` parameters that refuses to hold more elements than this: for networks whose sizes come from somebody
+    /// else.
+    ///
+    /// ```
+    /// use candle_core::Device;
+    /// use cortical_neuron::{Init, Params};
+    /// use cortical_tensor::Seed;
+    /// let params = Params::limited(&Device::Cpu, Seed(1), 100);
+    /// assert!(params.root().param("weight", &[10, 11], Init::ZEROS).is_err()); // and nothing was allocated
+    /// ```
+    #[must_use]
+    pub fn limited(device: &Device, seed: Seed, limit: usize) -> Self {
+        Self(Arc::new(Store {
+            device: device.clone(),
+            dtype: DType::F32,
+            seed,
+            limit,
+            entries: RwLock::default(),
+        }))
+    }
+
+    /// Whether so many more elements may be held.
+    pub(crate) fn has_room(&self, elements: usize) -> bool {
+        let held = self.count();
+        held.checked_add(elements)
+            .is_some_and(|all| all <= self.0.limit)
     }
 
     /// A place for a layer, under which its parameters are named.
@@ -94,6 +127,110 @@ impl Params {
         entries.params.push(param.clone());
         entries.by_name.insert(name.to_string(), place);
         Ok(param)
+    }
+
+    /// Gives a parameter of this store a second name.
+    pub(crate) fn tie(&self, name: &str, param: &Param) -> Result<()> {
+        let mut entries = self.write();
+        entries.reserve(name)?;
+        let place = entries.params.iter().position(|p| p.is_same(param));
+        let place = place.ok_or_else(|| entries.unknown(param.name()))?;
+        entries
+            .by_name
+            .insert(name.to_string(), Place::Param(place));
+        entries.ties.push((name.to_string(), place));
+        Ok(())
+    }
+
+    /// Second names of parameters, each with the name that the parameter is counted and saved under.
+    #[must_use]
+    pub fn ties(&self) -> Vec<(String, String)> {
+        let entries = self.read();
+        let first = |place: usize| entries.params[place].name().to_string();
+        let ties = entries.ties.iter();
+        ties.map(|(name, place)| (name.clone(), first(*place)))
+            .collect()
+    }
+
+    /// Freezes the parameter of this name, or every parameter under this place (`encoder` freezes `encoder.0.weight`): training leaves
+    /// them as they are and asks no gradient for them. Returns their names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] when nothing is called so.
+    ///
+    /// ```
+    /// use candle_core::Device;
+    /// use cortical_neuron::{Init, Params};
+    /// use cortical_tensor::Seed;
+    /// # fn main() -> cortical_neuron::Result<()> {
+    /// let params = Params::new(&Device::Cpu, Seed(1));
+    /// params.at("encoder.fc1").param("weight", &[2, 2], Init::ZEROS)?;
+    /// params.at("head").param("weight", &[2, 2], Init::ZEROS)?;
+    /// assert_eq!(params.freeze("encoder")?, ["encoder.fc1.weight"]);
+    /// assert_eq!(params.trainable().len(), 1);
+    /// params.unfreeze("encoder")?;
+    /// assert_eq!(params.trainable().len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn freeze(&self, name: &str) -> Result<Vec<String>> {
+        self.set_trainable(name, false)
+    }
+
+    /// Lets the parameters train again that [`freeze`](Self::freeze) would freeze.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] when nothing is called so.
+    pub fn unfreeze(&self, name: &str) -> Result<Vec<String>> {
+        self.set_trainable(name, true)
+    }
+
+    fn set_trainable(&self, name: &str, trainable: bool) -> Result<Vec<String>> {
+        let entries = self.read();
+        if let Some(Place::Param(place)) = entries.by_name.get(name) {
+            let param = &entries.params[*place];
+            param.set_trainable(trainable);
+            return Ok(vec![param.name().to_string()]);
+        }
+        let under = |param: &&Param| {
+            let rest = param.name().strip_prefix(name);
+            rest.is_some_and(|rest| name.is_empty() || rest.starts_with('.'))
+        };
+        let mut names = Vec::new();
+        for param in entries.params.iter().filter(under) {
+            param.set_trainable(trainable);
+            names.push(param.name().to_string());
+        }
+        if names.is_empty() {
+            return Err(entries.unknown(name));
+        }
+        Ok(names)
+    }
+
+    /// Severs connections of the parameter of this name; see [`Param::sever`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`], [`Error::ValueShape`].
+    pub fn sever(&self, name: &str, mask: &Tensor) -> Result<()> {
+        self.get(name)?.sever(mask)
+    }
+
+    /// The masks of parameters that are not wholly connected, by name: what has to be kept beside the weights to go on training a pruned
+    /// network.
+    #[must_use]
+    pub fn masks(&self) -> Vec<(String, Tensor)> {
+        let entries = self.read();
+        let masked = entries.params.iter();
+        masked
+            .filter_map(|p| Some((p.name().to_string(), p.mask()?)))
+            .collect()
+    }
+
+    /// The variables behind the trainable parameters, for an optimizer of candle's.
+    #[must_use]
+    pub fn vars(&self) -> Vec<Var> {
+        let trainable = self.trainable();
+        trainable.iter().map(|p| p.var().clone()).collect()
     }
 
     /// Takes in a buffer under its full name.

@@ -11,6 +11,17 @@ pub trait Observer {
     fn activation(&mut self, layer: &str, output: &Tensor);
 }
 
+/// Where the gradients of parameters go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gradients {
+    /// Nowhere: operations read bare values.
+    None,
+    /// To the parameters' slots.
+    InSlots,
+    /// To candle's own store, where candle's optimizers look.
+    InCandle,
+}
+
 /// One pass through a network: training or evaluation, with its own randomness and its observer.
 ///
 /// A training pass takes one number from the generator that it is made with; each layer derives its own stream
@@ -18,6 +29,7 @@ pub trait Observer {
 pub struct Pass<'a> {
     /// The key of this pass's random streams; `None` in evaluation.
     key: Option<Seed>,
+    gradients: Gradients,
     /// How often each name has asked for a stream in this pass.
     uses: HashMap<String, u32>,
     observer: Option<&'a mut dyn Observer>,
@@ -29,6 +41,7 @@ impl<'a> Pass<'a> {
     pub fn train(rng: &mut Rng) -> Self {
         Self {
             key: Some(Seed(rng.next_u64())),
+            gradients: Gradients::InSlots,
             uses: HashMap::new(),
             observer: None,
         }
@@ -39,9 +52,37 @@ impl<'a> Pass<'a> {
     pub fn eval() -> Self {
         Self {
             key: None,
+            gradients: Gradients::None,
             uses: HashMap::new(),
             observer: None,
         }
+    }
+
+    /// The same pass with the gradients of parameters wanted: an evaluation that can be differentiated, as for training on top of
+    /// frozen running statistics, or for asking which weight an answer hangs on.
+    #[must_use]
+    pub fn tracked(mut self) -> Self {
+        self.gradients = Gradients::InSlots;
+        self
+    }
+
+    /// The same pass for a candle program: parameters are read as plain variables, whose gradients `loss.backward()` puts in candle's
+    /// store, where candle's optimizers look for them.
+    #[must_use]
+    pub fn for_candle(mut self) -> Self {
+        self.gradients = Gradients::InCandle;
+        self
+    }
+
+    /// Whether the gradients of parameters are wanted.
+    #[must_use]
+    pub fn wants_gradients(&self) -> bool {
+        self.gradients != Gradients::None
+    }
+
+    /// Where the gradients of parameters go.
+    pub(crate) fn gradients(&self) -> Gradients {
+        self.gradients
     }
 
     /// The same pass with somebody looking on.

@@ -47,17 +47,27 @@ impl Scope {
             .iter()
             .try_fold(size_of::<f64>(), |n, d| n.checked_mul(*d))
             .and_then(|bytes| isize::try_from(bytes).ok());
-        if bytes.is_none() {
+        let elements = bytes.map(|bytes| bytes.unsigned_abs() / size_of::<f64>());
+        if !elements.is_some_and(|elements| self.params.has_room(elements)) {
             return Err(Error::TooLarge {
                 name,
                 shape: shape.to_vec(),
             });
         }
-        let values = init.draw(shape, &mut self.params.rng(&format!("init/{name}")));
+        let values = init.draw(shape, &mut self.params.rng(&format!("init/{name}")))?;
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?
             .to_dtype(self.params.dtype())?
             .to_device(self.params.device())?;
         self.params.adopt(&name, Var::from_tensor(&tensor)?)
+    }
+
+    /// Gives `param` a second name in this place: one weight in two places, whose gradients from both add up. It is counted, trained
+    /// and saved once, under its first name; files that hold it under either name can be loaded.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`]; [`Error::UnknownName`] when the parameter belongs to another store.
+    pub fn tie(&self, name: &str, param: &Param) -> Result<()> {
+        self.params.tie(&self.name_of(name), param)
     }
 
     /// Makes the buffer `name` of this place.

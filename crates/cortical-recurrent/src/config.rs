@@ -51,6 +51,7 @@ pub struct RecurrentConfig {
     pub(crate) batch_first: bool,
     pub(crate) bidirectional: bool,
     pub(crate) dropout: f64,
+    pub(crate) projection: usize,
 }
 
 impl RecurrentConfig {
@@ -64,6 +65,7 @@ impl RecurrentConfig {
             batch_first: false,
             bidirectional: false,
             dropout: 0.0,
+            projection: 0,
         }
     }
 
@@ -111,10 +113,27 @@ impl RecurrentConfig {
         self
     }
 
+    /// How many numbers an LSTM shows of what it remembers, by a projection of its own; all of them by default (0). It runs step by
+    /// step, slower than one operation for the sequence.
+    #[must_use]
+    pub fn proj_size(mut self, size: usize) -> Self {
+        self.projection = size;
+        self
+    }
+
+    /// How many numbers a direction shows at each step.
+    pub(crate) fn output(&self) -> usize {
+        if self.projection > 0 {
+            self.projection
+        } else {
+            self.hidden
+        }
+    }
+
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
-    /// [`Error::Option`](cortical_neuron::Error::Option) for no layers or an impossible dropout,
+    /// [`Error::Option`](cortical_neuron::Error::Option) for no layers, no hidden size, a projection that is none, or an impossible dropout,
     /// [`Error::NameTaken`](cortical_neuron::Error::NameTaken), [`Error::TooLarge`](cortical_neuron::Error::TooLarge).
     pub fn build(self, scope: &Scope) -> Result<Recurrent> {
         Recurrent::build(self, scope)

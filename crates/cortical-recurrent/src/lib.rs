@@ -29,7 +29,11 @@
 //! ```
 
 mod config;
+mod neurons;
+mod packed;
 mod recurrent;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Gru, Lstm, RecurrentConfig, Rnn};
 pub use recurrent::{Recurrent, Run, State};

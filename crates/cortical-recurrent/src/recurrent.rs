@@ -1,12 +1,14 @@
 //! RNN, LSTM or GRU neurons, in layers and directions.
 
 use crate::RecurrentConfig;
+use crate::neurons::{Memory, Neurons};
+use crate::packed::{self, Lengths};
 use candle_core::{D, Tensor};
 use cortical_kernels::recurrent::Cell;
-use cortical_neuron::{Dropout, Error, Init, Layer, Param, Pass, Result, Scope};
-use cortical_tensor::ops::{self, RecurrentWeights, Time};
+use cortical_neuron::{Description, Dropout, Error, Layer, Pass, Result, Scope, wrong_sample};
 
-/// What neurons remember: `h` and, for an LSTM, the cells `c`, each `[layers · directions, batch, hidden]`.
+/// What neurons remember: `h` and, for an LSTM, the cells `c`, each `[layers · directions, batch, size]`; without the batch where the
+/// input has none.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The last output of each neuron.
@@ -24,65 +26,38 @@ pub struct Run {
     pub state: State,
 }
 
-/// One layer in one direction.
-#[derive(Clone, Debug)]
-struct Neurons {
-    w_ih: Param,
-    w_hh: Param,
-    b_ih: Option<Param>,
-    b_hh: Option<Param>,
-    reverse: bool,
-}
-
-impl Neurons {
-    fn build(config: &RecurrentConfig, scope: &Scope, layer: usize, reverse: bool) -> Result<Self> {
-        let directions = 1 + usize::from(config.bidirectional);
-        let input = if layer == 0 {
-            Some(config.input)
-        } else {
-            config.hidden.checked_mul(directions)
-        };
-        // A product that overflows is refused by `param`, which multiplies the shape with care.
-        let (input, width) = (
-            input.unwrap_or(usize::MAX),
-            config.hidden.saturating_mul(config.cell.gates()),
-        );
-        let init = Init::bias(config.hidden);
-        let suffix = if reverse { "_reverse" } else { "" };
-        let make = |name: &str, shape: &[usize]| {
-            scope.param(&format!("{name}_l{layer}{suffix}"), shape, init)
-        };
-        let bias = |name: &str| config.bias.then(|| make(name, &[width])).transpose();
-        Ok(Self {
-            w_ih: make("weight_ih", &[width, input])?,
-            w_hh: make("weight_hh", &[width, config.hidden])?,
-            b_ih: bias("bias_ih")?,
-            b_hh: bias("bias_hh")?,
-            reverse,
-        })
-    }
-
-    fn weights(&self, pass: &Pass<'_>) -> RecurrentWeights<'_> {
-        RecurrentWeights {
-            w_ih: self.w_ih.input(pass),
-            w_hh: self.w_hh.input(pass),
-            b_ih: self.b_ih.as_ref().map(|b| b.input(pass)),
-            b_hh: self.b_hh.as_ref().map(|b| b.input(pass)),
-        }
-    }
-}
-
 /// Recurrent layers over a sequence; the equations stand at [`cortical_kernels::recurrent`].
 ///
+/// A neuron reads the step's input (the layer below, in the layers above) and what all neurons of its layer showed at the step before. Its weights
+/// are the same at every step. Each layer and direction has `G·h·in + G·h·h + 2·G·h` parameters and `G·h·(in + h)` multiply-adds a step, where G is the number of
+/// sums in a neuron.
+///
 /// # Shapes
-/// - input: `[steps, batch, input_size]`, or `[batch, steps, input_size]` with `batch_first`
-/// - output: the same with `hidden_size`, twice that in both directions
+/// - input: `[steps, batch, input_size]`, or `[batch, steps, input_size]` with `batch_first`; or `[steps, input_size]`
+/// - output: the same with `hidden_size` (`proj_size`, if there is one), twice that in both directions
 /// - `weight_ih_lK`: `[G · hidden_size, input]`, `weight_hh_lK`: `[G · hidden_size, hidden_size]`, `bias_ih_lK`, `bias_hh_lK`:
 ///   `[G · hidden_size]`, with `_reverse` after the name for the other direction; all from U(−1/√hidden_size, 1/√hidden_size);
-///   G = 1 (RNN), 4 (LSTM: i, f, g, o), 3 (GRU: r, z, n)
+///   G = 1 (RNN), 4 (LSTM: i, f, g, o), 3 (GRU: r, z, n); with a projection `weight_hr_lK`: `[proj_size, hidden_size]`, and
+///   `proj_size` in the place of the second `hidden_size` of `weight_hh_lK`
 ///
 /// # Source
-/// Elman (1990); Hochreiter and Schmidhuber (1997); Schuster and Paliwal (1997), both directions; Cho et al. (2014).
+/// Elman (1990); Hochreiter and Schmidhuber (1997); Schuster and Paliwal (1997), both directions; Cho et al. (2014); Sak et al. (2014), projections.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cortical_neuron::{Params, Pass};
+/// use cortical_recurrent::Gru;
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let gru = Gru::config(3, 4).batch_first(true).bidirectional(true).build(&params.at("gru"))?;
+/// let x = Tensor::ones((2, 5, 3), DType::F32, &Device::Cpu)?;
+/// let run = gru.run_packed(&x, &[5, 2], None, &mut Pass::eval())?; // the second sequence has two steps
+/// assert_eq!(run.output.dims(), [2, 5, 8]);
+/// assert_eq!(run.output.get(1)?.get(2)?.to_vec1::<f32>()?, [0.0; 8]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Recurrent {
     /// Layer after layer, direction after direction.
@@ -94,13 +69,29 @@ pub struct Recurrent {
 
 impl Recurrent {
     pub(crate) fn build(config: RecurrentConfig, scope: &Scope) -> Result<Self> {
-        if config.layers == 0 {
-            let (expected, got) = ("at least 1", "0".to_string());
-            return Err(Error::Option {
-                option: "num_layers",
+        let refused = |option, expected, got: usize| {
+            let got = got.to_string();
+            Err(Error::Option {
+                option,
                 expected,
                 got,
-            });
+            })
+        };
+        if config.layers == 0 {
+            return refused("num_layers", "at least 1", 0);
+        }
+        if config.hidden == 0 {
+            return refused("hidden_size", "at least 1", 0);
+        }
+        if config.projection > 0 && config.cell != Cell::Lstm {
+            return refused(
+                "proj_size",
+                "0 for RNN and GRU: only an LSTM is projected",
+                config.projection,
+            );
+        }
+        if config.projection >= config.hidden && config.projection > 0 {
+            return refused("proj_size", "smaller than hidden_size", config.projection);
         }
         let directions: &[bool] = if config.bidirectional {
             &[false, true]
@@ -143,93 +134,200 @@ impl Recurrent {
     /// # Errors
     /// When the input or the state does not fit; the error says in which layer.
     pub fn run(&self, x: &Tensor, state: Option<&State>, pass: &mut Pass<'_>) -> Result<Run> {
-        let run = self
-            .run_layers(x, state, pass)
-            .map_err(|e| e.in_layer(&self.name))?;
+        self.named(|| self.run_any(x, None, state, pass))
+    }
+
+    /// Runs over sequences of different lengths, each from its first step to its own last (from its last to its first in the other direction), as
+    /// PyTorch does with a packed sequence. The output is 0 behind the end of a sequence, and the state is the one after its last step.
+    ///
+    /// # Shapes
+    /// As [`Recurrent::run`] with a batch; `lengths`: one for each sequence, in any order
+    ///
+    /// # Errors
+    /// As [`Recurrent::run`], and for a length of 0 or beyond the steps.
+    pub fn run_packed(
+        &self,
+        x: &Tensor,
+        lengths: &[usize],
+        state: Option<&State>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Run> {
+        self.named(|| self.run_any(x, Some(lengths), state, pass))
+    }
+
+    /// As [`Recurrent::run_packed`] with lengths in a tensor of whole numbers.
+    ///
+    /// # Errors
+    /// As [`Recurrent::run_packed`].
+    pub fn run_packed_by(
+        &self,
+        x: &Tensor,
+        lengths: &Tensor,
+        state: Option<&State>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Run> {
+        self.run_packed(x, &packed::read(lengths)?, state, pass)
+    }
+
+    fn named(&self, run: impl FnOnce() -> Result<Run>) -> Result<Run> {
+        run().map_err(|e| e.in_layer(&self.name))
+    }
+
+    fn run_any(
+        &self,
+        x: &Tensor,
+        lengths: Option<&[usize]>,
+        state: Option<&State>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Run> {
+        // One sequence without a batch is a batch of one; the state's batch is its second dimension.
+        if x.rank() == 2 && lengths.is_none() {
+            let dim = usize::from(!self.config.batch_first);
+            let lone = |t: &Tensor| {
+                if t.rank() == 2 {
+                    t.unsqueeze(1)
+                } else {
+                    Ok(t.clone())
+                }
+            };
+            let state = state
+                .map(|s| -> Result<State> {
+                    let c = s.c.as_ref().map(lone).transpose()?;
+                    Ok(State { h: lone(&s.h)?, c })
+                })
+                .transpose()?;
+            let run = self.run_layers(&x.unsqueeze(dim)?, None, state.as_ref(), pass)?;
+            let c = run.state.c.map(|c| c.squeeze(1)).transpose()?;
+            let (output, h) = (run.output.squeeze(dim)?, run.state.h.squeeze(1)?);
+            pass.observe(&self.name, &output);
+            return Ok(Run {
+                output,
+                state: State { h, c },
+            });
+        }
+        let run = self.run_layers(x, lengths, state, pass)?;
         pass.observe(&self.name, &run.output);
         Ok(run)
     }
 
-    fn run_layers(&self, x: &Tensor, state: Option<&State>, pass: &mut Pass<'_>) -> Result<Run> {
-        let RecurrentConfig {
-            cell,
-            hidden,
-            batch_first,
-            layers,
-            ..
-        } = self.config;
+    fn run_layers(
+        &self,
+        x: &Tensor,
+        lengths: Option<&[usize]>,
+        state: Option<&State>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Run> {
+        let (batch_first, layers) = (self.config.batch_first, self.config.layers);
         let directions = self.neurons.len() / layers;
-        let batch = match *x.dims() {
-            [batch, _, _] if batch_first => batch,
-            [_, batch, _] => batch,
-            _ => {
-                let expected = if batch_first {
-                    "[batch, steps, input]"
-                } else {
-                    "[steps, batch, input]"
-                };
-                let (op, argument, got) = ("recurrent", "x", x.dims().to_vec());
-                return Err(cortical_tensor::Error::Shape {
-                    op,
-                    argument,
-                    expected: expected.to_string(),
-                    got,
-                }
-                .into());
-            }
-        };
+        let (batch, steps) = self.batch_and_steps(x)?;
         if let Some(state) = state {
             self.check_state(state, batch)?;
         }
-        let zeros = Tensor::zeros((batch, hidden), x.dtype(), x.device())?;
-        let first = |t: Option<&Tensor>, at: usize| t.map_or(Ok(zeros.clone()), |t| t.get(at));
-        let mut input = x.clone();
-        let (mut h, mut c) = (Vec::new(), Vec::new());
+        let lengths = lengths
+            .map(|lengths| Lengths::new(lengths, batch, steps, x))
+            .transpose()?;
+        let rows = usize::from(!batch_first);
+        let mut input = match &lengths {
+            Some(lengths) => lengths.sort(x, rows)?,
+            None => x.clone(),
+        };
+        let mut ends = Vec::with_capacity(self.neurons.len());
         for layer in 0..layers {
             if layer > 0 {
                 input = self.dropout.forward(&input, pass)?;
             }
             let mut outputs = Vec::with_capacity(directions);
-            for direction in 0..directions {
-                let at = layer * directions + direction;
+            for at in layer * directions..(layer + 1) * directions {
                 let neurons = &self.neurons[at];
-                let h_0 = first(state.map(|s| &s.h), at)?;
-                let c_0 = match cell {
-                    Cell::Lstm => Some(first(state.and_then(|s| s.c.as_ref()), at)?),
-                    _ => None,
+                let start = self.start(at, state, lengths.as_ref(), batch, x)?;
+                let (output, end) = match &lengths {
+                    Some(lengths) => lengths.run(neurons, &input, &start, batch_first, pass)?,
+                    None => neurons.run(&input, &start, batch_first, pass)?,
                 };
-                let time = Time {
-                    batch_first,
-                    reverse: neurons.reverse,
-                };
-                let c_0 = c_0.as_ref().map(Into::into);
-                let r = ops::recurrent(cell, &input, &h_0, c_0, neurons.weights(pass), time)?;
-                outputs.push(r.output);
-                h.push(r.h);
-                c.extend(r.c);
+                outputs.push(output);
+                ends.push(end);
             }
             input = match outputs.len() {
                 1 => outputs.remove(0),
                 _ => Tensor::cat(&outputs, D::Minus1)?,
             };
         }
+        let stacked = |parts: Vec<&Tensor>| -> Result<Tensor> {
+            let all = Tensor::stack(&parts, 0)?;
+            match &lengths {
+                Some(lengths) => lengths.unsort(&all, 1),
+                None => Ok(all),
+            }
+        };
+        let h = stacked(ends.iter().map(|end| &end.h).collect())?;
+        let c: Vec<&Tensor> = ends.iter().filter_map(|end| end.c.as_ref()).collect();
         let c = if c.is_empty() {
             None
         } else {
-            Some(Tensor::stack(&c, 0)?)
+            Some(stacked(c)?)
+        };
+        let output = match &lengths {
+            Some(lengths) => lengths.unsort(&input, rows)?,
+            None => input,
         };
         Ok(Run {
-            output: input,
-            state: State {
-                h: Tensor::stack(&h, 0)?,
-                c,
-            },
+            output,
+            state: State { h, c },
         })
     }
 
+    /// What a layer in a direction begins with.
+    fn start(
+        &self,
+        at: usize,
+        state: Option<&State>,
+        lengths: Option<&Lengths>,
+        batch: usize,
+        x: &Tensor,
+    ) -> Result<Memory> {
+        let Some(state) = state else {
+            return self.neurons[at].blank(batch, x);
+        };
+        let of = |t: &Tensor| match lengths {
+            Some(lengths) => lengths.sort(&t.get(at)?, 0),
+            None => Ok(t.get(at)?),
+        };
+        Ok(Memory {
+            h: of(&state.h)?,
+            c: state.c.as_ref().map(of).transpose()?,
+        })
+    }
+
+    fn batch_and_steps(&self, x: &Tensor) -> Result<(usize, usize)> {
+        let batch_first = self.config.batch_first;
+        match *x.dims() {
+            [batch, steps, _] if batch_first => Ok((batch, steps)),
+            [steps, batch, _] => Ok((batch, steps)),
+            _ => {
+                let expected = if batch_first {
+                    format!("[batch, steps, {}]", self.config.input)
+                } else {
+                    format!("[steps, batch, {}]", self.config.input)
+                };
+                let (op, argument, got) = ("recurrent", "x", x.dims().to_vec());
+                Err(cortical_tensor::Error::Shape {
+                    op,
+                    argument,
+                    expected,
+                    got,
+                }
+                .into())
+            }
+        }
+    }
+
     fn check_state(&self, state: &State, batch: usize) -> Result<()> {
-        let expected = [self.neurons.len(), batch, self.config.hidden];
-        for (argument, t) in [("state.h", Some(&state.h)), ("state.c", state.c.as_ref())] {
+        let (hidden, shown) = (self.config.hidden, self.config.output());
+        for (argument, t, size) in [
+            ("state.h", Some(&state.h), shown),
+            ("state.c", state.c.as_ref(), hidden),
+        ] {
+            let expected = [self.neurons.len(), batch, size];
             if let Some(t) = t.filter(|t| t.dims() != expected) {
                 let (op, expected, got) = ("recurrent", format!("{expected:?}"), t.dims().to_vec());
                 return Err(cortical_tensor::Error::Shape {
@@ -250,156 +348,53 @@ impl Layer for Recurrent {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         Ok(self.run(x, None, pass)?.output)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use crate::{Gru, Lstm, RecurrentConfig, Rnn, State};
-    use candle_core::{D, DType, Device, Tensor};
-    use cortical_neuron::{Layer, Params, Pass};
-    use cortical_tensor::{Rng, Seed};
-
-    fn params() -> Params {
-        Params::new(&Device::Cpu, Seed(1))
-    }
-
-    fn x(shape: (usize, usize, usize)) -> Tensor {
-        let mut rng = Rng::new(Seed(3), "x");
-        let n = shape.0 * shape.1 * shape.2;
-        Tensor::from_vec(
-            (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>(),
-            shape,
-            &Device::Cpu,
-        )
-        .unwrap()
-    }
-
-    fn numbers(t: &Tensor) -> Vec<f32> {
-        t.flatten_all().unwrap().to_vec1().unwrap()
-    }
-
-    #[test]
-    fn names_and_shapes_are_pytorchs() {
-        let p = params();
-        Gru::config(3, 4)
-            .num_layers(2)
-            .bidirectional(true)
-            .build(&p.at("gru"))
-            .unwrap();
-        let names: Vec<(String, Vec<usize>)> = p
-            .named_tensors()
-            .into_iter()
-            .map(|(n, t)| (n, t.dims().to_vec()))
-            .collect();
-        assert_eq!(names.len(), 16);
-        assert_eq!(names[0], ("gru.weight_ih_l0".to_string(), vec![12, 3]));
-        assert_eq!(
-            names[5],
-            ("gru.weight_hh_l0_reverse".to_string(), vec![12, 4])
-        );
-        assert_eq!(names[8], ("gru.weight_ih_l1".to_string(), vec![12, 8]));
-        assert_eq!(names[15], ("gru.bias_hh_l1_reverse".to_string(), vec![12]));
-    }
-
-    fn kinds() -> [RecurrentConfig; 4] {
-        [
-            Rnn::config(3, 4),
-            Rnn::config(3, 4).relu(),
-            Lstm::config(3, 4),
-            Gru::config(3, 4),
-        ]
-    }
-
-    #[test]
-    fn a_sequence_in_two_parts_is_the_sequence() {
-        for config in kinds() {
-            let p = params();
-            let layer = config
-                .num_layers(2)
-                .batch_first(true)
-                .build(&p.at("r"))
-                .unwrap();
-            let x = x((2, 6, 3));
-            let whole = layer.run(&x, None, &mut Pass::eval()).unwrap();
-            let part = |from, len, state: Option<&State>| {
-                layer
-                    .run(&x.narrow(1, from, len).unwrap(), state, &mut Pass::eval())
-                    .unwrap()
-            };
-            let first = part(0, 4, None);
-            let second = part(4, 2, Some(&first.state));
-            let joined = Tensor::cat(&[first.output, second.output], 1).unwrap();
-            for (a, b) in numbers(&joined).iter().zip(numbers(&whole.output)) {
-                assert!((a - b).abs() < 1e-6);
-            }
-            assert_eq!(second.state.h.dims(), [2, 2, 4]);
-        }
-    }
-
-    #[test]
-    fn the_other_direction_reads_from_the_end() {
-        let p = params();
-        let both = Lstm::config(3, 4)
-            .bidirectional(true)
-            .build(&p.at("both"))
-            .unwrap();
-        let q = params();
-        let one = Lstm::config(3, 4).build(&q.at("one")).unwrap();
-        for name in ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"] {
-            let value = p.get(&format!("both.{name}_reverse")).unwrap();
-            q.set(&format!("one.{name}"), value.tensor()).unwrap();
-        }
-        let x = x((5, 2, 3));
-        let got = both.forward(&x, &mut Pass::eval()).unwrap();
-        assert_eq!(got.dims(), [5, 2, 8]);
-        let turned = x.flip(&[0]).unwrap();
-        let want = one
-            .forward(&turned, &mut Pass::eval())
-            .unwrap()
-            .flip(&[0])
-            .unwrap();
-        assert_eq!(
-            numbers(&got.narrow(D::Minus1, 4, 4).unwrap()),
-            numbers(&want)
-        );
-    }
-
-    #[test]
-    fn gradients_reach_every_parameter_also_through_dropout() {
-        for config in kinds() {
-            let p = params();
-            let layer = config
-                .num_layers(2)
-                .bidirectional(true)
-                .dropout(0.3)
-                .build(&p.at("r"))
-                .unwrap();
-            let mut rng = p.rng("pass");
-            let y = layer
-                .forward(&x((4, 3, 3)), &mut Pass::train(&mut rng))
-                .unwrap();
-            p.backward(&y.sqr().unwrap().sum_all().unwrap()).unwrap();
-        }
-    }
-
-    #[test]
-    fn errors_say_what_was_expected() {
-        let p = params();
-        assert!(Lstm::config(3, 4).num_layers(0).build(&p.at("a")).is_err());
-        let lstm = Lstm::config(3, 4).build(&p.at("lstm")).unwrap();
-        let text = |x: &Tensor, s: Option<&State>| {
-            lstm.run(x, s, &mut Pass::eval()).unwrap_err().to_string()
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let (input, hidden) = (self.config.input, self.config.hidden);
+        let &[steps, _] = sample else {
+            let expected = format!("[steps, {input}]");
+            return Err(wrong_sample("recurrent", expected, sample).in_layer(&self.name));
         };
-        let wrong = Tensor::zeros((5, 2, 7), DType::F32, &Device::Cpu).unwrap();
-        assert_eq!(
-            text(&wrong, None),
-            "in layer \"lstm\": recurrent: w_ih must have shape [16, 7], but has [16, 3]"
-        );
-        let h = Tensor::zeros((1, 3, 4), DType::F32, &Device::Cpu).unwrap();
-        let state = State {
-            c: Some(h.clone()),
-            h,
+        if sample[1] != input {
+            let expected = format!("[steps, {input}]");
+            return Err(wrong_sample("recurrent", expected, sample).in_layer(&self.name));
+        }
+        let kind = match self.config.cell {
+            Cell::Lstm => "LSTM",
+            Cell::Gru => "GRU",
+            _ => "RNN",
         };
-        assert!(text(&x((5, 2, 3)), Some(&state)).contains("state.h must have shape [1, 2, 4]"));
+        let (gates, directions) = (
+            self.config.cell.gates(),
+            1 + usize::from(self.config.bidirectional),
+        );
+        let biases = if self.config.bias {
+            format!(" + 2·{gates}·h")
+        } else {
+            String::new()
+        };
+        let projected = if self.config.projection > 0 {
+            " + proj·h"
+        } else {
+            ""
+        };
+        let shown = if self.config.projection > 0 {
+            "proj"
+        } else {
+            "h"
+        };
+        let formula = format!(
+            "for each of {} layers and {directions} directions {gates}·h·in + {gates}·h·{shown}{biases}{projected} with h = {hidden}, in = {input} at first",
+            self.config.layers
+        );
+        let output = [steps, self.config.output().saturating_mul(directions)];
+        let reads = "each neuron reads the step's input and its layer's step before, with the same weights at every step";
+        let mut description = Description::new(kind, &self.name, &output)
+            .reads(reads)
+            .parameters(self.neurons.iter().flat_map(Neurons::params), formula);
+        for weight in self.neurons.iter().flat_map(Neurons::weights) {
+            description = description.uses(weight, steps)?;
+        }
+        Ok(description)
     }
 }

@@ -15,6 +15,7 @@ pub struct GradSlot(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     grad: Mutex<Option<Tensor>>,
+    mask: Mutex<Option<Tensor>>,
     arrivals: AtomicU64,
     version: AtomicU64,
 }
@@ -26,11 +27,12 @@ impl GradSlot {
         Self::default()
     }
 
-    /// Adds `grad` to what is there.
+    /// Adds `grad` to what is there; severed elements get nothing.
     ///
     /// # Errors
     /// candle's, when the shapes or dtypes differ.
     pub fn add(&self, grad: Tensor) -> candle_core::Result<()> {
+        let grad = self.masked(grad)?;
         let mut slot = self.0.grad.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(match slot.take() {
             Some(sum) => sum.add(&grad)?,
@@ -59,6 +61,32 @@ impl GradSlot {
     /// Puts `grad` in the place of what is there; `None` empties the slot.
     pub fn set(&self, grad: Option<Tensor>) {
         *self.0.grad.lock().unwrap_or_else(PoisonError::into_inner) = grad;
+    }
+
+    /// Which elements are connected (`u8`, 0 where one is severed), if not all are.
+    #[must_use]
+    pub fn mask(&self) -> Option<Tensor> {
+        self.0
+            .mask
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Severs the elements where `mask`, of `u8` and the parameter's shape, is 0; `None` connects all of them again.
+    pub fn set_mask(&self, mask: Option<Tensor>) {
+        *self.0.mask.lock().unwrap_or_else(PoisonError::into_inner) = mask;
+    }
+
+    /// `values` with exact zeros at severed elements, whatever stood there (a product would keep NaN and the sign).
+    ///
+    /// # Errors
+    /// candle's, when the shapes differ.
+    pub fn masked(&self, values: Tensor) -> candle_core::Result<Tensor> {
+        match self.mask() {
+            Some(mask) => mask.where_cond(&values.contiguous()?, &values.zeros_like()?),
+            None => Ok(values),
+        }
     }
 
     /// How often the parameter has been changed.

@@ -210,9 +210,14 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Case, String> {
             .ok_or_else(|| format!("metadata {key:?}"))
     };
     let number = |key: &str| {
-        text(key)?
+        let number = text(key)?
             .parse::<f64>()
-            .map_err(|error| format!("metadata {key:?} ({error})"))
+            .map_err(|error| format!("metadata {key:?} ({error})"))?;
+        // An infinite tolerance would let everything pass.
+        let holds = number.is_finite() && number >= 0.0;
+        holds
+            .then_some(number)
+            .ok_or_else(|| format!("metadata {key:?} ({number})"))
     };
     let mut tensors = BTreeMap::new();
     for (name, info) in &header {

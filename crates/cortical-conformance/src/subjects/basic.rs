@@ -4,9 +4,13 @@ use super::{Forward, Made, simple};
 use crate::Stop;
 use crate::config::Config;
 use crate::given::Given;
-use cortical_dense::Linear;
+use candle_core::Tensor;
+use cortical_dense::{Bilinear, Linear};
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Dropout, Params};
+use cortical_neuron::{
+    AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout, Flatten, Identity,
+    PRelu, Params, Pass, RRelu, Softmax, Unflatten,
+};
 use cortical_tensor::ops;
 
 pub(crate) fn layer(
@@ -25,14 +29,85 @@ pub(crate) fn layer(
                     .build(&params.root())?,
             )
         }
-        "Dropout" => {
-            config.no_matter("inplace");
-            let p = dropout_rate(config, given.train)?;
-            simple(Dropout::new(p, &params.at("dropout"))?)
+        "Bilinear" => {
+            let (i, j) = (config.size("in1_features")?, config.size("in2_features")?);
+            let layer = Bilinear::config(i, j, config.size("out_features")?)
+                .bias(config.bool("bias", true)?)
+                .build(&params.root())?;
+            Box::new(move |inputs: &[Tensor], pass: &mut Pass<'_>| match inputs {
+                [a, b] => Ok(vec![layer.forward(a, b, pass)?]),
+                _ => Err(Stop::Malformed {
+                    what: "pair of inputs".to_string(),
+                }),
+            })
         }
-        _ => return Ok(None),
+        "Dropout"
+        | "Dropout1d"
+        | "Dropout2d"
+        | "Dropout3d"
+        | "AlphaDropout"
+        | "FeatureAlphaDropout" => dropout(name, config, params, given)?,
+        "Identity" => simple(Identity),
+        "Flatten" => simple(Flatten::new(
+            config.i64("start_dim", 1)?,
+            config.i64("end_dim", -1)?,
+        )),
+        "Unflatten" => simple(Unflatten::new(
+            config.i64("dim", 1)?,
+            &config.whole_numbers("unflattened_size")?,
+        )),
+        "Softmax" => simple(Softmax::new(dim(config, given)?)),
+        "LogSoftmax" => simple(Softmax::log(dim(config, given)?)),
+        "Softmin" => simple(Softmax::min(dim(config, given)?)),
+        "Softmax2d" => simple(Softmax::new(-3)),
+        "PReLU" => {
+            let slopes = config.usize("num_parameters", 1)?;
+            simple(PRelu::new(
+                slopes,
+                config.f64("init", 0.25)?,
+                &params.root(),
+            )?)
+        }
+        "RReLU" => {
+            config.no_matter("inplace");
+            let bounds = (config.f64("lower", 0.125)?, config.f64("upper", 1.0 / 3.0)?);
+            if given.train && bounds.0 < bounds.1 {
+                return config.refuse("upper");
+            }
+            simple(RRelu::new(bounds.0, bounds.1, &params.at("rrelu"))?)
+        }
+        _ => match activation(name, config)? {
+            Some(activation) => simple(activation),
+            None => return Ok(None),
+        },
     };
     Ok(Some(layer))
+}
+
+/// Every kind of dropout.
+fn dropout(
+    name: &str,
+    config: &Config<'_>,
+    params: &Params,
+    given: &Given,
+) -> Result<Forward, Stop> {
+    config.no_matter("inplace");
+    let p = dropout_rate(config, given.train)?;
+    let at = params.at("dropout");
+    Ok(match name {
+        "Dropout1d" => simple(Dropout1d::new(p, &at)?),
+        "Dropout2d" => simple(Dropout2d::new(p, &at)?),
+        "Dropout3d" => simple(Dropout3d::new(p, &at)?),
+        "AlphaDropout" => simple(AlphaDropout::new(p, &at)?),
+        "FeatureAlphaDropout" => simple(FeatureAlphaDropout::new(p, &at)?),
+        _ => simple(Dropout::new(p, &at)?),
+    })
+}
+
+/// PyTorch's `dim`; without one it is 0 for ranks 0, 1 and 3, otherwise 1.
+fn dim(config: &Config<'_>, given: &Given) -> Result<i64, Stop> {
+    let rank = given.input(0)?.rank();
+    config.i64("dim", if matches!(rank, 0 | 1 | 3) { 0 } else { 1 })
 }
 
 pub(crate) fn operation(
@@ -58,26 +133,24 @@ pub(crate) fn operation(
             config.no_matter("init");
             ops::prelu(x, given.param("weight")?)?
         }
-        "Softmax" => ops::softmax(x, axis(config, x.rank())?)?,
-        "LogSoftmax" => ops::log_softmax(x, axis(config, x.rank())?)?,
-        "Softmin" => ops::softmax(&x.neg()?, axis(config, x.rank())?)?,
-        "Flatten" => {
-            let rank = x.rank() as i64;
-            let from_end = |dim: i64| if dim < 0 { dim + rank } else { dim };
-            let (start, end) = (config.i64("start_dim", 1)?, config.i64("end_dim", -1)?);
-            x.flatten(from_end(start) as usize, from_end(end) as usize)?
+        "Softmax" | "LogSoftmax" | "Softmin" => {
+            let dim = axis(dim(config, given)?, x.rank())?;
+            match name {
+                "Softmax" => ops::softmax(x, dim)?,
+                "LogSoftmax" => ops::log_softmax(x, dim)?,
+                _ => ops::softmax(&x.neg()?, dim)?,
+            }
         }
-        "Identity" => x.clone(),
         _ => return Ok(None),
     };
     Ok(Some(made.into()))
 }
 
-/// PyTorch's `dim`, which must be there and may count from the end.
-fn axis(config: &Config<'_>, rank: usize) -> Result<usize, Stop> {
-    let dim = config.i64("dim", i64::MIN)?;
-    let from_end = if dim < 0 { dim + rank as i64 } else { dim };
-    usize::try_from(from_end).map_err(|_| Stop::Malformed {
+/// A dimension that may count from the end.
+pub(crate) fn axis(dim: i64, rank: usize) -> Result<usize, Stop> {
+    let from_front = if dim < 0 { dim + rank as i64 } else { dim };
+    let axis = usize::try_from(from_front).ok().filter(|axis| *axis < rank);
+    axis.ok_or_else(|| Stop::Malformed {
         what: "config.dim".to_string(),
     })
 }
@@ -91,7 +164,7 @@ pub(crate) fn dropout_rate(config: &Config<'_>, train: bool) -> Result<f64, Stop
     Ok(p)
 }
 
-fn activation(name: &str, config: &Config<'_>) -> Result<Option<Activation>, Stop> {
+pub(crate) fn activation(name: &str, config: &Config<'_>) -> Result<Option<Activation>, Stop> {
     let activation = match name {
         "ReLU" => Activation::Relu,
         "ReLU6" => Activation::Relu6,

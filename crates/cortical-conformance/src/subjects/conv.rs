@@ -1,16 +1,19 @@
 //! Convolution, pooling and upsampling.
 
+use super::function::interpolation;
 use super::{Forward, Made, simple};
 use crate::Stop;
 use crate::config::Config;
 use crate::given::Given;
 use candle_core::Tensor;
 use cortical_conv::{
-    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool, Conv, ConvTranspose, MaxPool, Padding, Upsample,
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d, AvgPool, Conv, ConvTranspose, MaxPool, Padding, PaddingMode, PixelShuffle,
+    PixelUnshuffle, Upsample,
 };
 use cortical_neuron::Params;
 use cortical_tensor::ops::{
-    self, AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPoolOptions,
+    self, AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPoolOptions, Resize,
 };
 use serde_json::json;
 
@@ -18,7 +21,6 @@ pub(crate) fn layer(
     name: &str,
     config: &Config<'_>,
     params: &Params,
-    given: &Given,
 ) -> Result<Option<Forward>, Stop> {
     let layer = match name {
         "Conv1d" => conv_layer::<1>(config, params)?,
@@ -26,29 +28,31 @@ pub(crate) fn layer(
         "Conv3d" => conv_layer::<3>(config, params)?,
         "ConvTranspose1d" => transposed_layer::<1>(config, params)?,
         "ConvTranspose2d" => transposed_layer::<2>(config, params)?,
+        "ConvTranspose3d" => transposed_layer::<3>(config, params)?,
         "MaxPool1d" => max_layer::<1>(config)?,
         "MaxPool2d" => max_layer::<2>(config)?,
+        "MaxPool3d" => max_layer::<3>(config)?,
         "AvgPool1d" => avg_layer::<1>(config)?,
         "AvgPool2d" => avg_layer::<2>(config)?,
-        "AdaptiveAvgPool1d" => {
-            let [size] = axes(config, "output_size")?;
-            simple(AdaptiveAvgPool1d::new(size)?)
-        }
-        "AdaptiveAvgPool2d" => simple(AdaptiveAvgPool2d::new(axes::<2>(config, "output_size")?)?),
+        "AvgPool3d" => avg_layer::<3>(config)?,
+        "AdaptiveAvgPool1d" => simple(AdaptiveAvgPool1d::keeping(kept(config)?)?),
+        "AdaptiveAvgPool2d" => simple(AdaptiveAvgPool2d::keeping(kept(config)?)?),
+        "AdaptiveAvgPool3d" => simple(AdaptiveAvgPool3d::keeping(kept(config)?)?),
+        "AdaptiveMaxPool1d" => simple(AdaptiveMaxPool1d::keeping(kept(config)?)?),
+        "AdaptiveMaxPool2d" => simple(AdaptiveMaxPool2d::keeping(kept(config)?)?),
+        "AdaptiveMaxPool3d" => simple(AdaptiveMaxPool3d::keeping(kept(config)?)?),
+        "PixelShuffle" => simple(PixelShuffle::new(config.size("upscale_factor")?)?),
+        "PixelUnshuffle" => simple(PixelUnshuffle::new(config.size("downscale_factor")?)?),
         "Upsample" | "UpsamplingNearest2d" | "UpsamplingBilinear2d" => {
-            let Some((height, width)) = plane(given.input(0)?) else {
-                return Ok(None);
+            let (resize, mode) = interpolation(name, config)?;
+            let layer = match resize {
+                Resize::Size(size) => Upsample::to(&size),
+                Resize::Factor(factor) => Upsample::times(&factor),
+                Resize::FactorOfSizes(factor) => {
+                    Upsample::times(&factor).recompute_scale_factor(true)
+                }
             };
-            let (size, mode) = match resampling(name, config, [height, width]) {
-                // What the layer lacks the operation may have.
-                Err(stop) if stop.is_skip() => return Ok(None),
-                resampling => resampling?,
-            };
-            let config = Upsample::to(size);
-            simple(match mode {
-                None => config.build()?,
-                Some(align_corners) => config.bilinear(align_corners).build()?,
-            })
+            simple(layer.mode(mode).build()?)
         }
         _ => return Ok(None),
     };
@@ -61,6 +65,11 @@ pub(crate) fn operation(
     given: &Given,
 ) -> Result<Option<Made>, Stop> {
     let x = given.input(0)?;
+    // Only the layer pads with other elements than zeros.
+    let is_conv = matches!(name, "Conv1d" | "Conv2d" | "Conv3d");
+    if is_conv && padding_mode(config)? != PaddingMode::Zeros {
+        return Ok(None);
+    }
     let made = match name {
         "Conv1d" => conv::<1>(config, given)?,
         "Conv2d" => conv::<2>(config, given)?,
@@ -87,8 +96,33 @@ fn axes<const N: usize>(config: &Config<'_>, key: &'static str) -> Result<[usize
     }
 }
 
+/// The output's size along each axis, where `null` keeps the input's.
+fn kept<const N: usize>(config: &Config<'_>) -> Result<[Option<usize>; N], Stop> {
+    config.only("return_indices", json!(false))?;
+    if config.is_null("output_size") {
+        return Ok([None; N]);
+    }
+    match config.sizes_or_null("output_size")?[..] {
+        [all] => Ok([all; N]),
+        ref sizes => match sizes.try_into() {
+            Ok(sizes) => Ok(sizes),
+            Err(_) => config.refuse("output_size"),
+        },
+    }
+}
+
+/// What stands in the padding.
+fn padding_mode(config: &Config<'_>) -> Result<PaddingMode, Stop> {
+    Ok(match config.text("padding_mode", "zeros")? {
+        "zeros" => PaddingMode::Zeros,
+        "reflect" => PaddingMode::Reflect,
+        "replicate" => PaddingMode::Replicate,
+        "circular" => PaddingMode::Circular,
+        _ => return config.refuse("padding_mode"),
+    })
+}
+
 fn padding<const N: usize>(config: &Config<'_>) -> Result<Padding<N>, Stop> {
-    config.only("padding_mode", json!("zeros"))?;
     if let Ok(text) = config.text("padding", "") {
         match text {
             "same" => return Ok(Padding::Same),
@@ -104,6 +138,7 @@ fn conv_layer<const N: usize>(config: &Config<'_>, params: &Params) -> Result<Fo
     let layer = Conv::<N>::config(i, o, axes::<N>(config, "kernel_size")?)
         .stride(config.axes("stride")?.unwrap_or([1; N]))
         .padding(padding::<N>(config)?)
+        .padding_mode(padding_mode(config)?)
         .dilation(config.axes("dilation")?.unwrap_or([1; N]))
         .groups(config.usize("groups", 1)?)
         .bias(config.bool("bias", true)?);
@@ -229,53 +264,4 @@ fn avg_layer<const N: usize>(config: &Config<'_>) -> Result<Forward, Stop> {
         layer = layer.divisor_override(divisor);
     }
     Ok(simple(layer.build()?))
-}
-
-/// Height and width of a batch of pictures.
-fn plane(x: &Tensor) -> Option<(usize, usize)> {
-    match x.dims() {
-        &[_, _, height, width] => Some((height, width)),
-        _ => None,
-    }
-}
-
-/// The size to resample to, and for bilinear resampling whether corners are aligned.
-fn resampling(
-    name: &str,
-    config: &Config<'_>,
-    [height, width]: [usize; 2],
-) -> Result<([usize; 2], Option<bool>), Stop> {
-    config.only("recompute_scale_factor", json!(false))?;
-    config.only("antialias", json!(false))?;
-    let bilinear_by_name = name == "UpsamplingBilinear2d";
-    let mode = if bilinear_by_name {
-        "bilinear"
-    } else {
-        "nearest"
-    };
-    let mode = match config.text("mode", mode)? {
-        "nearest" => None,
-        "bilinear" => Some(config.bool("align_corners", bilinear_by_name)?),
-        _ => return config.refuse("mode"),
-    };
-    config.no_matter("align_corners");
-    if let Some(size) = config.axes::<2>("size")? {
-        config.no_matter("scale_factor");
-        return Ok((size, mode));
-    }
-    let factors = match config.numbers("scale_factor") {
-        Ok(Some(factors)) => factors,
-        _ => vec![config.f64("scale_factor", f64::NAN)?],
-    };
-    let (down, across) = match factors[..] {
-        [both] => (both, both),
-        [down, across] => (down, across),
-        _ => return config.refuse("scale_factor"),
-    };
-    // PyTorch samples by the factor itself, and we by the ratio of the sizes: the same only for whole results.
-    let size = [height as f64 * down, width as f64 * across];
-    if size.iter().any(|s| !(*s >= 1.0 && s.fract() == 0.0)) {
-        return config.refuse("scale_factor");
-    }
-    Ok((size.map(|s| s as usize), mode))
 }

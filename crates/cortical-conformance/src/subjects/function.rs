@@ -144,7 +144,10 @@ fn output_size<const N: usize>(config: &Config<'_>, x: &Tensor) -> Result<[usize
 }
 
 /// The options of `nn.Upsample` and `nn.functional.interpolate`.
-fn interpolation(name: &str, config: &Config<'_>) -> Result<(Resize, Interpolation), Stop> {
+pub(crate) fn interpolation(
+    name: &str,
+    config: &Config<'_>,
+) -> Result<(Resize, Interpolation), Stop> {
     let bilinear = name == "UpsamplingBilinear2d";
     let by_name = if bilinear { "bilinear" } else { "nearest" };
     let align_corners = config.bool("align_corners", bilinear)?;

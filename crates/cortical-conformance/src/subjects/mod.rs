@@ -3,9 +3,11 @@
 //! Every family says `None` for a name that is not its own. An argument of PyTorch's constructor that a family does not read makes the case
 //! skipped by name, so a family reads all that it knows.
 
+mod attention;
 mod basic;
 mod conv;
 mod function;
+mod functional;
 mod loss;
 mod norm;
 mod sequence;
@@ -54,13 +56,16 @@ pub(crate) fn layer(
     if let Some(layer) = basic::layer(name, config, params, given)? {
         return Ok(Some(layer));
     }
-    if let Some(layer) = conv::layer(name, config, params, given)? {
+    if let Some(layer) = conv::layer(name, config, params)? {
         return Ok(Some(layer));
     }
     if let Some(layer) = norm::layer(name, config, params)? {
         return Ok(Some(layer));
     }
-    sequence::layer(name, config, params)
+    if let Some(layer) = attention::layer(name, config, params, given)? {
+        return Ok(Some(layer));
+    }
+    sequence::layer(name, config, params, given)
 }
 
 /// What the operation of this name makes of what is given.
@@ -72,6 +77,11 @@ pub(crate) fn operation(
 ) -> Result<Option<Made>, Stop> {
     if kind == "loss" {
         return loss::operation(name, config, given);
+    }
+    if kind == "function"
+        && let Some(made) = functional::operation(name, config, given)?
+    {
+        return Ok(Some(made));
     }
     for family in [
         basic::operation,

@@ -7,7 +7,6 @@ use crate::given::{Given, numbers};
 use candle_core::{Device, Tensor};
 use cortical_neuron::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Params, RmsNorm};
 use cortical_tensor::ops;
-use serde_json::json;
 
 pub(crate) fn layer(
     name: &str,
@@ -25,11 +24,20 @@ pub(crate) fn layer(
                 .build(&root)?,
         ),
         "InstanceNorm1d" | "InstanceNorm2d" | "InstanceNorm3d" => {
-            config.only("track_running_stats", json!(false))?;
-            config.no_matter("momentum");
-            let layer = InstanceNorm::config(config.size("num_features")?);
-            let layer = layer.eps(config.f64("eps", 1e-5)?);
-            simple(layer.affine(config.bool("affine", false)?).build(&root)?)
+            let axes = match name {
+                "InstanceNorm1d" => 1,
+                "InstanceNorm2d" => 2,
+                _ => 3,
+            };
+            simple(
+                InstanceNorm::config(config.size("num_features")?)
+                    .axes(axes)
+                    .eps(config.f64("eps", 1e-5)?)
+                    .momentum(momentum(config)?)
+                    .affine(config.bool("affine", false)?)
+                    .track_running_stats(config.bool("track_running_stats", false)?)
+                    .build(&root)?,
+            )
         }
         "GroupNorm" => {
             let layer = GroupNorm::config(config.size("num_groups")?, config.size("num_channels")?);
@@ -65,13 +73,6 @@ pub(crate) fn operation(
     let made = match name {
         "BatchNorm1d" | "BatchNorm2d" | "BatchNorm3d" => {
             return batch_norm(config, given).map(Some);
-        }
-        "InstanceNorm1d" | "InstanceNorm2d" | "InstanceNorm3d" => {
-            config.only("track_running_stats", json!(false))?;
-            config.no_matter("momentum");
-            config.bool("affine", false)?;
-            let channels = config.size("num_features")?;
-            ops::group_norm(x, channels, weight, bias, config.f64("eps", 1e-5)?)?
         }
         "GroupNorm" => {
             config.size("num_channels")?;

@@ -1,7 +1,7 @@
 //! Batch norm.
 
 use super::Affine;
-use crate::{Buffer, Error, Layer, Pass, Result, Scope};
+use crate::{Buffer, Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -49,14 +49,7 @@ impl BatchNormConfig {
     /// # Errors
     /// [`Error::NameTaken`], [`Error::TooLarge`], [`Error::Option`] when the momentum is not in `[0, 1]`.
     pub fn build(self, scope: &Scope) -> Result<BatchNorm> {
-        if let Some(momentum) = self.momentum.filter(|m| !(0.0..=1.0).contains(m)) {
-            let (expected, got) = ("a share from 0 to 1", momentum.to_string());
-            return Err(Error::Option {
-                option: "momentum",
-                expected,
-                got,
-            });
-        }
+        check_momentum(self.momentum)?;
         let affine = Affine::build(scope, &[self.channels], self.affine, self.affine)?;
         let running = match self.running {
             true => Some(Running::build(scope, self.channels)?),
@@ -71,16 +64,28 @@ impl BatchNormConfig {
     }
 }
 
+/// Refuses a momentum that is no share.
+pub(super) fn check_momentum(momentum: Option<f64>) -> Result<()> {
+    match momentum.filter(|m| !(0.0..=1.0).contains(m)) {
+        Some(momentum) => Err(Error::Option {
+            option: "momentum",
+            expected: "a share from 0 to 1",
+            got: momentum.to_string(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The running averages and the number of batches they have seen.
 #[derive(Clone, Debug)]
-struct Running {
-    mean: Buffer,
-    var: Buffer,
+pub(super) struct Running {
+    pub(super) mean: Buffer,
+    pub(super) var: Buffer,
     batches: Buffer,
 }
 
 impl Running {
-    fn build(scope: &Scope, channels: usize) -> Result<Self> {
+    pub(super) fn build(scope: &Scope, channels: usize) -> Result<Self> {
         let (dtype, device) = (scope.params().dtype(), scope.params().device());
         Ok(Self {
             mean: scope.buffer("running_mean", &Tensor::zeros(channels, dtype, device)?)?,
@@ -93,16 +98,19 @@ impl Running {
         let batches = self.batches.tensor().to_scalar::<i64>()? + 1;
         let share = momentum.unwrap_or(1.0 / batches as f64);
         let unbias = normed.count as f64 / (normed.count as f64 - 1.0);
-        for (buffer, batch, factor) in [
-            (&self.mean, &normed.mean, 1.0),
-            (&self.var, &normed.var, unbias),
-        ] {
-            let old = buffer.tensor();
-            let batch = batch.to_dtype(old.dtype())?;
-            buffer.set(&((old * (1.0 - share))? + (batch * (share * factor))?)?)?;
-        }
+        self.move_towards(&normed.mean, &(&normed.var * unbias)?, share)?;
         self.batches
             .set(&Tensor::new(batches, self.batches.tensor().device())?)
+    }
+
+    /// Moves both averages a share of the way to a batch's moments.
+    pub(super) fn move_towards(&self, mean: &Tensor, var: &Tensor, share: f64) -> Result<()> {
+        for (buffer, batch) in [(&self.mean, mean), (&self.var, var)] {
+            let old = buffer.tensor();
+            let batch = batch.to_dtype(old.dtype())?;
+            buffer.set(&((old * (1.0 - share))? + (batch * share)?)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -111,10 +119,27 @@ impl Running {
 ///
 /// # Shapes
 /// - input and output: `[n, channels, …]`
-/// - `weight`, `bias`, `running_mean`, `running_var`: `[channels]`; `num_batches_tracked`: a number
+/// - `weight`, `bias`: `[channels]`, ones and zeros at first: `2 · channels` parameters
+/// - `running_mean`, `running_var`: `[channels]`; `num_batches_tracked`: a number
 ///
 /// # Source
 /// Ioffe and Szegedy, "Batch normalization" (2015).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::{BatchNorm, Layer, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let norm = BatchNorm::config(1).eps(0.0).build(&params.at("bn"))?;
+/// let x = Tensor::new(&[[1.0_f32], [3.0]], &Device::Cpu)?; // a batch of two
+/// let mut rng = params.rng("pass");
+/// assert_eq!(norm.forward(&x, &mut Pass::train(&mut rng))?.to_vec2::<f32>()?, [[-1.0], [1.0]]);
+/// let mean = params.buffer("bn.running_mean")?.tensor().to_vec1::<f32>()?;
+/// assert!((mean[0] - 0.2).abs() < 1e-6); // a tenth of the way from 0 to 2
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     affine: Affine,
@@ -154,6 +179,16 @@ impl BatchNorm {
             }
             running => {
                 let normed = ops::batch_norm(x, weight, bias, eps)?;
+                if normed.count == 1 {
+                    return Err(cortical_tensor::Error::Shape {
+                        op: "batch_norm",
+                        argument: "x",
+                        expected: "more than one element of each channel, whose spread is to be 1"
+                            .into(),
+                        got: x.dims().to_vec(),
+                    }
+                    .into());
+                }
                 if let (Some(running), true) = (running, pass.is_train()) {
                     running.update(&normed, self.config.momentum)?;
                 }
@@ -168,5 +203,12 @@ impl Layer for BatchNorm {
         let y = self.run(x, pass).map_err(|e| e.in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let reads = "each output reads its channel of the whole batch for the moments, and itself";
+        let channels = (0, self.config.channels);
+        self.affine
+            .describe("BatchNorm", &self.name, sample, channels, reads)
     }
 }

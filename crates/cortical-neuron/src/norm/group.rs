@@ -1,7 +1,7 @@
-//! Group norm and instance norm.
+//! Group norm.
 
 use super::Affine;
-use crate::{Error, Layer, Pass, Result, Scope};
+use crate::{Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -56,10 +56,23 @@ impl GroupNormConfig {
 ///
 /// # Shapes
 /// - input and output: `[n, channels, …]`
-/// - `weight`, `bias`: `[channels]`
+/// - `weight`, `bias`: `[channels]`, ones and zeros at first: `2 · channels` parameters
 ///
 /// # Source
 /// Wu and He, "Group normalization" (2018).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::{GroupNorm, Layer, Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let norm = GroupNorm::config(1, 2).eps(0.0).build(&params.at("norm"))?;
+/// let x = Tensor::new(&[[1.0_f32, 3.0]], &Device::Cpu)?;
+/// assert_eq!(norm.forward(&x, &mut Pass::eval())?.to_vec2::<f32>()?, [[-1.0, 1.0]]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
     affine: Affine,
@@ -88,55 +101,15 @@ impl Layer for GroupNorm {
         pass.observe(&self.name, &y);
         Ok(y)
     }
-}
 
-/// The options of an [`InstanceNorm`].
-#[derive(Clone, Copy, Debug)]
-pub struct InstanceNormConfig(GroupNormConfig);
-
-impl InstanceNormConfig {
-    /// What is added to the variance; 1e-5 by default.
-    #[must_use]
-    pub fn eps(self, eps: f64) -> Self {
-        Self(self.0.eps(eps))
-    }
-
-    /// Whether there are a scale and a shift; there are none by default.
-    #[must_use]
-    pub fn affine(self, affine: bool) -> Self {
-        Self(self.0.affine(affine))
-    }
-
-    /// Makes the layer at a place of a model.
-    ///
-    /// # Errors
-    /// [`Error::Option`] for no channels, [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<InstanceNorm> {
-        Ok(InstanceNorm(self.0.build(scope)?))
-    }
-}
-
-/// Each channel of each sample normalised by itself, PyTorch's `nn.InstanceNorm1d`, `2d` and `3d` without running averages.
-///
-/// # Shapes
-/// - input and output: `[n, channels, …]`
-/// - `weight`, `bias`: `[channels]`, if asked for
-///
-/// # Source
-/// Ulyanov et al., "Instance normalization" (2016).
-#[derive(Clone, Debug)]
-pub struct InstanceNorm(GroupNorm);
-
-impl InstanceNorm {
-    /// The options of a layer for inputs of so many channels.
-    #[must_use]
-    pub fn config(channels: usize) -> InstanceNormConfig {
-        InstanceNormConfig(GroupNorm::config(channels, channels).affine(false))
-    }
-}
-
-impl Layer for InstanceNorm {
-    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        self.0.forward(x, pass)
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let reads = "each output reads its group of channels for the moments, and itself";
+        self.affine.describe(
+            "GroupNorm",
+            &self.name,
+            sample,
+            (0, self.config.channels),
+            reads,
+        )
     }
 }

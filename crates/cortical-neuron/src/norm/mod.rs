@@ -5,13 +5,16 @@
 
 mod batch;
 mod group;
+mod instance;
 mod rows;
 
 pub use batch::{BatchNorm, BatchNormConfig};
-pub use group::{GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig};
+pub use group::{GroupNorm, GroupNormConfig};
+pub use instance::{InstanceNorm, InstanceNormConfig};
 pub use rows::{LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig};
 
-use crate::{Init, Param, Pass, Result, Scope};
+use crate::description::{product, wrong_sample};
+use crate::{Description, Init, Param, Pass, Result, Scope};
 use cortical_tensor::Input;
 
 /// The scale and shift of each channel, where a layer has them.
@@ -33,6 +36,43 @@ impl Affine {
             weight: make(weight, "weight", 1.0)?,
             bias: make(bias, "bias", 0.0)?,
         })
+    }
+
+    /// A norm in numbers: `sample` must have as many channels at this place as there are.
+    fn describe(
+        &self,
+        kind: &'static str,
+        name: &str,
+        sample: &[usize],
+        (at, channels): (usize, usize),
+        reads: &str,
+    ) -> Result<Description> {
+        if sample.get(at) != Some(&channels) {
+            let expected = format!("[{channels}, …], a channel for each weight");
+            return Err(wrong_sample("norm", expected, sample));
+        }
+        Ok(self.described(kind, name, sample, reads))
+    }
+
+    fn described(
+        &self,
+        kind: &'static str,
+        name: &str,
+        sample: &[usize],
+        reads: &str,
+    ) -> Description {
+        let formula = match (&self.weight, &self.bias) {
+            (Some(w), Some(_)) => format!("a scale and a shift each = 2·{}", w.count()),
+            (Some(w), None) => format!("a scale each = {}", w.count()),
+            _ => String::new(),
+        };
+        let elements = product(sample);
+        let scaled = if self.weight.is_some() { elements } else { 0 };
+        Description::new(kind, name, sample)
+            .reads(reads)
+            .parameters(self.weight.iter().chain(&self.bias), formula)
+            // Square, standardise, scale.
+            .costs(elements, elements.saturating_mul(2).saturating_add(scaled))
     }
 
     fn inputs(&self, pass: &Pass<'_>) -> [Option<Input<'_>>; 2] {

@@ -1,7 +1,8 @@
 //! Layer norm and RMS norm.
 
 use super::Affine;
-use crate::{Error, Layer, Pass, Result, Scope};
+use crate::description::wrong_sample;
+use crate::{Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -54,7 +55,7 @@ impl LayerNormConfig {
 ///
 /// # Shapes
 /// - input and output: `[…, normalized_shape]`
-/// - `weight`, `bias`: `normalized_shape`, ones and zeros at first
+/// - `weight`, `bias`: `normalized_shape`, ones and zeros at first: two parameters for each element of a row
 ///
 /// # Source
 /// Ba, Kiros and Hinton, "Layer normalization" (2016).
@@ -99,6 +100,20 @@ impl Layer for LayerNorm {
         pass.observe(&self.name, &y);
         Ok(y)
     }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        if !sample.ends_with(&self.config.shape) {
+            return Err(wrong_sample(
+                "norm",
+                format!("[…] ending in {:?}", self.config.shape),
+                sample,
+            ));
+        }
+        let reads = "each output reads its row for the moments, and itself";
+        Ok(self
+            .affine
+            .described("LayerNorm", &self.name, sample, reads))
+    }
 }
 
 /// The options of an [`RmsNorm`].
@@ -142,10 +157,23 @@ impl RmsNormConfig {
 ///
 /// # Shapes
 /// - input and output: `[…, normalized_shape]`
-/// - `weight`: `normalized_shape`, ones at first
+/// - `weight`: `normalized_shape`, ones at first: a parameter for each element of a row
 ///
 /// # Source
 /// Zhang and Sennrich, "Root mean square layer normalization" (2019).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::{Layer, Params, Pass, RmsNorm};
+/// use cortical_tensor::Seed;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let norm = RmsNorm::config(&[2]).eps(0.0).build(&params.at("norm"))?;
+/// let x = Tensor::new(&[[1.0_f32, 7.0]], &Device::Cpu)?; // mean square 25
+/// assert_eq!(norm.forward(&x, &mut Pass::eval())?.to_vec2::<f32>()?, [[0.2, 1.4]]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     affine: Affine,
@@ -172,5 +200,17 @@ impl Layer for RmsNorm {
             .map_err(|e| Error::from(e).in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        if !sample.ends_with(&self.config.shape) {
+            return Err(wrong_sample(
+                "norm",
+                format!("[…] ending in {:?}", self.config.shape),
+                sample,
+            ));
+        }
+        let reads = "each output reads its row for the moments, and itself";
+        Ok(self.affine.described("RmsNorm", &self.name, sample, reads))
     }
 }

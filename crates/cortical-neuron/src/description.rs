@@ -1,0 +1,149 @@
+//! What a layer is made of and what it costs, in numbers and in words.
+
+use crate::{Error, Param, Result};
+
+/// A layer in numbers and in words: what `inspect` and `plan` print.
+///
+/// Costs are those of one sample, without its place in a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Description {
+    /// The kind of layer, such as `Linear`.
+    pub kind: &'static str,
+    /// Its place in the network, empty where it has none.
+    pub name: String,
+    /// Which neuron reads which inputs.
+    pub reads: String,
+    /// How many parameters there are.
+    pub parameters: usize,
+    /// How that number comes about, such as `out·in + out = 3·4 + 3`; empty without parameters.
+    pub formula: String,
+    /// The shape of the output for one sample.
+    pub output: Vec<usize>,
+    /// Pairs of an input and a neuron that reads it, severed ones not counted.
+    pub connections: u64,
+    /// Multiplications with the addition that follows each.
+    pub multiply_adds: u64,
+    /// The layers inside.
+    pub parts: Vec<Description>,
+}
+
+impl Description {
+    /// A layer without parameters whose output has the shape of its input.
+    #[must_use]
+    pub fn new(kind: &'static str, name: &str, sample: &[usize]) -> Self {
+        Self {
+            kind,
+            name: name.to_string(),
+            output: sample.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Which neuron reads which inputs.
+    #[must_use]
+    pub fn reads(mut self, words: impl Into<String>) -> Self {
+        self.reads = words.into();
+        self
+    }
+
+    /// The shape of the output for one sample.
+    #[must_use]
+    pub fn output(mut self, shape: &[usize]) -> Self {
+        self.output = shape.to_vec();
+        self
+    }
+
+    /// The number of parameters and how it comes about.
+    #[must_use]
+    pub fn parameters<'a>(
+        mut self,
+        params: impl IntoIterator<Item = &'a Param>,
+        formula: impl Into<String>,
+    ) -> Self {
+        self.parameters = params.into_iter().map(Param::count).sum();
+        self.formula = formula.into();
+        self
+    }
+
+    /// As many connections and multiply-adds, if nothing is severed.
+    #[must_use]
+    pub fn costs(mut self, connections: u64, multiply_adds: u64) -> Self {
+        self.connections = connections;
+        self.multiply_adds = multiply_adds;
+        self
+    }
+
+    /// Every element of `weight` used so many times: as many multiply-adds, and as many connections as are not severed.
+    ///
+    /// # Errors
+    /// candle's, when the weight's mask cannot be read.
+    pub fn uses(mut self, weight: &Param, times: usize) -> Result<Self> {
+        let connections = product(&[weight.connected()?, times]);
+        self.connections = self.connections.saturating_add(connections);
+        let all = product(&[weight.count(), times]);
+        self.multiply_adds = self.multiply_adds.saturating_add(all);
+        Ok(self)
+    }
+
+    /// A network of parts whose output is the last one's: parameters and costs are sums.
+    #[must_use]
+    pub fn of_parts(kind: &'static str, name: &str, parts: Vec<Self>, output: &[usize]) -> Self {
+        let sum = |f: fn(&Self) -> u64| parts.iter().map(f).fold(0, u64::saturating_add);
+        Self {
+            kind,
+            name: name.to_string(),
+            reads: "layer after layer".to_string(),
+            parameters: parts.iter().map(|p| p.parameters).sum(),
+            formula: "the sum of its parts".to_string(),
+            output: output.to_vec(),
+            connections: sum(|p| p.connections),
+            multiply_adds: sum(|p| p.multiply_adds),
+            parts,
+        }
+    }
+}
+
+impl std::fmt::Display for Description {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.name.is_empty() { "" } else { " " };
+        write!(f, "{}{name}{} -> {:?}: ", self.kind, self.name, self.output)?;
+        if self.parameters == 0 {
+            f.write_str("no parameters")?;
+        } else {
+            write!(f, "{} parameters ({})", self.parameters, self.formula)?;
+        }
+        let (connections, operations) = (self.connections, self.multiply_adds);
+        write!(
+            f,
+            ", {connections} connections, {operations} multiply-adds a sample"
+        )?;
+        if !self.reads.is_empty() {
+            write!(f, "; {}", self.reads)?;
+        }
+        for part in &self.parts {
+            for line in part.to_string().lines() {
+                write!(f, "\n  {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The product of sizes as a count of operations, no further than `u64` goes.
+#[must_use]
+pub fn product(sizes: &[usize]) -> u64 {
+    let sizes = sizes.iter().map(|n| u64::try_from(*n).unwrap_or(u64::MAX));
+    sizes.fold(1, u64::saturating_mul)
+}
+
+/// The error of a sample of another shape than a layer describes itself for.
+#[must_use]
+pub fn wrong_sample(op: &'static str, expected: impl Into<String>, sample: &[usize]) -> Error {
+    Error::Op(cortical_tensor::Error::Shape {
+        op,
+        argument: "sample",
+        expected: expected.into(),
+        got: sample.to_vec(),
+    })
+}
