@@ -1,0 +1,416 @@
+//! Dot products of packed rows with one row of inputs.
+//!
+//! Whole numbers are multiplied and summed in 32-bit lanes a block at a time, which loses nothing; only the block's sum meets the
+//! scales, in single precision. With AVX-512 VNNI one instruction multiplies and sums 32 bytes, with AVX2 three do; elsewhere a loop does.
+
+use super::Format;
+use super::activations::Activations;
+use super::format::{q4k_part, q6k_numbers, word};
+use super::half::{bf16_to_f32, f16_to_f32};
+use crate::isa::InstructionSet;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::detected;
+
+/// Rows of weights in a task come in multiples of this.
+pub(super) const TOGETHER: usize = 4;
+
+/// `y[j] = Σ_p x[p] · w[j, p]` for the rows that `bytes` holds.
+pub(super) fn rows(
+    isa: InstructionSet,
+    format: Format,
+    bytes: &[u8],
+    x: &Activations,
+    y: &mut [f32],
+) {
+    let row_bytes = bytes.len() / y.len().max(1);
+    #[cfg(target_arch = "x86_64")]
+    {
+        let isa = isa.min(detected());
+        let halves = is_x86_feature_detected!("f16c");
+        if isa == InstructionSet::Avx512 && halves && is_x86_feature_detected!("avx512vnni") {
+            for (y, row) in y.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
+                // SAFETY: the processor has every feature that the function is compiled for: `detected` and the two
+                // questions above say so.
+                *y = unsafe { vnni::row(format, row, x) };
+            }
+            return;
+        }
+        if isa >= InstructionSet::Avx2 && halves {
+            for (y, row) in y.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
+                // SAFETY: as above.
+                *y = unsafe { avx2::row(format, row, x) };
+            }
+            return;
+        }
+    }
+    let _ = isa;
+    for (y, row) in y.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
+        *y = portable(format, row, x);
+    }
+}
+
+/// The dot product of one packed row, number by number.
+pub(super) fn portable(format: Format, row: &[u8], x: &Activations) -> f32 {
+    let mut sum = 0.0;
+    match format {
+        Format::F16 | Format::Bf16 => {
+            let to = if format == Format::F16 {
+                f16_to_f32
+            } else {
+                bf16_to_f32
+            };
+            for (w, x) in row.as_chunks::<2>().0.iter().zip(&x.plain) {
+                sum += to(u16::from_le_bytes(*w)) * x;
+            }
+        }
+        Format::Int8 => {
+            for (b, w) in row[4..].chunks(32).enumerate() {
+                sum += x.scales[b] * signed(w, &x.numbers[32 * b..]) as f32;
+            }
+            sum *= f32::from_le_bytes([row[0], row[1], row[2], row[3]]);
+        }
+        Format::Q8_0 => {
+            for (b, block) in row.chunks_exact(34).enumerate() {
+                let d = f16_to_f32(word(block, 0)) * x.scales[b];
+                sum += d * signed(&block[2..], &x.numbers[32 * b..]) as f32;
+            }
+        }
+        Format::Q4_0 | Format::Q4_1 => {
+            for (b, block) in row.chunks_exact(format.block_bytes()).enumerate() {
+                let d = f16_to_f32(word(block, 0));
+                let (nibbles, least) = match format {
+                    Format::Q4_0 => (&block[2..], -8.0 * d),
+                    _ => (&block[4..], f16_to_f32(word(block, 2))),
+                };
+                let x_numbers = &x.numbers[32 * b..];
+                let dot: i32 = (0..16)
+                    .map(|j| {
+                        let q = i32::from(nibbles[j]);
+                        (q & 15) * i32::from(x_numbers[j]) + (q >> 4) * i32::from(x_numbers[j + 16])
+                    })
+                    .sum();
+                sum += d * x.scales[b] * dot as f32 + least * x.weighted(b);
+            }
+        }
+        Format::Q4K => {
+            for (b, block) in row.chunks_exact(144).enumerate() {
+                let (d, e) = (f16_to_f32(word(block, 0)), f16_to_f32(word(block, 2)));
+                for j in 0..8 {
+                    let (s, m) = q4k_part(&block[4..16], j);
+                    let nibbles = &block[16 + 32 * (j / 2)..][..32];
+                    let at = 8 * b + j;
+                    let numbers = nibbles.iter().zip(&x.numbers[32 * at..]);
+                    let shift = 4 * (j % 2);
+                    let dot: i32 = numbers
+                        .map(|(q, x)| i32::from(q >> shift & 15) * i32::from(*x))
+                        .sum();
+                    sum += d * f32::from(s) * x.scales[at] * dot as f32
+                        - e * f32::from(m) * x.weighted(at);
+                }
+            }
+        }
+        Format::Q6K => {
+            let mut numbers = [0; 256];
+            for (b, block) in row.chunks_exact(210).enumerate() {
+                q6k_numbers(block, &mut numbers);
+                let d = f16_to_f32(word(block, 208));
+                for j in 0..16 {
+                    let at = 16 * b + j;
+                    let pairs = numbers[16 * j..][..16].iter().zip(&x.numbers[16 * at..]);
+                    let dot: i32 = pairs
+                        .map(|(q, x)| (i32::from(*q) - 32) * i32::from(*x))
+                        .sum();
+                    let s = i32::from(block[192 + j] as i8);
+                    sum += d * x.scales[at / 2] * (s * dot) as f32;
+                }
+            }
+        }
+    }
+    sum
+}
+
+fn signed(w: &[u8], x: &[i8]) -> i32 {
+    w.iter()
+        .zip(x)
+        .map(|(w, x)| i32::from(*w as i8) * i32::from(*x))
+        .sum()
+}
+
+/// The same products with vectors, compiled for one set of features; `$dot` sums 32 products of an unsigned and a signed byte into
+/// eight lanes.
+#[cfg(target_arch = "x86_64")]
+macro_rules! vectors {
+    ($name:ident, $features:literal, $dot:expr) => {
+        #[allow(unsafe_code)]
+        mod $name {
+            use super::{Activations, Format, q4k_part};
+            use std::arch::x86_64::*;
+
+            /// The dot product of one packed row.
+            #[target_feature(enable = $features)]
+            pub(super) fn row(format: Format, row: &[u8], x: &Activations) -> f32 {
+                match format {
+                    Format::F16 => halves(row, &x.plain),
+                    Format::Bf16 => brains(row, &x.plain),
+                    Format::Int8 => int8(row, x),
+                    Format::Q8_0 => q8(row, x),
+                    Format::Q4_0 => q4_0(row, x),
+                    Format::Q4_1 => q4_1(row, x),
+                    Format::Q4K => q4k(row, x),
+                    Format::Q6K => q6k(row, x),
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn dot(u: __m256i, s: __m256i) -> __m256 {
+                _mm256_cvtepi32_ps($dot(u, s))
+            }
+
+            /// Products of two signed bytes: the first one's sign moves to the second.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn dot_signed(w: __m256i, x: __m256i) -> __m256 {
+                dot(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn load32<T>(from: &[T]) -> __m256i {
+                const { assert!(size_of::<T>() == 1) };
+                assert!(from.len() >= 32);
+                // SAFETY: 32 bytes are there, as just checked, and any address will do.
+                unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn load16(from: &[u8]) -> __m128i {
+                assert!(from.len() >= 16);
+                // SAFETY: 16 bytes are there, as just checked, and any address will do.
+                unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn load8(from: &[f32]) -> __m256 {
+                assert!(from.len() >= 8);
+                // SAFETY: eight numbers are there, as just checked, and any address will do.
+                unsafe { _mm256_loadu_ps(from.as_ptr()) }
+            }
+
+            /// A half-precision number in a file's two bytes.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn half(bytes: &[u8], at: usize) -> f32 {
+                let bits = i32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+                _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn total(v: __m256) -> f32 {
+                let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+                _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+            }
+
+            /// The low halves of 16 bytes, then the high ones.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn nibbles(bytes: &[u8]) -> __m256i {
+                let b = load16(bytes);
+                let both = _mm256_set_m128i(_mm_srli_epi16::<4>(b), b);
+                _mm256_and_si256(both, _mm256_set1_epi8(15))
+            }
+
+            #[target_feature(enable = $features)]
+            fn q4_1(row: &[u8], x: &Activations) -> f32 {
+                let (mut sums, mut least) = ([_mm256_setzero_ps(); 2], 0.0_f32);
+                let blocks = row.as_chunks::<20>().0;
+                let numbers = x.numbers.as_chunks::<32>().0;
+                let meta = x.scales.iter().zip(&x.sums_scaled);
+                for (b, ((block, x), (scale, sum))) in
+                    blocks.iter().zip(numbers).zip(meta).enumerate()
+                {
+                    let d = half(block, 0) * scale;
+                    least = half(block, 2).mul_add(*sum, least);
+                    let products = dot(nibbles(&block[4..]), load32(x));
+                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(d), products, sums[b % 2]);
+                }
+                total(_mm256_add_ps(sums[0], sums[1])) + least
+            }
+
+            #[target_feature(enable = $features)]
+            fn q4_0(row: &[u8], x: &Activations) -> f32 {
+                let (mut sums, mut least) = ([_mm256_setzero_ps(); 2], 0.0_f32);
+                let blocks = row.as_chunks::<18>().0;
+                let numbers = x.numbers.as_chunks::<32>().0;
+                let meta = x.scales.iter().zip(&x.sums_scaled);
+                for (b, ((block, x), (scale, sum))) in
+                    blocks.iter().zip(numbers).zip(meta).enumerate()
+                {
+                    let d = half(block, 0);
+                    least = (-8.0 * d).mul_add(*sum, least);
+                    let products = dot(nibbles(&block[2..]), load32(x));
+                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(d * scale), products, sums[b % 2]);
+                }
+                total(_mm256_add_ps(sums[0], sums[1])) + least
+            }
+
+            #[target_feature(enable = $features)]
+            fn q8(row: &[u8], x: &Activations) -> f32 {
+                let mut sums = [_mm256_setzero_ps(); 2];
+                let blocks = row.as_chunks::<34>().0;
+                let numbers = x.numbers.as_chunks::<32>().0;
+                for (b, ((block, x), scale)) in
+                    blocks.iter().zip(numbers).zip(&x.scales).enumerate()
+                {
+                    let d = half(block, 0) * scale;
+                    let products = dot_signed(load32(&block[2..]), load32(x));
+                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(d), products, sums[b % 2]);
+                }
+                total(_mm256_add_ps(sums[0], sums[1]))
+            }
+
+            #[target_feature(enable = $features)]
+            fn int8(row: &[u8], x: &Activations) -> f32 {
+                let mut sums = [_mm256_setzero_ps(); 2];
+                let (blocks, rest) = row[4..].as_chunks::<32>();
+                let numbers = x.numbers.as_chunks::<32>().0;
+                for (b, ((w, x), scale)) in blocks.iter().zip(numbers).zip(&x.scales).enumerate() {
+                    let products = dot_signed(load32(w), load32(x));
+                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(*scale), products, sums[b % 2]);
+                }
+                let mut sum = total(_mm256_add_ps(sums[0], sums[1]));
+                if !rest.is_empty() {
+                    let b = blocks.len();
+                    sum += x.scales[b] * super::signed(rest, &x.numbers[32 * b..]) as f32;
+                }
+                sum * f32::from_le_bytes([row[0], row[1], row[2], row[3]])
+            }
+
+            #[target_feature(enable = $features)]
+            fn q4k(row: &[u8], x: &Activations) -> f32 {
+                let (mut sums, mut least) = ([_mm256_setzero_ps(); 2], 0.0_f32);
+                let low = _mm256_set1_epi8(15);
+                for (b, block) in row.as_chunks::<144>().0.iter().enumerate() {
+                    let (d, e) = (half(block, 0), half(block, 2));
+                    for pair in 0..4 {
+                        let bytes = load32(&block[16 + 32 * pair..]);
+                        let parts = [bytes, _mm256_srli_epi16::<4>(bytes)];
+                        for (h, part) in parts.into_iter().enumerate() {
+                            let (j, at) = (2 * pair + h, 8 * b + 2 * pair + h);
+                            let (s, m) = q4k_part(&block[4..16], j);
+                            let products =
+                                dot(_mm256_and_si256(part, low), load32(&x.numbers[32 * at..]));
+                            let scale = d * f32::from(s) * x.scales[at];
+                            sums[h] = _mm256_fmadd_ps(_mm256_set1_ps(scale), products, sums[h]);
+                            least = (-e * f32::from(m)).mul_add(x.sums_scaled[at], least);
+                        }
+                    }
+                }
+                total(_mm256_add_ps(sums[0], sums[1])) + least
+            }
+
+            #[target_feature(enable = $features)]
+            fn q6k(row: &[u8], x: &Activations) -> f32 {
+                let mut sums = [_mm256_setzero_ps(); 2];
+                let (four, two) = (_mm256_set1_epi8(15), _mm256_set1_epi8(3 << 4));
+                let mut offset = 0.0_f32;
+                for (b, block) in row.as_chunks::<210>().0.iter().enumerate() {
+                    let d = half(block, 208);
+                    for side in 0..2 {
+                        let (l0, l1) = (
+                            load32(&block[64 * side..]),
+                            load32(&block[64 * side + 32..]),
+                        );
+                        let high = load32(&block[128 + 32 * side..]);
+                        let parts = [
+                            _mm256_or_si256(
+                                _mm256_and_si256(l0, four),
+                                _mm256_and_si256(_mm256_slli_epi16::<4>(high), two),
+                            ),
+                            _mm256_or_si256(
+                                _mm256_and_si256(l1, four),
+                                _mm256_and_si256(_mm256_slli_epi16::<2>(high), two),
+                            ),
+                            _mm256_or_si256(
+                                _mm256_and_si256(_mm256_srli_epi16::<4>(l0), four),
+                                _mm256_and_si256(high, two),
+                            ),
+                            _mm256_or_si256(
+                                _mm256_and_si256(_mm256_srli_epi16::<4>(l1), four),
+                                _mm256_and_si256(_mm256_srli_epi16::<2>(high), two),
+                            ),
+                        ];
+                        for (k, part) in parts.into_iter().enumerate() {
+                            let (j, at) = (8 * side + 2 * k, 8 * b + 4 * side + k);
+                            let scale = d * x.scales[at];
+                            let s0 = f32::from(block[192 + j] as i8);
+                            let s1 = f32::from(block[193 + j] as i8);
+                            let both =
+                                _mm256_set_m128(_mm_set1_ps(s1 * scale), _mm_set1_ps(s0 * scale));
+                            let products = dot(part, load32(&x.numbers[32 * at..]));
+                            sums[k % 2] = _mm256_fmadd_ps(both, products, sums[k % 2]);
+                            let numbers =
+                                s0 * x.sums[2 * at] as f32 + s1 * x.sums[2 * at + 1] as f32;
+                            offset = (-32.0 * scale).mul_add(numbers, offset);
+                        }
+                    }
+                }
+                total(_mm256_add_ps(sums[0], sums[1])) + offset
+            }
+
+            #[target_feature(enable = $features)]
+            fn halves(row: &[u8], x: &[f32]) -> f32 {
+                let mut sums = [_mm256_setzero_ps(); 4];
+                let (blocks, rest) = row.as_chunks::<16>();
+                for (b, (w, x)) in blocks.iter().zip(x.chunks_exact(8)).enumerate() {
+                    sums[b % 4] =
+                        _mm256_fmadd_ps(_mm256_cvtph_ps(load16(w)), load8(x), sums[b % 4]);
+                }
+                let sums = _mm256_add_ps(
+                    _mm256_add_ps(sums[0], sums[1]),
+                    _mm256_add_ps(sums[2], sums[3]),
+                );
+                let mut sum = total(sums);
+                for (w, x) in rest.as_chunks::<2>().0.iter().zip(&x[8 * blocks.len()..]) {
+                    sum = half(w, 0).mul_add(*x, sum);
+                }
+                sum
+            }
+
+            #[target_feature(enable = $features)]
+            fn brains(row: &[u8], x: &[f32]) -> f32 {
+                let mut sums = [_mm256_setzero_ps(); 4];
+                let (blocks, rest) = row.as_chunks::<16>();
+                for (b, (w, x)) in blocks.iter().zip(x.chunks_exact(8)).enumerate() {
+                    let w = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load16(w)));
+                    sums[b % 4] = _mm256_fmadd_ps(_mm256_castsi256_ps(w), load8(x), sums[b % 4]);
+                }
+                let sums = _mm256_add_ps(
+                    _mm256_add_ps(sums[0], sums[1]),
+                    _mm256_add_ps(sums[2], sums[3]),
+                );
+                let mut sum = total(sums);
+                for (w, x) in rest.as_chunks::<2>().0.iter().zip(&x[8 * blocks.len()..]) {
+                    sum = super::bf16_to_f32(u16::from_le_bytes(*w)).mul_add(*x, sum);
+                }
+                sum
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+vectors!(
+    vnni,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2",
+    |u, s| _mm256_dpbusd_epi32(_mm256_setzero_si256(), u, s)
+);
+#[cfg(target_arch = "x86_64")]
+vectors!(avx2, "avx2,fma,f16c,bmi1,bmi2", |u, s| _mm256_madd_epi16(
+    _mm256_maddubs_epi16(u, s),
+    _mm256_set1_epi16(1)
+));

@@ -1,0 +1,331 @@
+//! Matrices of weights packed in 16, 8, 6 or 4 bits, and products computed from the packed form.
+//!
+//! A product of few rows (a token at a time) is bound by memory, so the packed bytes are read once and never unpacked to memory: the
+//! inputs are rounded to 8 bits in blocks of 32, and whole numbers are multiplied. A product of many rows (a prompt) is bound by
+//! arithmetic: some rows of weights at a time are unpacked into a cache and go through the fast matrix product.
+
+mod activations;
+mod dot;
+mod format;
+mod half;
+#[cfg(test)]
+mod tests;
+
+pub use format::Format;
+pub use half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+
+use crate::isa;
+use crate::matmul::{MatRef, Write, matmul};
+use crate::parallel;
+use activations::Activations;
+
+/// Rows of inputs from which on weights are unpacked for a matrix product.
+const MANY: usize = 8;
+/// Weights that are unpacked at a time: half a megabyte.
+const UNPACKED: usize = 1 << 17;
+/// Packed bytes that make a task.
+const TASK_BYTES: usize = 1 << 15;
+
+/// Why bytes are no packed matrix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PackedError {
+    /// A row is no whole number of blocks.
+    Columns {
+        /// The form.
+        format: Format,
+        /// Weights of a row.
+        cols: usize,
+    },
+    /// There are not as many bytes as the rows need.
+    Bytes {
+        /// Bytes that the rows need; `None` when they cannot be counted.
+        expected: Option<usize>,
+        /// Bytes that came.
+        got: usize,
+    },
+    /// The form can be read but not made.
+    ReadOnly {
+        /// The form.
+        format: Format,
+    },
+}
+
+impl std::fmt::Display for PackedError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Columns { format, cols } => write!(
+                f,
+                "rows of {cols} weights cannot be packed as {}, whose blocks have {}",
+                format.name(),
+                format.block()
+            ),
+            Self::Bytes {
+                expected: Some(expected),
+                got,
+            } => write!(f, "the packed rows need {expected} bytes, {got} are there"),
+            Self::Bytes { expected: None, .. } => {
+                write!(f, "the packed rows have more bytes than can be counted")
+            }
+            Self::ReadOnly { format } => write!(
+                f,
+                "{} is read but not made here; choose q8_0, q4_1, q4_0, int8, bf16 or f16",
+                format.name()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PackedError {}
+
+/// A matrix of `rows` × `cols` packed weights, row after row.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PackedMatrix {
+    format: Format,
+    rows: usize,
+    cols: usize,
+    row_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for PackedMatrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.format.name();
+        write!(f, "PackedMatrix({name} [{}, {}])", self.rows, self.cols)
+    }
+}
+
+impl PackedMatrix {
+    /// A matrix out of packed bytes.
+    ///
+    /// # Errors
+    /// [`PackedError::Columns`], [`PackedError::Bytes`].
+    pub fn new(
+        format: Format,
+        rows: usize,
+        cols: usize,
+        bytes: Vec<u8>,
+    ) -> Result<Self, PackedError> {
+        let row_bytes = format
+            .row_bytes(cols)
+            .ok_or(PackedError::Columns { format, cols })?;
+        let expected = row_bytes.checked_mul(rows);
+        if expected != Some(bytes.len()) {
+            let got = bytes.len();
+            return Err(PackedError::Bytes { expected, got });
+        }
+        Ok(Self {
+            format,
+            rows,
+            cols,
+            row_bytes,
+            bytes,
+        })
+    }
+
+    /// Packs a row-major matrix.
+    ///
+    /// # Errors
+    /// [`PackedError::Columns`]; [`PackedError::ReadOnly`] for the forms with blocks of 256.
+    ///
+    /// # Panics
+    /// If `weights` has not `rows · cols` elements.
+    pub fn pack(
+        format: Format,
+        rows: usize,
+        cols: usize,
+        weights: &[f32],
+    ) -> Result<Self, PackedError> {
+        assert_eq!(
+            Some(weights.len()),
+            rows.checked_mul(cols),
+            "packed: weights"
+        );
+        let row_bytes = format
+            .row_bytes(cols)
+            .ok_or(PackedError::Columns { format, cols })?;
+        let mut bytes = Vec::with_capacity(row_bytes * rows);
+        for r in 0..rows {
+            if !format::pack_row(format, &weights[r * cols..(r + 1) * cols], &mut bytes) {
+                return Err(PackedError::ReadOnly { format });
+            }
+        }
+        Self::new(format, rows, cols, bytes)
+    }
+
+    /// The form.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Rows: neurons.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns: inputs of a neuron.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The packed bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Writes row `r` as `f32`.
+    ///
+    /// # Panics
+    /// If there is no such row or `out` has not its length.
+    pub fn unpack_row(&self, r: usize, out: &mut [f32]) {
+        assert!(r < self.rows && out.len() == self.cols, "packed: a row");
+        format::unpack_row(self.format, self.row(r), out);
+    }
+
+    /// All weights as `f32`.
+    #[must_use]
+    pub fn unpack(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.rows * self.cols];
+        self.unpack_rows(0, &mut out);
+        out
+    }
+
+    /// The same rows in another order: row `i` of the result is row `order(i)`.
+    ///
+    /// # Panics
+    /// If `order` names a row that is not there.
+    #[must_use]
+    pub fn reordered(&self, order: impl Fn(usize) -> usize) -> Self {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for i in 0..self.rows {
+            bytes.extend_from_slice(self.row(order(i)));
+        }
+        Self { bytes, ..*self }
+    }
+
+    fn row(&self, r: usize) -> &[u8] {
+        &self.bytes[r * self.row_bytes..(r + 1) * self.row_bytes]
+    }
+
+    /// Unpacks whole rows from `first` on into `out`.
+    fn unpack_rows(&self, first: usize, out: &mut [f32]) {
+        if self.cols == 0 {
+            return;
+        }
+        let chunk = (crate::parallel::TASK_ELEMENTS / self.cols).max(1) * self.cols;
+        parallel::chunks_mut(out, chunk, |at, out| {
+            for (i, out) in out.chunks_exact_mut(self.cols).enumerate() {
+                self.unpack_row(first + at / self.cols + i, out);
+            }
+        });
+    }
+
+    fn check(&self, n: usize, x: &[f32], y: &[f32]) {
+        assert_eq!(Some(x.len()), n.checked_mul(self.cols), "packed: inputs");
+        assert_eq!(Some(y.len()), n.checked_mul(self.rows), "packed: outputs");
+    }
+
+    /// `y[i, j] = Σ_p x[i, p] · w[j, p]` with row-major `x` of `[n, cols]` and `y` of `[n, rows]`.
+    ///
+    /// Up to 7 rows of inputs are rounded to 8 bits in blocks of 32 (not for weights of 16 bits); more go through the matrix product in single precision.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn product(&self, n: usize, x: &[f32], y: &mut [f32]) {
+        self.check(n, x, y);
+        if n == 0 || self.rows == 0 {
+            return;
+        }
+        if self.cols == 0 {
+            y.fill(0.0);
+            return;
+        }
+        if n < MANY {
+            self.few(x, y);
+        } else {
+            self.many(n, x, y);
+        }
+    }
+
+    /// A row of inputs at a time, from the packed weights.
+    fn few(&self, x: &[f32], y: &mut [f32]) {
+        let isa = isa::current();
+        let task = (TASK_BYTES / self.row_bytes)
+            .max(1)
+            .next_multiple_of(dot::TOGETHER);
+        for (x, y) in x.chunks_exact(self.cols).zip(y.chunks_exact_mut(self.rows)) {
+            let x = Activations::new(self.format, x);
+            parallel::chunks_mut(y, task, |first, y| {
+                let bytes = &self.bytes[first * self.row_bytes..(first + y.len()) * self.row_bytes];
+                dot::rows(isa, self.format, bytes, &x, y);
+            });
+        }
+    }
+
+    /// Some rows of weights at a time, unpacked: `yᵀ = W xᵀ` block by block.
+    fn many(&self, n: usize, x: &[f32], y: &mut [f32]) {
+        let rows = (UNPACKED / self.cols).clamp(1, self.rows);
+        let mut weights = vec![0.0; rows * self.cols];
+        let mut part = vec![0.0; rows * n];
+        for first in (0..self.rows).step_by(rows) {
+            let count = rows.min(self.rows - first);
+            let weights = &mut weights[..count * self.cols];
+            let part = &mut part[..count * n];
+            self.unpack_rows(first, weights);
+            matmul(
+                MatRef::row_major(x, n, self.cols),
+                MatRef::row_major(weights, count, self.cols).t(),
+                part,
+                Write::Replace,
+            );
+            for (y, part) in y.chunks_exact_mut(self.rows).zip(part.chunks_exact(count)) {
+                y[first..first + count].copy_from_slice(part);
+            }
+        }
+    }
+
+    /// The product as its definition says, in double precision with unrounded inputs.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn product_naive(&self, n: usize, x: &[f32], y: &mut [f32]) {
+        self.check(n, x, y);
+        let w = self.unpack();
+        for i in 0..n {
+            for j in 0..self.rows {
+                let terms = (0..self.cols)
+                    .map(|p| f64::from(x[i * self.cols + p]) * f64::from(w[j * self.cols + p]));
+                y[i * self.rows + j] = terms.sum::<f64>() as f32;
+            }
+        }
+    }
+
+    /// `d_x = d_y W`: the gradient of the inputs; the weights are constants.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn input_gradient(&self, n: usize, d_y: &[f32], d_x: &mut [f32]) {
+        self.check(n, d_x, d_y);
+        d_x.fill(0.0);
+        if n == 0 || self.cols == 0 || self.rows == 0 {
+            return;
+        }
+        let rows = (UNPACKED / self.cols).clamp(1, self.rows);
+        let mut weights = vec![0.0; rows * self.cols];
+        for first in (0..self.rows).step_by(rows) {
+            let count = rows.min(self.rows - first);
+            let weights = &mut weights[..count * self.cols];
+            self.unpack_rows(first, weights);
+            matmul(
+                MatRef::strided(&d_y[first..], n, count, self.rows, 1),
+                MatRef::row_major(weights, count, self.cols),
+                d_x,
+                Write::Add,
+            );
+        }
+    }
+}
