@@ -16,7 +16,6 @@
 //! - [`reduction`]: sums, extremes and norms along an axis;
 //! - [`loss`]: losses between two numbers, and the likelihood of classes; [`ctc`]: that of label sequences;
 //! - [`packed`]: weights in 16, 8, 6 and 4 bits and products computed from them;
-//! - [`loss`]: losses between two numbers, and the likelihood of classes;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter;
 //! - [`roofline`]: what the machine allows at most; [`alloc`], [`buffer`]: memory for steps that repeat.
 //!
