@@ -85,6 +85,24 @@ pub enum Error {
     /// A layer that does not say what it is made of.
     #[error("this layer does not describe itself; implement `Layer::describe` for it")]
     NotDescribed,
+    /// Where first values come from could not give one.
+    #[error("the value of {name:?}: {source}")]
+    Source {
+        /// The parameter.
+        name: String,
+        /// What the source says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Weights that cannot be changed were asked to.
+    #[error("{name:?} is {what}, so it cannot be {asked}; load the model with weights in f32")]
+    Fixed {
+        /// The layer.
+        name: String,
+        /// How its weights are stored.
+        what: &'static str,
+        /// What was asked for.
+        asked: &'static str,
+    },
     /// An error inside a layer.
     #[error("in layer {layer:?}: {source}")]
     InLayer {

@@ -5,6 +5,8 @@
 //!   evaluation, randomness and observers are arguments and never globals;
 //! - [`Init`]: how weights begin;
 //! - [`Neurons`]: the neuron itself, weighted sum, bias and activation, which every wiring shares;
+//! - [`Projection`]: a row of neurons whose weights may lie packed in 8 or 4 bits, or carry a low-rank change;
+//! - [`Source`]: first values from a file in place of random ones;
 //! - [`LayerNorm`], [`RmsNorm`], [`BatchNorm`], [`GroupNorm`], [`InstanceNorm`] and [`Embedding`];
 //! - [`Dropout`] and [`loss`].
 //!
@@ -31,6 +33,7 @@
 //! # }
 //! ```
 
+mod adapter;
 mod description;
 mod dropout;
 mod embedding;
@@ -45,10 +48,13 @@ mod param;
 mod params;
 mod pass;
 mod pointwise;
+mod projection;
 mod scope;
 mod sequential;
 mod shape_layers;
+mod source;
 
+pub use adapter::{Adapters, LowRank};
 pub use description::{Description, product, wrong_sample};
 pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
 pub use embedding::{Embedding, EmbeddingConfig};
@@ -64,6 +70,8 @@ pub use param::{Buffer, Param};
 pub use params::Params;
 pub use pass::{Observer, Pass};
 pub use pointwise::{Glu, PRelu, RRelu, Softmax};
+pub use projection::{Layout, Projection, ProjectionConfig};
 pub use scope::Scope;
 pub use sequential::{Residual, Sequential};
 pub use shape_layers::{Flatten, Identity, Unflatten};
+pub use source::Source;

@@ -76,11 +76,29 @@ impl Neurons {
         bias: bool,
         activation: Activation,
     ) -> Result<Self> {
-        let weight = scope.param("weight", shape, Init::KAIMING_UNIFORM)?;
+        Self::drawn(scope, shape, bias, activation, Init::KAIMING_UNIFORM)
+    }
+
+    /// As [`Neurons::build`], the weights drawn as `init` says; with anything but PyTorch's default the biases begin at zero.
+    ///
+    /// # Errors
+    /// As [`Neurons::build`].
+    pub fn drawn(
+        scope: &Scope,
+        shape: &[usize],
+        bias: bool,
+        activation: Activation,
+        init: Init,
+    ) -> Result<Self> {
+        let weight = scope.param("weight", shape, init)?;
         let bias = match bias {
             true => {
                 let fan_in = shape[1..].iter().product();
-                Some(scope.param("bias", &shape[..1], Init::bias(fan_in))?)
+                let init = match init == Init::KAIMING_UNIFORM {
+                    true => Init::bias(fan_in),
+                    false => Init::ZEROS,
+                };
+                Some(scope.param("bias", &shape[..1], init)?)
             }
             false => None,
         };

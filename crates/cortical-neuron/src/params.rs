@@ -1,6 +1,6 @@
 //! The ordered store of named parameters and buffers.
 
-use crate::{Buffer, Error, Param, Result, Scope};
+use crate::{Adapters, Buffer, Error, Param, Result, Scope, Source};
 use candle_core::{DType, Device, Tensor, Var};
 use cortical_tensor::{Rng, Seed};
 use std::collections::HashMap;
@@ -19,6 +19,8 @@ struct Store {
     seed: Seed,
     /// How many elements all parameters may have together.
     limit: usize,
+    source: Option<Arc<dyn Source>>,
+    adapters: RwLock<Option<Adapters>>,
     entries: RwLock<Entries>,
 }
 
@@ -47,14 +49,56 @@ impl Params {
     /// An empty store whose parameters have this dtype.
     #[must_use]
     pub fn with_dtype(device: &Device, seed: Seed, dtype: DType) -> Self {
-        let entries = RwLock::default();
+        Self::make(device, seed, dtype, None, usize::MAX)
+    }
+
+    /// An empty store whose parameters begin with the values of `source`, and are drawn only where it has none.
+    #[must_use]
+    pub fn with_source(device: &Device, seed: Seed, dtype: DType, source: Arc<dyn Source>) -> Self {
+        Self::make(device, seed, dtype, Some(source), usize::MAX)
+    }
+
+    fn make(
+        device: &Device,
+        seed: Seed,
+        dtype: DType,
+        source: Option<Arc<dyn Source>>,
+        limit: usize,
+    ) -> Self {
         Self(Arc::new(Store {
             device: device.clone(),
             dtype,
             seed,
-            limit: usize::MAX,
-            entries,
+            limit,
+            source,
+            adapters: RwLock::default(),
+            entries: RwLock::default(),
         }))
+    }
+
+    /// Where first values come from, if not from random numbers.
+    #[must_use]
+    pub fn source(&self) -> Option<&Arc<dyn Source>> {
+        self.0.source.as_ref()
+    }
+
+    /// Has every [`Projection`](crate::Projection) that is built from now on and that `adapters` names carry a low-rank change.
+    pub fn adapt(&self, adapters: Option<Adapters>) {
+        *self
+            .0
+            .adapters
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = adapters;
+    }
+
+    /// Which projections carry a low-rank change.
+    #[must_use]
+    pub fn adapters(&self) -> Option<Adapters> {
+        self.0
+            .adapters
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// An empty store of `f32` parameters that refuses to hold more elements than this: for networks whose sizes come from somebody
@@ -69,13 +113,7 @@ impl Params {
     /// ```
     #[must_use]
     pub fn limited(device: &Device, seed: Seed, limit: usize) -> Self {
-        Self(Arc::new(Store {
-            device: device.clone(),
-            dtype: DType::F32,
-            seed,
-            limit,
-            entries: RwLock::default(),
-        }))
+        Self::make(device, seed, DType::F32, None, limit)
     }
 
     /// Whether so many more elements may be held.

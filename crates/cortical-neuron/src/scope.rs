@@ -54,6 +54,22 @@ impl Scope {
                 shape: shape.to_vec(),
             });
         }
+        if let Some(source) = self.params.source()
+            && let Some(value) = source.tensor(&name, shape)?
+        {
+            if value.dims() != shape {
+                let (expected, got) = (shape.to_vec(), value.dims().to_vec());
+                return Err(Error::ValueShape {
+                    name,
+                    expected,
+                    got,
+                });
+            }
+            let value = value
+                .to_dtype(self.params.dtype())?
+                .to_device(self.params.device())?;
+            return self.params.adopt(&name, Var::from_tensor(&value)?);
+        }
         let values = init.draw(shape, &mut self.params.rng(&format!("init/{name}")))?;
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?
             .to_dtype(self.params.dtype())?
@@ -78,7 +94,7 @@ impl Scope {
         self.params.add_buffer(&self.name_of(name), value)
     }
 
-    fn name_of(&self, name: &str) -> String {
+    pub(crate) fn name_of(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_string()
         } else {
