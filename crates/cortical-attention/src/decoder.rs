@@ -1,6 +1,6 @@
 //! A Llama-style block.
 
-use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu};
+use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu, SwiGluConfig};
 use candle_core::Tensor;
 use cortical_neuron::{Description, Layer, Pass, Result, RmsNorm, Scope};
 
@@ -8,7 +8,7 @@ use cortical_neuron::{Description, Layer, Pass, Result, RmsNorm, Scope};
 #[derive(Clone, Debug)]
 pub struct DecoderBlockConfig {
     hidden_size: usize,
-    intermediate_size: usize,
+    feed_forward: SwiGluConfig,
     attention: GroupedQueryAttentionConfig,
     eps: f64,
 }
@@ -18,6 +18,13 @@ impl DecoderBlockConfig {
     #[must_use]
     pub fn eps(mut self, eps: f64) -> Self {
         self.eps = eps;
+        self
+    }
+
+    /// The feed-forward half, with SiLU and without biases by default.
+    #[must_use]
+    pub fn feed_forward(mut self, feed_forward: SwiGluConfig) -> Self {
+        self.feed_forward = feed_forward;
         self
     }
 
@@ -35,7 +42,7 @@ impl DecoderBlockConfig {
             input_norm: norm("input_layernorm")?,
             attention: self.attention.clone().build(&scope.at("self_attn"))?,
             post_attention_norm: norm("post_attention_layernorm")?,
-            mlp: SwiGlu::new(self.hidden_size, self.intermediate_size, &scope.at("mlp"))?,
+            mlp: self.feed_forward.build(&scope.at("mlp"))?,
         })
     }
 }
@@ -81,10 +88,16 @@ impl DecoderBlock {
     ) -> DecoderBlockConfig {
         DecoderBlockConfig {
             hidden_size,
-            intermediate_size,
+            feed_forward: SwiGlu::config(hidden_size, intermediate_size),
             attention,
             eps: 1e-5,
         }
+    }
+
+    /// Every projection, those of the attention first.
+    pub fn projections(&self) -> impl Iterator<Item = &cortical_neuron::Projection> {
+        let attention = self.attention.projections().into_iter();
+        attention.chain(self.mlp.projections())
     }
 
     /// The block over the rows of `x` and, with a cache, over what was read before.

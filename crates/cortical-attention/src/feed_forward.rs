@@ -1,13 +1,67 @@
 //! The feed-forward half of a Llama-style block.
 
-use crate::project;
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::gated::Gate;
-use cortical_neuron::{Description, Layer, Neurons, Pass, Result, Scope, product, wrong_sample};
+use cortical_neuron::{
+    Description, Error, Init, Layer, Pass, Projection, Result, Scope, product, wrong_sample,
+};
 use cortical_tensor::ops;
 
-/// `y = W_down (SiLU(W_gate x) ⊙ W_up x)`.
+/// The options of a [`SwiGlu`].
+#[derive(Clone, Copy, Debug)]
+pub struct SwiGluConfig {
+    hidden_size: usize,
+    intermediate_size: usize,
+    bias: bool,
+    activation: Activation,
+    init: [Init; 2],
+}
+
+impl SwiGluConfig {
+    /// Whether the three projections have biases; they have none by default.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// What the gate does with its sum in place of SiLU.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// How the weights of gate and up begin, and how those of down; as PyTorch's linear layer by default.
+    #[must_use]
+    pub fn init(mut self, inputs: Init, output: Init) -> Self {
+        self.init = [inputs, output];
+        self
+    }
+
+    /// Makes the layer at a place of a model.
+    ///
+    /// # Errors
+    /// As [`cortical_neuron::ProjectionConfig::build`].
+    pub fn build(self, scope: &Scope) -> Result<SwiGlu> {
+        let make = |name: &str, input: usize, out: usize, init: Init| {
+            let config = Projection::config(input, out).bias(self.bias).init(init);
+            config.build(&scope.at(name))
+        };
+        let (d, inner) = (self.hidden_size, self.intermediate_size);
+        let [inputs, output] = self.init;
+        Ok(SwiGlu {
+            gate: make("gate_proj", d, inner, inputs)?,
+            up: make("up_proj", d, inner, inputs)?,
+            down: make("down_proj", inner, d, output)?,
+            activation: self.activation,
+            name: scope.path().to_string(),
+        })
+    }
+}
+
+/// `y = W_down (SiLU(W_gate x) ⊙ W_up x)`, or with another activation in SiLU's place.
 ///
 /// # Shapes
 /// - input and output: `[…, hidden_size]`
@@ -34,32 +88,56 @@ use cortical_tensor::ops;
 /// ```
 #[derive(Clone, Debug)]
 pub struct SwiGlu {
-    gate: Neurons,
-    up: Neurons,
-    down: Neurons,
+    gate: Projection,
+    up: Projection,
+    down: Projection,
+    activation: Activation,
     name: String,
 }
 
 impl SwiGlu {
-    /// Makes the layer at a place of a model.
+    /// The options of a layer of these widths.
+    #[must_use]
+    pub fn config(hidden_size: usize, intermediate_size: usize) -> SwiGluConfig {
+        SwiGluConfig {
+            hidden_size,
+            intermediate_size,
+            bias: false,
+            activation: Activation::Silu,
+            init: [Init::KAIMING_UNIFORM; 2],
+        }
+    }
+
+    /// Makes the layer with SiLU and without biases at a place of a model.
     ///
     /// # Errors
-    /// [`Error::NameTaken`](cortical_neuron::Error::NameTaken), [`Error::TooLarge`](cortical_neuron::Error::TooLarge).
+    /// As [`SwiGluConfig::build`].
     pub fn new(hidden_size: usize, intermediate_size: usize, scope: &Scope) -> Result<Self> {
-        let make = |name: &str, out: usize, input: usize| {
-            Neurons::build(&scope.at(name), &[out, input], false, Activation::Identity)
-        };
-        Ok(Self {
-            gate: make("gate_proj", intermediate_size, hidden_size)?,
-            up: make("up_proj", intermediate_size, hidden_size)?,
-            down: make("down_proj", hidden_size, intermediate_size)?,
-            name: scope.path().to_string(),
-        })
+        Self::config(hidden_size, intermediate_size).build(scope)
+    }
+
+    /// The projections of gate, value and output.
+    #[must_use]
+    pub fn projections(&self) -> [&Projection; 3] {
+        [&self.gate, &self.up, &self.down]
     }
 
     fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let (gate, up) = (project(&self.gate, x, pass)?, project(&self.up, x, pass)?);
-        project(&self.down, &ops::gated(&gate, &up, Gate::Silu)?, pass)
+        let (gate, up) = (self.gate.apply(x, pass)?, self.up.apply(x, pass)?);
+        let fused = match self.activation {
+            Activation::Silu => Some(Gate::Silu),
+            Activation::Gelu => Some(Gate::Gelu),
+            Activation::GeluTanh => Some(Gate::GeluTanh),
+            Activation::Relu => Some(Gate::Relu),
+            Activation::Sigmoid => Some(Gate::Sigmoid),
+            Activation::Identity => Some(Gate::Identity),
+            _ => None,
+        };
+        let hidden = match fused {
+            Some(fused) => ops::gated(&gate, &up, fused)?,
+            None => (ops::activate(&gate, self.activation)? * up)?,
+        };
+        self.down.apply(&hidden, pass)
     }
 }
 
@@ -71,18 +149,24 @@ impl Layer for SwiGlu {
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
-        let [wide, narrow] = [0, 1].map(|i| self.gate.weight().dims()[i]);
+        let named = |e: Error| e.in_layer(&self.name);
+        let (wide, narrow) = (self.gate.outputs(), self.gate.inputs());
         let Some((_, rows)) = sample.split_last().filter(|(last, _)| **last == narrow) else {
             let expected = format!("[…, {narrow}]");
-            return Err(wrong_sample("swiglu", expected, sample).in_layer(&self.name));
+            return Err(named(wrong_sample("swiglu", expected, sample)));
         };
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
-        let weights = [&self.gate, &self.up, &self.down].map(Neurons::weight);
+        let bias = match self.gate.bias() {
+            Some(_) => format!(" + 2·{wide} + {narrow}"),
+            None => String::new(),
+        };
+        let params = self.projections().into_iter().flat_map(Projection::params);
         let mut description = Description::new("SwiGlu", &self.name, sample)
             .reads("pairs of neurons read all inputs, one gating the other; each output reads all pairs")
-            .parameters(weights, format!("3·wide·d = 3·{wide}·{narrow}"))
+            .parameters(params, format!("3·wide·d = 3·{wide}·{narrow}{bias}"))
             .costs(0, product(rows).saturating_mul(product(&[wide])));
-        for weight in weights {
+        for layer in self.projections() {
+            let weight = layer.weight().ok_or_else(|| named(Error::NotDescribed))?;
             description = description.uses(weight, times)?;
         }
         Ok(description)

@@ -1,10 +1,10 @@
 //! Attention whose query heads share heads of keys and values.
 
-use crate::{Cache, Rotary, project};
-use candle_core::Tensor;
-use cortical_kernels::activation::Activation;
+use crate::{Cache, Rotary};
+use candle_core::{Device, Tensor};
 use cortical_neuron::{
-    Description, Error, Layer, Neurons, Param, Pass, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Projection, Result, RmsNorm, Scope, product,
+    wrong_sample,
 };
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 
@@ -16,8 +16,12 @@ pub struct GroupedQueryAttentionConfig {
     num_kv_heads: usize,
     head_dim: Option<usize>,
     bias: bool,
+    out_bias: bool,
     causal: bool,
+    window: Option<usize>,
+    head_norm: Option<f64>,
     rotary: Option<Rotary>,
+    init: [Init; 2],
 }
 
 impl GroupedQueryAttentionConfig {
@@ -39,6 +43,34 @@ impl GroupedQueryAttentionConfig {
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.bias = bias;
+        self
+    }
+
+    /// Whether the output projection has biases; it has none by default.
+    #[must_use]
+    pub fn out_bias(mut self, bias: bool) -> Self {
+        self.out_bias = bias;
+        self
+    }
+
+    /// How many positions a query sees at most, its own and those before it; all by default. It is for causal attention.
+    #[must_use]
+    pub fn window(mut self, window: Option<usize>) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// An RMS norm with this `eps` over each head of queries and of keys before they are rotated, as Qwen3 has it; none by default.
+    #[must_use]
+    pub fn head_norm(mut self, eps: Option<f64>) -> Self {
+        self.head_norm = eps;
+        self
+    }
+
+    /// How the weights of queries, keys and values begin, and how those of the output; as PyTorch's linear layer by default.
+    #[must_use]
+    pub fn init(mut self, inputs: Init, output: Init) -> Self {
+        self.init = [inputs, output];
         self
     }
 
@@ -78,16 +110,36 @@ impl GroupedQueryAttentionConfig {
                 got,
             });
         }
+        if self.window == Some(0) || (self.window.is_some() && !self.causal) {
+            let (expected, got) = (
+                "at least 1, with causal attention",
+                "0 or not causal".into(),
+            );
+            return Err(Error::Option {
+                option: "window",
+                expected,
+                got,
+            });
+        }
         let dim = self.head_dim.unwrap_or(d / heads);
-        let make = |name: &str, out: usize, input: usize, bias: bool| {
-            Neurons::build(&scope.at(name), &[out, input], bias, Activation::Identity)
+        let make = |name: &str, input: usize, out: usize, bias: bool, init: Init| {
+            let config = Projection::config(input, out).bias(bias).init(init);
+            config.build(&scope.at(name))
         };
+        let norm = |name: &str| {
+            let eps = self.head_norm;
+            eps.map(|eps| RmsNorm::config(&[dim]).eps(eps).build(&scope.at(name)))
+                .transpose()
+        };
+        let [inputs, output] = self.init;
         let (width, kv_width) = (heads.saturating_mul(dim), kv.saturating_mul(dim));
         Ok(GroupedQueryAttention {
-            q: make("q_proj", width, d, self.bias)?,
-            k: make("k_proj", kv_width, d, self.bias)?,
-            v: make("v_proj", kv_width, d, self.bias)?,
-            o: make("o_proj", d, width, false)?,
+            q: make("q_proj", d, width, self.bias, inputs)?,
+            k: make("k_proj", d, kv_width, self.bias, inputs)?,
+            v: make("v_proj", d, kv_width, self.bias, inputs)?,
+            o: make("o_proj", width, d, self.out_bias, output)?,
+            q_norm: norm("q_norm")?,
+            k_norm: norm("k_norm")?,
             dim,
             name: scope.path().to_string(),
             config: self,
@@ -127,10 +179,12 @@ impl GroupedQueryAttentionConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct GroupedQueryAttention {
-    q: Neurons,
-    k: Neurons,
-    v: Neurons,
-    o: Neurons,
+    q: Projection,
+    k: Projection,
+    v: Projection,
+    o: Projection,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
     dim: usize,
     name: String,
     config: GroupedQueryAttentionConfig,
@@ -146,8 +200,12 @@ impl GroupedQueryAttention {
             num_kv_heads: num_heads,
             head_dim: None,
             bias: false,
+            out_bias: false,
             causal: true,
+            window: None,
+            head_norm: None,
             rotary: None,
+            init: [Init::KAIMING_UNIFORM; 2],
         }
     }
 
@@ -168,7 +226,13 @@ impl GroupedQueryAttention {
         Ok(y)
     }
 
-    fn run(&self, x: &Tensor, cache: Option<&mut Cache>, pass: &Pass<'_>) -> Result<Tensor> {
+    /// The projections of queries, keys, values and of the output.
+    #[must_use]
+    pub fn projections(&self) -> [&Projection; 4] {
+        [&self.q, &self.k, &self.v, &self.o]
+    }
+
+    fn run(&self, x: &Tensor, cache: Option<&mut Cache>, pass: &mut Pass<'_>) -> Result<Tensor> {
         let &[batch, rows, _] = x.dims() else {
             let expected = format!("[batch, rows, {}]", self.config.hidden_size);
             let (op, argument, got) = ("attention", "x", x.dims().to_vec());
@@ -181,27 +245,85 @@ impl GroupedQueryAttention {
             .into());
         };
         let before = cache.as_ref().map_or(0, |c| c.len());
-        let heads = |neurons: &Neurons, heads: usize| -> Result<Tensor> {
-            Ok(project(neurons, x, pass)?.reshape((batch, rows, heads, self.dim))?)
-        };
-        let turned = |t: Tensor| match &self.config.rotary {
-            Some(rotary) => rotary.rotate(&t, before),
-            None => Ok(t),
-        };
-        let q = turned(heads(&self.q, self.config.num_heads)?)?;
-        let k = turned(heads(&self.k, self.config.num_kv_heads)?)?;
-        let v = heads(&self.v, self.config.num_kv_heads)?;
-        let (k, v) = match cache {
-            Some(cache) => cache.append(&k, &v)?,
-            None => (k, v),
-        };
+        let mut heads =
+            |layer: &Projection, heads: usize, norm: Option<&RmsNorm>| -> Result<Tensor> {
+                let y = layer
+                    .apply(x, pass)?
+                    .reshape((batch, rows, heads, self.dim))?;
+                norm.map_or_else(|| Ok(y.clone()), |norm| norm.forward(&y, pass))
+            };
+        let q = heads(&self.q, self.config.num_heads, self.q_norm.as_ref())?;
+        let k = heads(&self.k, self.config.num_kv_heads, self.k_norm.as_ref())?;
+        let v = heads(&self.v, self.config.num_kv_heads, None)?;
+        let (q, k, v) = self.turn(before, [q, k, v], cache)?;
+        let (k, v, causal, mask) = self.see(before, rows, k, v, q.device())?;
         let options = Attention {
-            causal: self.config.causal.then_some(before),
+            causal,
+            mask: mask.as_ref(),
             order: HeadOrder::Inside,
             ..Default::default()
         };
         let y = ops::attention(&q, &k, &v, options)?;
-        project(&self.o, &y.flatten_from(2)?, pass)
+        self.o.apply(&y.flatten_from(2)?, pass)
+    }
+
+    /// Rotated queries, and all keys and values there are with the keys rotated.
+    fn turn(
+        &self,
+        before: usize,
+        [q, k, v]: [Tensor; 3],
+        cache: Option<&mut Cache>,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
+        let append = |cache: Option<&mut Cache>, k: Tensor| match cache {
+            Some(cache) => cache.append(&k, &v),
+            None => Ok((k, v.clone())),
+        };
+        let Some(rotary) = &self.config.rotary else {
+            let (k, v) = append(cache, k)?;
+            return Ok((q, k, v));
+        };
+        let q = rotary.rotate(&q, before)?;
+        if rotary.is_by_length() {
+            let (k, v) = append(cache, k)?;
+            return Ok((q, rotary.rotate(&k, 0)?, v));
+        }
+        let (k, v) = append(cache, rotary.rotate(&k, before)?)?;
+        Ok((q, k, v))
+    }
+
+    /// What of the keys and values the queries may see: those of a window are cut out where that is enough, and masked where
+    /// each query has a window of its own.
+    fn see(
+        &self,
+        before: usize,
+        rows: usize,
+        k: Tensor,
+        v: Tensor,
+        device: &Device,
+    ) -> Result<(Tensor, Tensor, Option<usize>, Option<Tensor>)> {
+        let causal = self.config.causal.then_some(before);
+        let keys = k.dim(1)?;
+        let Some(window) = self.config.window.filter(|window| keys > *window) else {
+            return Ok((k, v, causal, None));
+        };
+        // Nobody sees further back than the first query.
+        let first = (before + 1).saturating_sub(window);
+        let (k, v) = (
+            k.narrow(1, first, keys - first)?,
+            v.narrow(1, first, keys - first)?,
+        );
+        let causal = causal.map(|before| before - first);
+        if rows == 1 {
+            return Ok((k, v, causal, None));
+        }
+        let keys = keys - first;
+        let mut keep = vec![0_u8; rows * keys];
+        for (i, row) in keep.chunks_exact_mut(keys).enumerate() {
+            let end = before - first + i + 1;
+            row[end.saturating_sub(window)..end].fill(1);
+        }
+        let mask = Tensor::from_vec(keep, (1, 1, rows, keys), device)?;
+        Ok((k, v, causal, Some(mask)))
     }
 }
 
@@ -224,17 +346,19 @@ impl Layer for GroupedQueryAttention {
                 wrong_sample("attention", format!("[rows, {d}]"), sample).in_layer(&self.name)
             );
         }
-        let parts = [&self.q, &self.k, &self.v, &self.o];
-        let params: Vec<&Param> = parts
-            .iter()
-            .flat_map(|n| [n.weight()].into_iter().chain(n.bias()))
-            .collect();
+        let parts = self.projections();
+        let params: Vec<&Param> = parts.into_iter().flat_map(Projection::params).collect();
         let (heads, kv, dim) = (self.config.num_heads, self.config.num_kv_heads, self.dim);
-        let bias = if self.config.bias {
-            format!(" + ({heads} + 2·{kv})·{dim}")
-        } else {
-            String::new()
-        };
+        let mut bias = String::new();
+        if self.config.bias {
+            bias += &format!(" + ({heads} + 2·{kv})·{dim}");
+        }
+        if self.config.out_bias {
+            bias += &format!(" + {d}");
+        }
+        if self.config.head_norm.is_some() {
+            bias += &format!(" + 2·{dim}");
+        }
         let formula =
             format!("d·dim·(2·heads + 2·kv_heads) = {d}·{dim}·(2·{heads} + 2·{kv}){bias}");
         let pairs = match self.config.causal {
@@ -246,8 +370,14 @@ impl Layer for GroupedQueryAttention {
             .reads("each query reads the values of the rows before it, by how well their keys match; neighbouring heads share keys and values")
             .parameters(params, formula)
             .costs(pairs, pairs.saturating_mul(2).saturating_mul(product(&[dim])));
+        if self.config.head_norm.is_some() {
+            description.parameters += 2 * dim;
+        }
         for part in parts {
-            description = description.uses(part.weight(), rows)?;
+            let weight = part
+                .weight()
+                .ok_or_else(|| Error::NotDescribed.in_layer(&self.name))?;
+            description = description.uses(weight, rows)?;
         }
         Ok(description)
     }

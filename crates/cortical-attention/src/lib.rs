@@ -39,7 +39,7 @@ pub use cache::Cache;
 pub use decoder::{DecoderBlock, DecoderBlockConfig};
 pub use decoder_layer::{DecoderMasks, TransformerDecoderLayer, TransformerDecoderLayerConfig};
 pub use encoder::{TransformerEncoderLayer, TransformerEncoderLayerConfig};
-pub use feed_forward::SwiGlu;
+pub use feed_forward::{SwiGlu, SwiGluConfig};
 pub use grouped::{GroupedQueryAttention, GroupedQueryAttentionConfig};
 pub use multi_head::{Attend, MultiHeadAttention, MultiHeadAttentionConfig};
 pub use rotary::Rotary;

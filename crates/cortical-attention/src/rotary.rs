@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use cortical_kernels::rope::{Pairs, frequencies};
 use cortical_neuron::Result;
 use cortical_tensor::ops::{self, HeadOrder};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rotates queries and keys by their positions, so that scores depend on distances. Clones share one table of angles.
@@ -13,8 +14,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Rotary {
     pairs: Pairs,
-    frequencies: Arc<[f64]>,
+    frequencies: Frequencies,
+    scale: f64,
     table: Arc<Mutex<Option<Table>>>,
+}
+
+/// Frequencies for a text of so many positions.
+type ByLength = Arc<dyn Fn(usize) -> Vec<f64> + Send + Sync>;
+
+#[derive(Clone)]
+enum Frequencies {
+    Fixed(Arc<[f64]>),
+    ByLength(ByLength),
+}
+
+impl fmt::Debug for Frequencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(frequencies) => frequencies.fmt(f),
+            Self::ByLength(_) => f.write_str("by length"),
+        }
+    }
 }
 
 /// Cosines and sines of positions `0..len`.
@@ -35,14 +55,43 @@ impl Rotary {
     /// With frequencies of your own, as models stretched to longer texts have them.
     #[must_use]
     pub fn with_frequencies(frequencies: Vec<f64>, pairs: Pairs) -> Self {
+        Self::make(Frequencies::Fixed(frequencies.into()), pairs)
+    }
+
+    /// With frequencies that change with the number of positions read so far, as dynamically stretched models have them: all positions
+    /// turn by other angles when the text grows, so a cache holds keys before they are rotated.
+    #[must_use]
+    pub fn by_length(
+        frequencies: impl Fn(usize) -> Vec<f64> + Send + Sync + 'static,
+        pairs: Pairs,
+    ) -> Self {
+        Self::make(Frequencies::ByLength(Arc::new(frequencies)), pairs)
+    }
+
+    fn make(frequencies: Frequencies, pairs: Pairs) -> Self {
         Self {
             pairs,
-            frequencies: frequencies.into(),
+            frequencies,
+            scale: 1.0,
             table: Arc::default(),
         }
     }
 
-    /// Rotates `x` of `[batch, rows, heads, dim]` whose first row has position `first`.
+    /// Has every rotated element multiplied by `scale`, as YaRN does; 1 by default.
+    #[must_use]
+    pub fn scaled(mut self, scale: f64) -> Self {
+        self.scale = scale;
+        self.table = Arc::default();
+        self
+    }
+
+    /// Whether the angles of all positions change when the text grows.
+    #[must_use]
+    pub fn is_by_length(&self) -> bool {
+        matches!(self.frequencies, Frequencies::ByLength(_))
+    }
+
+    /// Rotates `x` of `[batch, rows, heads, dim]` whose first row has position `first`, the last row being the last one read.
     ///
     /// # Errors
     /// When a head has fewer elements than are rotated.
@@ -54,17 +103,28 @@ impl Rotary {
         Ok(ops::rotary(x, &cos, &sin, self.pairs, HeadOrder::Inside)?)
     }
 
-    /// The table, grown to at least `len` positions.
+    /// The table of at least `len` positions; of exactly `len` where the angles depend on it.
     fn table(&self, len: usize, dtype: DType, device: &Device) -> Result<Table> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = &*table {
-            let fits = table.len >= len && table.cos.dtype() == dtype;
+            let enough = match self.frequencies {
+                Frequencies::Fixed(_) => table.len >= len,
+                Frequencies::ByLength(_) => table.len == len,
+            };
+            let fits = enough && table.cos.dtype() == dtype;
             if fits && table.cos.device().same_device(device) {
                 return Ok(table.clone());
             }
         }
-        let len = len.next_power_of_two();
-        let (cos, sin) = ops::rotary_angles(0..len, &self.frequencies, dtype, device)?;
+        let (len, frequencies) = match &self.frequencies {
+            Frequencies::Fixed(fixed) => (len.next_power_of_two(), fixed.clone()),
+            Frequencies::ByLength(by_length) => (len, by_length(len).into()),
+        };
+        let (mut cos, mut sin) = ops::rotary_angles(0..len, &frequencies, dtype, device)?;
+        if self.scale != 1.0 {
+            cos = cos.affine(self.scale, 0.0)?;
+            sin = sin.affine(self.scale, 0.0)?;
+        }
         Ok(table.insert(Table { cos, sin, len }).clone())
     }
 }

@@ -92,6 +92,7 @@ impl ProjectionConfig {
             };
             return Ok(Projection {
                 weights,
+                sizes: (self.inputs, self.outputs),
                 activation: self.activation,
                 adapter: None,
                 unmerged: Arc::default(),
@@ -116,6 +117,7 @@ impl ProjectionConfig {
         };
         let mut layer = Projection {
             weights,
+            sizes: (self.inputs, self.outputs),
             activation: self.activation,
             adapter: None,
             unmerged: Arc::default(),
@@ -152,6 +154,8 @@ impl ProjectionConfig {
 #[derive(Clone, Debug)]
 pub struct Projection {
     weights: Weights,
+    /// Inputs and neurons.
+    sizes: (usize, usize),
     activation: Activation,
     adapter: Option<LowRank>,
     /// The weights as they were before a change was merged into them.
@@ -202,6 +206,34 @@ impl Projection {
             Weights::Packed { matrix, .. } => Some(matrix),
             _ => None,
         }
+    }
+
+    /// How many inputs each neuron reads.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.sizes.0
+    }
+
+    /// How many neurons there are.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.sizes.1
+    }
+
+    /// The weights, where they are a parameter.
+    #[must_use]
+    pub fn weight(&self) -> Option<&Param> {
+        match &self.weights {
+            Weights::Rows(neurons) => Some(neurons.weight()),
+            Weights::Columns { weight, .. } => Some(weight),
+            Weights::Packed { .. } => None,
+        }
+    }
+
+    /// Every parameter: weights, biases, those of a low-rank change.
+    pub fn params(&self) -> impl Iterator<Item = &Param> {
+        let change = self.adapter.iter().flat_map(LowRank::params);
+        self.weight().into_iter().chain(self.bias()).chain(change)
     }
 
     /// The place in the model.
@@ -272,7 +304,9 @@ impl Projection {
         }
     }
 
-    fn bias(&self) -> Option<&Param> {
+    /// The biases, where the neurons have some.
+    #[must_use]
+    pub fn bias(&self) -> Option<&Param> {
         match &self.weights {
             Weights::Rows(neurons) => neurons.bias(),
             Weights::Columns { bias, .. } | Weights::Packed { bias, .. } => bias.as_ref(),
