@@ -101,6 +101,30 @@ pub enum Error {
         /// What is wrong with it.
         defect: IndexDefect,
     },
+    /// The file is not a GGUF file that we accept.
+    #[error("{path} is not a usable GGUF file: {defect}", path = path.display())]
+    Gguf {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        defect: crate::GgufDefect,
+    },
+    /// A text file is larger than what it should hold can be.
+    #[error("{path} has {got} bytes, the limit is {limit}", path = path.display())]
+    TextTooLong {
+        /// Which file.
+        path: PathBuf,
+        /// Its size.
+        got: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// A text file is not UTF-8.
+    #[error("{path} is not UTF-8 text", path = path.display())]
+    NotText {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The tensors cannot be stored as a file that we would accept.
     #[error("cannot write {path} as safetensors: {defect}", path = path.display())]
     Unwritable {

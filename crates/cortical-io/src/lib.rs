@@ -4,6 +4,7 @@
 //! - [`TensorFile`] reads safetensors files, from the disk or through a memory map, and refuses whatever is
 //!   not exactly one before it allocates anything; [`save_tensors`] writes them with canonical bytes.
 //! - [`ModelFiles`] is a model in one or several such files, as Hugging Face publishes them.
+//! - [`GgufFile`] reads GGUF files, weights packed as they are, with the same suspicion.
 //! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
 //! - [`CheckpointDir`] keeps `checkpoints/step-N/` folders, each complete or absent, verified when they are read.
 //! - [`RunLock`] lets one process at a time work in a run folder.
@@ -35,11 +36,13 @@ mod checkpoint;
 mod element;
 mod error;
 mod file;
+mod gguf;
 mod header;
 mod lock;
 mod mmap;
 mod model;
 mod sharded;
+mod text;
 mod write;
 
 pub use atomic::{sweep_temporaries, write_atomic};
@@ -49,8 +52,10 @@ pub use checkpoint::{
 pub use element::Element;
 pub use error::{Defect, Error, Result};
 pub use file::TensorFile;
+pub use gguf::{GgufDefect, GgufFile, GgufTensor, GgufType, GgufValue};
 pub use header::{TensorInfo, limits};
 pub use lock::RunLock;
 pub use model::{Difference, load_into, model_metadata, save, save_with};
 pub use sharded::{IndexDefect, ModelFiles};
+pub use text::read_text;
 pub use write::{Metadata, save_tensors};
