@@ -113,6 +113,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             allow("serde_json", "the description that a model file keeps"),
             allow("strsim", "the nearest name to an unknown field"),
             allow("toml", "networks described in a recipe"),
+            TEMPFILE,
         ],
     ),
     (
@@ -124,6 +125,25 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             allow("serde", "preprocessing that is saved with the model"),
             allow("serde_json", "preprocessing that is saved with the model"),
             allow("strsim", "the nearest name to an unknown data set"),
+            PROPTEST,
+            TEMPFILE,
+        ],
+    ),
+    (
+        "cortical-text",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("minijinja", "chat templates, which are Jinja"),
+            allow(
+                "minijinja-contrib",
+                "the methods of Python's text that chat templates call",
+            ),
+            allow(
+                "serde_json",
+                "tokenizers and their settings as files have them",
+            ),
+            allow("tokenizers", "byte-pair encoding and its training"),
             PROPTEST,
             TEMPFILE,
         ],

@@ -69,4 +69,134 @@ pub enum Error {
         /// The shape.
         got: Vec<usize>,
     },
+    /// A `config.json` is no JSON.
+    #[error("config.json is no JSON: {why}")]
+    Json {
+        /// What the reader says.
+        why: serde_json::Error,
+    },
+    /// A `config.json` names an architecture that is not there.
+    #[error("model_type is {got:?}; supported are llama, mistral, qwen2, qwen3, gpt2 and bert")]
+    ModelType {
+        /// The name.
+        got: String,
+    },
+    /// A field of a `config.json` has a value that makes no sense.
+    #[error("{field} is {got}, expected {expected}")]
+    Config {
+        /// The field.
+        field: String,
+        /// What would make sense.
+        expected: String,
+        /// The value.
+        got: String,
+    },
+    /// A field of a `config.json` that must be there is not.
+    #[error("{field} is missing; expected {expected}")]
+    MissingConfig {
+        /// The field.
+        field: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A field of a `config.json` asks for mathematics that is not supported.
+    #[error("{field} is {got}, which is not supported; supported is {}", if expected.is_empty() { "leaving it out" } else { expected.as_str() })]
+    UnsupportedConfig {
+        /// The field.
+        field: String,
+        /// The value.
+        got: String,
+        /// What is supported.
+        expected: String,
+    },
+    /// A field of a `config.json` that nobody knows may change the mathematics.
+    #[error(
+        "{field} is {got}, and {model} has no such field here; the model is refused because that may change what it computes"
+    )]
+    UnknownConfig {
+        /// The field.
+        field: String,
+        /// The value.
+        got: String,
+        /// The architecture.
+        model: String,
+    },
+    /// A model file has not the tensors that its configuration says.
+    #[error("{origin} does not fit its configuration: {}", list(.differences))]
+    Tensors {
+        /// The file or folder.
+        origin: String,
+        /// Every difference.
+        differences: Vec<String>,
+    },
+    /// A folder has no model.
+    #[error("{} is no model: expected a folder with config.json and model.safetensors, or a GGUF file", path.display())]
+    NotAModel {
+        /// The path.
+        path: std::path::PathBuf,
+    },
+    /// A GGUF file lacks a key, or a key has a value that makes no sense.
+    #[error("the GGUF file's {key} is {got}, expected {expected}")]
+    GgufKey {
+        /// The key.
+        key: String,
+        /// What would make sense.
+        expected: String,
+        /// The value.
+        got: String,
+    },
+    /// A model without a head over tokens was asked for scores.
+    #[error("this {model} has no head that scores tokens; it gives hidden states")]
+    NoHead {
+        /// The architecture.
+        model: &'static str,
+    },
+    /// A text is longer than the model's table of positions.
+    #[error("the model has positions for {limit} tokens, but the text has {got}; shorten it")]
+    TooLong {
+        /// Positions that there are.
+        limit: usize,
+        /// Tokens that came.
+        got: usize,
+    },
+    /// There is nothing to read.
+    #[error("the model reads at least one token, as [batch, tokens], but got {got:?}")]
+    NoTokens {
+        /// The shape that came.
+        got: Vec<usize>,
+    },
+    /// Weights cannot be packed as asked.
+    #[error("{name}: {why}")]
+    Packed {
+        /// The tensor.
+        name: String,
+        /// What does not fit.
+        why: cortical_kernels::packed::PackedError,
+    },
+    /// A model file cannot be read.
+    #[error(transparent)]
+    Io(Box<cortical_io::Error>),
+}
+
+impl From<cortical_io::Error> for Error {
+    fn from(error: cortical_io::Error) -> Self {
+        Self::Io(Box::new(error))
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+/// The first differences, a line each.
+fn list(differences: &[String]) -> String {
+    const LISTED: usize = 12;
+    let shown = differences.iter().take(LISTED);
+    let mut text: String = shown.map(|d| format!("\n  {d}")).collect();
+    if differences.len() > LISTED {
+        text.push_str(&format!("\n  and {} more", differences.len() - LISTED));
+    }
+    text
 }

@@ -1,11 +1,11 @@
-//! Networks described layer by layer as data.
+//! Networks described layer by layer as data, and language models from their configurations ([`language`]).
 //!
 //! A [`ModelSpec`] is what a recipe's table `[model]` says: a preset by name or a list of [`LayerSpec`]s. A [`Plan`]
 //! follows the shape of a sample through the layers, so that a description that gives no network is refused before
 //! anything is built, with the layer, the shape that came and the one it expects; a [`Network`] is built from it. [`fields`] reads settings out of TOML with
 //! errors that name a field by its full path; recipes are read with it too.
 //!
-//! This crate does not know data sets, files or the training loop.
+//! This crate does not know data sets, tokenizers or the training loop; model files it reads through `cortical-io`.
 //!
 //! ```
 //! use cortical_models::{ModelSpec, Plan};
@@ -19,6 +19,7 @@
 mod activations;
 mod error;
 pub mod fields;
+pub mod language;
 mod layer_spec;
 mod model_spec;
 mod network;

@@ -1,0 +1,71 @@
+//! The table of tokens.
+
+use candle_core::{DType, Tensor};
+use cortical_kernels::activation::Activation;
+use cortical_kernels::packed::PackedMatrix;
+use cortical_neuron::{Embedding, Error, Init, Layer, Pass, Result, Scope};
+use cortical_tensor::ops;
+use std::sync::Arc;
+
+/// A vector for each token, from parameters or from packed rows.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenTable {
+    Table(Embedding),
+    Packed(Arc<PackedMatrix>),
+}
+
+impl TokenTable {
+    pub(crate) fn build(tokens: usize, dim: usize, init: Init, scope: &Scope) -> Result<Self> {
+        let name = format!("{}.weight", scope.path());
+        if let Some(source) = scope.params().source()
+            && let Some(packed) = source.packed(&name, &[tokens, dim])?
+        {
+            return Ok(Self::Packed(packed));
+        }
+        Ok(Self::Table(
+            Embedding::config(tokens, dim).init(init).build(scope)?,
+        ))
+    }
+
+    /// The vectors `[…, dim]` of `ids`.
+    pub(crate) fn look_up(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let packed = match self {
+            Self::Table(table) => return table.forward(ids, pass),
+            Self::Packed(packed) => packed,
+        };
+        let rows = ids.flatten_all()?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        let dim = packed.cols();
+        let mut y = vec![0.0_f32; rows.len() * dim];
+        for (at, (got, y)) in rows.iter().zip(y.chunks_exact_mut(dim.max(1))).enumerate() {
+            let row = usize::try_from(*got)
+                .ok()
+                .filter(|row| *row < packed.rows());
+            let Some(row) = row else {
+                return Err(Error::Op(cortical_tensor::Error::Index {
+                    op: "embedding",
+                    argument: "indices",
+                    at,
+                    got: *got,
+                    below: packed.rows(),
+                }));
+            };
+            packed.unpack_row(row, y);
+        }
+        let mut shape = ids.dims().to_vec();
+        shape.push(dim);
+        Ok(Tensor::from_vec(y, shape, ids.device())?)
+    }
+
+    /// How well each token's vector fits: `hidden · tableᵀ`, a head that shares the table.
+    pub(crate) fn scores(&self, hidden: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        Ok(match self {
+            Self::Table(table) => ops::linear(
+                hidden,
+                table.weight().input(pass),
+                None,
+                Activation::Identity,
+            )?,
+            Self::Packed(packed) => ops::packed_linear(hidden, packed, None, Activation::Identity)?,
+        })
+    }
+}
