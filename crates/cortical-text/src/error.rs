@@ -1,0 +1,121 @@
+//! What can go wrong between text and models.
+
+use std::path::PathBuf;
+
+/// What this crate's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a tokenizer, a template or a generation is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A folder or file has no tokenizer.
+    #[error("{} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt, or a GGUF file with one", path.display())]
+    NoTokenizer {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A description of a tokenizer makes none.
+    #[error("{origin} is no usable tokenizer: {why}")]
+    Tokenizer {
+        /// The file.
+        origin: String,
+        /// What the reader says.
+        why: String,
+    },
+    /// A kind of tokenizer or of splitting that is not there.
+    #[error("{origin}: {key} is {got:?}; supported are {supported}")]
+    Kind {
+        /// The file.
+        origin: String,
+        /// Which setting.
+        key: &'static str,
+        /// Its value.
+        got: String,
+        /// The values that are supported.
+        supported: &'static str,
+    },
+    /// Text that cannot be turned into tokens.
+    #[error("this text cannot be turned into tokens: {why}")]
+    Encode {
+        /// Why.
+        why: String,
+    },
+    /// Tokens that cannot be turned into text.
+    #[error("these tokens cannot be turned into text: {why}")]
+    Decode {
+        /// Why.
+        why: String,
+    },
+    /// A vocabulary of a size that cannot be trained.
+    #[error(
+        "a vocabulary of {got} tokens cannot be trained on bytes; expected {} to {}",
+        crate::tokenizer::MIN_VOCABULARY,
+        crate::tokenizer::MAX_VOCABULARY
+    )]
+    VocabularySize {
+        /// The size asked for.
+        got: usize,
+    },
+    /// A setting of sampling that makes no sense.
+    #[error("{setting} must be {expected}, but is {got}")]
+    Sampling {
+        /// Which setting.
+        setting: &'static str,
+        /// What would make sense.
+        expected: &'static str,
+        /// The value.
+        got: String,
+    },
+    /// A model's scores have no largest one.
+    #[error("the model's scores are not numbers, so no token can be chosen")]
+    Scores,
+    /// There is nothing to go on from.
+    #[error("there is nothing to go on from: give a prompt of at least one token")]
+    EmptyPrompt,
+    /// A text is too short to be foreseen.
+    #[error("the text has {got} tokens; at least 2 are needed")]
+    ShortText {
+        /// Its tokens.
+        got: usize,
+    },
+    /// A model has no template for conversations.
+    #[error("{} has no chat template; use `cortical generate`, or a model that was made for conversations", path.display())]
+    NoTemplate {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A template for conversations fails.
+    #[error("the chat template fails: {why}")]
+    Template {
+        /// What it says.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Io(Box<cortical_io::Error>),
+    /// The model refuses.
+    #[error(transparent)]
+    Model(Box<cortical_models::Error>),
+    /// A tensor cannot be made or read.
+    #[error(transparent)]
+    Tensor(Box<candle_core::Error>),
+}
+
+impl From<cortical_io::Error> for Error {
+    fn from(error: cortical_io::Error) -> Self {
+        Self::Io(Box::new(error))
+    }
+}
+
+impl From<cortical_models::Error> for Error {
+    fn from(error: cortical_models::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(Box::new(error))
+    }
+}

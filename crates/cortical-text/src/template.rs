@@ -1,0 +1,240 @@
+//! Conversations as the text that a model was made to read.
+
+use crate::error::{Error, Result};
+use cortical_io::{GgufFile, GgufValue, read_text};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, Value as Jinja};
+use minijinja::{Environment, ErrorKind};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The most bytes of a template that are read.
+const TEMPLATE_BYTES: u64 = 1 << 20;
+/// Steps after which a template is taken to never end.
+const FUEL: u64 = 5_000_000;
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who speaks: `system`, `user` or `assistant`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn.
+    #[must_use]
+    pub fn new(role: &str, content: &str) -> Self {
+        Self {
+            role: role.to_owned(),
+            content: content.to_owned(),
+        }
+    }
+}
+
+/// A model's template for conversations, in Jinja as Hugging Face's and GGUF files have it.
+///
+/// ```
+/// use cortical_text::{ChatTemplate, Message};
+/// let template = ChatTemplate::new("{% for m in messages %}<{{ m.role }}>{{ m.content.strip() }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}");
+/// assert_eq!(template.render(&[Message::new("user", " Call me. ")], true)?, "<user>Call me.<assistant>");
+/// # Ok::<(), cortical_text::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatTemplate {
+    source: String,
+    bos: String,
+    eos: String,
+}
+
+impl ChatTemplate {
+    /// A template.
+    #[must_use]
+    pub fn new(source: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            bos: String::new(),
+            eos: String::new(),
+        }
+    }
+
+    /// The names of the tokens at a text's beginning and end, which templates refer to.
+    #[must_use]
+    pub fn tokens(mut self, bos: &str, eos: &str) -> Self {
+        (self.bos, self.eos) = (bos.to_owned(), eos.to_owned());
+        self
+    }
+
+    /// The template of a model: in its folder `chat_template.jinja` or `tokenizer_config.json`, or in its GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::NoTemplate`]; those of the files.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let none = || Error::NoTemplate { path: path.into() };
+        if GgufFile::is_gguf(path) {
+            return Self::from_gguf(&GgufFile::open(path)?).ok_or_else(none);
+        }
+        let config = path.join("tokenizer_config.json");
+        let config: Value = match config.is_file() {
+            true => {
+                serde_json::from_str(&read_text(&config, 16 * TEMPLATE_BYTES)?).unwrap_or_default()
+            }
+            false => Value::Null,
+        };
+        let file = path.join("chat_template.jinja");
+        let source = match file.is_file() {
+            true => read_text(&file, TEMPLATE_BYTES)?,
+            false => {
+                let inner = &config["chat_template"];
+                // Several templates are a list of names and templates.
+                let named = inner.as_array().and_then(|all| {
+                    all.iter()
+                        .find(|one| one["name"] == "default")
+                        .and_then(|one| one["template"].as_str())
+                });
+                inner.as_str().or(named).ok_or_else(none)?.to_owned()
+            }
+        };
+        let token = |key: &str| {
+            let token = &config[key];
+            token
+                .as_str()
+                .or_else(|| token["content"].as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Ok(Self::new(&source).tokens(&token("bos_token"), &token("eos_token")))
+    }
+
+    /// The template in a GGUF file, if it has one.
+    #[must_use]
+    pub fn from_gguf(file: &GgufFile) -> Option<Self> {
+        let source = file
+            .value("tokenizer.chat_template")
+            .and_then(GgufValue::as_text)?;
+        let tokens = file
+            .value("tokenizer.ggml.tokens")
+            .and_then(GgufValue::as_texts)
+            .unwrap_or_default();
+        let token = |key: &str| {
+            let id = file
+                .value(key)
+                .and_then(GgufValue::as_u64)
+                .and_then(|id| usize::try_from(id).ok());
+            id.and_then(|id| tokens.get(id))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let (bos, eos) = (
+            token("tokenizer.ggml.bos_token_id"),
+            token("tokenizer.ggml.eos_token_id"),
+        );
+        Some(Self::new(source).tokens(&bos, &eos))
+    }
+
+    /// The text of a conversation; with `ask` it ends where the model's answer begins.
+    ///
+    /// # Errors
+    /// [`Error::Template`] with what the template says, or that it does not end.
+    pub fn render(&self, messages: &[Message], ask: bool) -> Result<String> {
+        let fail = |error: minijinja::Error| Error::Template {
+            why: match error.detail() {
+                Some(detail) => detail.to_owned(),
+                None => error.to_string(),
+            },
+        };
+        let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
+        let mut syntax = SyntaxConfig::builder();
+        syntax.trim_blocks(true).lstrip_blocks(true);
+        environment.set_syntax(syntax.build().map_err(fail)?);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function(
+            "raise_exception",
+            |why: String| -> Result<Jinja, minijinja::Error> {
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
+            },
+        );
+        environment.add_filter("tojson", to_json);
+        let turns: Vec<Value> = messages
+            .iter()
+            .map(|message| json!({ "role": message.role, "content": message.content }))
+            .collect();
+        let context = Jinja::from(Serde(json!({
+            "messages": turns,
+            "add_generation_prompt": ask,
+            "bos_token": self.bos,
+            "eos_token": self.eos,
+            "tools": null,
+            "documents": null,
+        })));
+        environment.render_str(&self.source, context).map_err(fail)
+    }
+}
+
+/// As Python's `json.dumps` writes it, for the filter that comes with the engine writes for HTML.
+fn to_json(value: &Jinja, options: Kwargs) -> Result<String, minijinja::Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let value = serde_json::to_value(value)
+        .map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why.to_string()))?;
+    let text = match indent {
+        Some(_) => serde_json::to_string_pretty(&value),
+        None => serde_json::to_string(&value),
+    };
+    text.map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversations_become_the_text_that_models_know() {
+        let chatml = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+        let template = ChatTemplate::new(chatml);
+        let asked = template
+            .render(&[Message::new("user", "Hi")], true)
+            .unwrap();
+        assert_eq!(
+            asked,
+            "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+        );
+        let turns = [Message::new("system", "S"), Message::new("user", "Hi")];
+        let text = template.render(&turns, false).unwrap();
+        assert_eq!(
+            text,
+            "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        );
+        let llama2 = "{{ bos_token }}{% for m in messages %}\n    {%- if m.role == 'user' %}[INST] {{ m.content.strip() | upper }} [/INST]{% endif %}\n{% endfor %}";
+        let template = ChatTemplate::new(llama2).tokens("<s>", "</s>");
+        assert_eq!(
+            template.render(&turns, true).unwrap(),
+            "<s>[INST] HI [/INST]"
+        );
+    }
+
+    #[test]
+    fn templates_that_fail_or_never_end_are_errors() {
+        let error = |source: &str| {
+            ChatTemplate::new(source)
+                .render(&[], true)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            error("{{ raise_exception('roles must alternate') }}").contains("roles must alternate")
+        );
+        assert!(error("{% for m in %}").contains("the chat template fails"));
+        let endless =
+            "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
+        assert!(error(endless).contains("fuel") || error(endless).contains("fails"));
+        let none = ChatTemplate::open("no-such-model").unwrap_err().to_string();
+        assert!(
+            none.contains("no-such-model has no chat template"),
+            "{none}"
+        );
+    }
+}

@@ -1,0 +1,420 @@
+//! Text to tokens and back.
+
+mod gguf;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Result};
+use cortical_io::{GgufFile, read_text};
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use tokenizers::Tokenizer as Hub;
+use tokenizers::models::TrainerWrapper;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+/// The fewest tokens that can be trained: one for each byte.
+pub(crate) const MIN_VOCABULARY: usize = 256;
+/// The most tokens that can be trained.
+pub(crate) const MAX_VOCABULARY: usize = 1 << 20;
+/// The most bytes of a description that are read.
+const DESCRIPTION_BYTES: u64 = 256 << 20;
+
+/// Turns text into tokens and tokens into text. Clones share one vocabulary.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    kind: Kind,
+    /// Put before a text that is to be read from its beginning.
+    bos: Option<u32>,
+    /// What a model ends with.
+    eos: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Bytes,
+    Characters(Arc<Characters>),
+    Hub(Arc<Hub>),
+}
+
+#[derive(Debug)]
+struct Characters {
+    all: Vec<char>,
+    ids: HashMap<char, u32>,
+}
+
+impl Tokenizer {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            bos: None,
+            eos: Vec::new(),
+        }
+    }
+
+    /// Every byte of UTF-8 a token: 256 tokens, no text is unknown.
+    #[must_use]
+    pub fn bytes() -> Self {
+        Self::new(Kind::Bytes)
+    }
+
+    /// Every character of `text` a token, in the order of their code points.
+    #[must_use]
+    pub fn characters(text: &str) -> Self {
+        let all: Vec<char> = text.chars().collect::<BTreeSet<_>>().into_iter().collect();
+        let ids = all.iter().zip(0_u32..).map(|(c, id)| (*c, id)).collect();
+        Self::new(Kind::Characters(Arc::new(Characters { all, ids })))
+    }
+
+    /// Byte-pair encoding trained on a text: from 256 bytes on, the most frequent pair becomes a token, again and again.
+    ///
+    /// # Errors
+    /// [`Error::VocabularySize`]; [`Error::Tokenizer`] if training fails.
+    ///
+    /// # Source
+    /// Sennrich et al., "Neural machine translation of rare words with subword units" (2016).
+    pub fn train_bpe(text: &str, vocab_size: usize) -> Result<Self> {
+        if !(MIN_VOCABULARY..=MAX_VOCABULARY).contains(&vocab_size) {
+            return Err(Error::VocabularySize { got: vocab_size });
+        }
+        let mut hub = Hub::new(BPE::default());
+        hub.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+        hub.with_decoder(Some(ByteLevel::new(false, true, true)));
+        let trainer = BpeTrainer::builder()
+            .show_progress(false)
+            .vocab_size(vocab_size)
+            .min_frequency(2)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .build();
+        // Whole lines keep the splitting into words what it is when text is encoded; paragraphs keep the pieces small.
+        let trained = hub.train(
+            &mut TrainerWrapper::from(trainer),
+            text.split_inclusive("\n\n"),
+        );
+        trained.map_err(|why| Error::Tokenizer {
+            origin: "the training text".to_owned(),
+            why: why.to_string(),
+        })?;
+        Ok(Self::new(Kind::Hub(Arc::new(hub))))
+    }
+
+    /// The tokenizer of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] with what is wrong; a crafted description is an error too, never a panic.
+    pub fn from_json(origin: &str, text: &str) -> Result<Self> {
+        let refuse = |why: String| Error::Tokenizer {
+            origin: origin.to_owned(),
+            why,
+        };
+        // The reader is somebody else's, and some of its checks are panics.
+        let hub = catch_unwind(AssertUnwindSafe(|| Hub::from_bytes(text.as_bytes())));
+        let mut hub = hub
+            .map_err(|_| refuse("its parts contradict each other".to_owned()))?
+            .map_err(|why| refuse(why.to_string()))?;
+        // Padding and truncation are for batches in Python; here every token counts.
+        hub.with_padding(None);
+        hub.with_truncation(None)
+            .map_err(|why| refuse(why.to_string()))?;
+        if hub.get_vocab_size(true) == 0 {
+            return Err(refuse("it has no tokens".to_owned()));
+        }
+        Ok(Self::new(Kind::Hub(Arc::new(hub))))
+    }
+
+    /// GPT-2's tokenizer from its vocabulary (`vocab.json`, also called `encoder.json`) and merges (`merges.txt`, also `vocab.bpe`).
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn from_gpt2(origin: &str, vocab: &str, merges: &str) -> Result<Self> {
+        let vocab: Value = serde_json::from_str(vocab).map_err(|why| Error::Tokenizer {
+            origin: origin.to_owned(),
+            why: format!("the vocabulary is no JSON: {why}"),
+        })?;
+        let merges: Vec<&str> = merges
+            .lines()
+            .filter(|line| !line.starts_with("#version") && !line.trim().is_empty())
+            .collect();
+        let end = vocab.get("<|endoftext|>").cloned();
+        let added: Vec<Value> = end
+            .iter()
+            .map(|id| added_token(id, "<|endoftext|>"))
+            .collect();
+        let description = json!({
+            "version": "1.0",
+            "added_tokens": added,
+            "pre_tokenizer": byte_level(true),
+            "decoder": byte_level(true),
+            "model": { "type": "BPE", "vocab": vocab, "merges": merges },
+        });
+        let mut tokenizer = Self::from_json(origin, &description.to_string())?;
+        tokenizer.eos = end
+            .and_then(|id| id.as_u64())
+            .map(|id| id as u32)
+            .into_iter()
+            .collect();
+        Ok(tokenizer)
+    }
+
+    /// The tokenizer in a GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`], [`Error::Kind`], [`Error::Tokenizer`].
+    pub fn from_gguf(file: &GgufFile) -> Result<Self> {
+        gguf::tokenizer(file)
+    }
+
+    /// The tokenizer of a model: in its folder `tokenizer.json` or `vocab.json` with `merges.txt`, or in its GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`], those of [`Tokenizer::from_json`] and of the files.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if GgufFile::is_gguf(path) {
+            return Self::from_gguf(&GgufFile::open(path)?);
+        }
+        if path.is_file() {
+            let text = read_text(path, DESCRIPTION_BYTES)?;
+            return Self::from_json(&path.display().to_string(), &text);
+        }
+        let file = path.join("tokenizer.json");
+        let mut tokenizer = if file.is_file() {
+            Self::from_json(
+                &file.display().to_string(),
+                &read_text(&file, DESCRIPTION_BYTES)?,
+            )?
+        } else {
+            let both = |a: &str, b: &str| [path.join(a), path.join(b)];
+            let pairs = [
+                both("vocab.json", "merges.txt"),
+                both("encoder.json", "vocab.bpe"),
+            ];
+            let found = pairs
+                .into_iter()
+                .find(|pair| pair.iter().all(|file| file.is_file()));
+            let Some([vocab, merges]) = found else {
+                return Err(Error::NoTokenizer { path: path.into() });
+            };
+            let read = |file: &Path| read_text(file, DESCRIPTION_BYTES);
+            Self::from_gpt2(&path.display().to_string(), &read(&vocab)?, &read(&merges)?)?
+        };
+        tokenizer.read_settings(path)?;
+        Ok(tokenizer)
+    }
+
+    /// What the files beside the tokenizer say about the end of a text.
+    fn read_settings(&mut self, folder: &Path) -> Result<()> {
+        for name in ["generation_config.json", "config.json"] {
+            let path = folder.join(name);
+            if !path.is_file() {
+                continue;
+            }
+            let text = read_text(&path, 4 << 20)?;
+            let value: Value = serde_json::from_str(&text).map_err(|why| Error::Tokenizer {
+                origin: path.display().to_string(),
+                why: why.to_string(),
+            })?;
+            let ids = match &value["eos_token_id"] {
+                Value::Array(list) => list.iter().filter_map(Value::as_u64).collect(),
+                one => one.as_u64().into_iter().collect::<Vec<_>>(),
+            };
+            self.eos
+                .extend(ids.into_iter().filter_map(|id| u32::try_from(id).ok()));
+        }
+        let path = folder.join("tokenizer_config.json");
+        if path.is_file() {
+            let value: Value =
+                serde_json::from_str(&read_text(&path, 16 << 20)?).unwrap_or_default();
+            let token = &value["eos_token"];
+            let text = token.as_str().or_else(|| token["content"].as_str());
+            self.eos.extend(text.and_then(|text| self.id(text)));
+        }
+        self.eos.sort_unstable();
+        self.eos.dedup();
+        Ok(())
+    }
+
+    /// The tokens of a text, with the token of its beginning where the tokenizer has one.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] for a character that is not in the vocabulary.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode_as(text, true)
+    }
+
+    /// The tokens of a part of a text, without tokens around it. Names of special tokens in it become those tokens.
+    ///
+    /// # Errors
+    /// [`Error::Encode`].
+    pub fn encode_part(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode_as(text, false)
+    }
+
+    fn encode_as(&self, text: &str, whole: bool) -> Result<Vec<u32>> {
+        match &self.kind {
+            Kind::Bytes => Ok(text.bytes().map(u32::from).collect()),
+            Kind::Characters(known) => {
+                let id = |c: char| {
+                    known.ids.get(&c).copied().ok_or_else(|| Error::Encode {
+                        why: format!("the vocabulary has no {c:?}"),
+                    })
+                };
+                text.chars().map(id).collect()
+            }
+            Kind::Hub(hub) => {
+                let encoded = catch_unwind(AssertUnwindSafe(|| hub.encode_fast(text, whole)));
+                let encoded = encoded
+                    .map_err(|_| Error::Encode {
+                        why: "the tokenizer's parts contradict each other".to_owned(),
+                    })?
+                    .map_err(|why| Error::Encode {
+                        why: why.to_string(),
+                    })?;
+                let mut ids = encoded.get_ids().to_vec();
+                if let Some(bos) = self.bos.filter(|bos| whole && ids.first() != Some(bos)) {
+                    ids.insert(0, bos);
+                }
+                Ok(ids)
+            }
+        }
+    }
+
+    /// The text of tokens, without special ones. Bytes that are no text become `�`.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for a token that is not in the vocabulary.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let unknown = |id: u32| Error::Decode {
+            why: format!("there is no token {id}"),
+        };
+        match &self.kind {
+            Kind::Bytes => {
+                let byte = |id: &u32| u8::try_from(*id).map_err(|_| unknown(*id));
+                let bytes: Vec<u8> = ids.iter().map(byte).collect::<Result<_>>()?;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Kind::Characters(known) => {
+                let character = |id: &u32| {
+                    known
+                        .all
+                        .get(*id as usize)
+                        .copied()
+                        .ok_or_else(|| unknown(*id))
+                };
+                ids.iter().map(character).collect()
+            }
+            Kind::Hub(hub) => {
+                let decoded = catch_unwind(AssertUnwindSafe(|| hub.decode(ids, true)));
+                decoded
+                    .map_err(|_| Error::Decode {
+                        why: "the tokenizer's parts contradict each other".to_owned(),
+                    })?
+                    .map_err(|why| Error::Decode {
+                        why: why.to_string(),
+                    })
+            }
+        }
+    }
+
+    /// How many tokens there are.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        match &self.kind {
+            Kind::Bytes => 256,
+            Kind::Characters(known) => known.all.len(),
+            Kind::Hub(hub) => hub.get_vocab_size(true),
+        }
+    }
+
+    /// The token that stands for exactly this text.
+    #[must_use]
+    pub fn id(&self, text: &str) -> Option<u32> {
+        match &self.kind {
+            Kind::Bytes => match text.as_bytes() {
+                [byte] => Some(u32::from(*byte)),
+                _ => None,
+            },
+            Kind::Characters(known) => {
+                let mut chars = text.chars();
+                let first = chars.next()?;
+                known
+                    .ids
+                    .get(&first)
+                    .copied()
+                    .filter(|_| chars.next().is_none())
+            }
+            Kind::Hub(hub) => hub.token_to_id(text),
+        }
+    }
+
+    /// A token as the vocabulary writes it.
+    #[must_use]
+    pub fn piece(&self, id: u32) -> Option<String> {
+        match &self.kind {
+            Kind::Bytes => u8::try_from(id).ok().map(|b| b.escape_ascii().to_string()),
+            Kind::Characters(known) => known.all.get(id as usize).map(char::to_string),
+            Kind::Hub(hub) => hub.id_to_token(id),
+        }
+    }
+
+    /// The tokens that a model ends a text with.
+    #[must_use]
+    pub fn eos(&self) -> &[u32] {
+        &self.eos
+    }
+
+    /// The token before a whole text, where it is put there beside what the description says.
+    #[must_use]
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The description as a `tokenizer.json`; bytes and characters, which need none, are `{"type": …}`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when it cannot be written.
+    pub fn to_json(&self) -> Result<String> {
+        match &self.kind {
+            Kind::Bytes => Ok(json!({ "cortical": "bytes" }).to_string()),
+            Kind::Characters(known) => {
+                let all: String = known.all.iter().collect();
+                Ok(json!({ "cortical": "characters", "characters": all }).to_string())
+            }
+            Kind::Hub(hub) => hub.to_string(false).map_err(|why| Error::Tokenizer {
+                origin: "this tokenizer".to_owned(),
+                why: why.to_string(),
+            }),
+        }
+    }
+
+    /// Reads what [`Tokenizer::to_json`] wrote, or any `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn from_saved(origin: &str, text: &str) -> Result<Self> {
+        let head: Value = match text.len() {
+            ..=1_000_000 => serde_json::from_str(text).unwrap_or_default(),
+            _ => Value::Null,
+        };
+        match (head["cortical"].as_str(), head["characters"].as_str()) {
+            (Some("bytes"), _) => Ok(Self::bytes()),
+            (Some("characters"), Some(all)) => Ok(Self::characters(all)),
+            _ => Self::from_json(origin, text),
+        }
+    }
+}
+
+/// A special token as `tokenizer.json` lists it.
+fn added_token(id: &Value, content: &str) -> Value {
+    json!({
+        "id": id, "content": content, "special": true,
+        "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+    })
+}
+
+fn byte_level(regex: bool) -> Value {
+    json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex })
+}
