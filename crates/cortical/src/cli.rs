@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use cortical_train::Override;
 
+use crate::cli_language::{ChatArgs, GenerateArgs, LogitsArgs, PerplexityArgs, TokensArgs};
+
 /// Train, resume, evaluate, use and inspect neural networks.
 #[derive(Debug, Parser)]
 #[command(
@@ -58,8 +60,18 @@ pub(crate) enum Verb {
     Eval(EvalArgs),
     /// Predict a label and its probability for each row of a CSV file or each IDX image
     Predict(PredictArgs),
-    /// List the tensors of a run or of a safetensors file, with shapes, counts and totals
+    /// List the tensors of a run or of a model file, or explain the size of a well-known language model
     Inspect(InspectArgs),
+    /// Let a language model go on from a prompt
+    Generate(GenerateArgs),
+    /// Talk with a language model
+    Chat(ChatArgs),
+    /// Write a language model's scores for tokens to a file, to compare them with another implementation's
+    Logits(LogitsArgs),
+    /// Turn text into a language model's tokens
+    Tokens(TokensArgs),
+    /// Measure how well a language model foresees a text
+    Perplexity(PerplexityArgs),
     /// List the data sets, or describe one
     Data(DataArgs),
 }
@@ -143,12 +155,15 @@ pub(crate) struct PredictArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical inspect runs/digits-001\n  cortical inspect model.safetensors --json"
+    after_help = "Examples:\n  cortical inspect runs/digits-001\n  cortical inspect model.safetensors --json\n  cortical inspect llama2-7b --why"
 )]
 pub(crate) struct InspectArgs {
-    /// The folder of a run, or a safetensors file
-    #[arg(value_name = "RUN|FILE")]
+    /// The folder of a run or model, a safetensors or GGUF file, or the name of a language model such as llama2-7b
+    #[arg(value_name = "RUN|FILE|NAME")]
     pub(crate) what: PathBuf,
+    /// Explain a language model's number of parameters part by part
+    #[arg(long)]
+    pub(crate) why: bool,
 }
 
 #[derive(Debug, Args)]

@@ -35,6 +35,25 @@ pub(crate) enum Error {
     /// Signals cannot be listened to.
     #[error("cannot listen to signals: {why}")]
     Signals { why: std::io::Error },
+    /// There is neither a file nor a language model of this name.
+    #[error("{found} does not exist, and there is no language model of that name{hint}; language models: {known}", hint = nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
+    UnknownModel {
+        found: String,
+        nearest: Option<String>,
+        known: String,
+    },
+    /// What is to be read cannot be.
+    #[error("cannot read the input: {why}")]
+    Input { why: std::io::Error },
+    /// Language models.
+    #[error(transparent)]
+    Model(Box<cortical_models::Error>),
+    /// Text for and from language models.
+    #[error(transparent)]
+    Text(#[from] cortical_text::Error),
+    /// A tensor cannot be made.
+    #[error(transparent)]
+    Tensor(Box<candle_core::Error>),
     /// Recipes, runs and training; boxed, for it is large.
     #[error(transparent)]
     Train(Box<cortical_train::Error>),
@@ -52,6 +71,18 @@ impl From<cortical_train::Error> for Error {
     }
 }
 
+impl From<cortical_models::Error> for Error {
+    fn from(error: cortical_models::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(Box::new(error))
+    }
+}
+
 impl Error {
     /// Whether the command was used wrongly: exit code 2.
     pub(crate) fn is_usage(&self) -> bool {
@@ -59,7 +90,9 @@ impl Error {
             Self::UnknownPreset { .. }
             | Self::OtherSeed { .. }
             | Self::NoData { .. }
-            | Self::NotFound { .. } => true,
+            | Self::NotFound { .. }
+            | Self::UnknownModel { .. } => true,
+            Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),
             Self::Data(error) => matches!(error, cortical_data::Error::UnknownDataset { .. }),
             _ => false,

@@ -1,9 +1,10 @@
-//! The command `cortical`: train, resume, evaluate, predict and inspect neural networks.
+//! The command `cortical`: train, resume, evaluate, predict and inspect neural networks, and run language models.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 75 stopped on request
 //! with everything saved.
 
 mod cli;
+mod cli_language;
 mod error;
 mod output;
 mod progress;
@@ -55,6 +56,11 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Eval(args) => verbs::eval::eval(args, common, output),
         Verb::Predict(args) => verbs::predict::predict(args, common, output),
         Verb::Inspect(args) => verbs::inspect::inspect(args, output),
+        Verb::Generate(args) => verbs::language::generate::generate(args, common, output),
+        Verb::Chat(args) => verbs::language::chat::chat(args, common, output),
+        Verb::Logits(args) => verbs::language::logits::logits(args, output),
+        Verb::Tokens(args) => verbs::language::tokens::tokens(args, output),
+        Verb::Perplexity(args) => verbs::language::perplexity::perplexity(args, output),
         Verb::Data(args) => verbs::data::data(args, output),
     }
 }

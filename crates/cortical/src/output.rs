@@ -41,6 +41,33 @@ impl Output {
         }
     }
 
+    /// A piece of text as it comes: to people on stdout, beside an object for machines on stderr.
+    pub(crate) fn stream(&self, text: &str) {
+        // A reader that has gone away is no failure.
+        let _ = if self.json {
+            let mut err = io::stderr().lock();
+            (!self.quiet)
+                .then(|| write!(err, "{text}").and_then(|()| err.flush()))
+                .transpose()
+        } else {
+            let mut out = io::stdout().lock();
+            write!(out, "{text}").and_then(|()| out.flush()).map(Some)
+        };
+    }
+
+    /// The one object behind what was streamed, for machines only.
+    pub(crate) fn streamed(&self, value: &Value) {
+        if self.json {
+            print_line(&value.to_string());
+        }
+    }
+
+    /// A question to a person, without a new line.
+    pub(crate) fn ask(&self, text: &str) {
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "{text}").and_then(|()| err.flush());
+    }
+
     /// A remark on the way.
     pub(crate) fn remark(&self, text: &str) {
         if !self.quiet {

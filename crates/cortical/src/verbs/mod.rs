@@ -3,6 +3,7 @@
 pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod language;
 pub(crate) mod predict;
 pub(crate) mod train;
 

@@ -223,7 +223,7 @@ fn errors_are_named_on_stderr_and_in_json() {
         "nowhere holds no run: it has no recipe.toml; start one there with `cortical train --out nowhere`",
     );
     check("eval nowhere", 2, "nowhere does not exist");
-    check("inspect nowhere", 2, "nowhere does not exist");
+    check("inspect nowhere/at-all", 2, "nowhere/at-all does not exist");
     check(
         "inspect folder",
         2,

@@ -1,0 +1,197 @@
+//! The arguments of the verbs for language models.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use cortical_kernels::packed::Format;
+use cortical_models::language::Weights;
+use cortical_text::Sampling;
+
+/// A model, and how its weights lie in memory.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A folder with config.json and safetensors files, as Hugging Face has it, or a GGUF file
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// How weights lie in memory; as the file has them when absent (safetensors in f32)
+    #[arg(long, value_name = "FORM")]
+    pub(crate) weights: Option<WeightsArg>,
+}
+
+/// The names of the forms of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsArg {
+    F32,
+    Bf16,
+    F16,
+    Int8,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+impl ModelArgs {
+    pub(crate) fn weights(&self) -> Weights {
+        match self.weights {
+            None => Weights::Stored,
+            Some(WeightsArg::F32) => Weights::Single,
+            Some(WeightsArg::Bf16) => Weights::Packed(Format::Bf16),
+            Some(WeightsArg::F16) => Weights::Packed(Format::F16),
+            Some(WeightsArg::Int8) => Weights::Packed(Format::Int8),
+            Some(WeightsArg::Q8_0) => Weights::Packed(Format::Q8_0),
+            Some(WeightsArg::Q4_1) => Weights::Packed(Format::Q4_1),
+            Some(WeightsArg::Q4_0) => Weights::Packed(Format::Q4_0),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical logits models/tinyllama --ids 1,5,7 --out logits.safetensors\n  cortical logits models/bert --text \"a whale\" --out hidden.safetensors\n\nThe file has `logits` [tokens, vocab], or `last_hidden_state` [tokens, hidden] for an encoder, and `ids`."
+)]
+pub(crate) struct LogitsArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Tokens by their numbers
+    #[arg(
+        long,
+        value_name = "N,N,...",
+        value_delimiter = ',',
+        required_unless_present = "text",
+        conflicts_with = "text"
+    )]
+    pub(crate) ids: Vec<u32>,
+    /// Text, cut into tokens by the model's tokenizer
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// Where to write them, as safetensors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical tokens models/smollm2 \"Call me Ishmael.\"\n  cortical tokens smollm2.gguf \"Call me Ishmael.\" --json\n  cortical tokens models/smollm2 --ids 3,5,7"
+)]
+pub(crate) struct TokensArgs {
+    /// A model's folder, its GGUF file, or a tokenizer.json
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// The text
+    #[arg(
+        value_name = "TEXT",
+        required_unless_present = "ids",
+        allow_hyphen_values = true
+    )]
+    pub(crate) text: Option<String>,
+    /// The other way round: the text of these tokens
+    #[arg(
+        long,
+        value_name = "N,N,...",
+        value_delimiter = ',',
+        conflicts_with = "text"
+    )]
+    pub(crate) ids: Vec<u32>,
+}
+
+/// How the next token is chosen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// 0 takes the likeliest token always, 1 draws with the model's own probabilities
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Draw from the N likeliest tokens only; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) top_k: usize,
+    /// Draw from the likeliest tokens that together reach this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub(crate) top_p: f64,
+    /// Draw from tokens at least this part as likely as the likeliest one
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub(crate) min_p: f64,
+    /// Make tokens of the text so far less likely; 1 for not at all
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub(crate) repetition_penalty: f64,
+    /// The most tokens to write
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
+    pub(crate) max_tokens: usize,
+    /// End before this text; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+}
+
+impl SamplingArgs {
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling {
+            repetition_penalty: self.repetition_penalty,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical generate smollm2.gguf --prompt \"The whale\" -n 64\n  cortical generate models/gpt2 --prompt \"Once\" --temperature 0.8 --top-p 0.95 --seed 7\n  cortical generate models/tinyllama --prompt \"1, 2, 3,\" --weights q8_0 --json"
+)]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The text to go on from
+    #[arg(long, short, value_name = "TEXT", required_unless_present = "ids")]
+    pub(crate) prompt: Option<String>,
+    /// The tokens to go on from, in place of a text
+    #[arg(
+        long,
+        value_name = "N,N,...",
+        value_delimiter = ',',
+        conflicts_with = "prompt"
+    )]
+    pub(crate) ids: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical chat smollm2.gguf\n  cortical chat smollm2.gguf --system \"You are a whaler.\" --temperature 0.7\n  cortical chat smollm2.gguf --say \"Who are you?\" --say \"And who am I?\" --json\n\nType a line and press enter; an empty line or the end of the input ends the conversation."
+)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Who the model is to be
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Say this in place of what is typed; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) say: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical perplexity smollm2.gguf moby-dick.txt --bytes 50000\n  cortical perplexity models/gpt2 text.txt --window 256"
+)]
+pub(crate) struct PerplexityArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// A text file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only its first bytes
+    #[arg(long, value_name = "N")]
+    pub(crate) bytes: Option<usize>,
+    /// Tokens that are read at a time; those of the first half of each window are context only
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub(crate) window: usize,
+    /// Tokens of each window that are context only; half of it when absent
+    #[arg(long, value_name = "N")]
+    pub(crate) skip: Option<usize>,
+}

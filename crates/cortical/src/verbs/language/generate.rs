@@ -1,0 +1,63 @@
+//! `generate`
+
+use cortical_text::{Generator, Sampler, TextStream, TextStreamOptions, Tokenizer};
+use serde_json::json;
+
+use crate::Done;
+use crate::cli::Common;
+use crate::cli_language::GenerateArgs;
+use crate::error::Result;
+use crate::output::Output;
+
+/// `cortical generate`
+pub(crate) fn generate(args: &GenerateArgs, common: &Common, output: &Output) -> Result<Done> {
+    let loaded = super::open(&args.model, output)?;
+    let tokenizer = Tokenizer::open(&args.model.model)?;
+    let prompt = match &args.prompt {
+        Some(text) => tokenizer.encode(text)?,
+        None => args.ids.clone(),
+    };
+    let sampler = Sampler::new(args.sampling.sampling(), common.seed.unwrap_or(0))?;
+    let mut generator = Generator::new(&loaded.model, loaded.model.cache(), &prompt, sampler)?
+        .limit(args.sampling.max_tokens)
+        .ends(tokenizer.eos());
+    let options = TextStreamOptions {
+        stop: args.sampling.stop.clone(),
+    };
+    output.stream(
+        args.prompt
+            .as_deref()
+            .map(|text| output.err.dim(text))
+            .as_deref()
+            .unwrap_or_default(),
+    );
+    let mut stream = TextStream::new(&mut generator, &tokenizer, options);
+    let mut text = String::new();
+    for piece in &mut stream {
+        let piece = piece?;
+        output.stream(&piece);
+        text.push_str(&piece);
+    }
+    let stop = stream.stop().map(|stop| stop.name());
+    output.stream("\n");
+    let (read, written) = (generator.prompt_speed(), generator.speed());
+    output.remark(&output.err.dim(&super::speeds_text(read, written)));
+    let tokens = &generator.text()[prompt.len()..];
+    let mut value = json!({
+        "prompt": args.prompt,
+        "prompt_ids": prompt,
+        "text": text,
+        "ids": tokens,
+        "tokens": tokens.len(),
+        "stop": stop,
+        "seed": common.seed.unwrap_or(0),
+    });
+    if let (Some(all), Some(speeds)) = (
+        value.as_object_mut(),
+        super::speeds(read, written).as_object(),
+    ) {
+        all.extend(speeds.clone());
+    }
+    output.streamed(&value);
+    Ok(Done::Finished)
+}

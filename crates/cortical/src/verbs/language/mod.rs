@@ -1,0 +1,73 @@
+//! The verbs for language models.
+
+pub(crate) mod chat;
+pub(crate) mod generate;
+pub(crate) mod logits;
+pub(crate) mod perplexity;
+pub(crate) mod preset;
+pub(crate) mod tokens;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cortical_models::language::{self, Loaded, OpenOptions};
+use serde_json::{Value, json};
+
+use crate::cli_language::ModelArgs;
+use crate::error::{Error, Result};
+use crate::output::Output;
+use crate::style::{bytes, count, duration};
+
+/// Opens a model and says what it is.
+fn open(args: &ModelArgs, output: &Output) -> Result<Loaded> {
+    exists(&args.model)?;
+    let began = Instant::now();
+    let options = OpenOptions {
+        weights: args.weights(),
+        ..Default::default()
+    };
+    let loaded = language::open(&args.model, &options)?;
+    let config = loaded.model.config();
+    let parameters = config.parameters().unwrap_or(usize::MAX);
+    output.remark(&format!(
+        "{} with {} parameters, {} on the disk, opened in {}",
+        output.err.bold(config.model_type()),
+        count(parameters),
+        bytes(loaded.stored_bytes),
+        duration(began.elapsed().as_secs_f64()),
+    ));
+    Ok(loaded)
+}
+
+fn exists(path: &Path) -> Result<()> {
+    match path.exists() {
+        true => Ok(()),
+        false => Err(Error::NotFound {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// Tokens a second; `None` where there was nothing to measure.
+fn rate((tokens, time): (usize, Duration)) -> Option<f64> {
+    let seconds = time.as_secs_f64();
+    (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
+}
+
+/// Speeds for machines.
+fn speeds(prompt: (usize, Duration), written: (usize, Duration)) -> Value {
+    let rounded = |rate: Option<f64>| rate.map(|rate| (rate * 100.0).round() / 100.0);
+    json!({ "prompt_per_second": rounded(rate(prompt)), "tokens_per_second": rounded(rate(written)) })
+}
+
+/// Speeds for people.
+fn speeds_text(prompt: (usize, Duration), written: (usize, Duration)) -> String {
+    let text = |rate: Option<f64>| rate.map_or("-".to_owned(), |rate| format!("{rate:.1}"));
+    format!(
+        "{} tokens read at {} a second, {} written at {} a second",
+        count(prompt.0),
+        text(rate(prompt)),
+        count(written.0),
+        text(rate(written))
+    )
+}
