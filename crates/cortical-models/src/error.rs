@@ -151,6 +151,9 @@ pub enum Error {
         /// The architecture.
         model: &'static str,
     },
+    /// A model without low-rank changes was asked to save them.
+    #[error("the model has no low-rank change to save; open it with adapters")]
+    NoAdapter,
     /// A text is longer than the model's table of positions.
     #[error("the model has positions for {limit} tokens, but the text has {got}; shorten it")]
     TooLong {

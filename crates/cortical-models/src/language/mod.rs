@@ -7,6 +7,7 @@
 //! A field of a configuration that would change the mathematics and is not supported is refused by its name.
 
 mod account;
+mod adapter;
 mod bert;
 mod decoder;
 mod gguf;
@@ -21,6 +22,7 @@ mod table;
 mod tests;
 
 pub use account::{Account, AccountLine};
+pub use adapter::{load_adapter, read_adapter_config, save_adapter};
 pub use bert::BertConfig;
 pub use decoder::{DecoderConfig, Family};
 pub use gpt2::Gpt2Config;

@@ -1,0 +1,236 @@
+//! Low-rank changes in the files of the PEFT library: `adapter_config.json` and `adapter_model.safetensors`.
+
+use super::LanguageConfig;
+use super::json::JsonFields;
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+use cortical_io::{TensorFile, read_text, save_tensors, write_atomic};
+use cortical_neuron::{Adapters, Params};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What PEFT puts before the names of a model's parameters.
+const PREFIX: &str = "base_model.model.";
+/// Our name of a parameter that PEFT keeps without its last part.
+const MAGNITUDE: &str = "lora_magnitude_vector.weight";
+const CONFIG: &str = "adapter_config.json";
+const TENSORS: &str = "adapter_model.safetensors";
+
+/// Whether a parameter belongs to a low-rank change.
+fn is_part(name: &str) -> bool {
+    ["lora_A.weight", "lora_B.weight", MAGNITUDE]
+        .iter()
+        .any(|part| name.ends_with(part))
+}
+
+/// PEFT's name in its file.
+fn peft_name(name: &str) -> String {
+    let name = match name.strip_suffix(MAGNITUDE) {
+        Some(stem) => format!("{stem}lora_magnitude_vector"),
+        None => name.to_owned(),
+    };
+    format!("{PREFIX}{name}")
+}
+
+/// Saves the low-rank changes of a model into a folder, as PEFT's `from_pretrained` reads them. `base` is what the changes belong to: a folder or a
+/// name on the hub.
+///
+/// # Errors
+/// [`Error::NoAdapter`] when there are none; those of the files.
+pub fn save_adapter(
+    folder: impl AsRef<Path>,
+    params: &Params,
+    config: &LanguageConfig,
+    base: &str,
+) -> Result<()> {
+    let folder = folder.as_ref();
+    let all = params.all();
+    let parts = all.iter().filter(|param| is_part(param.name()));
+    let tensors: Vec<(String, Tensor)> = parts
+        .map(|param| (peft_name(param.name()), param.tensor().clone()))
+        .collect();
+    let Some(adapters) = params.adapters().filter(|_| !tensors.is_empty()) else {
+        return Err(Error::NoAdapter);
+    };
+    let description = json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": adapters.rank,
+        "lora_alpha": adapters.alpha,
+        "target_modules": adapters.targets,
+        "use_dora": adapters.dora,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        // GPT-2's weights lie in columns.
+        "fan_in_fan_out": matches!(config, LanguageConfig::Gpt2(_)),
+        "inference_mode": true,
+    });
+    save_tensors(
+        folder.join(TENSORS),
+        &tensors,
+        &[("format".to_owned(), "pt".to_owned())].into(),
+    )?;
+    let text = format!("{description:#}\n");
+    write_atomic(folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
+    Ok(())
+}
+
+/// What a folder's `adapter_config.json` says.
+///
+/// # Errors
+/// [`Error::UnsupportedConfig`] for what is not a plain LoRA or DoRA; those of the file.
+pub fn read_adapter_config(folder: impl AsRef<Path>) -> Result<Adapters> {
+    let text = read_text(folder.as_ref().join(CONFIG), 1 << 20)?;
+    let value: Value = serde_json::from_str(&text).map_err(|why| Error::Json { why })?;
+    let Value::Object(map) = value else {
+        return Err(Error::Config {
+            field: CONFIG.to_owned(),
+            expected: "an object".to_owned(),
+            got: super::json::short(&value),
+        });
+    };
+    let mut fields = JsonFields::new("", map);
+    fields.only("peft_type", &[json!("LORA")])?;
+    fields.only("bias", &[json!("none")])?;
+    for (name, empty) in [
+        ("use_rslora", json!(false)),
+        ("modules_to_save", json!([])),
+        ("rank_pattern", json!({})),
+        ("alpha_pattern", json!({})),
+        ("layers_to_transform", json!([])),
+        ("layer_replication", json!([])),
+        ("trainable_token_indices", json!([])),
+        ("exclude_modules", json!([])),
+    ] {
+        fields.only(name, &[empty])?;
+    }
+    let rank = fields.size("r")?.unwrap_or(8);
+    let targets = fields.texts("target_modules")?;
+    Ok(Adapters {
+        rank,
+        alpha: fields.positive("lora_alpha")?.unwrap_or(8.0),
+        targets: targets.ok_or_else(|| fields.missing("target_modules", "a list of names"))?,
+        dora: fields.flag("use_dora")?.unwrap_or(false),
+    })
+}
+
+/// Loads low-rank changes that PEFT or [`save_adapter`] saved into a model that was opened with the adapters of
+/// [`read_adapter_config`].
+///
+/// # Errors
+/// [`Error::Tensors`] with every tensor that is missing, of another shape or of no use; the model is then as it was.
+pub fn load_adapter(folder: impl AsRef<Path>, params: &Params) -> Result<()> {
+    let file = TensorFile::open(folder.as_ref().join(TENSORS))?;
+    let mut differences = Vec::new();
+    let mut found = Vec::new();
+    for param in params
+        .all()
+        .into_iter()
+        .filter(|param| is_part(param.name()))
+    {
+        let name = peft_name(param.name());
+        match file.info(&name) {
+            None => differences.push(format!("{name} {:?} is missing", param.dims())),
+            Some(info) if info.shape() != param.dims() => {
+                differences.push(format!(
+                    "{name} has shape {:?}, the model {:?}",
+                    info.shape(),
+                    param.dims()
+                ));
+            }
+            Some(_) => found.push((name, param)),
+        }
+    }
+    for tensor in file.tensors() {
+        if !found.iter().any(|(name, _)| name == tensor.name()) {
+            differences.push(format!(
+                "{} {:?} is not in the model",
+                tensor.name(),
+                tensor.shape()
+            ));
+        }
+    }
+    if !differences.is_empty() {
+        return Err(Error::Tensors {
+            origin: file.path().display().to_string(),
+            differences,
+        });
+    }
+    let values = found
+        .into_iter()
+        .map(|(name, param)| {
+            let value = file.load(&name, params.device())?.to_dtype(param.dtype())?;
+            Ok((param, value))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for (param, value) in values {
+        param.set(&value)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LoadOptions, open};
+    use super::*;
+
+    fn adapted(dora: bool) -> super::super::Loaded {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");
+        let options = LoadOptions {
+            adapters: Some(Adapters {
+                rank: 2,
+                alpha: 4.0,
+                targets: vec!["q_proj".to_owned(), "v_proj".to_owned()],
+                dora,
+            }),
+            ..Default::default()
+        };
+        open(fixture, &options).unwrap()
+    }
+
+    #[test]
+    fn changes_come_back_from_their_files() {
+        for dora in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let first = adapted(dora);
+            for param in first.params.all().iter().filter(|p| is_part(p.name())) {
+                let other = param.tensor().affine(1.0, 0.25).unwrap();
+                param.set(&other).unwrap();
+            }
+            save_adapter(folder.path(), &first.params, first.model.config(), "tiny").unwrap();
+            let config = read_adapter_config(folder.path()).unwrap();
+            assert_eq!(Some(config), first.params.adapters());
+            let second = adapted(dora);
+            load_adapter(folder.path(), &second.params).unwrap();
+            for (a, b) in first.params.all().iter().zip(second.params.all()) {
+                let same = (a.tensor() - b.tensor())
+                    .unwrap()
+                    .abs()
+                    .unwrap()
+                    .max_all()
+                    .unwrap();
+                assert_eq!(same.to_scalar::<f32>().unwrap(), 0.0, "{}", a.name());
+            }
+            let error = load_adapter(folder.path(), &adapted(!dora).params)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("lora_magnitude_vector"), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_kinds_of_changes_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            let path = folder.path().join(CONFIG);
+            write_atomic(path, |file| file.write_all(text.as_bytes())).unwrap();
+            read_adapter_config(folder.path()).unwrap_err().to_string()
+        };
+        assert!(read(r#"{"peft_type": "IA3"}"#).contains("peft_type is \"IA3\""));
+        assert!(
+            read(r#"{"peft_type": "LORA", "use_rslora": true}"#).contains("use_rslora is true")
+        );
+        assert!(read(r#"{"peft_type": "LORA", "r": 4}"#).contains("target_modules is missing"));
+    }
+}
