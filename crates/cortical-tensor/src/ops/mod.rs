@@ -16,9 +16,9 @@ mod linear;
 mod loss;
 mod matmul;
 mod norm;
+mod packed;
 mod pad;
 mod pixel;
-mod packed;
 mod pool;
 mod prelu;
 mod prepare;
@@ -55,9 +55,9 @@ pub use loss::{
 };
 pub use matmul::matmul;
 pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
+pub use packed::packed_linear;
 pub use pad::{PadMode, pad};
 pub use pixel::{pixel_shuffle, pixel_unshuffle};
-pub use packed::packed_linear;
 pub use pool::{
     AvgPoolOptions, MaxPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
     adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d, avg_pool, avg_pool1d,
