@@ -1,13 +1,15 @@
 //! The two data sets that are part of the crate, so that a first run needs no file.
 
+use std::io::Read;
 use std::path::Path;
 
 use crate::csv::{self, CsvOptions};
 use crate::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 
 const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
+const MOBY_DICK: &[u8] = include_bytes!("../data/moby-dick.txt.gz");
 const IRIS: &[u8] = include_bytes!("../data/iris.csv");
 
 /// 1,797 handwritten digits, pictures of 8×8 pixels with values 0 to 16.
@@ -50,6 +52,21 @@ pub fn iris() -> Result<Dataset> {
         numbered.labels().to_vec(),
         species.to_vec(),
     )
+}
+
+/// The text of the novel "Moby-Dick; or, The Whale": 1.2 megabytes.
+///
+/// # Errors
+/// None; the text is part of the program.
+///
+/// # Source
+/// H. Melville (1851), as the stdlib project ships it.
+pub fn moby_dick() -> Result<String> {
+    let name = Path::new("the embedded moby-dick.txt.gz");
+    let mut text = String::new();
+    let read = files::unpack(MOBY_DICK).read_to_string(&mut text);
+    read.map_err(|why| Error::read(name, 0, why))?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ mod split;
 
 pub use catalog::{Entry, OpenOptions, catalog, open};
 pub use dataset::{Dataset, Splits};
-pub use embedded::{digits, iris};
+pub use embedded::{digits, iris, moby_dick};
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig, Position};

@@ -184,6 +184,17 @@ pub enum Error {
         /// The loss.
         loss: f64,
     },
+    /// A field of a language model's recipe makes no sense.
+    #[error("recipe: {field} must be {expected}")]
+    LanguageRecipe {
+        /// Which field.
+        field: &'static str,
+        /// What would make sense.
+        expected: &'static str,
+    },
+    /// Text for or from a language model.
+    #[error(transparent)]
+    Text(Box<cortical_text::Error>),
     /// Threads cannot be started.
     #[error("cannot start {threads} threads: {why}")]
     Threads {
@@ -214,6 +225,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// For `map_err`: text could not be used.
+    pub(crate) fn text(error: cortical_text::Error) -> Self {
+        Self::Text(Box::new(error))
+    }
+
     /// For `map_err`: the file at `path` could not be used.
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
@@ -229,6 +245,7 @@ impl Error {
                 | Self::RecipeSyntax { .. }
                 | Self::RecipeVersion { .. }
                 | Self::Override { .. }
+                | Self::LanguageRecipe { .. }
                 | Self::TooManySteps { .. }
                 | Self::RunExists { .. }
                 | Self::FolderNotEmpty { .. }

@@ -3,6 +3,7 @@
 //! - [`Recipe`]: everything that decides how a training goes, as TOML with checked fields and built-in presets.
 //! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/` and `report.json`, locked while a process works in it.
 //! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a break.
+//! - [`train_language`]: the same for language models, which learn from raw text: [`LanguageRecipe`], [`LanguageRun`].
 //! - [`TrainedModel`] and [`evaluate`]: what a trained network knows and how good it is.
 //!
 //! The central choice: a run is a function of its recipe. Whoever watches ([`Observer`]) or stops it ([`Stop`]) is
@@ -25,6 +26,7 @@
 mod error;
 mod evaluate;
 mod folder;
+mod language;
 mod metrics;
 mod model_file;
 mod observe;
@@ -36,6 +38,10 @@ mod session;
 pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
 pub use folder::{RunFolder, RunPaths, read_recipe_file};
+pub use language::{
+    LANGUAGE_VERSION, LanguageData, LanguageEvent, LanguageOptim, LanguageOutcome, LanguageRecipe,
+    LanguageReport, LanguageRun, LanguageTrain, LoraRecipe, train_language,
+};
 pub use model_file::{Prediction, TrainedModel};
 pub use observe::{EpochMetrics, Event, Observer, Setup, StepMetrics, Stop, Warning};
 pub use pool::in_pool;

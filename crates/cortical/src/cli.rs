@@ -78,7 +78,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml"
+    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set data.tokenizer=model --set lora.rank=8"
 )]
 pub(crate) struct TrainArgs {
     /// Start from a built-in recipe: digits, fashion-mnist, iris or table
@@ -90,7 +90,8 @@ pub(crate) struct TrainArgs {
     /// A data set (see `cortical data`), a CSV file with a label column, or a folder of IDX files
     #[arg(long, value_name = "NAME")]
     pub(crate) data: Option<String>,
-    /// The network: digits-cnn, lenet, mlp or softmax; others are listed layer by layer in a recipe
+    /// The network: digits-cnn, lenet, mlp or softmax, others are listed layer by layer in a recipe; or a language model: llama-tiny, another
+    /// of `cortical inspect`, a folder as Hugging Face has it or a GGUF file
     #[arg(long, value_name = "KIND")]
     pub(crate) model: Option<String>,
     /// How often every sample is seen

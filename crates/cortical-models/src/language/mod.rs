@@ -20,13 +20,14 @@ mod rope;
 mod table;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use account::{Account, AccountLine};
 pub use adapter::{load_adapter, read_adapter_config, save_adapter};
 pub use bert::BertConfig;
 pub use decoder::{DecoderConfig, Family};
 pub use gpt2::Gpt2Config;
-pub use load::{Loaded, OpenOptions, Weights, open};
+pub use load::{LoadOptions, Loaded, Weights, open};
 pub use parts::{Part, TensorSpec};
 pub use presets::{Preset, preset, presets};
 pub use rope::{Rope, Scaling};

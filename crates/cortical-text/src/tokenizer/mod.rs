@@ -182,7 +182,7 @@ impl Tokenizer {
         }
         let file = path.join("tokenizer.json");
         let mut tokenizer = if file.is_file() {
-            Self::from_json(
+            Self::from_saved(
                 &file.display().to_string(),
                 &read_text(&file, DESCRIPTION_BYTES)?,
             )?

@@ -47,7 +47,7 @@ impl Override {
     }
 
     /// Puts the value into a table, with the tables on the way to it.
-    pub(super) fn apply(&self, table: &mut Table) -> Result<(), FieldError> {
+    pub(crate) fn apply(&self, table: &mut Table) -> Result<(), FieldError> {
         let mut table = table;
         let mut rest = self.path.as_str();
         while let Some((section, inner)) = rest.split_once('.') {

@@ -21,6 +21,9 @@ use crate::style::{Style, duration};
 
 /// `cortical train`
 pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Result<Done> {
+    if let Some(done) = super::language::train::train(args, common, output)? {
+        return Ok(done);
+    }
     let recipe = recipe(args, common)?;
     if args.print_recipe {
         print_recipe(&recipe, common.json);
@@ -41,6 +44,9 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
 
 /// `cortical resume`
 pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Result<Done> {
+    if let Some(done) = super::language::train::resume(&args.run, common, output)? {
+        return Ok(done);
+    }
     let stop = signals::listen()?;
     let (folder, recipe) = RunFolder::open(&args.run)?;
     if let Some(found) = common.seed.filter(|seed| *seed != recipe.seed) {

@@ -6,11 +6,12 @@ pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod preset;
 pub(crate) mod tokens;
+pub(crate) mod train;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cortical_models::language::{self, Loaded, OpenOptions};
+use cortical_models::language::{self, LoadOptions, Loaded};
 use serde_json::{Value, json};
 
 use crate::cli_language::ModelArgs;
@@ -22,7 +23,7 @@ use crate::style::{bytes, count, duration};
 fn open(args: &ModelArgs, output: &Output) -> Result<Loaded> {
     exists(&args.model)?;
     let began = Instant::now();
-    let options = OpenOptions {
+    let options = LoadOptions {
         weights: args.weights(),
         ..Default::default()
     };
