@@ -75,7 +75,7 @@ const ROUNDS: usize = 200_000;
 fn chains(isa: InstructionSet) -> usize {
     let [start, factor, addend] = black_box([1.0_f32, 0.999, 1e-3]);
     #[cfg(target_arch = "x86_64")]
-    if isa == InstructionSet::Avx512 {
+    if isa >= InstructionSet::Avx512 {
         // SAFETY: `isa` is no higher than what was detected.
         return unsafe { avx512_chains(start, factor, addend) };
     } else if isa == InstructionSet::Avx2 {

@@ -43,6 +43,7 @@ pub(crate) fn on_every_isa(mut f: impl FnMut(InstructionSet)) {
         InstructionSet::Portable,
         InstructionSet::Avx2,
         InstructionSet::Avx512,
+        InstructionSet::Amx,
     ] {
         limited_to(isa, || f(isa));
     }

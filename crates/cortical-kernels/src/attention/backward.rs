@@ -6,7 +6,7 @@
 
 use super::{Heads, HeadsMut, KEY_BLOCK, Options, OutputRows, QUERY_BLOCK, Sizes, row, transposes};
 use crate::isa::{self, InstructionSet};
-use crate::matmul::{MatRef, Write, matmul_serial};
+use crate::matmul::{MatRef, Write, matmul_task};
 use crate::parallel;
 use crate::real::Real;
 use crate::scratch;
@@ -236,7 +236,8 @@ impl<T: Real> Job<'_, T> {
             } = buffers;
             // 1. The scores and the gradients of the weights.
             let g = h / self.sizes.group();
-            matmul_serial(
+            matmul_task(
+                self.isa,
                 q,
                 self.transposed(&self.k_transposed, dim, b, g, &keys),
                 p,
@@ -244,7 +245,7 @@ impl<T: Real> Job<'_, T> {
                 Write::Replace,
             );
             let v = self.transposed(&self.v_transposed, value_dim, b, g, &keys);
-            matmul_serial(d_o, v, d_p, KEY_BLOCK, Write::Replace);
+            matmul_task(self.isa, d_o, v, d_p, KEY_BLOCK, Write::Replace);
             // 2. Each row's weights and gradients of scores.
             for (r, i) in queries.clone().enumerate() {
                 let span = r * KEY_BLOCK..r * KEY_BLOCK + keys.len();
@@ -261,7 +262,8 @@ impl<T: Real> Job<'_, T> {
             // 3. The products with them.
             let d_s = MatRef::strided(d_p, n, keys.len(), KEY_BLOCK, 1);
             if wants_q {
-                matmul_serial(
+                matmul_task(
+                    self.isa,
                     d_s,
                     self.k.rows(b, g, keys.clone(), dim),
                     d_q,
@@ -273,10 +275,11 @@ impl<T: Real> Job<'_, T> {
                 let p = MatRef::strided(p, n, keys.len(), KEY_BLOCK, 1);
                 let at = keys.start - first_key;
                 if dim > 0 {
-                    matmul_serial(d_s.t(), q, &mut d_k[at * dim..], dim, Write::Add);
+                    matmul_task(self.isa, d_s.t(), q, &mut d_k[at * dim..], dim, Write::Add);
                 }
                 if value_dim > 0 {
-                    matmul_serial(
+                    matmul_task(
+                        self.isa,
                         p.t(),
                         d_o,
                         &mut d_v[at * value_dim..],

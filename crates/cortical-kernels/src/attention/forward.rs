@@ -5,7 +5,7 @@ use super::{
     transposes,
 };
 use crate::isa::{self, InstructionSet};
-use crate::matmul::{MatRef, Write, matmul_serial};
+use crate::matmul::{MatRef, Write, matmul_task};
 use crate::parallel;
 use crate::real::Real;
 use crate::scratch;
@@ -116,7 +116,7 @@ impl<T: Real> Job<'_, T> {
                 if dv > 0 {
                     let weights = MatRef::strided(scores, n, keys.len(), KEY_BLOCK, 1);
                     let v = self.v.rows(b, h / self.sizes.group(), keys, dv);
-                    matmul_serial(weights, v, sums, dv, Write::Add);
+                    matmul_task(self.isa, weights, v, sums, dv, Write::Add);
                 }
             }
             // 4. The means.
@@ -170,7 +170,8 @@ impl<T: Real> Job<'_, T> {
             all,
             1,
         );
-        matmul_serial(
+        matmul_task(
+            self.isa,
             self.q.rows(b, h, queries, d),
             k,
             out,

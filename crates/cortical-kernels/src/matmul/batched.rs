@@ -1,6 +1,7 @@
 //! Many matrix products of one shape.
 
-use super::{MatRef, Write, matmul, matmul_serial};
+use super::{MatRef, Write, matmul, matmul_task};
+use crate::isa;
 use crate::parallel;
 use crate::real::Real;
 
@@ -52,12 +53,13 @@ pub fn batched<T: Real>(
         matmul(a, b, c, Write::Replace);
         return;
     }
+    let isa = isa::current();
     parallel::chunks_mut(c, m * n, |at, c| {
         let (a, b) = product(at / (m * n));
         if k == 0 {
             c.fill(T::ZERO);
         } else {
-            matmul_serial(a, b, c, n, Write::Replace);
+            matmul_task(isa, a, b, c, n, Write::Replace);
         }
     });
 }

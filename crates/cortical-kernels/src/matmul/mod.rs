@@ -7,7 +7,10 @@ mod batched;
 mod dots;
 mod naive;
 mod packed;
+mod prepacked;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub use batched::{Transposes, batched};
 pub use naive::matmul as matmul_naive;
@@ -16,6 +19,7 @@ use crate::isa::{self, InstructionSet};
 use crate::parallel;
 use crate::real::Real;
 pub(crate) use packed::Epilogue;
+pub(crate) use prepacked::{Prepacked, prepack};
 use std::any::TypeId;
 
 /// A matrix inside a slice: element `(i, j)` is `data[i · row_stride + j · col_stride]`.
@@ -151,8 +155,8 @@ pub(crate) fn matmul_fused<T: Real>(
     m > 0 && n > 0 && k > 0 && special(a, b, c, Write::Replace, epilogue)
 }
 
-/// The products that kernels of this crate compute faster than the general one: those with the transpose of a
-/// row-major matrix, which is how weights lie. Returns whether it was one.
+/// The products that kernels of this crate compute faster than the general one: all large ones where there are tiles, and
+/// those with the transpose of a row-major matrix, which is how weights lie. Returns whether it was one.
 fn special<T: Real>(
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
@@ -161,10 +165,13 @@ fn special<T: Real>(
     epilogue: Epilogue<'_, T>,
 ) -> bool {
     let (m, n, k) = (a.rows, b.cols, a.cols);
+    let isa = isa::current();
+    if on_tiles(isa, a, b, c, write, epilogue) {
+        return true;
+    }
     if b.row_stride != 1 || a.col_stride != 1 {
         return false;
     }
-    let isa = isa::current();
     let whole = (m == 1 || a.row_stride == k) && b.col_stride == k;
     if m <= dots::MAX_ROWS && write == Write::Replace && whole {
         dots::product([m, n, k], &a.data[..m * k], &b.data[..n * k], c);
@@ -181,6 +188,27 @@ fn special<T: Real>(
         }
         _ => false,
     }
+}
+
+/// A product on the processor's tiles, where it has them and the product is large enough; returns whether it was done.
+fn on_tiles<T: Real>(
+    isa: InstructionSet,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    c: &mut [T],
+    write: Write,
+    epilogue: Epilogue<'_, T>,
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= InstructionSet::Amx
+        && tiles::is_worth([a.rows, b.cols, a.cols])
+        && let (Some(a), Some(b), Some(c), Some(epilogue)) =
+            (a.single(), b.single(), single_mut(c), epilogue.single())
+    {
+        return tiles::matmul(isa, a, b, c, write, epilogue);
+    }
+    let _ = (isa, a, b, c, write, epilogue);
+    false
 }
 
 /// The same numbers, if they are `f32`.
@@ -252,6 +280,35 @@ pub(crate) fn matmul_serial<T: Real>(
     unsafe {
         gemm_any(m, n, k, a, b, c, row_stride, write, gemm::Parallelism::None);
     }
+}
+
+/// As [`matmul_serial`], on tiles where the instruction set, which the caller has found out before it made tasks, has them.
+pub(crate) fn matmul_task<T: Real>(
+    isa: InstructionSet,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    c: &mut [T],
+    row_stride: usize,
+    write: Write,
+) {
+    assert_eq!(a.cols, b.rows, "inner dimensions of a matrix product");
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    #[cfg(target_arch = "x86_64")]
+    if isa >= InstructionSet::Amx
+        && tiles::is_worth([m, n, k])
+        && let (Some(a), Some(b), Some(c)) = (a.single(), b.single(), single_mut(c))
+    {
+        let last = (m - 1) * row_stride + n;
+        assert!(
+            row_stride >= n && last <= c.len(),
+            "length of a matrix product's output"
+        );
+        if tiles::serial(isa, a, b, &mut c[..last], row_stride, write) {
+            return;
+        }
+    }
+    let _ = (isa, m, n, k);
+    matmul_serial(a, b, c, row_stride, write);
 }
 
 fn check<T>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &[T]) -> (usize, usize, usize) {

@@ -45,6 +45,19 @@ impl<'a, T: Real> Epilogue<'a, T> {
         })
     }
 
+    /// Whether there is anything to do.
+    pub(super) fn is_some(&self) -> bool {
+        self.bias.is_some() || self.relu
+    }
+
+    /// The epilogue of some columns.
+    pub(super) fn part(&self, columns: std::ops::Range<usize>) -> Self {
+        Self {
+            bias: self.bias.map(|bias| &bias[columns]),
+            relu: self.relu,
+        }
+    }
+
     /// Finishes whole rows, as many columns each as there are biases.
     pub(super) fn finish(&self, isa: InstructionSet, rows: &mut [T]) {
         if let Some(bias) = self.bias {
@@ -95,19 +108,11 @@ pub(super) fn matmul(
         }
         .run(c);
     } else {
-        Product {
-            isa,
-            left: a,
-            right: b,
-            write,
-            epilogue,
-            turned: false,
-        }
-        .run(c);
+        Product::of(isa, a, b, write, epilogue).run(c);
     }
 }
 
-struct Product<'a> {
+pub(super) struct Product<'a> {
     isa: InstructionSet,
     left: MatRef<'a, f32>,
     right: MatRef<'a, f32>,
@@ -117,20 +122,48 @@ struct Product<'a> {
     turned: bool,
 }
 
-impl Product<'_> {
+impl<'a> Product<'a> {
+    /// A product whose right operand is packed.
+    pub(super) fn of(
+        isa: InstructionSet,
+        left: MatRef<'a, f32>,
+        right: MatRef<'a, f32>,
+        write: Write,
+        epilogue: Epilogue<'a, f32>,
+    ) -> Self {
+        Self {
+            isa,
+            left,
+            right,
+            write,
+            epilogue,
+            turned: false,
+        }
+    }
+
+    /// Numbers that the packed operand takes.
+    pub(super) fn packed_len(&self) -> usize {
+        self.right.cols.div_ceil(PANEL) * PANEL * self.right.rows
+    }
+
+    /// Packs the right operand.
+    pub(super) fn pack_all(&self, packed: &mut [f32]) {
+        let panel = PANEL * self.right.rows;
+        let together = (1_usize << 16).div_ceil(panel);
+        parallel::chunks_mut(packed, together * panel, |first, chunk| {
+            for (i, to) in chunk.chunks_exact_mut(panel).enumerate() {
+                self.pack(first / panel + i, to);
+            }
+        });
+    }
+
     fn run(&self, c: &mut [f32]) {
         let (m, n, k) = (self.left.rows, self.right.cols, self.left.cols);
-        let panels = n.div_ceil(PANEL);
         // Tasks are whole blocks of rows, and few enough rows that they stay in the second-level cache.
         let blocks = TASK.div_ceil(ROWS * n * k).clamp(1, 8);
         let tasks = m.div_ceil(blocks * ROWS);
-        scratch::with(panels * PANEL * k, |packed: &mut [f32]| {
-            let together = (1_usize << 16).div_ceil(PANEL * k);
-            parallel::chunks_mut(packed, together * PANEL * k, |first, chunk| {
-                for (i, panel) in chunk.chunks_exact_mut(PANEL * k).enumerate() {
-                    self.pack(first / (PANEL * k) + i, panel);
-                }
-            });
+        scratch::with(self.packed_len(), |packed: &mut [f32]| {
+            self.pack_all(packed);
             let c = Disjoint::new(c);
             let packed = &*packed;
             parallel::for_each(tasks, |task| {
@@ -188,7 +221,7 @@ impl Product<'_> {
     }
 
     /// `rows (+)= left[range] · right`, with `row` numbers from one row to the next.
-    fn multiply(
+    pub(super) fn multiply(
         &self,
         range: &std::ops::Range<usize>,
         packed: &[f32],
@@ -205,7 +238,10 @@ impl Product<'_> {
             // Rows whose numbers are apart, or lie so that they fight for one set of the cache, are copied together.
             if left.col_stride == 1 && !left.row_stride.is_multiple_of(CROWDED) {
                 let from = |r: usize| &source.data[r * source.row_stride..];
-                self.blocks(depth, (from, source.row_stride, 1), packed, rows, row, add);
+                // Blocks of even height: a low one would wait for its own sums.
+                let height = range.len().div_ceil(range.len().div_ceil(ROWS));
+                let from = (from, source.row_stride, 1);
+                self.blocks(depth, height, from, packed, rows, row, add);
                 continue;
             }
             let block = ROWS * depth.len();
@@ -215,17 +251,19 @@ impl Product<'_> {
                     copy_rows(self.isa, source.block(height, 0..depth.len()), copy);
                 }
                 let from = |r: usize| &copy[r / ROWS * block..];
-                self.blocks(depth.clone(), (from, 1, ROWS), packed, rows, row, add);
+                let from = (from, 1, ROWS);
+                self.blocks(depth.clone(), ROWS, from, packed, rows, row, add);
             });
         }
     }
 
     /// Runs the blocks of some rows over a piece of the sum: `from` says where the numbers of a block's first row begin, with
     /// the distances between rows and between columns.
-    fn blocks<'a>(
+    fn blocks<'b>(
         &self,
         depth: std::ops::Range<usize>,
-        (from, a_row, a_k): (impl Fn(usize) -> &'a [f32], usize, usize),
+        step: usize,
+        (from, a_row, a_k): (impl Fn(usize) -> &'b [f32], usize, usize),
         packed: &[f32],
         rows: &mut [f32],
         c_row: usize,
@@ -236,8 +274,8 @@ impl Product<'_> {
         for (panel, b) in packed.chunks_exact(PANEL * k).enumerate() {
             let first = panel * PANEL;
             let columns = PANEL.min(n - first);
-            for r in (0..count).step_by(ROWS) {
-                let height = ROWS.min(count - r);
+            for r in (0..count).step_by(step) {
+                let height = step.min(count - r);
                 let a = from(r);
                 assert!((height - 1) * a_row + (depth.len() - 1) * a_k < a.len());
                 let c = &mut rows[r * c_row + first..];
@@ -279,7 +317,7 @@ fn copy_rows(isa: InstructionSet, from: MatRef<'_, f32>, to: &mut [f32]) {
 unsafe fn run_block(isa: InstructionSet, rows: usize, block: &Block) {
     // SAFETY: the caller's promise; `isa` is no higher than what was detected.
     unsafe {
-        if isa == InstructionSet::Avx512 {
+        if isa >= InstructionSet::Avx512 {
             super::tile::avx512::run(rows, block);
         } else {
             super::tile::avx2::run(rows, block);
@@ -314,7 +352,7 @@ unsafe fn transpose_into(
         for j in (0..from.cols).step_by(16) {
             let columns = (from.cols - j).min(16);
             #[cfg(target_arch = "x86_64")]
-            if isa == InstructionSet::Avx512 && from.col_stride == 1 {
+            if isa >= InstructionSet::Avx512 && from.col_stride == 1 {
                 let start = j * to_row + first + i;
                 let end = start + (columns - 1) * to_row + rows;
                 let source = from.block(i..i + rows, j..j + columns);

@@ -1,10 +1,11 @@
 //! The backward pass through time, from the last step to the first.
 
-use super::{Cell, Saved, Sequence, Weights, cell};
+use super::{Cell, Saved, Sequence, Weights, cell, in_time_order};
+use crate::buffer::unspecified;
 use crate::disjoint::Disjoint;
 use crate::isa;
 use crate::linear;
-use crate::matmul::{MatRef, Write, matmul, matmul_serial};
+use crate::matmul::{MatRef, Prepacked, Write, matmul, prepack};
 use crate::parallel;
 use crate::real::Real;
 use crate::reduce::add_assign;
@@ -73,33 +74,25 @@ pub fn backward<T: Real>(
     );
     let h_before = states_before(sequence, y, h_0);
     let mut out = Gradients {
-        x: vec![T::ZERO; x.len()],
-        h_0: vec![T::ZERO; batch * hidden],
-        c_0: vec![T::ZERO; batch * hidden],
-        w_ih: vec![T::ZERO; width * input],
-        w_hh: vec![T::ZERO; width * hidden],
-        b_ih: vec![T::ZERO; width],
-        b_hh: vec![T::ZERO; width],
+        x: unspecified(x.len()),
+        h_0: unspecified(batch * hidden),
+        c_0: unspecified(batch * hidden),
+        w_ih: unspecified(width * input),
+        w_hh: unspecified(width * hidden),
+        b_ih: unspecified(width),
+        b_hh: unspecified(width),
     };
-    let mut d_gates = vec![T::ZERO; steps * batch * width];
+    let mut d_gates = unspecified(steps * batch * width);
     // What the states' product sees differs from what the inputs' sees in a GRU alone.
-    let mut d_hidden = vec![T::ZERO; if kind == Cell::Gru { d_gates.len() } else { 0 }];
-    through_time(
-        kind,
-        sequence,
-        weights,
-        c_0,
-        &h_before,
-        saved,
-        upstream,
-        [
-            &mut d_gates,
-            &mut d_hidden,
-            &mut out.x,
-            &mut out.h_0,
-            &mut out.c_0,
-        ],
-    );
+    let mut d_hidden = unspecified(if kind == Cell::Gru { d_gates.len() } else { 0 });
+    // 1. Step by step the gradients of the gates' sums, with what they say about the states before.
+    prepack(MatRef::row_major(weights.w_hh, width, hidden), |w_hh| {
+        let outputs = [&mut d_gates[..], &mut d_hidden, &mut out.h_0, &mut out.c_0];
+        through_time(
+            kind, sequence, w_hh, c_0, &h_before, saved, upstream, outputs,
+        );
+    });
+    // 2. Everything else is one product for all steps.
     let d_hidden = if kind == Cell::Gru {
         &d_hidden
     } else {
@@ -113,7 +106,19 @@ pub fn backward<T: Real>(
     } else {
         x
     };
-    let d_gates_t = MatRef::row_major(&d_gates, rows, width).t();
+    let d_inputs = MatRef::row_major(&d_gates, rows, width);
+    let w_ih = MatRef::row_major(weights.w_ih, width, input);
+    if sequence.batch_first {
+        let mut d_x = unspecified(out.x.len());
+        matmul(d_inputs, w_ih, &mut d_x, Write::Replace);
+        for (i, d_x) in d_x.chunks_exact(input.max(1)).enumerate() {
+            let to = sequence.row(i / batch, i % batch) * input;
+            out.x[to..to + input].copy_from_slice(d_x);
+        }
+    } else {
+        matmul(d_inputs, w_ih, &mut out.x, Write::Replace);
+    }
+    let d_gates_t = d_inputs.t();
     matmul(
         d_gates_t,
         MatRef::row_major(x, rows, input),
@@ -136,28 +141,27 @@ pub fn backward<T: Real>(
     out
 }
 
-/// Fills in the gradients of the gates' sums and of what enters the sequence: `[d_gates, d_hidden, d_x, d_h_0, d_c_0]`.
+/// Fills in the gradients of the gates' sums and of the first states: `[d_gates, d_hidden, d_h_0, d_c_0]`.
 fn through_time<T: Real>(
     kind: Cell,
     sequence: Sequence,
-    weights: Weights<'_, T>,
+    w_hh: &Prepacked<'_, T>,
     c_0: Option<&[T]>,
     h_before: &[T],
     saved: &Saved<T>,
     upstream: Upstream<'_, T>,
-    outputs: [&mut [T]; 5],
+    outputs: [&mut [T]; 4],
 ) {
     let Sequence {
         steps,
         batch,
-        input,
         hidden,
         ..
     } = sequence;
     let width = kind.gates() * hidden;
     let isa = isa::current();
-    let [d_gates, d_hidden, d_x, d_h_0, d_c_0] = outputs.map(Disjoint::new);
-    let rows = sequence.rows_per_task();
+    let [d_gates, d_hidden, d_h_0, d_c_0] = outputs.map(Disjoint::new);
+    let rows = sequence.rows_per_task(w_hh.rows_stand_alone());
     parallel::for_each(batch.div_ceil(rows), |task| {
         let first = task * rows;
         let n = rows.min(batch - first);
@@ -166,9 +170,8 @@ fn through_time<T: Real>(
             Some(from) => to.copy_from_slice(&from[of_task.clone()]),
             None => to.fill(T::ZERO),
         };
-        scratch::with(n * (2 * hidden + input), |buffer: &mut [T]| {
-            let (d_h, buffer) = buffer.split_at_mut(n * hidden);
-            let (d_c, d_x_rows) = buffer.split_at_mut(n * hidden);
+        scratch::with(2 * n * hidden, |buffer: &mut [T]| {
+            let (d_h, d_c) = buffer.split_at_mut(n * hidden);
             start(upstream.d_h_n, d_h);
             start(upstream.d_c_n, d_c);
             for order in (0..steps).rev() {
@@ -239,28 +242,14 @@ fn through_time<T: Real>(
                         }
                     }
                 }
-                // 2. The state before and the input.
-                let d_inputs = MatRef::row_major(d_gates, n, width);
+                // 2. The state before.
                 let (d_sums, write) = if kind == Cell::Gru {
-                    (MatRef::row_major(d_hidden, n, width), Write::Add)
+                    (d_hidden, Write::Add)
                 } else {
-                    (d_inputs, Write::Replace)
+                    (d_gates, Write::Replace)
                 };
-                matmul_serial(
-                    d_sums,
-                    MatRef::row_major(weights.w_hh, width, hidden),
-                    d_h,
-                    hidden,
-                    write,
-                );
-                let w_ih = MatRef::row_major(weights.w_ih, width, input);
-                matmul_serial(d_inputs, w_ih, d_x_rows, input, Write::Replace);
-                for r in 0..n {
-                    let to = sequence.row(t, first + r) * input;
-                    // SAFETY: as above.
-                    unsafe { d_x.part(to..to + input) }
-                        .copy_from_slice(&d_x_rows[r * input..(r + 1) * input]);
-                }
+                let d_sums = MatRef::row_major(d_sums, n, width);
+                w_hh.multiply(d_sums, d_h, hidden, write);
             }
             // SAFETY: a task alone writes its samples' first states.
             unsafe {
@@ -289,18 +278,6 @@ fn states_before<T: Real>(sequence: Sequence, y: &[T], h_0: &[T]) -> Vec<T> {
         for b in 0..batch {
             let from = sequence.row(before, b) * hidden;
             step[b * hidden..(b + 1) * hidden].copy_from_slice(&y[from..from + hidden]);
-        }
-    }
-    out
-}
-
-/// A batch-first `[batch, steps, width]` as `[steps, batch, width]`.
-fn in_time_order<T: Real>(sequence: Sequence, x: &[T], width: usize) -> Vec<T> {
-    let mut out = Vec::with_capacity(x.len());
-    for t in 0..sequence.steps {
-        for b in 0..sequence.batch {
-            let from = sequence.row(t, b) * width;
-            out.extend_from_slice(&x[from..from + width]);
         }
     }
     out

@@ -1,9 +1,10 @@
 //! The forward pass through time.
 
-use super::{Cell, Saved, Sequence, Weights, cell, transposed};
+use super::{Cell, Saved, Sequence, Weights, cell, in_time_order};
+use crate::buffer::unspecified;
 use crate::disjoint::Disjoint;
 use crate::isa;
-use crate::matmul::{MatRef, Write, matmul_serial};
+use crate::matmul::{MatRef, Prepacked, Write, matmul, prepack};
 use crate::parallel;
 use crate::real::Real;
 use crate::scratch;
@@ -43,19 +44,29 @@ pub fn forward<T: Real>(
     let width = kind.gates() * hidden;
     assert_eq!(y.len(), steps * batch * hidden, "recurrent: output");
     assert_eq!(finals.h.len(), batch * hidden, "recurrent: last state");
-    let isa = isa::current();
-    let w_ih = transposed(isa, weights.w_ih, width, input);
-    let w_hh = transposed(isa, weights.w_hh, width, hidden);
-    let bias = Biases::new(kind, hidden, &weights);
     let more = if kind.keeps_more() {
         steps * batch * hidden
     } else {
         0
     };
     let mut saved = Saved {
-        gates: vec![T::ZERO; steps * batch * width],
-        more: vec![T::ZERO; more],
+        gates: unspecified(steps * batch * width),
+        more: unspecified(more),
     };
+    // 1. The weighted inputs of all gates and steps are one product.
+    let by_time;
+    let x = if sequence.batch_first {
+        by_time = in_time_order(sequence, x, input);
+        &by_time[..]
+    } else {
+        x
+    };
+    matmul(
+        MatRef::row_major(x, steps * batch, input),
+        MatRef::row_major(weights.w_ih, width, input).t(),
+        &mut saved.gates,
+        Write::Replace,
+    );
     let mut no_cell = vec![
         T::ZERO;
         if kind == Cell::Lstm {
@@ -66,16 +77,40 @@ pub fn forward<T: Real>(
     ];
     let c_n = finals.c.unwrap_or(&mut no_cell);
     assert_eq!(c_n.len(), batch * hidden, "recurrent: last cell state");
-    let (gates, more) = (
-        Disjoint::new(&mut saved.gates),
-        Disjoint::new(&mut saved.more),
-    );
-    let (y, h_n, c_n) = (
-        Disjoint::new(y),
-        Disjoint::new(finals.h),
-        Disjoint::new(c_n),
-    );
-    let rows = sequence.rows_per_task();
+    // 2. What the states add can only be known step by step.
+    let joined = if kind == Cell::Gru { 2 } else { kind.gates() } * hidden;
+    let (gates, candidate) = weights.w_hh.split_at(joined * hidden);
+    let columns = |w, rows| MatRef::row_major(w, rows, hidden).t();
+    let bias = Biases::new(kind, hidden, &weights);
+    prepack(columns(gates, joined), |gates| {
+        prepack(columns(candidate, width - joined), |candidate| {
+            let states = [h_0, c_0.unwrap_or(&[])];
+            let outputs = [&mut saved.gates, &mut saved.more, y, finals.h, c_n];
+            through_time(kind, sequence, [gates, candidate], &bias, states, outputs);
+        });
+    });
+    saved
+}
+
+/// Runs the steps: `[gates, more, y, h_n, c_n]` are filled in, of which the gates hold what the inputs have added.
+fn through_time<T: Real>(
+    kind: Cell,
+    sequence: Sequence,
+    [w_gates, w_candidate]: [&Prepacked<'_, T>; 2],
+    bias: &Biases<T>,
+    [h_0, c_0]: [&[T]; 2],
+    outputs: [&mut [T]; 5],
+) {
+    let Sequence {
+        steps,
+        batch,
+        hidden,
+        ..
+    } = sequence;
+    let isa = isa::current();
+    let width = kind.gates() * hidden;
+    let [gates, more, y, h_n, c_n] = outputs.map(Disjoint::new);
+    let rows = sequence.rows_per_task(w_gates.rows_stand_alone() && w_candidate.rows_stand_alone());
     parallel::for_each(batch.div_ceil(rows), |task| {
         let first = task * rows;
         let n = rows.min(batch - first);
@@ -83,46 +118,30 @@ pub fn forward<T: Real>(
         scratch::with(2 * n * hidden, |state: &mut [T]| {
             let (h, c) = state.split_at_mut(n * hidden);
             h.copy_from_slice(&h_0[of_task.clone()]);
-            match c_0 {
-                Some(c_0) => c.copy_from_slice(&c_0[of_task.clone()]),
-                None => c.fill(T::ZERO),
+            if kind == Cell::Lstm {
+                c.copy_from_slice(&c_0[of_task.clone()]);
             }
             for t in (0..steps).map(|i| sequence.step(i)) {
                 let at = t * batch + first;
-                // SAFETY: a task alone writes its samples' rows, in every step.
-                let gates = unsafe { gates.part(at * width..(at + n) * width) };
-                // 1. The weighted inputs and states of all gates.
-                let x = &x[sequence.row(t, first) * input..];
-                let x = MatRef::strided(x, n, input, sequence.row_stride() * input, 1);
-                matmul_serial(
-                    x,
-                    MatRef::row_major(&w_ih, input, width),
-                    gates,
-                    width,
-                    Write::Replace,
-                );
-                let joined = if kind == Cell::Gru { 2 * hidden } else { width };
-                let state = MatRef::row_major(h, n, hidden);
-                let w = MatRef::strided(&w_hh, hidden, joined, width, 1);
-                matmul_serial(state, w, gates, width, Write::Add);
-                // SAFETY: as above; an RNN keeps nothing more.
-                let more = unsafe {
-                    more.part(if kind.keeps_more() {
+                // SAFETY: a task alone writes its samples' rows, in every step; an RNN keeps nothing more.
+                let (gates, more) = unsafe {
+                    let of_more = if kind.keeps_more() {
                         at * hidden..(at + n) * hidden
                     } else {
                         0..0
-                    })
+                    };
+                    (gates.part(at * width..(at + n) * width), more.part(of_more))
                 };
-                if kind == Cell::Gru && hidden > 0 {
-                    let w = MatRef::strided(&w_hh[joined..], hidden, hidden, width, 1);
-                    matmul_serial(state, w, more, hidden, Write::Replace);
+                // 1. The weighted states of all gates.
+                let state = MatRef::row_major(h, n, hidden);
+                w_gates.multiply(state, gates, width, Write::Add);
+                if kind == Cell::Gru {
+                    w_candidate.multiply(state, more, hidden, Write::Replace);
                 }
                 // 2. The gates and the new state.
                 for r in 0..n {
-                    let (span, gates) = (
-                        r * hidden..(r + 1) * hidden,
-                        &mut gates[r * width..(r + 1) * width],
-                    );
+                    let span = r * hidden..(r + 1) * hidden;
+                    let gates = &mut gates[r * width..(r + 1) * width];
                     let h = &mut h[span.clone()];
                     match kind {
                         Cell::RnnTanh | Cell::RnnRelu => {
@@ -133,14 +152,8 @@ pub fn forward<T: Real>(
                             more[span.clone()].copy_from_slice(&c[span]);
                         }
                         Cell::Gru => {
-                            cell::gru_forward(
-                                isa,
-                                gates,
-                                &bias.gates,
-                                &mut more[span],
-                                &bias.candidate,
-                                h,
-                            );
+                            let more = &mut more[span];
+                            cell::gru_forward(isa, gates, &bias.gates, more, &bias.candidate, h);
                         }
                     }
                     let out = sequence.row(t, first + r) * hidden;
@@ -157,7 +170,6 @@ pub fn forward<T: Real>(
             }
         });
     });
-    saved
 }
 
 /// The biases as the cells add them.

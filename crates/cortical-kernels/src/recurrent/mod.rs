@@ -7,9 +7,10 @@
 //! - GRU: `r, z = σ(…)`, `n = tanh(W_in x_t + b_in + r (W_hn h_{t−1} + b_hn))` in the order r, z, n;
 //!   `h_t = (1 − z) n + z h_{t−1}`.
 //!
-//! Samples do not meet, so tasks own rows of the batch for the whole sequence and never wait for each other. The
-//! weights are transposed once, after which every step's product reads adjacent elements. The gates are kept for the
-//! backward pass, which goes through time from the end and then makes the weights' gradients in one product each.
+//! What the inputs add to the gates of all steps is one product before the first step. Samples do not meet, so tasks own rows of the
+//! batch for the whole sequence and never wait for each other; the states' weights are packed once for all steps. The gates are
+//! kept for the backward pass, which goes through time from the end and then makes the gradients of inputs and weights in one
+//! product each.
 //!
 //! Legend: `T` steps, `B` batch, `I` input features, `H` hidden features, `G` gates.
 //!
@@ -26,8 +27,6 @@ pub use backward::{Gradients, Upstream, backward};
 pub use forward::{Finals, forward};
 pub use naive::forward as forward_naive;
 
-use crate::isa::InstructionSet;
-use crate::parallel;
 use crate::real::Real;
 
 /// The kind of neuron.
@@ -103,12 +102,19 @@ pub struct Saved<T> {
 
 /// A task takes at most this many samples; fewer where that would leave half of the machine idle.
 const MAX_ROWS: usize = 16;
+/// The same where more rows a task mean less reading: every step of a task reads all weights.
+const MAX_ALONE: usize = 64;
 /// Below this many samples a product no longer amortises reading the weights.
 const MIN_ROWS: usize = 4;
 
 impl Sequence {
-    /// How many samples a task takes: a function of the batch alone.
-    fn rows_per_task(self) -> usize {
+    /// How many samples a task takes: a function of the batch, and where a product's rows stand alone of the threads too, as
+    /// the cut then shows in no bit.
+    fn rows_per_task(self, rows_stand_alone: bool) -> usize {
+        if rows_stand_alone {
+            let threads = rayon::current_num_threads().max(1);
+            return self.batch.div_ceil(threads).clamp(MIN_ROWS, MAX_ALONE);
+        }
         self.batch.div_ceil(2).clamp(MIN_ROWS, MAX_ROWS)
     }
 
@@ -119,11 +125,6 @@ impl Sequence {
         } else {
             t * self.batch + b
         }
-    }
-
-    /// How far apart the rows of neighbouring samples are.
-    fn row_stride(self) -> usize {
-        if self.batch_first { self.steps } else { 1 }
     }
 
     /// The step that comes `i`-th.
@@ -159,31 +160,16 @@ impl Sequence {
     }
 }
 
-/// The transpose of a row-major `[rows, cols]`.
-fn transposed<T: Real>(isa: InstructionSet, x: &[T], rows: usize, cols: usize) -> Vec<T> {
-    let mut out = vec![T::ZERO; x.len()];
-    if !out.is_empty() {
-        let chunk = parallel::rows_per_task(rows) * rows;
-        parallel::chunks_mut(&mut out, chunk, |at, out| {
-            transpose(isa, &x[at / rows..], cols, rows, out);
-        });
-    }
-    out
-}
-
-multiversion! {
-    /// `out[c, r] = x[r · stride + c]` for `out` of rows of `rows` elements.
-    fn transpose<T: Real>(x: &[T], stride: usize, rows: usize, out: &mut [T]) {
-        const TILE: usize = 16;
-        for first in (0..rows).step_by(TILE) {
-            let last = (first + TILE).min(rows);
-            for (c, out) in out.chunks_exact_mut(rows).enumerate() {
-                for (r, out) in out[first..last].iter_mut().enumerate() {
-                    *out = x[(first + r) * stride + c];
-                }
-            }
+/// A batch-first `[batch, steps, width]` as `[steps, batch, width]`.
+fn in_time_order<T: Real>(sequence: Sequence, x: &[T], width: usize) -> Vec<T> {
+    let mut out = Vec::with_capacity(x.len());
+    for t in 0..sequence.steps {
+        for b in 0..sequence.batch {
+            let from = sequence.row(t, b) * width;
+            out.extend_from_slice(&x[from..from + width]);
         }
     }
+    out
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ macro_rules! simd {
             match isa.min($crate::isa::detected()) {
                 // SAFETY: the minimum with `detected` proves that the processor has these features; the rest is the
                 // caller's promise.
-                $crate::isa::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::isa::InstructionSet::Amx | $crate::isa::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 $crate::isa::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
                 $crate::isa::InstructionSet::Portable => {

@@ -40,12 +40,12 @@ fn single_mut<T: Real>(x: &mut [T]) -> &mut [f32] {
 }
 
 fn lanes(isa: InstructionSet) -> usize {
-    if isa == InstructionSet::Avx512 { 16 } else { 8 }
+    if isa >= InstructionSet::Avx512 { 16 } else { 8 }
 }
 
 /// Output channels of a tile.
 fn most_channels(isa: InstructionSet) -> usize {
-    if isa == InstructionSet::Avx512 { 8 } else { 4 }
+    if isa >= InstructionSet::Avx512 { 8 } else { 4 }
 }
 
 /// How many groups, and into how many parts the channels of a group, make one task: several groups where each is little
