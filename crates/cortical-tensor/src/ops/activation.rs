@@ -1,6 +1,6 @@
 //! Activations as operations of their own; where a layer has one, the layer's operation applies it itself.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half};
 use crate::{Input, Result, is_composed, values};
@@ -8,6 +8,7 @@ use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{
     self, Activation, GELU_CUBIC, GELU_SLOPE, SELU_ALPHA, SELU_SCALE, Saves,
 };
+use cortical_kernels::buffer::unspecified;
 
 const NAME: &str = "activation";
 
@@ -35,7 +36,7 @@ pub fn activate<'a>(x: impl Into<Input<'a>>, activation: Activation) -> Result<T
 
 fn forward<T: Element>(x: Input<'_>, activation: Activation) -> Result<Tensor> {
     let operand = x.operand()?;
-    let mut y = zeros::<T>(operand.tensor().elem_count());
+    let mut y = unspecified::<T>(operand.tensor().elem_count());
     activation::forward(activation, &values(operand.tensor())?, &mut y);
     let output = Output::new(y, operand.tensor().shape());
     let op = Activate::<T> {
@@ -60,7 +61,7 @@ impl<T: Element> Op for Activate<T> {
             Saves::Output => pass.output(),
             Saves::Input | Saves::Nothing => pass.input(0),
         };
-        let mut d_x = zeros::<T>(saved.elem_count());
+        let mut d_x = unspecified::<T>(saved.elem_count());
         activation::backward(
             self.activation,
             &values(saved)?,

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::ops::rotary::HeadOrder;
@@ -11,6 +11,7 @@ use candle_core::{D, DType, Device, Tensor};
 use cortical_kernels::attention::{
     self as kernel, Dropout, Gradients, Heads, HeadsMut, Mask, MaskValues, Options, Sizes, Strides,
 };
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::real::Real;
 
 const NAME: &str = "attention";
@@ -239,8 +240,8 @@ fn forward<T: Element>(
         mask: options.mask.map(|m| m.detach().contiguous()).transpose()?,
         lse: Vec::new(),
     };
-    let mut y = zeros::<T>(sizes.batch * sizes.heads * sizes.queries * sizes.value_dim);
-    let mut lse = zeros::<T>(sizes.batch * sizes.heads * sizes.queries);
+    let mut y = unspecified::<T>(sizes.batch * sizes.heads * sizes.queries * sizes.value_dim);
+    let mut lse = unspecified::<T>(sizes.batch * sizes.heads * sizes.queries);
     {
         let [q, k, v] = [0, 1, 2].map(|i| values::<T>(operands[i].tensor()));
         let (q, k, v) = (q?, k?, v?);
@@ -283,9 +284,9 @@ impl<T: Element> Op for Fused<T> {
         let (q, k, v) = (q?, k?, v?);
         let (y, d_y) = (values::<T>(pass.output())?, values::<T>(pass.d_output(0))?);
         let (mut d_q, mut d_k, mut d_v) = (
-            zeros::<T>(q.len()),
-            zeros::<T>(k.len()),
-            zeros::<T>(v.len()),
+            unspecified::<T>(q.len()),
+            unspecified::<T>(k.len()),
+            unspecified::<T>(v.len()),
         );
         let view = |data, strides| Heads { data, strides };
         self.with_options(|options| {

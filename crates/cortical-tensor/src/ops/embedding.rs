@@ -6,6 +6,7 @@ use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::embedding as kernel;
 
 const NAME: &str = "embedding";
@@ -100,7 +101,7 @@ fn forward<T: Element>(
 ) -> Result<Tensor> {
     let operand = weight.operand()?;
     let dim = operand.tensor().dims()[1];
-    let mut y = zeros::<T>(indices.len() * dim);
+    let mut y = unspecified::<T>(indices.len() * dim);
     kernel::forward(&values(operand.tensor())?, dim, &indices, &mut y);
     let op = Embedding::<T> {
         indices,

@@ -1,6 +1,6 @@
 //! Gated units: GLU, SwiGLU, GEGLU and their relatives.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::activation::compose;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
@@ -8,6 +8,7 @@ use crate::shape::checked_count;
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::gated::{self as kernel, Gate, Packed};
 
 const NAME: &str = "gated";
@@ -111,7 +112,7 @@ struct Gated<T>(Gate, std::marker::PhantomData<T>);
 
 fn forward<T: Element>(gate: Input<'_>, value: Input<'_>, kind: Gate) -> Result<Tensor> {
     let operands = vec![gate.operand()?, value.operand()?];
-    let mut y = zeros::<T>(gate.tensor().elem_count());
+    let mut y = unspecified::<T>(gate.tensor().elem_count());
     kernel::forward(
         kind,
         &values(operands[0].tensor())?,
@@ -129,7 +130,7 @@ impl<T: Element> Op for Gated<T> {
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let (g, v) = (values::<T>(pass.input(0))?, values::<T>(pass.input(1))?);
-        let (mut d_g, mut d_v) = (zeros::<T>(g.len()), zeros::<T>(g.len()));
+        let (mut d_g, mut d_v) = (unspecified::<T>(g.len()), unspecified::<T>(g.len()));
         kernel::backward(
             self.0,
             &g,
@@ -159,7 +160,7 @@ fn forward_packed<T: Element>(
     let operand = x.operand()?;
     let mut shape = operand.tensor().dims().to_vec();
     *shape.last_mut().expect("the last dimension was checked") = features;
-    let mut y = zeros::<T>(operand.tensor().elem_count() / 2);
+    let mut y = unspecified::<T>(operand.tensor().elem_count() / 2);
     kernel::packed_forward(kind, packed, &values(operand.tensor())?, features, &mut y);
     let op = GatedPacked::<T> {
         kind,
@@ -177,7 +178,7 @@ impl<T: Element> Op for GatedPacked<T> {
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let x = values::<T>(pass.input(0))?;
-        let mut d_x = zeros::<T>(x.len());
+        let mut d_x = unspecified::<T>(x.len());
         let d_y = values(pass.d_output(0))?;
         kernel::packed_backward(self.kind, self.packed, &x, self.features, &d_y, &mut d_x);
         Ok(vec![Some(tensor(d_x, pass.input(0).shape())?)])

@@ -1,11 +1,12 @@
 //! Products of matrices, many at once.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::matmul::{Transposes, batched};
 
 const NAME: &str = "matmul";
@@ -98,7 +99,7 @@ fn forward<T: Element>(
 ) -> Result<Tensor> {
     let (a, b) = (a.operand()?, b.operand()?);
     let [batch, m, n, k] = dims;
-    let mut c = zeros::<T>(batch * m * n);
+    let mut c = unspecified::<T>(batch * m * n);
     batched(
         batch,
         [m, n, k],
@@ -137,7 +138,7 @@ impl<T: Element> Op for Matmul<T> {
         let Transposes { a: ta, b: tb } = self.transposes;
         let mut grads = vec![None, None];
         if pass.wants(0) {
-            let (mut d_a, b) = (zeros::<T>(a.elem_count()), values::<T>(b)?);
+            let (mut d_a, b) = (unspecified::<T>(a.elem_count()), values::<T>(b)?);
             if ta {
                 // [k, m] = B [k, n] · dCᵀ [n, m]
                 batched(
@@ -162,7 +163,7 @@ impl<T: Element> Op for Matmul<T> {
             grads[0] = Some(tensor(d_a, a.shape())?);
         }
         if pass.wants(1) {
-            let (mut d_b, a) = (zeros::<T>(b.elem_count()), values::<T>(a)?);
+            let (mut d_b, a) = (unspecified::<T>(b.elem_count()), values::<T>(a)?);
             if tb {
                 // [n, k] = dCᵀ [n, m] · A [m, k]
                 batched(

@@ -6,6 +6,7 @@ use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, widen, wr
 use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::norm::{self as kernel, Affine, Dims, Gradients, Moments};
 use cortical_kernels::real::Real;
 
@@ -354,7 +355,7 @@ fn forward<T: Element>(
         kind, dims, eps, ..
     } = problem;
     let eps = <T as Real>::from_f64(eps);
-    let mut y = zeros::<T>(dims.elements());
+    let mut y = unspecified::<T>(dims.elements());
     let sets = match kind {
         Kind::Rows { .. } => dims.samples,
         Kind::Batch | Kind::Fixed => dims.channels,
@@ -443,7 +444,7 @@ impl<T: Element> Op for Norm<T> {
         let weight = weight.as_deref();
         let wanted =
             |has: bool, at: usize, n: usize| (has && pass.wants(at)).then(|| zeros::<T>(n));
-        let mut d_x = wanted(true, 0, x.len());
+        let mut d_x = pass.wants(0).then(|| unspecified::<T>(x.len()));
         let mut d_weight = wanted(self.has_weight, weight_at, dims.channels);
         let mut d_bias = wanted(self.has_bias, bias_at, dims.channels);
         let gradients = Gradients {

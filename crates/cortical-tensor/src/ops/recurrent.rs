@@ -1,6 +1,6 @@
 //! Recurrent layers over whole sequences, each as one operation.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply};
 use crate::ops::activation::compose;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, widen, wrong_shape};
@@ -8,6 +8,7 @@ use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_composed, values};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::recurrent::{
     self as kernel, Cell, Finals, Saved, Sequence, Upstream, Weights,
 };
@@ -224,9 +225,9 @@ fn forward<T: Element>(cell: Cell, sequence: Sequence, inputs: Inputs<'_>) -> Re
         hidden,
         ..
     } = sequence;
-    let mut y = zeros::<T>(steps * batch * hidden);
-    let mut h = zeros::<T>(batch * hidden);
-    let mut c = zeros::<T>(if cell == Cell::Lstm {
+    let mut y = unspecified::<T>(steps * batch * hidden);
+    let mut h = unspecified::<T>(batch * hidden);
+    let mut c = unspecified::<T>(if cell == Cell::Lstm {
         batch * hidden
     } else {
         0

@@ -1,11 +1,12 @@
 //! Rotary position embedding.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Device, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::rope::{self as kernel, Pairs, Rotation, Turn};
 
 const NAME: &str = "rotary";
@@ -130,7 +131,7 @@ struct Rotary {
 
 impl Rotary {
     fn apply<T: Element>(&self, turn: Turn, x: &[T]) -> Result<Vec<T>> {
-        let mut y = zeros::<T>(x.len());
+        let mut y = unspecified::<T>(x.len());
         if !y.is_empty() {
             let (cos, sin) = (values::<T>(&self.cos)?, values::<T>(&self.sin)?);
             let rotation = Rotation {

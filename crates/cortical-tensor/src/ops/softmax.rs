@@ -1,11 +1,12 @@
 //! Softmax and its logarithm along any dimension.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::{Input, Result, is_composed, values};
 use candle_core::shape::Dim;
 use candle_core::{DType, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::softmax::{self as kernel, Kind};
 
 /// `yᵢ = exp(xᵢ) / Σⱼ exp(xⱼ)` along `dim`.
@@ -65,7 +66,7 @@ fn forward<T: Element>(x: Input<'_>, kind: Kind, name: &'static str) -> Result<T
         .dims()
         .last()
         .expect("`along` saw a dimension");
-    let mut y = zeros::<T>(operand.tensor().elem_count());
+    let mut y = unspecified::<T>(operand.tensor().elem_count());
     kernel::forward(kind, &values(operand.tensor())?, &mut y, cols);
     let output = Output::new(y, operand.tensor().shape());
     let op = Softmax::<T> {
@@ -91,7 +92,7 @@ impl<T: Element> Op for Softmax<T> {
 
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let y = pass.output();
-        let mut d_x = zeros::<T>(y.elem_count());
+        let mut d_x = unspecified::<T>(y.elem_count());
         kernel::backward(
             self.kind,
             &values(y)?,
