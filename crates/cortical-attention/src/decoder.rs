@@ -49,6 +49,9 @@ impl DecoderBlockConfig {
 
 /// `h = x + attention(norm(x))`, `y = h + swiglu(norm(h))`, with the parameter names of Llama's files.
 ///
+/// Each half is one operation ([`attention_half`](cortical_tensor::ops::attention_half),
+/// [`feed_forward`](cortical_tensor::ops::feed_forward)); only with a cache attention runs in its parts, with the same values.
+///
 /// # Shapes
 /// - input and output: `[batch, rows, hidden_size]`
 ///
@@ -110,10 +113,14 @@ impl DecoderBlock {
         cache: Option<&mut Cache>,
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
-        let normed = self.input_norm.forward(x, pass)?;
-        let h = (x + self.attention.attend(&normed, cache, pass)?)?;
-        let normed = self.post_attention_norm.forward(&h, pass)?;
-        Ok((&h + self.mlp.forward(&normed, pass)?)?)
+        let h = match cache {
+            None => self.attention.half(x, &self.input_norm, pass)?,
+            Some(cache) => {
+                let normed = self.input_norm.forward(x, pass)?;
+                (x + self.attention.attend(&normed, Some(cache), pass)?)?
+            }
+        };
+        self.mlp.half(&h, &self.post_attention_norm, pass)
     }
 }
 
@@ -130,5 +137,116 @@ impl Layer for DecoderBlock {
             self.mlp.describe(sample)?,
         ];
         Ok(Description::of_parts("DecoderBlock", "", parts, sample))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rotary;
+    use candle_core::{DType, Device};
+    use cortical_kernels::rope::Pairs;
+    use cortical_neuron::{Observer, Params};
+    use cortical_tensor::Seed;
+
+    fn block(params: &Params) -> DecoderBlock {
+        let attention = GroupedQueryAttention::config(12, 4)
+            .num_kv_heads(2)
+            .bias(true)
+            .rotary(Rotary::new(2, 10_000.0, Pairs::Halves));
+        DecoderBlock::config(12, 20, attention)
+            .build(&params.at("block"))
+            .unwrap()
+    }
+
+    /// The block from its layers, one after the other.
+    fn in_parts(block: &DecoderBlock, x: &Tensor, pass: &mut Pass<'_>) -> Tensor {
+        let normed = block.input_norm.forward(x, pass).unwrap();
+        let h = (x + block.attention.forward(&normed, pass).unwrap()).unwrap();
+        let normed = block.post_attention_norm.forward(&h, pass).unwrap();
+        (&h + block.mlp.forward(&normed, pass).unwrap()).unwrap()
+    }
+
+    fn numbers(t: &Tensor) -> Vec<f32> {
+        t.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn halves_are_their_parts_in_values_and_gradients() {
+        let params = Params::new(&Device::Cpu, Seed(3));
+        let block = block(&params);
+        let x = Tensor::arange(0.0_f32, 120.0, &Device::Cpu).unwrap();
+        let x = x.sin().unwrap().reshape((2, 5, 12)).unwrap();
+        let mut rng = params.rng("pass");
+        let mut run = |joined: bool| {
+            let mut pass = Pass::train(&mut rng);
+            let y = if joined {
+                block.forward(&x, &mut pass).unwrap()
+            } else {
+                in_parts(&block, &x, &mut pass)
+            };
+            let loss = (&y * &x).unwrap().sum_all().unwrap();
+            params.backward(&loss).unwrap();
+            let grads: Vec<Vec<f32>> = params
+                .all()
+                .iter()
+                .map(|p| numbers(&p.grad().unwrap()))
+                .collect();
+            params.zero_grad();
+            (numbers(&y), grads)
+        };
+        let (one, other) = (run(true), run(false));
+        assert_eq!(one.0, other.0);
+        for ((one, other), param) in one.1.iter().zip(&other.1).zip(params.all()) {
+            let close = one
+                .iter()
+                .zip(other)
+                .all(|(a, b)| (a - b).abs() < 1e-4 * b.abs().max(1.0));
+            assert!(close, "{}", param.name());
+        }
+    }
+
+    #[test]
+    fn a_cache_changes_no_bit() {
+        let params = Params::new(&Device::Cpu, Seed(3));
+        let block = block(&params);
+        let x = Tensor::ones((1, 6, 12), DType::F32, &Device::Cpu).unwrap();
+        let (mut cache, mut pass) = (Cache::new(), Pass::eval());
+        let cached = block.run(&x, Some(&mut cache), &mut pass).unwrap();
+        assert_eq!(
+            numbers(&cached),
+            numbers(&block.forward(&x, &mut pass).unwrap())
+        );
+    }
+
+    #[test]
+    fn an_observer_sees_the_inside_and_changes_no_bit() {
+        struct Names(Vec<(String, Vec<f32>)>);
+        impl Observer for Names {
+            fn activation(&mut self, layer: &str, output: &Tensor) {
+                self.0.push((layer.to_string(), numbers(output)));
+            }
+        }
+        let params = Params::new(&Device::Cpu, Seed(3));
+        let block = block(&params);
+        let x = Tensor::ones((1, 3, 12), DType::F32, &Device::Cpu).unwrap();
+        let (mut joined, mut parts) = (Names(Vec::new()), Names(Vec::new()));
+        let y = block
+            .forward(&x, &mut Pass::eval().observed_by(&mut joined))
+            .unwrap();
+        in_parts(&block, &x, &mut Pass::eval().observed_by(&mut parts));
+        assert_eq!(joined.0, parts.0);
+        let names: Vec<&str> = joined.0.iter().map(|(name, _)| &name[..]).collect();
+        let expected = [
+            "input_layernorm",
+            "self_attn",
+            "post_attention_layernorm",
+            "mlp",
+        ];
+        assert_eq!(names, expected.map(|name| format!("block.{name}")));
+        assert_eq!(
+            numbers(&y),
+            numbers(&block.forward(&x, &mut Pass::eval()).unwrap())
+        );
     }
 }

@@ -1,12 +1,14 @@
 //! The feed-forward half of a Llama-style block.
 
+use crate::half::{scale, show};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::gated::Gate;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Pass, Projection, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Pass, Projection, Result, RmsNorm, Scope, product,
+    wrong_sample,
 };
-use cortical_tensor::ops;
+use cortical_tensor::ops::{self, FeedForward};
 
 /// The options of a [`SwiGlu`].
 #[derive(Clone, Copy, Debug)]
@@ -122,9 +124,32 @@ impl SwiGlu {
         [&self.gate, &self.up, &self.down]
     }
 
-    fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let (gate, up) = (self.gate.apply(x, pass)?, self.up.apply(x, pass)?);
-        let fused = match self.activation {
+    /// The half of a block that this layer and a norm before it make, `x + swiglu(norm(x))`: one operation where the projections are
+    /// nothing but weights.
+    pub(crate) fn half(&self, x: &Tensor, norm: &RmsNorm, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let plain = self
+            .projections()
+            .map(|part| part.plain().filter(|p| p.bias().is_none()));
+        let ([Some(gate), Some(up), Some(down)], Some(kind)) = (plain, self.gate_kind()) else {
+            let normed = norm.forward(x, pass)?;
+            return Ok((x + self.forward(&normed, pass)?)?);
+        };
+        let half = FeedForward {
+            norm: scale(norm)?.input(pass),
+            gate: gate.inputs(pass).0,
+            up: up.inputs(pass).0,
+            down: down.inputs(pass).0,
+            eps: norm.eps(),
+            kind,
+            shows: pass.is_observed(),
+        };
+        let half = ops::feed_forward(x, half).map_err(|e| Error::from(e).in_layer(&self.name))?;
+        Ok(show(half, norm.name(), &self.name, pass))
+    }
+
+    /// The activation as the fused operations know it.
+    fn gate_kind(&self) -> Option<Gate> {
+        match self.activation {
             Activation::Silu => Some(Gate::Silu),
             Activation::Gelu => Some(Gate::Gelu),
             Activation::GeluTanh => Some(Gate::GeluTanh),
@@ -132,8 +157,12 @@ impl SwiGlu {
             Activation::Sigmoid => Some(Gate::Sigmoid),
             Activation::Identity => Some(Gate::Identity),
             _ => None,
-        };
-        let hidden = match fused {
+        }
+    }
+
+    fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let (gate, up) = (self.gate.apply(x, pass)?, self.up.apply(x, pass)?);
+        let hidden = match self.gate_kind() {
             Some(fused) => ops::gated(&gate, &up, fused)?,
             None => (ops::activate(&gate, self.activation)? * up)?,
         };

@@ -1,12 +1,13 @@
 //! Attention whose query heads share heads of keys and values.
 
+use crate::half::{scale, show};
 use crate::{Cache, Rotary};
 use candle_core::{Device, Tensor};
 use cortical_neuron::{
     Description, Error, Init, Layer, Param, Pass, Projection, Result, RmsNorm, Scope, product,
     wrong_sample,
 };
-use cortical_tensor::ops::{self, Attention, HeadOrder};
+use cortical_tensor::ops::{self, Attention, AttentionHalf, HalfRotary, HeadOrder};
 
 /// The options of a [`GroupedQueryAttention`].
 #[derive(Clone, Debug)]
@@ -230,6 +231,49 @@ impl GroupedQueryAttention {
     #[must_use]
     pub fn projections(&self) -> [&Projection; 4] {
         [&self.q, &self.k, &self.v, &self.o]
+    }
+
+    /// The half of a block that this layer and a norm before it make, `x + attention(norm(x))`: one operation where the projections are
+    /// nothing but weights and every row sees all before it.
+    pub(crate) fn half(&self, x: &Tensor, norm: &RmsNorm, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let parts = self
+            .projections()
+            .map(|part| part.plain().map(|neurons| neurons.inputs(pass)));
+        let sees_all = self
+            .config
+            .window
+            .is_none_or(|w| x.dims().get(1).is_some_and(|n| *n <= w));
+        let ([Some(q), Some(k), Some(v), Some((out, None))], None, true) =
+            (parts, &self.q_norm, sees_all)
+        else {
+            let normed = norm.forward(x, pass)?;
+            return Ok((x + self.attend(&normed, None, pass)?)?);
+        };
+        let angles = match (&self.config.rotary, x.dims()) {
+            (Some(rotary), &[_, rows, _]) => Some(rotary.angles(0, rows, x)?),
+            _ => None,
+        };
+        let half = AttentionHalf {
+            norm: scale(norm)?.input(pass),
+            qkv: [q.0, k.0, v.0],
+            bias: match [q.1, k.1, v.1] {
+                [Some(q), Some(k), Some(v)] => Some([q, k, v]),
+                _ => None,
+            },
+            out,
+            heads: self.config.num_heads,
+            kv_heads: self.config.num_kv_heads,
+            rotary: angles.as_ref().map(|(cos, sin, pairs)| HalfRotary {
+                cos,
+                sin,
+                pairs: *pairs,
+            }),
+            causal: self.config.causal,
+            eps: norm.eps(),
+            shows: pass.is_observed(),
+        };
+        let half = ops::attention_half(x, half).map_err(|e| Error::from(e).in_layer(&self.name))?;
+        Ok(show(half, norm.name(), &self.name, pass))
     }
 
     fn run(&self, x: &Tensor, cache: Option<&mut Cache>, pass: &mut Pass<'_>) -> Result<Tensor> {

@@ -32,6 +32,7 @@ mod decoder_layer;
 mod encoder;
 mod feed_forward;
 mod grouped;
+mod half;
 mod multi_head;
 mod rotary;
 

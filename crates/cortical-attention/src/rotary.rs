@@ -96,11 +96,20 @@ impl Rotary {
     /// # Errors
     /// When a head has fewer elements than are rotated.
     pub fn rotate(&self, x: &Tensor, first: usize) -> Result<Tensor> {
-        let rows = x.dim(1)?;
-        let table = self.table(first.saturating_add(rows), x.dtype(), x.device())?;
-        let cos = table.cos.narrow(0, first, rows)?;
-        let sin = table.sin.narrow(0, first, rows)?;
-        Ok(ops::rotary(x, &cos, &sin, self.pairs, HeadOrder::Inside)?)
+        let (cos, sin, pairs) = self.angles(first, x.dim(1)?, x)?;
+        Ok(ops::rotary(x, &cos, &sin, pairs, HeadOrder::Inside)?)
+    }
+
+    /// The cosines and sines of positions from `first` on, of the dtype and on the device of `like`, and the layout of the pairs.
+    pub(crate) fn angles(
+        &self,
+        first: usize,
+        rows: usize,
+        like: &Tensor,
+    ) -> Result<(Tensor, Tensor, Pairs)> {
+        let table = self.table(first.saturating_add(rows), like.dtype(), like.device())?;
+        let part = |t: &Tensor| t.narrow(0, first, rows);
+        Ok((part(&table.cos)?, part(&table.sin)?, self.pairs))
     }
 
     /// The table of at least `len` positions; of exactly `len` where the angles depend on it.

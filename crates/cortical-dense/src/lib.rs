@@ -26,6 +26,7 @@
 
 mod bilinear;
 mod gated;
+mod head;
 mod linear;
 mod mlp;
 

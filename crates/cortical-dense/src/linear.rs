@@ -106,7 +106,7 @@ impl LinearConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Linear {
-    neurons: Neurons,
+    pub(crate) neurons: Neurons,
     config: LinearConfig,
 }
 

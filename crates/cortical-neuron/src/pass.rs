@@ -92,6 +92,12 @@ impl<'a> Pass<'a> {
         self
     }
 
+    /// Whether somebody looks on: what is computed for the observer alone is then worth computing.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Whether this is a training pass.
     #[must_use]
     pub fn is_train(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::Affine;
 use crate::description::wrong_sample;
-use crate::{Description, Error, Layer, Pass, Result, Scope};
+use crate::{Description, Error, Layer, Param, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -190,6 +190,24 @@ impl RmsNorm {
             eps: 1e-5,
             affine: true,
         }
+    }
+
+    /// The scale, `normalized_shape`, if there is one.
+    #[must_use]
+    pub fn weight(&self) -> Option<&Param> {
+        self.affine.weight.as_ref()
+    }
+
+    /// What is added to the mean square.
+    #[must_use]
+    pub fn eps(&self) -> f64 {
+        self.config.eps
+    }
+
+    /// The place in the model, for errors and observers.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -1,17 +1,18 @@
 //! Cross-entropy of scores, with the softmax inside.
 
-use crate::element::{Element, tensor, zeros};
+use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::log_softmax;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::{Error, Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
+use cortical_kernels::buffer::unspecified;
 use cortical_kernels::cross_entropy::{self as kernel, Targets};
 use cortical_kernels::real::Real;
 
 const NAME: &str = "cross_entropy";
 /// How the kernel marks a row that is left out; no class can have this number, as classes are counted in a `usize`-checked shape.
-const LEFT_OUT: u32 = u32::MAX;
+pub(super) const LEFT_OUT: u32 = u32::MAX;
 
 /// How a loss over many elements becomes a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,30 +152,31 @@ fn check(logits: &Tensor, labels: &Tensor, options: &CrossEntropy) -> Result<()>
             labels,
         ));
     }
-    if let Some(weight) = &options.weight {
-        check_alike(NAME, logits, "weight", weight)?;
-        if weight.dims() != [dims[1]] {
-            return Err(wrong_shape(
-                NAME,
-                "weight",
-                format!("[{}], one for each class", dims[1]),
-                weight,
-            ));
+    options.check(NAME, logits, dims[1])
+}
+
+impl CrossEntropy {
+    /// Checks the options for an operation `op` on tensors like `scores` with so many classes.
+    pub(super) fn check(&self, op: &'static str, scores: &Tensor, classes: usize) -> Result<()> {
+        if let Some(weight) = &self.weight {
+            check_alike(op, scores, "weight", weight)?;
+            if weight.dims() != [classes] {
+                let expected = format!("[{classes}], one for each class");
+                return Err(wrong_shape(op, "weight", expected, weight));
+            }
         }
+        if !(0.0..=1.0).contains(&self.label_smoothing) {
+            let (expected, got) = ("from 0 to 1".to_string(), self.label_smoothing.to_string());
+            let option = "label_smoothing";
+            return Err(Error::Option {
+                op,
+                option,
+                expected,
+                got,
+            });
+        }
+        Ok(())
     }
-    if !(0.0..=1.0).contains(&options.label_smoothing) {
-        let (expected, got) = (
-            "from 0 to 1".to_string(),
-            options.label_smoothing.to_string(),
-        );
-        return Err(Error::Option {
-            op: NAME,
-            option: "label_smoothing",
-            expected,
-            got,
-        });
-    }
-    Ok(())
 }
 
 /// The class of each row, or [`LEFT_OUT`].
@@ -213,7 +215,7 @@ fn forward<T: Element>(
         Some(w) => Some(w.to_vec1::<T>()?),
         None => None,
     };
-    let (mut loss, mut lse) = (zeros::<T>(n), zeros::<T>(n));
+    let (mut loss, mut lse) = (unspecified::<T>(n), unspecified::<T>(n));
     let mut op = Loss {
         classes,
         weights,
@@ -284,7 +286,7 @@ impl<T: Element> Op for Loss<T> {
             Reduction::None => upstream.to_vec(),
             Reduction::Mean | Reduction::Sum => vec![upstream[0] * self.scale; self.lse.len()],
         };
-        let mut d_x = zeros::<T>(x.elem_count());
+        let mut d_x = unspecified::<T>(x.elem_count());
         kernel::backward(
             &values(x)?,
             self.cols,

@@ -65,7 +65,7 @@ pub fn linear<'a>(
 }
 
 /// The dimensions `[n, in, out]` of a product that fits together.
-fn check(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<[usize; 3]> {
+pub(super) fn check(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<[usize; 3]> {
     check_float(NAME, "x", x)?;
     check_alike(NAME, x, "weight", weight)?;
     let &[o, i] = weight.dims() else {

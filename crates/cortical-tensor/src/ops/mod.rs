@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod bilinear;
+mod composite;
 mod conv;
 mod cross_entropy;
 mod dropout;
@@ -36,6 +37,10 @@ mod window;
 pub use activation::activate;
 pub use attention::{Attention, attention, attention_dropout};
 pub use bilinear::bilinear;
+pub use composite::{
+    AttentionHalf, FeedForward, Half, HalfRotary, attention_half, feed_forward,
+    linear_cross_entropy,
+};
 pub use conv::{
     ConvOptions, ConvTransposeOptions, conv, conv_transpose, conv_transpose1d, conv_transpose2d,
     conv_transpose3d, conv1d, conv2d, conv2d_max_pool, conv3d,
@@ -44,6 +49,7 @@ pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use gated::{gated, gated_packed};
+use linear::check as linear_dims;
 pub use linear::linear;
 pub use loss::{
     BceWithLogits, Ctc, GaussianNll, KlDiv, Nll, PoissonNll, TripletMargin,

@@ -1,0 +1,14 @@
+//! Visible composites: several operations of a hot path as one, with the values and gradients of the fine ones.
+//!
+//! Each keeps less than the fine operations would, and its gradients meet inside instead of in candle's store, where every
+//! first one costs two passes over memory.
+
+mod attention_half;
+mod feed_forward;
+mod head;
+mod norm_half;
+
+pub use attention_half::{AttentionHalf, HalfRotary, attention_half};
+pub use feed_forward::{FeedForward, feed_forward};
+pub use head::linear_cross_entropy;
+pub use norm_half::Half;
