@@ -157,7 +157,7 @@ macro_rules! map {
 }
 
 multiversion! {
-    fn forward_chunk<T: Real>(activation: Activation, x: &[T], y: &mut [T]) {
+    pub(crate) fn forward_chunk<T: Real>(activation: Activation, x: &[T], y: &mut [T]) {
         let c = T::from_f64;
         let (zero, one, half) = (T::ZERO, T::ONE, T::HALF);
         match activation {

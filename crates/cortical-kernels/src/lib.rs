@@ -11,7 +11,7 @@
 //! - [`norm`]: layer, RMS, batch, group and instance norm;
 //! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
 //! - [`recurrent`]: RNN, LSTM and GRU over whole sequences;
-//! - [`embedding`], [`rope`], [`gated`]: rows of a table, rotary positions, gated units;
+//! - [`embedding`], [`rope`], [`gated`], [`residual`]: rows of a table, rotary positions, gated units, sums of branches;
 //! - [`outer`]: the products of all pairs of two rows;
 //! - [`reduction`]: sums, extremes and norms along an axis;
 //! - [`loss`]: losses between two numbers, and the likelihood of classes; [`ctc`]: that of label sequences;
@@ -68,6 +68,7 @@ pub mod recurrent;
 pub mod reduce;
 pub mod reduction;
 pub mod resample;
+pub mod residual;
 pub mod roofline;
 pub mod rope;
 mod scratch;

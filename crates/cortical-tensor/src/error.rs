@@ -97,6 +97,12 @@ pub enum Error {
         /// The operation.
         op: &'static str,
     },
+    /// A backward pass over this part of the graph failed halfway, and its gradients are still in the way.
+    #[error("{op}: an earlier backward pass through this graph failed; run the forward pass again")]
+    PassFailed {
+        /// The operation.
+        op: &'static str,
+    },
     /// An operation returned the wrong number of gradients: a defect of the operation.
     #[error("{op}: backward returned {got} gradients for {expected} inputs")]
     GradientCount {

@@ -247,3 +247,102 @@ fn a_wrong_number_of_gradients_is_named() {
     };
     assert!(error.to_string().contains(&want.to_string()), "{error}");
 }
+
+#[test]
+fn operations_hand_gradients_to_each_other_beside_candle() {
+    let vars = vars(1);
+    let chain = |n: usize| {
+        let mut x = weighted(&[(&vars[0]).into()], 1).remove(0);
+        for _ in 0..n {
+            x = weighted(&[(&x).into()], 1).remove(0);
+        }
+        x
+    };
+    let x = chain(5);
+    let loss = ((&x * 3.0).unwrap() + &x).unwrap().sum_all().unwrap();
+    assert_eq!(grad(&loss.backward().unwrap(), &vars[0]), [4.0; 2]);
+    // The same graph once more gives the same and not the double.
+    assert_eq!(grad(&loss.backward().unwrap(), &vars[0]), [4.0; 2]);
+}
+
+#[test]
+fn an_output_of_ours_that_goes_into_one_operation_twice_adds_up() {
+    let vars = vars(1);
+    let y = (vars[0].as_tensor() * 2.0).unwrap();
+    let first = weighted(&[(&y).into(), (&y).into()], 2);
+    let second = weighted(&[(&first[0]).into(), (&first[1]).into()], 1).remove(0);
+    // first = 3y and 6y, second = 3y + 12y
+    let store = second.sum_all().unwrap().backward().unwrap();
+    assert_eq!(grad(&store, &vars[0]), [30.0; 2]);
+    let again = weighted(&[(&first[1]).into(), (&first[1]).into()], 1).remove(0);
+    let store = again.sum_all().unwrap().backward().unwrap();
+    assert_eq!(
+        grad(&store, &vars[0]),
+        [36.0; 2],
+        "the other output got none"
+    );
+}
+
+#[test]
+fn gradients_of_a_pass_that_failed_are_not_counted_again() {
+    let vars = vars(1);
+    let y = weighted(&[(&vars[0]).into()], 1).remove(0);
+    let slot = GradSlot::new();
+    let other = Var::new(&[1.0, 1.0], &Device::Cpu).unwrap();
+    INPUTS.set(1);
+    let left = weighted(&[(&y).into()], 1).remove(0);
+    let spoilt = weighted(&[Input::with_slot(&other, &slot)], 1).remove(0);
+    let right = (&y * &spoilt).unwrap();
+    let loss = (left + right).unwrap().sum_all().unwrap();
+    slot.mark_changed();
+    let error = loss.backward().unwrap_err().to_string();
+    assert!(error.contains("a parameter was changed"), "{error}");
+    // What arrived at y in the failed pass is in the way of another loss over it, at most once.
+    let loss = weighted(&[(&y).into()], 1).remove(0).sum_all().unwrap();
+    let store = match loss.backward() {
+        Ok(store) => store,
+        Err(error) => {
+            assert!(
+                error.to_string().contains("an earlier backward pass"),
+                "{error}"
+            );
+            loss.backward().unwrap()
+        }
+    };
+    assert_eq!(grad(&store, &vars[0]), [1.0; 2]);
+}
+
+/// Passes gradients through and reads nothing.
+struct Through;
+
+impl Op for Through {
+    fn name(&self) -> &'static str {
+        "through"
+    }
+    fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        assert_eq!(pass.shape(0).dims(), [2]);
+        Ok(vec![Some(pass.d_output(0).clone())])
+    }
+    fn reads_input(&self, _: usize) -> bool {
+        false
+    }
+    fn reads_output(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn what_an_operation_does_not_read_is_not_needed() {
+    let vars = vars(1);
+    let through = |x: &Tensor| {
+        let operand = Input::from(x).operand().unwrap();
+        let values = x.to_vec1::<f64>().unwrap();
+        apply_one(Through, vec![operand], Output::new(values, 2)).unwrap()
+    };
+    let mut x = through(&vars[0]);
+    for _ in 0..4 {
+        x = through(&x);
+    }
+    let store = x.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    assert_eq!(grad(&store, &vars[0]), [0.0, 2.0]);
+}

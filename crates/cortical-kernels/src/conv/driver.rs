@@ -10,15 +10,19 @@ use crate::parallel;
 use crate::real::Real;
 use crate::{isa, reduce, scratch};
 
-/// How one image and group is differentiated; what the ways of convolving differ in.
+/// How some images of one group are differentiated; what the ways of convolving differ in.
 pub(super) trait ImageBackward<T>: Sync {
     /// Elements of the weight gradient's partial sums.
     fn partial_len(&self) -> usize;
 
-    /// Writes the input gradient of one image and group and adds to the partial sums of the weight gradient.
-    fn image(
+    /// Writes the input gradient of `count` neighbouring images of one group and adds to the group's share of the partial sums of
+    /// the weight gradient. There is more than one image only if there is one group. `alone` says that there are few
+    /// tasks, so that each had better use several threads.
+    fn images(
         &self,
         group: usize,
+        count: usize,
+        alone: bool,
         x: &[T],
         d_z: &[T],
         d_x: Option<&mut [T]>,
@@ -29,12 +33,50 @@ pub(super) trait ImageBackward<T>: Sync {
     fn finish(&self, sum: &[T], write: Write, d_weight: &mut [T]);
 }
 
-/// How many parts a batch is cut into: enough for many threads, few enough for their partial sums to stay small.
-fn parts(batch: usize, partial_len: usize) -> usize {
-    const MOST: usize = 16;
-    const MOST_ELEMENTS: usize = 8 << 20;
-    let affordable = (MOST_ELEMENTS / partial_len.max(1)).clamp(1, MOST);
-    batch.min(affordable)
+/// How many images are differentiated together at most: those of few pixels, so that sums stay in registers for longer, as long
+/// as their gradients fit the cache.
+pub(super) fn most_together(g: &Geometry) -> usize {
+    const PIXELS: usize = 1024;
+    const GRADIENTS: usize = 1 << 16;
+    if g.groups() > 1 {
+        return 1;
+    }
+    let pixels = g.out_pixels().max(1);
+    let fits = GRADIENTS / pixels.saturating_mul(g.out_channels().max(1));
+    (PIXELS / pixels).min(fits).clamp(1, g.batch().max(1))
+}
+
+/// How a batch is cut.
+struct Cut {
+    /// Images of a part, which has its own partial sums.
+    per_part: usize,
+    parts: usize,
+    /// Groups of a task, which is a part or less.
+    groups: usize,
+    /// Images that are differentiated together.
+    bunch: usize,
+}
+
+impl Cut {
+    fn new(g: &Geometry, partial_len: usize) -> Self {
+        /// Enough parts for many threads, few enough for their partial sums to stay small.
+        const PARTS: usize = 16;
+        const PARTIAL_ELEMENTS: usize = 1 << 20;
+        let affordable = (PARTIAL_ELEMENTS / partial_len.max(1)).clamp(2, PARTS);
+        let per_part = g.batch().div_ceil(affordable).max(1);
+        let parts = g.batch().div_ceil(per_part);
+        Self {
+            per_part,
+            parts,
+            groups: g.groups().div_ceil((PARTS / parts.max(1)).max(1)),
+            bunch: most_together(g).min(per_part),
+        }
+    }
+
+    /// How many tasks a part is.
+    fn tasks_per_part(&self, g: &Geometry) -> usize {
+        g.groups().div_ceil(self.groups)
+    }
 }
 
 /// Runs `method` over every image and group.
@@ -45,59 +87,83 @@ pub(super) fn backward<T: Real>(
     upstream: &Upstream<'_, T>,
     gradients: Gradients<'_, T>,
 ) {
+    /// Fewer tasks than this leave threads without work.
+    const FEW: usize = 8;
     let isa = isa::current();
     let Gradients {
         input,
         weight,
         bias,
     } = gradients;
-    let (per_in, per_out, pixels) = (g.in_per_group(), g.out_per_group(), g.out_pixels());
+    let in_len = g.in_per_group() * g.in_pixels();
+    let out_len = g.out_per_group() * g.out_pixels();
     let weight_len = weight.as_ref().map_or(0, |_| method.partial_len());
     let bias_len = bias.as_ref().map_or(0, |_| g.out_channels());
     let partial_len = weight_len + bias_len;
-    let parts = parts(g.batch(), partial_len);
-    let per_part = g.batch().div_ceil(parts.max(1)).max(1);
-    let parts = g.batch().div_ceil(per_part);
+    let (group_len, group_bias) = (weight_len / g.groups(), bias_len / g.groups());
+    let cut = Cut::new(g, partial_len);
+    let (parts, per_part) = (cut.parts, cut.tasks_per_part(g));
+    let tasks = parts * per_part;
     let wants_input = input.is_some();
     let d_x = Disjoint::new(input.unwrap_or_default());
     scratch::with((parts * partial_len).max(partial_len), |partials| {
         // An empty batch still has a sum, zero.
         partials[..partial_len].fill(T::ZERO);
         let shared = Disjoint::new(&mut *partials);
-        parallel::for_each(parts, |part| {
-            // SAFETY: each task has its own partial sums.
-            let partial = unsafe { shared.part(part * partial_len..(part + 1) * partial_len) };
-            partial.fill(T::ZERO);
-            let (d_weight, d_bias) = partial.split_at_mut(weight_len);
-            let images = part * per_part..((part + 1) * per_part).min(g.batch());
-            for at in images.start * g.groups()..images.end * g.groups() {
-                let group = at % g.groups();
-                let in_len = per_in * g.in_pixels();
-                let own = at * in_len..(at + 1) * in_len;
-                scratch::with(upstream.scratch_len(per_out * pixels), |room| {
-                    let d_z = upstream.sum(isa, at, per_out * pixels, room);
-                    if bias_len > 0 {
-                        let d_bias = &mut d_bias[group * per_out..(group + 1) * per_out];
-                        reduce::add_row_sums(isa, d_z, d_bias);
-                    }
-                    // SAFETY: each image and group has its own inputs, in one task.
-                    let d_x = wants_input.then(|| unsafe { d_x.part(own.clone()) });
-                    let d_weight = (weight_len > 0).then_some(&mut *d_weight);
-                    // A transposed convolution has no input here, as nobody asks for the weight gradient.
-                    let x = x.get(own).unwrap_or_default();
-                    method.image(group, x, d_z, d_x, d_weight);
-                });
+        parallel::for_each(tasks, |task| {
+            let (part, bunch) = (task / per_part, task % per_part);
+            let images = part * cut.per_part..((part + 1) * cut.per_part).min(g.batch());
+            for group in bunch * cut.groups..((bunch + 1) * cut.groups).min(g.groups()) {
+                let from = part * partial_len;
+                let weight = from + group * group_len..from + (group + 1) * group_len;
+                let from = from + weight_len;
+                let bias = from + group * group_bias..from + (group + 1) * group_bias;
+                // SAFETY: each group of each part has its own partial sums, in one task.
+                let (d_weight, d_bias) = unsafe { (shared.part(weight), shared.part(bias)) };
+                d_weight.fill(T::ZERO);
+                d_bias.fill(T::ZERO);
+                for n in images.clone().step_by(cut.bunch) {
+                    let count = cut.bunch.min(images.end - n);
+                    let at = n * g.groups() + group;
+                    let own = at * in_len..(at + count) * in_len;
+                    let out = at * out_len..(at + count) * out_len;
+                    scratch::with(upstream.scratch_len(out.len()), |room| {
+                        let d_z = upstream.sum(isa, out, room);
+                        if group_bias > 0 {
+                            for d_z in d_z.chunks_exact(out_len.max(1)) {
+                                reduce::add_row_sums(isa, d_z, d_bias);
+                            }
+                        }
+                        // SAFETY: each image and group has its own inputs, in one task.
+                        let d_x = wants_input.then(|| unsafe { d_x.part(own.clone()) });
+                        let d_weight = (weight_len > 0).then_some(&mut *d_weight);
+                        // A transposed convolution has no input here, as nobody asks for the weight gradient.
+                        let x = x.get(own).unwrap_or_default();
+                        method.images(group, count, tasks < FEW, x, d_z, d_x, d_weight);
+                    });
+                }
             }
         });
         let (sum, rest) = partials.split_at_mut(partial_len);
-        for partial in rest.chunks_exact(partial_len.max(1)).take(parts.max(1) - 1) {
-            reduce::add_assign(isa, sum, partial);
-        }
+        add_parts(isa, sum, rest, parts);
         if let Some((d_weight, write)) = weight {
             method.finish(&sum[..weight_len], write, d_weight);
         }
         if let Some((d_bias, write)) = bias {
             store(&sum[weight_len..], write, d_bias);
+        }
+    });
+}
+
+/// Adds the partial sums of all parts but the first, which are in `rest`, to those of the first.
+fn add_parts<T: Real>(isa: isa::InstructionSet, sum: &mut [T], rest: &[T], parts: usize) {
+    let len = sum.len();
+    if len == 0 {
+        return;
+    }
+    parallel::chunks_mut(sum, parallel::TASK_ELEMENTS, |at, sum| {
+        for partial in rest.chunks_exact(len).take(parts.max(1) - 1) {
+            reduce::add_assign(isa, sum, &partial[at..at + sum.len()]);
         }
     });
 }

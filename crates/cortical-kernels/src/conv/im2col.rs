@@ -226,6 +226,35 @@ impl<T: Real> ImageBackward<T> for Im2col<'_, T> {
         self.g.weight_len()
     }
 
+    fn images(
+        &self,
+        group: usize,
+        count: usize,
+        _alone: bool,
+        x: &[T],
+        d_z: &[T],
+        mut d_x: Option<&mut [T]>,
+        mut d_weight: Option<&mut [T]>,
+    ) {
+        let g = &self.g;
+        let in_len = g.in_per_group() * g.in_pixels();
+        let out_len = g.out_per_group() * g.out_pixels();
+        for i in 0..count {
+            let own = i * in_len..(i + 1) * in_len;
+            let d_z = &d_z[i * out_len..(i + 1) * out_len];
+            let x = x.get(own.clone()).unwrap_or_default();
+            let d_x = d_x.as_deref_mut().map(|d_x| &mut d_x[own]);
+            self.image(group, x, d_z, d_x, d_weight.as_deref_mut());
+        }
+    }
+
+    fn finish(&self, sum: &[T], write: Write, d_weight: &mut [T]) {
+        super::driver::store(sum, write, d_weight);
+    }
+}
+
+impl<T: Real> Im2col<'_, T> {
+    /// As [`ImageBackward::images`] for one image.
     fn image(
         &self,
         group: usize,
@@ -238,7 +267,6 @@ impl<T: Real> ImageBackward<T> for Im2col<'_, T> {
         let (k, pixels, per_out) = (g.fan_in(), g.out_pixels(), g.out_per_group());
         let own = group * per_out * k..(group + 1) * per_out * k;
         if let Some(d_weight) = d_weight {
-            let d_weight = &mut d_weight[own.clone()];
             let mut add = |d_z, columns: MatRef<'_, T>| {
                 matmul_serial(d_z, columns.t(), d_weight, k, Write::Add);
             };
@@ -273,9 +301,5 @@ impl<T: Real> ImageBackward<T> for Im2col<'_, T> {
                 }
             });
         }
-    }
-
-    fn finish(&self, sum: &[T], write: Write, d_weight: &mut [T]) {
-        super::driver::store(sum, write, d_weight);
     }
 }

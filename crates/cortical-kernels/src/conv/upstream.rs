@@ -4,6 +4,7 @@ use crate::activation::{self, Activation, Saves};
 use crate::isa::InstructionSet;
 use crate::pool::{self, Tap};
 use crate::real::Real;
+use std::ops::Range;
 
 /// Where the gradient of a convolution's weighted sum comes from.
 #[derive(Clone, Copy, Debug)]
@@ -72,19 +73,17 @@ impl<'a, T: Real> Upstream<'a, T> {
         }
     }
 
-    /// Part `at` of the gradient of the weighted sum, in parts of `len` elements; `room` holds it if it has to
-    /// be computed.
+    /// The elements `own` of the gradient of the weighted sum, whole planes; `room` holds them if they have to be
+    /// computed.
     pub(super) fn sum<'r>(
         &self,
         isa: InstructionSet,
-        at: usize,
-        len: usize,
+        own: Range<usize>,
         room: &'r mut [T],
     ) -> &'r [T]
     where
         'a: 'r,
     {
-        let own = at * len..(at + 1) * len;
         match *self {
             Self::Sum { d_z } => &d_z[own],
             Self::Activated {
@@ -102,11 +101,10 @@ impl<'a, T: Real> Upstream<'a, T> {
                 taps,
                 d_pooled,
             } => {
-                let (d_z, gated) = room.split_at_mut(len);
-                let planes = len / pool.in_pixels().max(1);
-                let pooled_len = planes * pool.out_pixels();
-                let own = at * pooled_len..(at + 1) * pooled_len;
-                let gated = &mut gated[..pooled_len];
+                let (d_z, gated) = room.split_at_mut(own.len());
+                let pooled_at = |at: usize| at / pool.in_pixels().max(1) * pool.out_pixels();
+                let own = pooled_at(own.start)..pooled_at(own.end);
+                let gated = &mut gated[..own.len()];
                 // The winner's activation is the pool's output, so the gate can be applied there.
                 activation::backward_chunk(
                     isa,

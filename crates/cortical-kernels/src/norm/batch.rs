@@ -5,13 +5,13 @@
 //! is summed by itself before the columns of a channel are combined.
 
 use super::{Affine, Dims, Gradients, Moments};
-use crate::isa;
+use crate::isa::{self, InstructionSet};
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
 use crate::reduce::sum_map;
 
 /// Below this many adjacent elements of a channel the columns are summed instead.
-const SCATTERED_BELOW: usize = 16;
+pub(super) const SCATTERED_BELOW: usize = 16;
 
 /// How many samples one task of the scattered form takes.
 const SCATTERED_SAMPLES: usize = 256;
@@ -83,7 +83,7 @@ multiversion! {
 }
 
 multiversion! {
-    fn affine_slice<T: Real>(x: &[T], mean: T, scale: T, shift: T, y: &mut [T]) {
+    pub(super) fn affine_slice<T: Real>(x: &[T], mean: T, scale: T, shift: T, y: &mut [T]) {
         for (y, x) in y.iter_mut().zip(x) {
             *y = (*x - mean).mul_add::<I>(scale, shift);
         }
@@ -100,7 +100,7 @@ multiversion! {
 
 multiversion! {
     /// Σ d_y and Σ d_y (x − mean).
-    fn slice_sums<T: Real>(x: &[T], mean: T, d_y: &[T]) -> (T, T) {
+    pub(super) fn slice_sums<T: Real>(x: &[T], mean: T, d_y: &[T]) -> (T, T) {
         const LANES: usize = 16;
         let (mut a, mut b) = ([T::ZERO; LANES], [T::ZERO; LANES]);
         let (xs, x_rest) = x.as_chunks::<LANES>();
@@ -133,7 +133,7 @@ multiversion! {
 
 multiversion! {
     /// `d_x = d_y · r + (x − mean) · slope + shift`
-    fn d_slice<T: Real>(x: &[T], d_y: &[T], mean: T, r: T, slope: T, shift: T, d_x: &mut [T]) {
+    pub(super) fn d_slice<T: Real>(x: &[T], d_y: &[T], mean: T, r: T, slope: T, shift: T, d_x: &mut [T]) {
         for ((d_x, x), d) in d_x.iter_mut().zip(x).zip(d_y) {
             *d_x = d.mul_add::<I>(r, slope.mul_add::<I>(*x - mean, shift));
         }
@@ -188,6 +188,21 @@ fn each_sample<T: Real>(dims: Dims, out: &mut [T], f: impl Fn(usize, &mut [T]) +
     });
 }
 
+/// The mean and variance of one channel whose elements lie side by side.
+pub(super) fn channel_moments<T: Real>(
+    isa: InstructionSet,
+    x: &[T],
+    dims: Dims,
+    channel: usize,
+) -> Moments<T> {
+    let s = dims.space;
+    let mut all = Part::EMPTY;
+    for sample in x.chunks_exact(dims.channels * s) {
+        all = all.join(slice_part(isa, &sample[channel * s..(channel + 1) * s]));
+    }
+    all.moments()
+}
+
 /// The mean and variance of each channel over samples and space.
 ///
 /// # Panics
@@ -209,12 +224,7 @@ pub fn batch_moments<T: Real>(x: &[T], dims: Dims, moments: &mut [Moments<T>]) {
         let channels = rows_per_task(dims.samples * s);
         parallel::chunks_mut(moments, channels, |first, moments| {
             for (i, moments) in moments.iter_mut().enumerate() {
-                let mut all = Part::EMPTY;
-                for sample in x.chunks_exact(row) {
-                    let at = (first + i) * s;
-                    all = all.join(slice_part(isa, &sample[at..at + s]));
-                }
-                *moments = all.moments();
+                *moments = channel_moments(isa, x, dims, first + i);
             }
         });
         return;

@@ -9,6 +9,7 @@
 //! | [`layer_forward`] | a row | the column |
 //! | [`rms_forward`] | a row; μ = 0 and σ² is the mean square | the column |
 //! | [`batch_moments`], [`channels_forward`] | one channel in every sample | `x` is `[samples, channels, space]` |
+//! | [`Fused`] | as batch norm, with a sum and an activation behind | the same |
 //! | [`group_forward`] | the channels of a group in one sample; instance norm has a channel a group | the same |
 //!
 //! A forward pass returns the [`Moments`]; the backward pass needs them and the input. With `g = d_y · weight`,
@@ -23,6 +24,7 @@
 //! Wu and He (2018), group norm; Zhang and Sennrich (2019), RMS norm.
 
 mod batch;
+mod fused;
 mod group;
 pub mod naive;
 mod rows;
@@ -30,6 +32,7 @@ mod rows;
 pub use batch::{
     batch_backward, batch_moments, channels_backward, channels_forward, update_running,
 };
+pub use fused::Fused;
 pub use group::{group_backward, group_forward};
 pub use rows::{layer_backward, layer_forward, rms_backward, rms_forward};
 

@@ -59,6 +59,16 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_even(from: *const f32) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let (a, b) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8)));
+            // a0 a2 b0 b2 a4 a6 b4 b6, in pairs that only need to be put in order.
+            let pairs = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
+            _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(pairs))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, v: __m256) {
         // SAFETY: the trait's contract.
         unsafe { _mm256_storeu_ps(to, v) }

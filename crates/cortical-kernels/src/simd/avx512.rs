@@ -35,6 +35,14 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn load_even(from: *const f32) -> __m512 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            _mm512_permutex2var_ps(_mm512_loadu_ps(from), even, _mm512_loadu_ps(from.add(16)))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut f32, v: __m512) {
         // SAFETY: the trait's contract.
         unsafe { _mm512_storeu_ps(to, v) }

@@ -31,6 +31,11 @@ pub(crate) trait Simd: Isa {
     /// # Safety
     /// `LANES / 2` numbers can be read at both.
     unsafe fn load_halves(first: *const f32, second: *const f32) -> Self::V;
+    /// Every second number from `from` on.
+    ///
+    /// # Safety
+    /// `2 · LANES` numbers can be read at `from`.
+    unsafe fn load_even(from: *const f32) -> Self::V;
     /// # Safety
     /// `LANES` numbers can be written at `to`.
     unsafe fn store(to: *mut f32, v: Self::V);
@@ -145,6 +150,8 @@ mod tests {
                 S::store(y.as_mut_ptr(), S::load_halves(x.as_ptr().add(3), x.as_ptr().add(40)));
                 assert_eq!((y[0], y[S::LANES / 2 - 1]), (3.0, 2.0 + (S::LANES / 2) as f32));
                 assert_eq!((y[S::LANES / 2], y[S::LANES - 1]), (40.0, 39.0 + (S::LANES / 2) as f32));
+                S::store(y.as_mut_ptr(), S::load_even(x.as_ptr().add(1)));
+                assert!((0..S::LANES).all(|i| y[i] == (2 * i + 1) as f32));
                 let v = S::load(x.as_ptr());
                 assert_eq!(S::sum(v), (S::LANES * (S::LANES - 1) / 2) as f32);
                 let v = S::fma(v, S::splat(2.0), S::splat(-3.0));

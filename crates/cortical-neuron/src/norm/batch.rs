@@ -3,7 +3,8 @@
 use super::Affine;
 use crate::{Buffer, Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
-use cortical_tensor::ops;
+use cortical_kernels::activation::Activation;
+use cortical_tensor::ops::{self, BatchNormOptions};
 
 /// The options of a [`BatchNorm`].
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,7 @@ pub struct BatchNormConfig {
     momentum: Option<f64>,
     affine: bool,
     running: bool,
+    activation: Activation,
 }
 
 impl BatchNormConfig {
@@ -41,6 +43,13 @@ impl BatchNormConfig {
     #[must_use]
     pub fn track_running_stats(mut self, running: bool) -> Self {
         self.running = running;
+        self
+    }
+
+    /// What happens to each normalised number, in the same pass over memory; nothing by default.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
         self
     }
 
@@ -115,7 +124,7 @@ impl Running {
 }
 
 /// `y = (x − μ) / √(σ² + eps) · weight + bias` for each channel: over the batch in training, with running averages of μ and σ² in
-/// evaluation. PyTorch's `nn.BatchNorm1d`, `2d` and `3d` in one.
+/// evaluation. PyTorch's `nn.BatchNorm1d`, `2d` and `3d` in one, with an activation and the sum of a residual block fused.
 ///
 /// # Shapes
 /// - input and output: `[n, channels, …]`
@@ -158,37 +167,75 @@ impl BatchNorm {
             momentum: Some(0.1),
             affine: true,
             running: true,
+            activation: Activation::Identity,
         }
     }
 
-    fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    /// `activation(norm(x) + branch)`, the end of a residual block in one pass over memory.
+    ///
+    /// # Shapes
+    /// - `x`, `branch` and result: `[n, channels, …]`
+    ///
+    /// # Errors
+    /// When a shape or dtype does not fit; the error says in which layer.
+    ///
+    /// # Source
+    /// He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016), figure 2.
+    ///
+    /// ```
+    /// # use candle_core::{DType, Device, Tensor};
+    /// # use cortical_kernels::activation::Activation;
+    /// # use cortical_neuron::{BatchNorm, Params, Pass};
+    /// # use cortical_tensor::Seed;
+    /// # fn main() -> cortical_neuron::Result<()> {
+    /// let params = Params::new(&Device::Cpu, Seed(1));
+    /// let norm = BatchNorm::config(4).activation(Activation::Relu).build(&params.at("bn2"))?;
+    /// let x = Tensor::ones((2, 4, 8, 8), DType::F32, &Device::Cpu)?;
+    /// let y = norm.forward_residual(&x, &x, &mut Pass::eval())?;
+    /// assert_eq!(y.dims(), [2, 4, 8, 8]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn forward_residual(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        self.named(x, Some(branch), pass)
+    }
+
+    /// What [`Self::run`] returns, with the layer's name on its errors, shown to the pass's observer.
+    fn named(&self, x: &Tensor, branch: Option<&Tensor>, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let y = self
+            .run(x, branch, pass)
+            .map_err(|e| e.in_layer(&self.name))?;
+        pass.observe(&self.name, &y);
+        Ok(y)
+    }
+
+    fn run(&self, x: &Tensor, branch: Option<&Tensor>, pass: &Pass<'_>) -> Result<Tensor> {
         let [weight, bias] = self.affine.inputs(pass);
-        let eps = self.config.eps;
+        let options = BatchNormOptions {
+            weight,
+            bias,
+            branch: branch.map(Into::into),
+            eps: self.config.eps,
+            activation: self.config.activation,
+        };
         match &self.running {
             Some(running) if !pass.is_train() => {
                 let (mean, var) = (running.mean.tensor(), running.var.tensor());
                 let like = |t: Tensor| t.to_dtype(x.dtype());
-                Ok(ops::batch_norm_eval(
+                Ok(ops::batch_norm_eval_with(
                     x,
                     &like(mean)?,
                     &like(var)?,
-                    weight,
-                    bias,
-                    eps,
+                    &options,
                 )?)
             }
             running => {
-                let normed = ops::batch_norm(x, weight, bias, eps)?;
-                if normed.count == 1 {
-                    return Err(cortical_tensor::Error::Shape {
-                        op: "batch_norm",
-                        argument: "x",
-                        expected: "more than one element of each channel, whose spread is to be 1"
-                            .into(),
-                        got: x.dims().to_vec(),
-                    }
-                    .into());
-                }
+                let normed = ops::batch_norm_with(x, &options)?;
                 if let (Some(running), true) = (running, pass.is_train()) {
                     running.update(&normed, self.config.momentum)?;
                 }
@@ -200,9 +247,7 @@ impl BatchNorm {
 
 impl Layer for BatchNorm {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let y = self.run(x, pass).map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        self.named(x, None, pass)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

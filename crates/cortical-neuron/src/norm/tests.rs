@@ -2,7 +2,8 @@
 
 use crate::{BatchNorm, GroupNorm, InstanceNorm, Layer, LayerNorm, Params, Pass, RmsNorm};
 use candle_core::{Device, Tensor};
-use cortical_tensor::Seed;
+use cortical_kernels::activation::Activation;
+use cortical_tensor::{Seed, ops};
 
 fn params() -> Params {
     Params::new(&Device::Cpu, Seed(1))
@@ -76,6 +77,31 @@ fn running_averages_follow_training_and_serve_evaluation() {
         assert_eq!(names(&p).len(), before);
         let batches = p.buffer("bn.num_batches_tracked").unwrap().tensor();
         assert_eq!(batches.to_scalar::<i64>().unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_fused_branch_and_activation_are_the_same_one_after_the_other() {
+    let p = params();
+    let fused = BatchNorm::config(4)
+        .activation(Activation::Relu)
+        .build(&p.at("fused"))
+        .unwrap();
+    let plain = BatchNorm::config(4).build(&p.at("plain")).unwrap();
+    let x = Tensor::arange(0.0_f32, 160.0, &Device::Cpu).unwrap();
+    let x = x.reshape((2, 4, 20)).unwrap().sin().unwrap();
+    let branch = x.cos().unwrap();
+    let mut rng = p.rng("pass");
+    for mut pass in [Pass::train(&mut rng), Pass::eval()] {
+        let got = fused.forward_residual(&x, &branch, &mut pass).unwrap();
+        let normed = plain.forward(&x, &mut pass).unwrap();
+        let want = ops::residual(&normed, &branch, Activation::Relu).unwrap();
+        let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(numbers(&got), numbers(&want));
+        let got = fused.forward(&x, &mut pass).unwrap();
+        let normed = plain.forward(&x, &mut pass).unwrap();
+        let want = ops::activate(&normed, Activation::Relu).unwrap();
+        assert_eq!(numbers(&got), numbers(&want));
     }
 }
 

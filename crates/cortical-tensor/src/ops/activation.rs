@@ -59,7 +59,8 @@ impl<T: Element> Op for Activate<T> {
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let saved = match self.activation.saves() {
             Saves::Output => pass.output(),
-            Saves::Input | Saves::Nothing => pass.input(0),
+            Saves::Input => pass.input(0),
+            Saves::Nothing => pass.d_output(0),
         };
         let mut d_x = unspecified::<T>(saved.elem_count());
         activation::backward(
@@ -69,6 +70,14 @@ impl<T: Element> Op for Activate<T> {
             &mut d_x,
         );
         Ok(vec![Some(tensor(d_x, saved.shape())?)])
+    }
+
+    fn reads_input(&self, _: usize) -> bool {
+        self.activation.saves() == Saves::Input
+    }
+
+    fn reads_output(&self) -> bool {
+        self.activation.saves() == Saves::Output
     }
 }
 

@@ -194,6 +194,10 @@ impl<T: Element> Op for Linear<T> {
         }
         Ok(grads)
     }
+
+    fn reads_output(&self) -> bool {
+        self.sum.is_none() && self.activation != Activation::Identity
+    }
 }
 
 fn composed(

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 mod bilinear;
 mod composite;
 mod conv;
@@ -25,6 +26,7 @@ mod prelu;
 mod prepare;
 mod recurrent;
 mod reduce;
+mod residual;
 mod rotary;
 mod rrelu;
 mod softmax;
@@ -36,6 +38,10 @@ mod window;
 
 pub use activation::activate;
 pub use attention::{Attention, attention, attention_dropout};
+pub use batch_norm::{
+    BatchNormOptions, BatchNormed, batch_norm, batch_norm_eval, batch_norm_eval_with,
+    batch_norm_with,
+};
 pub use bilinear::bilinear;
 pub use composite::{
     AttentionHalf, FeedForward, Half, HalfRotary, attention_half, feed_forward,
@@ -60,7 +66,7 @@ pub use loss::{
     triplet_margin_loss, triplet_margin_with_distance_loss,
 };
 pub use matmul::matmul;
-pub use norm::{BatchNormed, batch_norm, batch_norm_eval, group_norm, layer_norm, rms_norm};
+pub use norm::{group_norm, layer_norm, rms_norm};
 pub use packed::packed_linear;
 pub use pad::{PadMode, pad};
 pub use pixel::{pixel_shuffle, pixel_unshuffle};
@@ -72,6 +78,8 @@ pub use pool::{
 pub use prelu::prelu;
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
 pub use reduce::{argmax, argmin, log_sum_exp, max, mean, min, norm, sum, variance};
+pub use residual::residual;
+pub(crate) use residual::sum_of_gradients;
 pub use rotary::{HeadOrder, rotary, rotary_angles};
 pub use rrelu::rrelu;
 pub use softmax::{log_softmax, softmax};

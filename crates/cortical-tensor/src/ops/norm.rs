@@ -1,18 +1,18 @@
-//! Layer, RMS, batch, group and instance norm.
+//! Layer, RMS, group and instance norm.
 
 use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, widen, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_composed, values};
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::norm::{self as kernel, Affine, Dims, Gradients, Moments};
 use cortical_kernels::real::Real;
 
 /// Which elements share a mean and a variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     /// Each row; without a mean for RMS norm.
     Rows { centred: bool },
     /// Each channel over the batch.
@@ -25,11 +25,11 @@ enum Kind {
 
 /// One normalisation with checked sizes.
 #[derive(Clone, Copy, Debug)]
-struct Problem {
-    name: &'static str,
+pub(super) struct Problem {
+    pub(super) name: &'static str,
     kind: Kind,
-    dims: Dims,
-    eps: f64,
+    pub(super) dims: Dims,
+    pub(super) eps: f64,
 }
 
 /// `y = (x − μ) / √(σ² + eps) · weight + bias` over the trailing dimensions `normalized_shape`.
@@ -56,7 +56,7 @@ pub fn layer_norm<'a>(
     let kind = Kind::Rows { centred: true };
     let problem = rows("layer_norm", kind, &x, normalized_shape, eps)?;
     check_affine(problem.name, &x, &[weight, bias], normalized_shape)?;
-    Ok(run(problem, x, weight, bias, None)?.0)
+    run(problem, x, weight, bias)
 }
 
 /// `y = x / √(mean(x²) + eps) · weight` over the trailing dimensions `normalized_shape`.
@@ -81,87 +81,7 @@ pub fn rms_norm<'a>(
     let kind = Kind::Rows { centred: false };
     let problem = rows("rms_norm", kind, &x, normalized_shape, eps)?;
     check_affine(problem.name, &x, &[weight], normalized_shape)?;
-    Ok(run(problem, x, weight, None, None)?.0)
-}
-
-/// What [`batch_norm`] returns.
-#[derive(Clone, Debug)]
-pub struct BatchNormed {
-    /// The result, of the input's shape.
-    pub output: Tensor,
-    /// The mean of each channel, outside the graph.
-    pub mean: Tensor,
-    /// The variance of each channel, divided by the number of elements, outside the graph.
-    pub var: Tensor,
-    /// How many elements each channel has: an unbiased variance is `var · count / (count − 1)`.
-    pub count: usize,
-}
-
-/// `y = (x − μ) / √(σ² + eps) · weight + bias` with the mean and variance of each channel over the batch, as in training.
-///
-/// # Shapes
-/// - `x`: `[n, channels, …]`, with more than one element a channel
-/// - `weight`, `bias`: `[channels]`
-/// - `output`: that of `x`; `mean` and `var`: `[channels]`
-///
-/// # Errors
-/// As [`layer_norm`]; [`Error::Shape`] when a channel has a single element, which has no variance.
-///
-/// # Source
-/// Ioffe and Szegedy, "Batch normalization" (2015).
-pub fn batch_norm<'a>(
-    x: impl Into<Input<'a>>,
-    weight: Option<Input<'a>>,
-    bias: Option<Input<'a>>,
-    eps: f64,
-) -> Result<BatchNormed> {
-    let x = x.into();
-    let problem = channels("batch_norm", Kind::Batch, &x, eps)?;
-    check_affine(problem.name, &x, &[weight, bias], &[problem.dims.channels])?;
-    let count = problem.dims.samples * problem.dims.space;
-    if count < 2 {
-        let expected =
-            "[n, channels, …] with more than one element a channel to take a variance of";
-        return Err(wrong_shape(problem.name, "x", expected, x.tensor()));
-    }
-    let (output, moments) = run(problem, x, weight, bias, None)?;
-    let (mean, var) = moments.expect("`run` returns the moments of a batch");
-    Ok(BatchNormed {
-        output,
-        mean,
-        var,
-        count,
-    })
-}
-
-/// Batch norm with a given mean and variance of each channel, as in evaluation; the two are constants.
-///
-/// # Shapes
-/// - `x`: `[n, channels, …]`
-/// - `mean`, `var`, `weight`, `bias`: `[channels]`
-/// - result: that of `x`
-///
-/// # Errors
-/// As [`layer_norm`].
-pub fn batch_norm_eval<'a>(
-    x: impl Into<Input<'a>>,
-    mean: &Tensor,
-    var: &Tensor,
-    weight: Option<Input<'a>>,
-    bias: Option<Input<'a>>,
-    eps: f64,
-) -> Result<Tensor> {
-    let x = x.into();
-    let problem = channels("batch_norm_eval", Kind::Fixed, &x, eps)?;
-    let shape = [problem.dims.channels];
-    check_affine(problem.name, &x, &[weight, bias], &shape)?;
-    check_affine(
-        problem.name,
-        &x,
-        &[Some(mean.into()), Some(var.into())],
-        &shape,
-    )?;
-    Ok(run(problem, x, weight, bias, Some((mean, var)))?.0)
+    run(problem, x, weight, None)
 }
 
 /// `y = (x − μ) / √(σ² + eps) · weight + bias` with the moments of each of `groups` groups of channels in each sample. As many
@@ -200,7 +120,7 @@ pub fn group_norm<'a>(
         });
     }
     check_affine(problem.name, &x, &[weight, bias], &[all])?;
-    Ok(run(problem, x, weight, bias, None)?.0)
+    run(problem, x, weight, bias)
 }
 
 fn check_eps(name: &'static str, eps: f64) -> Result<()> {
@@ -245,7 +165,7 @@ fn rows(
     })
 }
 
-fn channels(name: &'static str, kind: Kind, x: &Input<'_>, eps: f64) -> Result<Problem> {
+pub(super) fn channels(name: &'static str, kind: Kind, x: &Input<'_>, eps: f64) -> Result<Problem> {
     let x = x.tensor();
     check_float(name, "x", x)?;
     check_eps(name, eps)?;
@@ -274,7 +194,7 @@ fn list(shape: &[usize]) -> String {
         .join(", ")
 }
 
-fn check_affine(
+pub(super) fn check_affine(
     name: &'static str,
     x: &Input<'_>,
     arguments: &[Option<Input<'_>>],
@@ -296,39 +216,25 @@ fn check_affine(
     Ok(())
 }
 
-/// The result and, for a batch, the moments.
-type Normed = (Tensor, Option<(Tensor, Tensor)>);
-
 fn run(
     problem: Problem,
     x: Input<'_>,
     weight: Option<Input<'_>>,
     bias: Option<Input<'_>>,
-    fixed: Option<(&Tensor, &Tensor)>,
-) -> Result<Normed> {
+) -> Result<Tensor> {
     let dtype = x.tensor().dtype();
     if is_half(dtype) {
         let wide = widen(&[Some(x), weight, bias])?;
         let inputs: Vec<Option<Input<'_>>> =
             wide.iter().map(|t| t.as_ref().map(Into::into)).collect();
         let x = inputs[0].expect("`x` is an argument");
-        let fixed = match fixed {
-            Some((mean, var)) => Some((mean.to_dtype(DType::F32)?, var.to_dtype(DType::F32)?)),
-            None => None,
-        };
-        let fixed = fixed.as_ref().map(|(mean, var)| (mean, var));
-        let (y, moments) = run(problem, x, inputs[1], inputs[2], fixed)?;
-        return Ok((y.to_dtype(dtype)?, moments));
+        return Ok(run(problem, x, inputs[1], inputs[2])?.to_dtype(dtype)?);
     }
     if is_composed(x.tensor().device()) {
-        return Ok(composed(
-            problem,
-            x.tensor(),
-            [weight, bias].map(|t| t.map(|t| t.tensor())),
-            fixed,
-        )?);
+        let affine = [weight, bias].map(|t| t.map(|t| t.tensor()));
+        return Ok(composed(problem, x.tensor(), affine, None)?.0);
     }
-    by_dtype!(problem.name, "x", x.tensor(), T => forward::<T>(problem, x, weight, bias, fixed))
+    by_dtype!(problem.name, "x", x.tensor(), T => forward::<T>(problem, x, weight, bias))
 }
 
 /// An operation with its moments.
@@ -344,8 +250,7 @@ fn forward<T: Element>(
     x: Input<'_>,
     weight: Option<Input<'_>>,
     bias: Option<Input<'_>>,
-    fixed: Option<(&Tensor, &Tensor)>,
-) -> Result<Normed> {
+) -> Result<Tensor> {
     let operands = [Some(x), weight, bias]
         .into_iter()
         .flatten()
@@ -358,8 +263,8 @@ fn forward<T: Element>(
     let mut y = unspecified::<T>(dims.elements());
     let sets = match kind {
         Kind::Rows { .. } => dims.samples,
-        Kind::Batch | Kind::Fixed => dims.channels,
         Kind::Group(groups) => dims.samples * groups,
+        Kind::Batch | Kind::Fixed => unreachable!("batch norm is an operation of its own"),
     };
     let mut moments = vec![Moments::default(); sets];
     {
@@ -381,40 +286,12 @@ fn forward<T: Element>(
             Kind::Rows { centred: false } => {
                 kernel::rms_forward(x, dims.channels, affine.weight, eps, &mut y, &mut moments);
             }
-            Kind::Batch => {
-                kernel::batch_moments(x, dims, &mut moments);
-                kernel::channels_forward(x, dims, affine, eps, &moments, &mut y);
-            }
-            Kind::Fixed => {
-                let (mean, var) = fixed.expect("fixed moments are an argument");
-                let (mean, var) = (mean.contiguous()?, var.contiguous()?);
-                let (mean, var) = (values::<T>(&mean)?, values::<T>(&var)?);
-                for ((m, mean), var) in moments.iter_mut().zip(&*mean).zip(&*var) {
-                    *m = Moments {
-                        mean: *mean,
-                        var: *var,
-                    };
-                }
-                kernel::channels_forward(x, dims, affine, eps, &moments, &mut y);
-            }
+            Kind::Batch | Kind::Fixed => unreachable!("batch norm is an operation of its own"),
             Kind::Group(groups) => {
                 kernel::group_forward(x, dims, groups, affine, eps, &mut y, &mut moments);
             }
         }
     }
-    let of_batch = if kind == Kind::Batch {
-        let mean = tensor(
-            moments.iter().map(|m| m.mean).collect::<Vec<T>>(),
-            dims.channels,
-        )?;
-        let var = tensor(
-            moments.iter().map(|m| m.var).collect::<Vec<T>>(),
-            dims.channels,
-        )?;
-        Some((mean, var))
-    } else {
-        None
-    };
     let output = Output::new(y, x.tensor().shape());
     let op = Norm {
         problem,
@@ -422,7 +299,7 @@ fn forward<T: Element>(
         has_weight: weight.is_some(),
         has_bias: bias.is_some(),
     };
-    Ok((apply_one(op, operands, output)?, of_batch))
+    apply_one(op, operands, output)
 }
 
 impl<T: Element> Op for Norm<T> {
@@ -460,35 +337,35 @@ impl<T: Element> Op for Norm<T> {
             Kind::Rows { centred: false } => {
                 kernel::rms_backward(&x, dims.channels, weight, eps, moments, &d_y, gradients);
             }
-            Kind::Batch => kernel::batch_backward(&x, dims, weight, eps, moments, &d_y, gradients),
-            Kind::Fixed => {
-                kernel::channels_backward(&x, dims, weight, eps, moments, &d_y, gradients);
-            }
+            Kind::Batch | Kind::Fixed => unreachable!("batch norm is an operation of its own"),
             Kind::Group(groups) => {
                 kernel::group_backward(&x, dims, groups, weight, eps, moments, &d_y, gradients);
             }
         }
-        let mut out = vec![d_x.map(|d| tensor(d, pass.input(0).shape())).transpose()?];
+        let mut out = vec![d_x.map(|d| tensor(d, pass.shape(0))).transpose()?];
         if self.has_weight {
             out.push(
                 d_weight
-                    .map(|d| tensor(d, pass.input(weight_at).shape()))
+                    .map(|d| tensor(d, pass.shape(weight_at)))
                     .transpose()?,
             );
         }
         if self.has_bias {
-            out.push(
-                d_bias
-                    .map(|d| tensor(d, pass.input(bias_at).shape()))
-                    .transpose()?,
-            );
+            out.push(d_bias.map(|d| tensor(d, pass.shape(bias_at))).transpose()?);
         }
         Ok(out)
     }
+
+    fn reads_output(&self) -> bool {
+        false
+    }
 }
 
+/// The result and, for a batch, the moments.
+type Normed = (Tensor, Option<(Tensor, Tensor)>);
+
 /// The same from candle's operations.
-fn composed(
+pub(super) fn composed(
     problem: Problem,
     x: &Tensor,
     [weight, bias]: [Option<&Tensor>; 2],

@@ -6,92 +6,10 @@
 //! belong to no output. The input gradient is the same with the phases on the side of the result.
 
 use super::super::{Axis, Geometry};
+use super::gather::Source;
 
 /// Numbers behind a source that vectors may read and that no output depends on.
 pub(super) const SLACK: usize = 128;
-
-/// Padded planes of one image and group: for each channel one plane for each phase.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    /// Depth, height and width of a plane.
-    pub(super) len: [usize; 3],
-    /// Element j of a plane is element `origin + j · step` of the input along each axis.
-    step: [usize; 3],
-    origins: Vec<[isize; 3]>,
-    input: [usize; 3],
-}
-
-impl Source {
-    pub(super) fn plane(&self) -> usize {
-        self.len.iter().product()
-    }
-
-    /// Elements of the planes of `channels` channels, with the slack behind.
-    pub(super) fn room(&self, channels: usize) -> usize {
-        channels * self.origins.len() * self.plane() + SLACK
-    }
-
-    /// Where output `[d, h, 0]` lies in a plane.
-    fn place(&self, d: usize, h: usize) -> usize {
-        (d * self.len[1] + h) * self.len[2]
-    }
-
-    /// Copies the channels of `x` to their places, zeros around them.
-    pub(super) fn gather(&self, x: &[f32], out: &mut [f32]) {
-        let pixels: usize = self.input.iter().product();
-        let end = out.len() - SLACK;
-        let (out, slack) = out.split_at_mut(end);
-        slack.fill(0.0);
-        let whole = self.len == self.input && self.step == [1; 3];
-        if whole && self.origins == [[0; 3]] {
-            return out.copy_from_slice(&x[..end]);
-        }
-        let mut planes = out.chunks_exact_mut(self.plane());
-        for x in x.chunks_exact(pixels) {
-            for origin in &self.origins {
-                let plane = planes.next().expect("a plane for every channel and phase");
-                self.gather_plane(*origin, x, plane);
-            }
-        }
-    }
-
-    fn gather_plane(&self, origin: [isize; 3], x: &[f32], plane: &mut [f32]) {
-        let [_, height, width] = self.input;
-        let read = |axis: usize, j: usize| {
-            let at = origin[axis] + (j * self.step[axis]) as isize;
-            usize::try_from(at).ok().filter(|&at| at < self.input[axis])
-        };
-        // The first and one-past-last element of a row that is not padding.
-        let count = |bound: isize| {
-            let steps = bound.max(0).unsigned_abs().div_ceil(self.step[2]);
-            steps.min(self.len[2])
-        };
-        let (first, end) = (count(-origin[2]), count(width as isize - origin[2]));
-        let end = end.max(first);
-        for (line, out) in plane.chunks_exact_mut(self.len[2]).enumerate() {
-            let (d, h) = (read(0, line / self.len[1]), read(1, line % self.len[1]));
-            let (Some(d), Some(h)) = (d, h) else {
-                out.fill(0.0);
-                continue;
-            };
-            out[..first].fill(0.0);
-            out[end..].fill(0.0);
-            if first == end {
-                continue;
-            }
-            let start = (origin[2] + (first * self.step[2]) as isize).unsigned_abs();
-            let row = &x[(d * height + h) * width..][..width];
-            if self.step[2] == 1 {
-                out[first..end].copy_from_slice(&row[start..start + end - first]);
-            } else {
-                let row = row[start..].iter().step_by(self.step[2]);
-                for (out, x) in out[first..end].iter_mut().zip(row) {
-                    *out = *x;
-                }
-            }
-        }
-    }
-}
 
 /// One vector of outputs: where it reads the source, which of its lanes are outputs, and where those go.
 #[derive(Clone, Copy, Debug)]
@@ -243,13 +161,9 @@ pub(super) fn forward(g: &Geometry) -> (Source, Vec<u32>) {
             })
         })
         .collect();
-    let source = Source {
-        len,
-        step: axes.map(|axis| axis.stride),
-        origins,
-        input: axes.map(|axis| axis.input),
-    };
-    let (plane, count) = (source.plane(), source.origins.len());
+    let input = axes.map(|axis| axis.input);
+    let source = Source::new(len, axes.map(|axis| axis.stride), &origins, input);
+    let (plane, count) = (source.plane(), origins.len());
     let mut offsets = Vec::with_capacity(g.fan_in());
     for c in 0..g.in_per_group() {
         for (tap, phase) in taps.iter().zip(&phases) {
@@ -291,14 +205,9 @@ pub(super) fn backward(g: &Geometry) -> Backward {
         (axis.input + axis.padding[0]).div_ceil(axis.stride) - start[i]
     });
     let reach = axes.map(|axis| (axis.kernel - 1) * axis.dilation / axis.stride);
-    let source = Source {
-        len: std::array::from_fn(|i| result[i] + reach[i]),
-        step: [1; 3],
-        origins: vec![std::array::from_fn(|i| {
-            start[i] as isize - reach[i] as isize
-        })],
-        input: g.output(),
-    };
+    let origin = std::array::from_fn(|i| start[i] as isize - reach[i] as isize);
+    let len = std::array::from_fn(|i| result[i] + reach[i]);
+    let source = Source::new(len, [1; 3], &[origin], g.output());
     let all = taps(&axes);
     let [sd, sh, sw] = axes.map(|axis| axis.stride);
     let residues = (0..sd).flat_map(|d| (0..sh).flat_map(move |h| (0..sw).map(move |w| [d, h, w])));

@@ -53,17 +53,23 @@ pub(super) struct Job<'a> {
     pub(super) pitch: usize,
 }
 
+/// How many numbers of a source the vectors read.
+pub(super) fn reach(offsets: &[u32], runs: &Runs) -> usize {
+    /// Half a vector starts at each place.
+    const HALF: usize = 8;
+    let furthest = offsets.iter().max().copied().unwrap_or(0) as usize;
+    let places = runs.list.iter().flat_map(|run| run.at);
+    places
+        .max()
+        .map_or(0, |last| furthest + last as usize + HALF)
+}
+
 impl Job<'_> {
     /// Asserts what the kernel relies on.
     pub(super) fn check(&self) {
-        let furthest = self.offsets.iter().max().copied().unwrap_or(0) as usize;
+        let reach = reach(self.offsets, self.runs);
+        assert!(reach <= self.x.len(), "the source holds every vector");
         let runs = &self.runs.list;
-        let places = runs.iter().flat_map(|run| run.at);
-        let last = places.max().unwrap_or(0) as usize;
-        assert!(
-            furthest + last + 16 <= self.x.len(),
-            "the source holds every vector"
-        );
         assert_eq!(self.weights.len(), self.channels * self.offsets.len());
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels));
         let outputs = runs

@@ -6,6 +6,7 @@
 
 use super::plan::Segment;
 use crate::simd::Simd;
+use std::ops::Range;
 
 /// Channels up to which the narrow way is faster.
 pub(super) const NARROW: usize = 4;
@@ -71,6 +72,34 @@ impl Cut {
         fits.unwrap_or(most)
     }
 
+    /// The sums in up to `tasks` shares of each block, in the order of the sums.
+    pub(super) fn shares(
+        self,
+        channels: usize,
+        k: usize,
+        tasks: usize,
+    ) -> impl Iterator<Item = Share> {
+        let (mut sums, mut block) = (0, 0);
+        self.blocks(channels, k)
+            .flat_map(move |(_, vectors, padded_k)| {
+                let (from, transposed) = (sums, block);
+                let (width, pass) = (vectors * self.lanes, self.pass(vectors, k));
+                sums += width * padded_k;
+                block += width;
+                let step = (padded_k / pass).div_ceil(tasks) * pass;
+                (0..padded_k).step_by(step).map(move |tap| {
+                    let taps = tap..(tap + step).min(padded_k);
+                    Share {
+                        vectors,
+                        pass,
+                        sums: from + taps.start * width..from + taps.end * width,
+                        taps,
+                        transposed,
+                    }
+                })
+            })
+    }
+
     /// Elements of the sums.
     pub(super) fn len(self, channels: usize, k: usize) -> usize {
         self.blocks(channels, k)
@@ -84,26 +113,39 @@ impl Cut {
     }
 }
 
-/// What one call adds up.
+/// Some taps of a block of channels.
+#[derive(Clone, Debug)]
+pub(super) struct Share {
+    /// Vectors of the block.
+    vectors: usize,
+    /// Taps of a pass, whose sums stay in registers, and those of all its passes.
+    pass: usize,
+    taps: Range<usize>,
+    /// Which of the sums are its own.
+    pub(super) sums: Range<usize>,
+    /// Channels in front of the block's in the transposed gradients.
+    transposed: usize,
+}
+
+/// What is added up.
 pub(super) struct Job<'a> {
     pub(super) cut: Cut,
-    /// The source planes of the input, with their slack.
+    /// The source planes of the input, image behind image.
     pub(super) x: &'a [f32],
     /// Where each of the sums' taps lies, relative to an output's place.
     pub(super) offsets: &'a [u32],
     pub(super) segments: &'a [Segment],
     pub(super) channels: usize,
+    /// Pixels of one image's plane, and of all images.
+    pub(super) plane: usize,
     pub(super) pixels: usize,
-    /// Upstream gradients, `[channels, pixels]`.
+    /// Upstream gradients, `[image, channels, plane]`.
     pub(super) d_z: &'a [f32],
-    /// Room for the transposed ones.
-    pub(super) transposed: &'a mut [f32],
-    pub(super) sums: &'a mut [f32],
 }
 
 impl Job<'_> {
-    /// Asserts what the kernel relies on.
-    pub(super) fn check(&self) {
+    /// Asserts what the kernel relies on, for so much room for transposed gradients and for sums.
+    pub(super) fn check(&self, transposed: usize, sums: usize) {
         let furthest = self.offsets.iter().max().copied().unwrap_or(0);
         let last = self.segments.last().map_or(0, |s| s.at + s.count);
         assert!(
@@ -112,68 +154,88 @@ impl Job<'_> {
         );
         let pixels: u32 = self.segments.iter().map(|s| s.count).sum();
         assert_eq!(pixels as usize, self.pixels);
+        assert!(self.pixels.is_multiple_of(self.plane.max(1)));
         assert_eq!(self.d_z.len(), self.channels * self.pixels);
         let (channels, k) = (self.channels, self.offsets.len());
-        assert_eq!(self.sums.len(), self.cut.len(channels, k));
-        let transposed = self.cut.transposed_len(channels, self.pixels);
-        assert_eq!(self.transposed.len(), transposed);
+        assert_eq!(sums, self.cut.len(channels, k));
+        assert_eq!(transposed, self.cut.transposed_len(channels, self.pixels));
     }
 }
 
 simd! {
-    /// Adds a job's products to its sums, the wide way.
+    /// Transposes a job's upstream gradients, block by block of its channels.
     ///
     /// # Safety
-    /// [`Job::check`] has passed, with a cut for this instruction set.
-    pub(super) unsafe fn add_wide(job: &mut Job<'_>) {
-        let (pixels, k) = (job.pixels, job.offsets.len());
-        let (mut sums, mut d) = (job.sums.as_mut_ptr(), job.transposed.as_mut_ptr());
-        for (first, vectors, padded_k) in job.cut.blocks(job.channels, k) {
+    /// [`Job::check`] has passed for this room.
+    pub(super) unsafe fn transpose(job: &Job<'_>, transposed: &mut [f32]) {
+        let mut d = transposed.as_mut_ptr();
+        for (first, vectors, _) in job.cut.blocks(job.channels, job.offsets.len()) {
             let width = vectors * S::LANES;
-            let pass = job.cut.pass(vectors, k);
-            // SAFETY: `check` has compared every length with the sums over these blocks.
-            unsafe {
-                transpose::<S>(job, first, width, d);
-                match (S::LANES, vectors) {
-                    (16, 1) => block::<S, 1, 4>(job, pass, sums, d),
-                    (16, 2) => block::<S, 2, 2>(job, pass, sums, d),
-                    (16, 3) => block::<S, 3, 1>(job, pass, sums, d),
-                    (16, _) => block::<S, 4, 1>(job, pass, sums, d),
-                    (_, 1) => block::<S, 1, 2>(job, pass, sums, d),
-                    _ => block::<S, 2, 1>(job, pass, sums, d),
+            for image in 0..job.pixels / job.plane.max(1) {
+                // SAFETY: `check` has compared the length with the sum over these blocks and images.
+                unsafe {
+                    let from = job.d_z.as_ptr().add((image * job.channels + first) * job.plane);
+                    transpose_plane::<S>(from, job.plane, job.channels - first, width, d);
+                    d = d.add(width * job.plane);
                 }
-                sums = sums.add(width * padded_k);
-                d = d.add(width * pixels);
             }
         }
     }
 }
 
-/// Writes `d[p, c] = d_z[first + c, p]` for `width` channels, zeros for those beyond the last.
+simd! {
+    /// Adds the products of one share to its sums, the wide way.
+    ///
+    /// # Safety
+    /// [`Job::check`] has passed with a cut for this instruction set, `transposed` is what [`transpose`] made, and the share is one
+    /// of the cut's and has these sums.
+    pub(super) unsafe fn add_wide(job: &Job<'_>, share: &Share, transposed: &[f32], sums: &mut [f32]) {
+        // SAFETY: the caller's promises.
+        unsafe {
+            let d = transposed.as_ptr().add(share.transposed * job.pixels);
+            let sums = sums.as_mut_ptr();
+            match (S::LANES, share.vectors) {
+                (16, 1) => block::<S, 1, 4>(job, share, sums, d),
+                (16, 2) => block::<S, 2, 2>(job, share, sums, d),
+                (16, 3) => block::<S, 3, 1>(job, share, sums, d),
+                (16, _) => block::<S, 4, 1>(job, share, sums, d),
+                (_, 1) => block::<S, 1, 2>(job, share, sums, d),
+                _ => block::<S, 2, 1>(job, share, sums, d),
+            }
+        }
+    }
+}
+
+/// Writes `d[p, c] = from[c, p]` for `width` channels of one plane, of which `channels` are there and the others zero.
 ///
 /// # Safety
-/// `d` has room for `pixels · width` numbers.
+/// `from` holds the planes of the channels that are there, and `d` has room for `plane · width` numbers.
 #[inline(always)]
-unsafe fn transpose<S: Simd>(job: &Job<'_>, first: usize, width: usize, d: *mut f32) {
-    let (pixels, lanes) = (job.pixels, S::LANES);
-    let squares = pixels / lanes * lanes;
+unsafe fn transpose_plane<S: Simd>(
+    from: *const f32,
+    plane: usize,
+    channels: usize,
+    width: usize,
+    d: *mut f32,
+) {
+    let lanes = S::LANES;
+    let squares = plane / lanes * lanes;
     for c in (0..width).step_by(lanes) {
-        let there = (job.channels - first - c).min(lanes);
-        let from = job.d_z.as_ptr();
-        // SAFETY: rows `first + c ..` of `d_z` hold `pixels` numbers each, as far as there are channels.
+        let there = (channels - c).min(lanes);
+        // SAFETY: the caller's promises.
         unsafe {
-            let from = from.add((first + c) * pixels);
+            let from = from.add(c * plane);
             let mut p = 0;
             if there == lanes {
                 while p < squares {
-                    S::transpose(from.add(p), pixels, d.add(p * width + c), width);
+                    S::transpose(from.add(p), plane, d.add(p * width + c), width);
                     p += lanes;
                 }
             }
-            while p < pixels {
+            while p < plane {
                 for i in 0..lanes {
                     let value = if i < there {
-                        *from.add(i * pixels + p)
+                        *from.add(i * plane + p)
                     } else {
                         0.0
                     };
@@ -185,14 +247,14 @@ unsafe fn transpose<S: Simd>(job: &Job<'_>, first: usize, width: usize, d: *mut 
     }
 }
 
-/// One block of channels: `V` vectors of them, `pass` taps at once whose sums stay in registers, `P` pixels at a time.
+/// One share: `V` vectors of channels, the taps of a pass at once, `P` pixels at a time.
 ///
 /// # Safety
-/// As [`add_wide`], with the block's sums and transposed gradients.
+/// As [`add_wide`], with the share's sums and its block's transposed gradients.
 #[inline(always)]
 unsafe fn block<S: Simd, const V: usize, const P: usize>(
     job: &Job<'_>,
-    pass: usize,
+    share: &Share,
     sums: *mut f32,
     d: *const f32,
 ) {
@@ -208,15 +270,13 @@ unsafe fn block<S: Simd, const V: usize, const P: usize>(
             end += 1;
         }
         let segments = &job.segments[start..end];
-        let mut k = 0;
-        while k < job.offsets.len() {
-            // SAFETY: the sums hold `k` rounded up to whole passes; the last pass repeats the first offset.
+        for k in share.taps.clone().step_by(share.pass) {
+            // SAFETY: the sums hold whole passes; the last pass of all repeats the last offset.
             unsafe {
-                let sums = sums.add(k * width);
+                let sums = sums.add((k - share.taps.start) * width);
                 let d = d.add(pixel * width);
-                passes::<S, V, P>(job, pass, k, segments, sums, d);
+                passes::<S, V, P>(job, share.pass, k, segments, sums, d);
             }
-            k += pass;
         }
         pixel += count as usize;
         start = end;

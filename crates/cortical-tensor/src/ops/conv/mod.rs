@@ -253,7 +253,10 @@ impl<T: Element> Op for Conv<T> {
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
         let g = &self.geometry;
         let d_y = values::<T>(pass.d_output(0))?;
-        let saved = values::<T>(self.saved.as_ref().unwrap_or_else(|| pass.output()))?;
+        // Nothing is read where there is neither an activation nor a pool.
+        let saved = self.saved.as_ref();
+        let saved = saved.or_else(|| self.reads_output().then(|| pass.output()));
+        let saved = values::<T>(saved.unwrap_or_else(|| pass.d_output(0)))?;
         let upstream = match &self.pooled {
             Some((pool, taps)) => Upstream::Pooled {
                 activation: self.activation,
@@ -289,8 +292,12 @@ impl<T: Element> Op for Conv<T> {
         grads
             .into_iter()
             .enumerate()
-            .map(|(i, d)| d.map(|d| tensor(d, pass.input(i).shape())).transpose())
+            .map(|(i, d)| d.map(|d| tensor(d, pass.shape(i))).transpose())
             .collect()
+    }
+
+    fn reads_output(&self) -> bool {
+        self.activation.saves() == Saves::Output && self.saved.is_none()
     }
 }
 
