@@ -129,6 +129,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             TEMPFILE,
         ],
     ),
+    ("cortical-report", &[PROPTEST]),
     (
         "cortical-text",
         &[

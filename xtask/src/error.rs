@@ -44,6 +44,8 @@ pub(crate) enum Error {
     NoResult { side: &'static str, bench: String },
     #[error("{} does not hold what was measured: {reason}; delete it and measure anew", path.display())]
     Records { path: PathBuf, reason: String },
+    #[error("{} run(s) did not end with the model of the undisturbed one: {}", runs.len(), runs.join(", "))]
+    NotIdentical { runs: Vec<String> },
     #[error(
         "{} is missing after the fetch of `{name}`; its source changed its layout, correct the table in xtask/src/fetch.rs",
         path.display()

@@ -11,6 +11,7 @@ mod fetch;
 mod manifest;
 mod python;
 mod rust_source;
+mod survive;
 mod tidy;
 mod tree;
 
@@ -32,6 +33,8 @@ usage: cargo xtask VERB
   cases           computes the reference cases anew with the pinned PyTorch;
                   --run [--dir FOLDER] runs cases and counts passed, failed, skipped; --models checks published models
                   (--python PROGRAM: with a Python that has it already)
+  survive         kills a training at each of its changes of the disk and resumes it (installs strace)
+                  (--every N: at each Nth only)
   help            this text
 ";
 
@@ -62,6 +65,7 @@ fn run(args: &[String]) -> Result<()> {
         "bench" => bench::run(rest),
         "fetch" => fetch::run(rest),
         "cases" => cases::run(rest),
+        "survive" => survive::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -315,8 +315,12 @@ LOSS = [
 ]
 
 
-def optimizer(name, tag, **config):
-    return name, tag, config, {}
+# Matrices with more rows, more columns, and as many of both.
+MATRICES = [(4, 3), (3, 5), (4, 4)]
+
+
+def optimizer(name, tag, shapes=None, **config):
+    return name, tag, config, {} if shapes is None else {"shapes": shapes}
 
 
 OPTIMIZER = [
@@ -341,11 +345,48 @@ OPTIMIZER = [
     optimizer("RAdam", "plain", lr=0.01),
     optimizer("Adadelta", "plain", lr=1.0),
     optimizer("Adamax", "plain", lr=0.01),
+    optimizer("SGD", "maximize_decay", lr=0.05, weight_decay=0.1, maximize=True),
+    optimizer("SGD", "nesterov_maximize", lr=0.05, momentum=0.8, nesterov=True, maximize=True),
+    optimizer("Adam", "maximize", lr=0.02, betas=[0.7, 0.9], maximize=True),
+    optimizer("Adam", "decoupled", lr=0.02, weight_decay=0.2, decoupled_weight_decay=True),
+    optimizer("Adam", "everything", lr=0.02, betas=[0.5, 0.8], eps=1e-3, weight_decay=0.1, amsgrad=True, maximize=True),
+    optimizer("Adam", "no_momentum", lr=0.02, betas=[0.0, 0.9]),
+    optimizer("AdamW", "maximize", lr=0.02, amsgrad=True, maximize=True, weight_decay=0.3),
+    optimizer("NAdam", "decay", lr=0.02, weight_decay=0.1, momentum_decay=0.05),
+    optimizer("NAdam", "decoupled", lr=0.02, weight_decay=0.1, decoupled_weight_decay=True, maximize=True),
+    optimizer("NAdam", "betas", lr=0.02, betas=[0.6, 0.8], eps=1e-4, momentum_decay=0.0),
+    optimizer("RAdam", "rectified", lr=0.02, betas=[0.8, 0.7]),
+    optimizer("RAdam", "decay", lr=0.02, weight_decay=0.1, betas=[0.9, 0.95]),
+    optimizer("RAdam", "decoupled", lr=0.02, weight_decay=0.1, betas=[0.9, 0.9], decoupled_weight_decay=True),
+    optimizer("RAdam", "maximize", lr=0.02, eps=1e-3, betas=[0.7, 0.9], maximize=True),
+    optimizer("Adamax", "decay", lr=0.02, betas=[0.7, 0.8], eps=1e-3, weight_decay=0.1),
+    optimizer("Adamax", "maximize", lr=0.02, maximize=True),
+    optimizer("Adagrad", "maximize", lr=0.05, eps=1e-3, maximize=True),
+    optimizer("Adagrad", "initial", lr=0.05, initial_accumulator_value=2.0, lr_decay=0.5),
+    optimizer("Adadelta", "decay", lr=0.5, rho=0.7, eps=1e-3, weight_decay=0.1),
+    optimizer("Adadelta", "maximize", lr=0.5, maximize=True),
+    optimizer("RMSprop", "momentum", lr=0.01, momentum=0.7, alpha=0.8, eps=1e-4),
+    optimizer("RMSprop", "centered_alone", lr=0.01, centered=True, alpha=0.7, eps=1e-3),
+    optimizer("RMSprop", "maximize", lr=0.01, weight_decay=0.1, maximize=True),
+    optimizer("Muon", "plain", shapes=MATRICES),
+    optimizer("Muon", "heavy", lr=0.02, momentum=0.8, weight_decay=0.3, nesterov=False, shapes=MATRICES),
+    optimizer("Muon", "rms", lr=0.02, adjust_lr_fn="match_rms_adamw", shapes=MATRICES),
+    optimizer("Muon", "spectral", lr=0.02, adjust_lr_fn="spectral_unclamped", ns_steps=3, shapes=MATRICES),
+    optimizer("Muon", "coefficients", lr=0.02, ns_coefficients=[2.0, -1.5, 0.5], momentum=0.3, shapes=MATRICES),
+    optimizer("LBFGS", "plain", lr=0.5, max_iter=4),
+    optimizer("LBFGS", "history", lr=0.3, max_iter=6, history_size=2),
+    optimizer("LBFGS", "wolfe", max_iter=5, line_search_fn="strong_wolfe"),
+    optimizer("LBFGS", "long_step", lr=8.0, max_iter=3, line_search_fn="strong_wolfe"),
+    optimizer("LBFGS", "few_evaluations", max_iter=10, max_eval=4, line_search_fn="strong_wolfe"),
 ]
 
 
+# A loss that falls, stands still, falls a little and rises.
+FALLING = [1.0, 0.8, 0.8, 0.8, 0.7, 0.69, 0.68, 0.7, 0.7, 0.7, 0.71, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
+
+
 def schedule(name, tag, **config):
-    return name, tag, {**config, "base_lr": 0.05}, {}
+    return name, tag, {**config, "base_lr": config.get("base_lr", 0.05)}, {}
 
 
 SCHEDULE = [
@@ -363,6 +404,32 @@ SCHEDULE = [
     schedule("OneCycleLR", "linear", max_lr=0.1, total_steps=20, pct_start=0.4, anneal_strategy="linear"),
     schedule("OneCycleLR", "three_phase", max_lr=0.1, total_steps=20, three_phase=True, div_factor=10.0),
     schedule("ExponentialLR", "slow", gamma=0.99),
+    schedule("ConstantLR", "default"),
+    schedule("LinearLR", "default"),
+    schedule("PolynomialLR", "default"),
+    schedule("PolynomialLR", "root", total_iters=25, power=0.5),
+    schedule("StepLR", "default", step_size=3),
+    schedule("MultiStepLR", "twice", milestones=[2, 5, 5, 11], gamma=0.5),
+    schedule("CosineAnnealingLR", "three_ways", T_max=6, eta_min=0.01),
+    schedule("CosineAnnealingWarmRestarts", "equal", T_0=5),
+    schedule("CosineAnnealingWarmRestarts", "triple", T_0=1, T_mult=3),
+    schedule("OneCycleLR", "epochs", max_lr=0.2, epochs=4, steps_per_epoch=5, final_div_factor=10.0),
+    schedule("OneCycleLR", "linear_three", max_lr=0.2, total_steps=20, three_phase=True, anneal_strategy="linear", pct_start=0.45),
+    schedule("OneCycleLR", "momentum", max_lr=0.2, total_steps=20, base_momentum=0.7, max_momentum=0.9, cycle_momentum=True),
+    schedule("CyclicLR", "plain", base_lr=0.01, max_lr=0.1, step_size_up=3, cycle_momentum=False),
+    schedule("CyclicLR", "halving", base_lr=0.01, max_lr=0.1, step_size_up=3, step_size_down=2, mode="triangular2"),
+    schedule("CyclicLR", "fading", base_lr=0.01, max_lr=0.1, step_size_up=4, mode="exp_range", gamma=0.95, cycle_momentum=False),
+    schedule("SequentialLR", "warmup", milestones=[5], schedulers=[
+        {"name": "LinearLR", "start_factor": 0.1, "total_iters": 5}, {"name": "CosineAnnealingLR", "T_max": 15}]),
+    schedule("SequentialLR", "three", milestones=[3, 8], schedulers=[
+        {"name": "ConstantLR", "factor": 0.5, "total_iters": 10}, {"name": "ExponentialLR", "gamma": 0.8}, {"name": "StepLR", "step_size": 4}]),
+    schedule("ChainedScheduler", "two", schedulers=[
+        {"name": "ConstantLR", "factor": 0.1, "total_iters": 4}, {"name": "ExponentialLR", "gamma": 0.9}]),
+    schedule("ChainedScheduler", "three", schedulers=[
+        {"name": "LinearLR", "start_factor": 0.2, "total_iters": 6}, {"name": "StepLR", "step_size": 7, "gamma": 0.5}, {"name": "CosineAnnealingLR", "T_max": 30}]),
+    schedule("ReduceLROnPlateau", "plain", metrics=FALLING, patience=1, factor=0.5),
+    schedule("ReduceLROnPlateau", "rising", metrics=FALLING, mode="max", patience=0, cooldown=2, min_lr=0.001),
+    schedule("ReduceLROnPlateau", "amount", metrics=FALLING, threshold=0.1, threshold_mode="abs", patience=2, factor=0.3),
 ]
 
 
@@ -377,6 +444,9 @@ CLIP = [
     clip("clip_grad_norm_", "short_enough", scale=0.01, max_norm=1.0, norm_type="2.0"),
     clip("clip_grad_norm_", "zero", scale=0.0, max_norm=1.0, norm_type="2.0"),
     clip("clip_grad_value_", "plain", clip_value=0.5),
+    clip("clip_grad_norm_", "three", max_norm=0.7, norm_type="3.0"),
+    clip("clip_grad_norm_", "half", max_norm=2.0, norm_type="0.5"),
+    clip("clip_grad_value_", "wide", scale=3.0, clip_value=2.5),
 ]
 
 

@@ -36,7 +36,7 @@ from case_tables import TABLES
 PINNED = "2.15.0"
 TOLERANCES = {"optimizer": (1e-5, 1e-6), "schedule": (1e-9, 1e-12), "run": (1e-3, 1e-4)}
 DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "|b1"}
-OPTIMIZER_STEPS, SCHEDULE_STEPS = 12, 20
+OPTIMIZER_STEPS, LBFGS_STEPS, SCHEDULE_STEPS = 12, 4, 20
 OPTIMIZER_SHAPES = [(4, 3), (7,), (2, 3, 2)]
 CLIP_SHAPES = [(4, 3), (7,)]
 
@@ -201,7 +201,34 @@ def differentiate(kind, name, config, given):
     return made
 
 
+def logistic_loss(x, y, w, b):
+    """What L-BFGS minimises: it asks for the loss itself."""
+    z = x @ w + b
+    return (nn.functional.softplus(z) - y * z).mean()
+
+
+def minimise(name, config, given):
+    x, y = (torch.tensor(given[f"input.{index}"]) for index in range(2))
+    parameters = [nn.Parameter(array) for array in tensors_of(given, "param").values()]
+    optimizer = getattr(torch.optim, name)(parameters, **arguments(config))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = logistic_loss(x, y, *parameters)
+        loss.backward()
+        return loss
+
+    made = {}
+    for step in range(LBFGS_STEPS):
+        optimizer.step(closure)
+        for index, parameter in enumerate(parameters):
+            made[f"after.{step}.{index}"] = parameter.detach().numpy().copy()
+    return made
+
+
 def optimize(_kind, name, config, given):
+    if name == "LBFGS":
+        return minimise(name, config, given)
     parameters = [nn.Parameter(array) for array in tensors_of(given, "param").values()]
     optimizer = getattr(torch.optim, name)(parameters, **arguments(config))
     made = {}
@@ -216,16 +243,34 @@ def optimize(_kind, name, config, given):
 
 def schedule(_kind, name, config, _given):
     keywords = arguments(config)
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=keywords.pop("base_lr"))
+    base_lr = keywords["base_lr"] if name == "CyclicLR" else keywords.pop("base_lr")
+    moves_momentum = keywords.get("cycle_momentum", name == "CyclicLR")
+    momentum = 0.5 if moves_momentum else 0.0
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=base_lr, momentum=momentum)
     if name == "OneCycleLR":
-        keywords["cycle_momentum"] = False  # plain SGD has no momentum to cycle
-    scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **keywords)
-    rates = []
-    for _ in range(SCHEDULE_STEPS):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return {"lr": np.array(rates, np.float64)}
+        keywords["cycle_momentum"] = moves_momentum
+    metrics = iter(keywords.pop("metrics", []))
+    if "schedulers" in keywords:
+        members = [dict(member) for member in keywords["schedulers"]]
+        keywords["schedulers"] = [
+            getattr(torch.optim.lr_scheduler, member.pop("name"))(optimizer, **member) for member in members
+        ]
+    if name == "ChainedScheduler":
+        scheduler = torch.optim.lr_scheduler.ChainedScheduler(keywords["schedulers"], optimizer)
+    else:
+        scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **keywords)
+    rates, momenta = [], []
+    for step in range(SCHEDULE_STEPS):
+        group = optimizer.param_groups[0]
+        rates.append(group["lr"])
+        momenta.append(group["momentum"])
+        if step + 1 < SCHEDULE_STEPS:
+            optimizer.step()
+            scheduler.step(*([next(metrics)] if name == "ReduceLROnPlateau" else []))
+    made = {"lr": np.array(rates, np.float64)}
+    if moves_momentum:
+        made["momentum"] = np.array(momenta, np.float64)
+    return made
 
 
 def clip(_kind, name, config, given):
@@ -306,8 +351,12 @@ def given_for(rng, kind, name, config, specs):
             way = "positive" if key.endswith("running_var") else "normal"
             counts = not buffer.is_floating_point()
             given[f"buffer.{key}"] = buffer.numpy().copy() if counts else draw(rng, (way, tuple(buffer.shape)))
+    elif kind == "optimizer" and name == "LBFGS":
+        x = draw(rng, (20, 3)).astype(np.float64)
+        given["input.0"], given["input.1"] = x, (x[:, :1] + 0.5 * draw(rng, (20, 1)) > 0).astype(np.float64)
+        given["param.0"], given["param.1"] = np.zeros((3, 1)), np.zeros(1)
     elif kind == "optimizer":
-        for index, shape in enumerate(OPTIMIZER_SHAPES):
+        for index, shape in enumerate(specs.get("shapes", OPTIMIZER_SHAPES)):
             given[f"param.{index}"] = draw(rng, shape)
             for step in range(OPTIMIZER_STEPS):
                 given[f"grad.{step}.{index}"] = draw(rng, shape)

@@ -6,18 +6,70 @@ use crate::outcome::Judge;
 use candle_core::{DType, Device, Tensor, Var};
 use cortical_neuron::Params;
 use cortical_optim::{
-    Norm, Optimizer, OptimizerConfig, Schedule, Sgd, SgdConfig, clip_grad_norm, clip_grad_value,
+    Lbfgs, LbfgsConfig, Norm, Optimizer, OptimizerConfig, Plateau, PlateauConfig, Schedule, Sgd,
+    SgdConfig, clip_grad_norm, clip_grad_value,
 };
 use cortical_tensor::{Seed, with_composition};
 use serde_json::Value;
 
 /// Runs an optimizer by its kernels, by candle's operations, and with its state saved and loaded before every step.
 pub(crate) fn optimizer(judge: &mut Judge<'_>) -> Result<(), Stop> {
+    if judge.case.name == "LBFGS" {
+        return lbfgs(judge);
+    }
     let config: OptimizerConfig =
         serde_json::from_value(recipe(judge)).map_err(|error| unknown(judge, error))?;
     steps(judge, config, "kernel", false)?;
     with_composition(|| steps(judge, config, "composition", false))?;
     steps(judge, config, "reloaded", true)
+}
+
+/// L-BFGS asks for the loss itself: the logistic loss of a linear map, `mean(softplus(x w + b) − y (x w + b))`.
+fn lbfgs(judge: &mut Judge<'_>) -> Result<(), Stop> {
+    let mut config = recipe(judge);
+    if let Some(arguments) = config.as_object_mut() {
+        arguments.remove("name");
+    }
+    let config: LbfgsConfig =
+        serde_json::from_value(config).map_err(|error| unknown(judge, error))?;
+    let case = judge.case;
+    let given = |name: &str| {
+        let values = case.tensors.get(name);
+        tensor(values.ok_or_else(|| malformed(name))?)
+    };
+    let (x, y) = (given("input.0")?, given("input.1")?);
+    for (way, reload) in [("straight", false), ("reloaded", true)] {
+        let params = Params::new(&Device::Cpu, Seed(0));
+        for (name, values) in case.with_prefix("param.") {
+            params.adopt(name, Var::from_tensor(&tensor(values)?)?)?;
+        }
+        let (w, b) = (params.get("0")?, params.get("1")?);
+        let mut optimizer = Lbfgs::new(&params, config)?;
+        for step in 0.. {
+            if case.with_prefix(&format!("after.{step}.")).next().is_none() {
+                break;
+            }
+            if reload {
+                let state = optimizer.state()?;
+                optimizer = Lbfgs::new(&params, config)?;
+                optimizer.load_state(&state)?;
+            }
+            optimizer.step(|| -> Result<f64, Stop> {
+                let z = x.matmul(w.var().as_tensor())?;
+                let z = z.broadcast_add(b.var().as_tensor())?;
+                // softplus(z) = max(z, 0) + ln(1 + exp(−|z|))
+                let tail = z.abs()?.neg()?.exp()?.affine(1.0, 1.0)?.log()?;
+                let loss = ((z.relu()? + tail)? - (&z * &y)?)?.mean_all()?;
+                params.backward(&loss)?;
+                Ok(loss.to_scalar()?)
+            })?;
+            for param in params.all() {
+                let what = format!("after.{step}.{}", param.name());
+                compare(judge, way, &what, param.tensor())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn steps(
@@ -56,8 +108,14 @@ fn steps(
 
 /// Asks a schedule for each step's learning rate.
 pub(crate) fn schedule(judge: &mut Judge<'_>) -> Result<(), Stop> {
+    if judge.case.name == "ReduceLROnPlateau" {
+        return plateau(judge);
+    }
     let mut config = recipe(judge);
-    if let Some(arguments) = config.as_object_mut() {
+    // A cyclic schedule has a base learning rate of its own.
+    if judge.case.name != "CyclicLR"
+        && let Some(arguments) = config.as_object_mut()
+    {
         arguments.remove("base_lr");
     }
     let schedule: Schedule =
@@ -70,6 +128,37 @@ pub(crate) fn schedule(judge: &mut Judge<'_>) -> Result<(), Stop> {
         .get("lr")
         .map_or(0, |lr| lr.to_f64().len());
     let rates: Vec<f64> = (0..steps as u64).map(|t| schedule.lr(t, base)).collect();
+    judge.compare("function", "lr", &rates, None)?;
+    if judge.case.tensors.contains_key("momentum") {
+        let momenta: Option<Vec<f64>> = (0..steps as u64).map(|t| schedule.momentum(t)).collect();
+        let momenta = momenta.ok_or_else(|| malformed("momentum"))?;
+        judge.compare("function", "momentum", &momenta, None)?;
+    }
+    Ok(())
+}
+
+/// Shows a plateau schedule the metrics of the case, one after each step.
+fn plateau(judge: &mut Judge<'_>) -> Result<(), Stop> {
+    let mut config = recipe(judge);
+    let mut metrics = Vec::new();
+    if let Some(arguments) = config.as_object_mut() {
+        arguments.remove("name");
+        arguments.remove("base_lr");
+        let given = arguments.remove("metrics").unwrap_or_default();
+        metrics = serde_json::from_value(given).map_err(|error| unknown(judge, error))?;
+    }
+    let config: PlateauConfig =
+        serde_json::from_value(config).map_err(|error| unknown(judge, error))?;
+    let mut plateau = Plateau::new(config, number(&judge.case.config, "base_lr")?)?;
+    let mut rates = vec![plateau.lr()];
+    rates.extend(metrics.iter().map(|metric: &f64| plateau.observe(*metric)));
+    rates.truncate(
+        judge
+            .case
+            .tensors
+            .get("lr")
+            .map_or(0, |lr| lr.to_f64().len()),
+    );
     judge.compare("function", "lr", &rates, None)
 }
 
@@ -149,6 +238,7 @@ fn norm_limit(config: &Value) -> Result<(f64, Norm), Stop> {
         1.0 => Norm::One,
         2.0 => Norm::Two,
         f64::INFINITY => Norm::Infinity,
+        p if p > 0.0 => Norm::P(p),
         other => {
             return Err(Stop::UnknownOption {
                 option: "norm_type".to_string(),
@@ -186,6 +276,8 @@ fn recipe(judge: &Judge<'_>) -> Value {
             "capturable",
             "differentiable",
             "verbose",
+            "last_epoch",
+            "error_if_nonfinite",
         ];
         arguments.retain(|key, value| !value.is_null() && !no_matter.contains(&key.as_str()));
     }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::idx;
 use crate::preprocess::{Normalize, Preprocess};
 use crate::split::split;
+use crate::table;
 
 /// What is known about a data set before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -136,8 +137,9 @@ impl Default for OpenOptions {
     }
 }
 
-/// Opens a data set by its name in the [`catalog`], or what lies at a path, ready to be trained on: a CSV file, or a folder
-/// with four IDX files as for [`idx::read_folder`].
+/// Opens a data set by its name in the [`catalog`], or what lies at a path, ready to be trained on: a CSV file, a safetensors file as for
+/// [`read_table`](crate::read_table), or a folder with four IDX files as for
+/// [`idx::read_folder`].
 ///
 /// The files of Fashion-MNIST are looked for in `DATA_DIR/fashion-mnist`, `DATA_DIR`, where the Debian package
 /// `dataset-fashion-mnist` puts them, and in `.cache/fashion-mnist`.
@@ -161,6 +163,8 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
             let path = Path::new(name_or_path);
             if path.is_dir() {
                 shaped(&idx::read_folder(path, None)?, options)?
+            } else if path.exists() && table::is_table(path) {
+                hold_out(&table::read_table(path)?, options)?
             } else if path.exists() {
                 hold_out(&csv::read(path, &options.csv)?, options)?
             } else {

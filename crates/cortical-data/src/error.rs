@@ -33,6 +33,74 @@ pub enum Error {
         limit_bytes: u64,
     },
 
+    /// The operating system gave no thread.
+    #[error("no thread could be started to prepare batches ahead: {why}; set train.prefetch to 0")]
+    Thread {
+        /// What the operating system says.
+        why: io::Error,
+    },
+    /// A number that says how pictures are changed is outside its range.
+    #[error("augment.{what}: expected {expected}, found {found}")]
+    Augment {
+        /// The field.
+        what: &'static str,
+        /// Its range.
+        expected: &'static str,
+        /// The number.
+        found: f64,
+    },
+    /// Samples that are to be changed as pictures are none.
+    #[error(
+        "expected pictures of shape [channels, height, width] to augment, found samples of shape {found:?}"
+    )]
+    NotAPicture {
+        /// The shape of the samples.
+        found: Vec<usize>,
+    },
+    /// Weights to draw samples by that are no weights.
+    #[error("weight {index}: expected {expected}, found {found}")]
+    Weights {
+        /// Which one.
+        index: usize,
+        /// What weights are.
+        expected: &'static str,
+        /// The weight.
+        found: f64,
+    },
+    /// Another number of weights than of samples.
+    #[error("expected {expected} weights, one for each sample, found {found}")]
+    WeightCount {
+        /// How many samples there are.
+        expected: usize,
+        /// How many weights came.
+        found: usize,
+    },
+    /// A number of folds that samples cannot be dealt into.
+    #[error(
+        "expected from 2 to {samples} folds and a fold below their number, found fold {fold} of {folds}"
+    )]
+    Folds {
+        /// How many folds were asked for.
+        folds: usize,
+        /// Which one.
+        fold: usize,
+        /// How many samples there are.
+        samples: usize,
+    },
+    /// A safetensors table lacks a tensor, or has one that does not fit.
+    #[error("{path}: expected {expected}, found {found}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// A file of tensors that cannot be read.
+    #[error(transparent)]
+    Tensors(#[from] cortical_io::Error),
+
     /// No data set, file or folder goes by this name.
     #[error(
         "there is no data set, file or folder called {name:?}{hint}; data sets: {known}; a path names a CSV file or a folder with four IDX files",

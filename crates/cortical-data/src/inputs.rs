@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
+use cortical_tensor::Rng;
+
+use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocess;
 
@@ -197,6 +200,31 @@ impl Inputs {
         Ok(Tensor::from_vec(values, dims, device)?)
     }
 
+    /// As [`Inputs::tensor`], with each raw sample changed by `augment` in the random stream of its row first.
+    ///
+    /// # Shapes
+    /// Returns `[rows, shape...]`, `f32`.
+    ///
+    /// # Errors
+    /// Samples that are no pictures; a row that does not exist; the device's own errors.
+    pub fn augmented(
+        &self,
+        rows: &[usize],
+        augment: &Augment,
+        stream: impl Fn(usize) -> Rng,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let mut values = Vec::with_capacity(rows.len().min(self.len) * self.features);
+        for &row in rows {
+            let mut raw = self.raw_row(row)?;
+            augment.apply(&mut stream(row), &mut raw, self.shape(), self.range)?;
+            self.preprocess.extend(&raw, &mut values);
+        }
+        let mut dims = vec![rows.len()];
+        dims.extend_from_slice(self.shape());
+        Ok(Tensor::from_vec(values, dims, device)?)
+    }
+
     /// Appends one preprocessed sample.
     fn extend_with_row(&self, row: usize, out: &mut Vec<f32>) -> Result<()> {
         let start = self.source_row(row)? * self.features;
@@ -209,7 +237,10 @@ impl Inputs {
     }
 
     /// The raw values of one sample.
-    pub(crate) fn raw_row(&self, row: usize) -> Result<Vec<f32>> {
+    ///
+    /// # Errors
+    /// A row that does not exist.
+    pub fn raw_row(&self, row: usize) -> Result<Vec<f32>> {
         let start = self.source_row(row)? * self.features;
         let span = start..start + self.features;
         Ok(match &*self.values {

@@ -3,7 +3,7 @@
 //! [`open`] takes a name of the [`catalog`] or a path and gives [`Splits`]: a [`Dataset`] to learn from and one to test
 //! on. A data set holds raw values and the [`Preprocess`] that every batch goes through; the latter is saved with a
 //! model, so that [`open_features`] treats a row to predict from as the training data were treated. A [`Loader`] makes [`Batch`]es in a seeded
-//! order; its [`Position`] is all that a checkpoint needs to continue with the same batches.
+//! order, changed at random by an [`Augment`] if they are pictures, ahead of their use by a [`Prefetch`]; its [`Position`] is all that a checkpoint needs to continue with the same batches.
 //!
 //! This crate knows candle's tensors and `cortical-tensor`'s random streams. It does not know about networks or training.
 //!
@@ -20,6 +20,7 @@
 //! # Ok::<(), cortical_data::Error>(())
 //! ```
 
+mod augment;
 mod catalog;
 pub mod csv;
 mod dataset;
@@ -30,9 +31,13 @@ pub mod idx;
 mod inputs;
 mod loader;
 mod predict;
+mod prefetch;
 mod preprocess;
+mod sampling;
 mod split;
+mod table;
 
+pub use augment::Augment;
 pub use catalog::{Entry, OpenOptions, catalog, open};
 pub use dataset::{Dataset, Splits};
 pub use embedded::{digits, iris, moby_dick};
@@ -40,5 +45,8 @@ pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig, Position};
 pub use predict::{Features, open_features};
+pub use prefetch::Prefetch;
 pub use preprocess::{Normalize, Preprocess};
-pub use split::split;
+pub use sampling::Weights;
+pub use split::{fold, split};
+pub use table::read_table;

@@ -4,8 +4,10 @@ use candle_core::{Device, Tensor};
 use cortical_tensor::{Rng, Seed};
 use serde::{Deserialize, Serialize};
 
+use crate::augment::Augment;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::sampling::Weights;
 
 /// Where a loader stands: the batch that comes next. The order of an epoch depends on the seed and the epoch only, so
 /// these two numbers are all a checkpoint needs.
@@ -51,9 +53,38 @@ pub struct LoaderConfig {
     shuffle: Option<Seed>,
     drop_last: bool,
     device: Device,
+    augment: Option<(Augment, Seed)>,
+    weights: Option<Weights>,
+    limit: Option<u64>,
 }
 
 impl LoaderConfig {
+    /// Changes pictures at random: each by the stream `"augment/<epoch>/<row>"` of `seed`, so that it depends on neither batches nor threads.
+    #[must_use]
+    pub fn augment(self, augment: Augment, seed: Seed) -> Self {
+        let augment = (!augment.is_none()).then_some((augment, seed));
+        Self { augment, ..self }
+    }
+
+    /// Draws the samples of an epoch with replacement, each as probably as its weight says; in effect only together with
+    /// [`shuffle`](Self::shuffle), whose seed draws them.
+    #[must_use]
+    pub fn weighted(self, weights: Weights) -> Self {
+        Self {
+            weights: Some(weights),
+            ..self
+        }
+    }
+
+    /// Ends an epoch after so many batches, always the first ones of the same order.
+    #[must_use]
+    pub fn limit(self, batches: u64) -> Self {
+        Self {
+            limit: Some(batches),
+            ..self
+        }
+    }
+
     /// A new random order each epoch, drawn by the stream `"shuffle/<epoch>"` of `seed`; without it, the data set's order.
     #[must_use]
     pub fn shuffle(self, seed: Seed) -> Self {
@@ -85,6 +116,17 @@ impl LoaderConfig {
     pub fn build(self, dataset: &Dataset) -> Result<Loader> {
         if self.batch_size == 0 {
             return Err(Error::BatchSize);
+        }
+        if let Some((augment, _)) = &self.augment {
+            augment.validate()?;
+        }
+        if let Some(weights) = &self.weights
+            && weights.len() != dataset.len()
+        {
+            return Err(Error::WeightCount {
+                expected: dataset.len(),
+                found: weights.len(),
+            });
         }
         let needed = if self.drop_last { self.batch_size } else { 1 };
         if dataset.len() < needed {
@@ -133,6 +175,9 @@ impl Loader {
             shuffle: None,
             drop_last: false,
             device: Device::Cpu,
+            augment: None,
+            weights: None,
+            limit: None,
         }
     }
 
@@ -157,18 +202,23 @@ impl Loader {
         } else {
             n.div_ceil(size)
         };
-        batches as u64
+        let batches = batches as u64;
+        self.config
+            .limit
+            .map_or(batches, |limit| batches.min(limit.max(1)))
     }
 
     /// How many samples an epoch shows.
     #[must_use]
     pub fn samples_per_epoch(&self) -> usize {
         let n = self.dataset.len();
-        if self.config.drop_last {
+        let n = if self.config.drop_last {
             n - n % self.config.batch_size
         } else {
             n
-        }
+        };
+        let batches = usize::try_from(self.batches_per_epoch()).unwrap_or(usize::MAX);
+        n.min(batches.saturating_mul(self.config.batch_size))
     }
 
     /// Which batch comes next.
@@ -205,8 +255,18 @@ impl Loader {
         let batches = self.batches_per_epoch();
         let rows = self.rows(position);
         let (dataset, device) = (&self.dataset, &self.config.device);
+        let inputs = match &self.config.augment {
+            Some((augment, seed)) => {
+                let stream = |row: usize| {
+                    let name = format!("augment/{}/{row}", position.epoch);
+                    Rng::new(*seed, &name)
+                };
+                dataset.inputs().augmented(&rows, augment, stream, device)?
+            }
+            None => dataset.inputs().tensor(rows.iter().copied(), device)?,
+        };
         let batch = Batch {
-            inputs: dataset.inputs().tensor(rows.iter().copied(), device)?,
+            inputs,
             labels: dataset.label_tensor(rows, device)?,
             position,
         };
@@ -237,9 +297,18 @@ impl Loader {
         let order = match self.order.take() {
             Some((epoch, order)) if epoch == position.epoch => order,
             _ => {
-                let mut order: Vec<usize> = (0..self.dataset.len()).collect();
-                Rng::new(seed, &format!("shuffle/{}", position.epoch)).shuffle(&mut order);
-                order
+                // With a limit it is always the same samples that are shown.
+                let epoch = self.config.limit.map_or(position.epoch, |_| 0);
+                let mut rng = Rng::new(seed, &format!("shuffle/{epoch}"));
+                let n = self.dataset.len();
+                match &self.config.weights {
+                    Some(weights) => (0..n).map(|_| weights.draw(&mut rng)).collect(),
+                    None => {
+                        let mut order: Vec<usize> = (0..n).collect();
+                        rng.shuffle(&mut order);
+                        order
+                    }
+                }
             }
         };
         let rows = order[start..end].to_vec();

@@ -57,6 +57,50 @@ pub fn split(dataset: &Dataset, test_fraction: f64, seed: Seed) -> Result<Splits
     })
 }
 
+/// Part `fold` of a cross-validation: the samples are dealt into `folds` parts, every class in turn, of which this one is
+/// tested on and the others are learned from.
+///
+/// Every sample is tested on in exactly one fold; the dealing is drawn by the stream `"folds"` of `seed`.
+///
+/// # Errors
+/// [`Error::Folds`] for fewer than 2 folds, more than samples, or a fold that is none of them.
+///
+/// ```
+/// use cortical_data::{fold, iris};
+/// use cortical_tensor::Seed;
+/// let splits = fold(&iris()?, 5, 0, Seed(1))?;
+/// assert_eq!(splits.test.class_counts(), [10, 10, 10]);
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
+pub fn fold(dataset: &Dataset, folds: usize, fold: usize, seed: Seed) -> Result<Splits> {
+    let samples = dataset.len();
+    if folds < 2 || folds > samples || fold >= folds {
+        return Err(Error::Folds {
+            folds,
+            fold,
+            samples,
+        });
+    }
+    let mut order: Vec<usize> = (0..samples).collect();
+    Rng::new(seed, "folds").shuffle(&mut order);
+    // Stable, so that each class keeps its random order; then they are dealt one by one.
+    order.sort_by_key(|&row| dataset.labels()[row]);
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for (i, row) in order.into_iter().enumerate() {
+        if i % folds == fold {
+            test.push(row);
+        } else {
+            train.push(row);
+        }
+    }
+    train.sort_unstable();
+    test.sort_unstable();
+    Ok(Splits {
+        train: dataset.select(&train)?,
+        test: dataset.select(&test)?,
+    })
+}
+
 /// How many samples each class gives to the test part, by the method of the largest remainder.
 fn quotas(counts: &[usize], fraction: f64) -> Vec<usize> {
     let total = (counts.iter().sum::<usize>() as f64 * fraction).round() as usize;
@@ -83,6 +127,28 @@ mod tests {
     use super::*;
     use crate::inputs::Inputs;
     use proptest::prelude::*;
+
+    #[test]
+    fn every_sample_is_tested_on_in_one_fold() {
+        let labels = (0..23).map(|i| i % 5).collect();
+        let all = dataset(labels);
+        let mut seen: Vec<f32> = Vec::new();
+        for part in 0..4 {
+            let splits = fold(&all, 4, part, Seed(1)).unwrap();
+            assert_eq!(splits.train.len() + splits.test.len(), 23);
+            let counts = splits.test.class_counts();
+            assert!(counts.iter().all(|n| (1..=2).contains(n)), "{counts:?}");
+            for row in 0..splits.test.len() {
+                seen.extend(splits.test.inputs().raw_row(row).unwrap());
+            }
+        }
+        seen.sort_by(f32::total_cmp);
+        assert!(seen.into_iter().eq((0..23).map(|i| i as f32)));
+        for (folds, part) in [(1, 0), (24, 0), (4, 4)] {
+            let error = fold(&all, folds, part, Seed(1)).unwrap_err();
+            assert!(matches!(error, Error::Folds { .. }), "{error}");
+        }
+    }
 
     fn dataset(labels: Vec<u32>) -> Dataset {
         let values = (0..labels.len()).map(|i| i as f32).collect();

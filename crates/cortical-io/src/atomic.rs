@@ -9,10 +9,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::fault::{self, Op};
 use crate::{Error, Result};
 
 /// How the names of our temporary files and folders start.
-const TEMPORARY: &str = ".cortical-tmp-";
+pub(crate) const TEMPORARY: &str = ".cortical-tmp-";
 
 /// Replaces the file at `path` by what `write` writes: a reader, and whoever looks after a crash, finds the old
 /// content or the new one, whole.
@@ -43,7 +44,7 @@ pub fn write_atomic<T>(
     let folder = parent(&target);
     let temporary = Temporary::file(folder).map_err(Error::write(path))?;
     let value = write_durable(&temporary.path, write).map_err(Error::write(path))?;
-    fs::rename(&temporary.path, &target).map_err(Error::write(path))?;
+    rename(&temporary.path, &target).map_err(Error::write(path))?;
     temporary.keep();
     sync_folder(folder).map_err(|source| Error::NotDurable {
         path: path.into(),
@@ -76,18 +77,26 @@ pub(crate) fn write_durable<T>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> io::Result<T> {
+    fault::check(Op::Create)?;
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .open(path)?;
-    let mut buffered = BufWriter::with_capacity(1 << 16, file);
+    let mut buffered = BufWriter::with_capacity(1 << 16, fault::Watched(file));
     let value = write(&mut buffered)?;
-    buffered
+    let file = buffered
         .into_inner()
-        .map_err(io::IntoInnerError::into_error)?
-        .sync_all()?;
+        .map_err(io::IntoInnerError::into_error)?;
+    fault::check(Op::Sync)?;
+    file.0.sync_all()?;
     Ok(value)
+}
+
+/// Gives a file or folder another name, at once or not at all.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fault::check(Op::Rename)?;
+    fs::rename(from, to)
 }
 
 /// Waits until the names in `folder` are on the disk.
@@ -96,6 +105,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
+    fault::check(Op::Sync)?;
     match File::open(folder)?.sync_all() {
         // Some file systems have no such operation for folders.
         Err(error)
@@ -139,6 +149,7 @@ impl Temporary {
     /// Creates something in `folder` under a name that nothing has.
     fn create(folder: &Path, create: impl Fn(&Path) -> io::Result<()>) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        fault::check(Op::Create)?;
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
@@ -168,6 +179,7 @@ impl Drop for Temporary {
 
 /// Removes a file, a link or a whole folder.
 fn remove(path: &Path) -> io::Result<()> {
+    fault::check(Op::Remove)?;
     if fs::symlink_metadata(path)?.is_dir() {
         fs::remove_dir_all(path)
     } else {

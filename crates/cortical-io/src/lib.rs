@@ -35,6 +35,7 @@ mod atomic;
 mod checkpoint;
 mod element;
 mod error;
+mod fault;
 mod file;
 mod gguf;
 mod header;

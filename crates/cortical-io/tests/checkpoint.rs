@@ -39,6 +39,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         ],
         metadata: [("format".into(), "pt".into())].into(),
         optimizer: vec![("exp_avg.b".into(), tensor(&[0.5, -0.0]))],
+        ..Checkpoint::default()
     }
 }
 
@@ -212,11 +213,11 @@ fn a_newer_version_is_an_error_and_not_passed_over() {
     let state = checkpoints.save(&checkpoint(2)).unwrap().join("state.json");
     let newer = fs::read_to_string(&state)
         .unwrap()
-        .replace("\"version\": 1", "\"version\": 2");
+        .replace("\"version\": 2", "\"version\": 3");
     fs::write(&state, newer).unwrap();
     let error = checkpoints.latest_valid(&Device::Cpu).unwrap_err();
     assert!(
-        matches!(error, Error::NewerCheckpoint { version: 2, .. }),
+        matches!(error, Error::NewerCheckpoint { version: 3, .. }),
         "{error}"
     );
 }
@@ -286,4 +287,29 @@ fn pruning_keeps_the_newest_and_leaves_strangers_alone() {
     );
     assert_eq!(checkpoints.prune(0).unwrap(), [2, 10]);
     assert!(latest(&checkpoints).checkpoint.is_none());
+}
+
+/// One checkpoint of each format that was ever written.
+#[test]
+fn checkpoints_of_earlier_versions_are_read() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for version in [1, 2] {
+        let folder = fixtures.join(format!("checkpoint-v{version}"));
+        let latest = CheckpointDir::new(folder)
+            .latest_valid(&Device::Cpu)
+            .unwrap();
+        assert!(latest.skipped.is_empty(), "{:?}", latest.skipped);
+        let checkpoint = latest.checkpoint.expect("the fixture is there");
+        assert_eq!((checkpoint.state.step, checkpoint.state.position), (4, 4));
+        let names: Vec<&str> = checkpoint.model.iter().map(|(n, _)| &n[..]).collect();
+        assert_eq!(names, ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
+        let sum = |tensors: &[(String, candle_core::Tensor)], name: &str| {
+            let (_, tensor) = tensors.iter().find(|(n, _)| n == name).unwrap();
+            let sum = tensor.sum_all().unwrap().to_scalar::<f32>().unwrap();
+            (sum * 1e4).round() / 1e4
+        };
+        assert!(sum(&checkpoint.model, "fc1.weight") != 0.0);
+        assert!(sum(&checkpoint.optimizer, "fc1.weight.exp_avg_sq") > 0.0);
+        assert_eq!(checkpoint.average.is_empty(), version == 1);
+    }
 }

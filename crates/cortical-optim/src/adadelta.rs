@@ -58,6 +58,7 @@ impl Algorithm for AdadeltaConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: None,
         }
     }
 
@@ -74,11 +75,11 @@ impl Algorithm for AdadeltaConfig {
         check(Self::NAME, "rho", "from 0 to 1", holds, self.rho)
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         vec!["square_avg", "acc_delta"]
     }
 
-    fn kernel(&self, _: Step) -> kernel::Adadelta {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::Adadelta {
         kernel::Adadelta {
             lr: self.lr,
             rho: self.rho,

@@ -60,6 +60,7 @@ impl Algorithm for AdagradConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: None,
         }
     }
 
@@ -76,7 +77,7 @@ impl Algorithm for AdagradConfig {
         )
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         vec!["sum"]
     }
 
@@ -84,7 +85,7 @@ impl Algorithm for AdagradConfig {
         self.initial_accumulator_value
     }
 
-    fn kernel(&self, _: Step) -> kernel::Adagrad {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::Adagrad {
         kernel::Adagrad {
             lr: self.lr,
             lr_decay: self.lr_decay,

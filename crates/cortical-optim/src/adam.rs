@@ -35,6 +35,8 @@ pub struct AdamConfig {
     pub eps: f64,
     /// λ, added to the gradient times the parameter, 0.
     pub weight_decay: f64,
+    /// Whether weight decay acts on the parameter and not on the gradient, as in [`AdamW`](crate::AdamW).
+    pub decoupled_weight_decay: bool,
     /// Whether the denominator uses the largest `v` so far.
     pub amsgrad: bool,
     /// Whether to climb instead of descend.
@@ -48,6 +50,7 @@ impl Default for AdamConfig {
             betas: (0.9, 0.999),
             eps: 1e-8,
             weight_decay: 0.0,
+            decoupled_weight_decay: false,
             amsgrad: false,
             maximize: false,
         }
@@ -62,7 +65,7 @@ impl AdamConfig {
             beta2: self.betas.1,
             eps: self.eps,
             weight_decay: self.weight_decay,
-            decoupled: false,
+            decoupled: self.decoupled_weight_decay,
             amsgrad: self.amsgrad,
             maximize: self.maximize,
         }
@@ -77,6 +80,7 @@ impl Algorithm for AdamConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: Some(&mut self.betas.0),
         }
     }
 
@@ -84,11 +88,11 @@ impl Algorithm for AdamConfig {
         validate(Self::NAME, &self.adam())
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         state_names(self.amsgrad)
     }
 
-    fn kernel(&self, _: Step) -> kernel::Adam {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::Adam {
         self.adam()
     }
 

@@ -57,6 +57,7 @@ impl Algorithm for AdamaxConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: Some(&mut self.betas.0),
         }
     }
 
@@ -72,11 +73,11 @@ impl Algorithm for AdamaxConfig {
         )
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         vec!["exp_avg", "exp_inf"]
     }
 
-    fn kernel(&self, _: Step) -> kernel::Adamax {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::Adamax {
         kernel::Adamax {
             lr: self.lr,
             beta1: self.betas.0,

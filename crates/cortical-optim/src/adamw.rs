@@ -95,6 +95,7 @@ impl Algorithm for AdamWConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: Some(&mut self.betas.0),
         }
     }
 
@@ -102,11 +103,11 @@ impl Algorithm for AdamWConfig {
         adam::validate(Self::NAME, &self.adam())
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         adam::state_names(self.amsgrad)
     }
 
-    fn kernel(&self, _: Step) -> kernel::Adam {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::Adam {
         self.adam()
     }
 

@@ -25,8 +25,13 @@ pub trait Algorithm: Clone + Debug + Send + Sync + 'static {
     /// [`Error::Hyperparameter`].
     fn validate(&self) -> Result<()>;
 
-    /// The names of the states, in the kernel's order.
-    fn state_names(&self) -> Vec<&'static str>;
+    /// Whether the rule is made for a parameter of this shape.
+    fn accepts(&self, _dims: &[usize]) -> bool {
+        true
+    }
+
+    /// The names of the states of a parameter of this shape, in the kernel's order.
+    fn state_names(&self, dims: &[usize]) -> Vec<&'static str>;
 
     /// What states hold before the first step.
     fn initial_state(&self) -> f64 {
@@ -38,8 +43,8 @@ pub trait Algorithm: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// The kernel of one step.
-    fn kernel(&self, step: Step) -> Self::Kernel;
+    /// The kernel of one step of a parameter of this shape.
+    fn kernel(&self, step: Step, dims: &[usize]) -> Self::Kernel;
 
     /// The same step in candle's operations: the states are replaced and the new parameter returned.
     ///
@@ -55,6 +60,8 @@ pub struct Rates<'a> {
     pub lr: &'a mut f64,
     /// The weight decay.
     pub weight_decay: &'a mut f64,
+    /// The momentum, or the decay of the average of gradients.
+    pub momentum: Option<&'a mut f64>,
 }
 
 /// Which step of a parameter it is.

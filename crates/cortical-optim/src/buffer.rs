@@ -21,6 +21,11 @@ pub(crate) fn state_dtype(param: DType) -> DType {
     }
 }
 
+/// Whether a parameter of this dtype has a copy in single precision, on which the steps add up.
+pub(crate) fn has_master(param: DType) -> bool {
+    matches!(param, DType::F16 | DType::BF16)
+}
+
 /// A type that states are kept in.
 pub(crate) trait Plain: Real {
     /// The elements of a buffer of this type.

@@ -10,7 +10,7 @@ use cortical_tensor::{is_composed, values};
 use serde::{Deserialize, Serialize};
 
 /// Which norm of all gradients together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
     /// Σ |g|
@@ -20,6 +20,8 @@ pub enum Norm {
     Two,
     /// max |g|
     Infinity,
+    /// (Σ |g|ᵖ)^(1/p) for a p above 0
+    P(f64),
 }
 
 impl Norm {
@@ -28,10 +30,11 @@ impl Norm {
             Self::One => clip::Norm::One,
             Self::Two => clip::Norm::Two,
             Self::Infinity => clip::Norm::Infinity,
+            Self::P(p) => clip::Norm::P(p),
         }
     }
 
-    /// What one gradient contributes: Σ |g|, Σ g² or max |g|.
+    /// What one gradient contributes: Σ |g|, Σ g², max |g| or Σ |g|ᵖ.
     fn part(self, grad: &Tensor) -> Result<f64> {
         let grad = grad.detach().contiguous()?;
         match (grad.dtype(), is_composed(grad.device())) {
@@ -58,6 +61,7 @@ impl Norm {
             Self::One => wide.abs()?.sum_all()?,
             Self::Two => wide.sqr()?.sum_all()?,
             Self::Infinity => wide.abs()?.flatten_all()?.max(0)?,
+            Self::P(p) => wide.abs()?.powf(p)?.sum_all()?,
         };
         Ok(part.to_dtype(DType::F64)?.to_scalar()?)
     }
@@ -92,6 +96,9 @@ fn named(grads: &[(Param, Tensor)]) -> impl Iterator<Item = (&str, &Tensor)> {
 impl Norm {
     /// The norm of gradients that are given with the names of their parameters.
     pub(crate) fn of<'a>(self, grads: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<f64> {
+        if let Self::P(p) = self {
+            check("norm", "p", "above 0", p > 0.0, p)?;
+        }
         let (mut names, mut parts) = (Vec::new(), Vec::new());
         for (name, grad) in grads {
             names.push(name);

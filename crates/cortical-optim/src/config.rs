@@ -1,8 +1,10 @@
 //! The choice of an optimizer as data.
 
+use crate::algorithm::Algorithm;
 use crate::{
     AdadeltaConfig, AdagradConfig, AdamConfig, AdamWConfig, AdamaxConfig, Engine, Group,
-    NAdamConfig, Optimizer, RAdamConfig, Result, RmsPropConfig, SgdConfig,
+    LambConfig, LionConfig, MuonConfig, NAdamConfig, Optimizer, RAdamConfig, Result, RmsPropConfig,
+    SgdConfig,
 };
 use cortical_neuron::Params;
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,35 @@ pub enum OptimizerConfig {
     /// [`RAdam`](crate::RAdam)
     #[serde(alias = "RAdam")]
     RAdam(RAdamConfig),
+    /// [`Lion`](crate::Lion)
+    #[serde(alias = "Lion")]
+    Lion(LionConfig),
+    /// [`Muon`](crate::Muon)
+    #[serde(alias = "Muon")]
+    Muon(MuonConfig),
+    /// [`Lamb`](crate::Lamb)
+    #[serde(alias = "LAMB")]
+    Lamb(LambConfig),
+}
+
+/// The same for the configuration of every algorithm, whose types differ.
+macro_rules! each_config {
+    ($choice:expr, $config:pat => $body:expr) => {
+        match $choice {
+            OptimizerConfig::AdamW($config) => $body,
+            OptimizerConfig::Adam($config) => $body,
+            OptimizerConfig::Sgd($config) => $body,
+            OptimizerConfig::RmsProp($config) => $body,
+            OptimizerConfig::Adagrad($config) => $body,
+            OptimizerConfig::Adadelta($config) => $body,
+            OptimizerConfig::Adamax($config) => $body,
+            OptimizerConfig::NAdam($config) => $body,
+            OptimizerConfig::RAdam($config) => $body,
+            OptimizerConfig::Lion($config) => $body,
+            OptimizerConfig::Muon($config) => $body,
+            OptimizerConfig::Lamb($config) => $body,
+        }
+    };
 }
 
 impl Default for OptimizerConfig {
@@ -49,21 +80,44 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// The name in a recipe.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AdamW(_) => "adamw",
+            Self::Adam(_) => "adam",
+            Self::Sgd(_) => "sgd",
+            Self::RmsProp(_) => "rmsprop",
+            Self::Adagrad(_) => "adagrad",
+            Self::Adadelta(_) => "adadelta",
+            Self::Adamax(_) => "adamax",
+            Self::NAdam(_) => "nadam",
+            Self::RAdam(_) => "radam",
+            Self::Lion(_) => "lion",
+            Self::Muon(_) => "muon",
+            Self::Lamb(_) => "lamb",
+        }
+    }
+
+    /// The base learning rate.
+    #[must_use]
+    pub fn lr(&self) -> f64 {
+        each_config!(*self, mut config => *config.rates().lr)
+    }
+
+    /// Checks the hyperparameters.
+    ///
+    /// # Errors
+    /// [`Error::Hyperparameter`](crate::Error::Hyperparameter).
+    pub fn validate(&self) -> Result<()> {
+        each_config!(*self, config => config.validate())
+    }
+
     /// The optimizer over these parameters.
     ///
     /// # Errors
     /// As [`Engine::with_groups`].
     pub fn build(&self, params: &Params, groups: Vec<Group>) -> Result<Box<dyn Optimizer>> {
-        Ok(match *self {
-            Self::AdamW(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::Adam(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::Sgd(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::RmsProp(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::Adagrad(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::Adadelta(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::Adamax(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::NAdam(config) => Box::new(Engine::with_groups(params, config, groups)?),
-            Self::RAdam(config) => Box::new(Engine::with_groups(params, config, groups)?),
-        })
+        each_config!(*self, config => Ok(Box::new(Engine::with_groups(params, config, groups)?)))
     }
 }

@@ -1,7 +1,7 @@
 //! What all optimizers share: groups, steps, gradients that are missing, state by name.
 
 use crate::algorithm::{Algorithm, Step, check};
-use crate::buffer::{Buffer, state_dtype};
+use crate::buffer::{Buffer, has_master, state_dtype};
 use crate::clip::{Norm, check_max_norm};
 use crate::state::Reader;
 use crate::{Error, Group, MissingGradient, Optimizer, Result, update};
@@ -16,14 +16,16 @@ use std::collections::{HashMap, HashSet};
 ///
 /// [`AdamW`](crate::AdamW), [`Sgd`](crate::Sgd) and the others are names for it.
 ///
-/// Parameters in half precision are moved in single precision and rounded after each step; their states are in single
-/// precision. Steps smaller than half a unit in the last place are therefore lost, as in PyTorch.
+/// Parameters in half precision have a copy in single precision among their states, `master_param`, which is what the steps move:
+/// the parameter is that copy, rounded, so small steps add up. A parameter that was set to other values is copied anew.
 #[derive(Debug)]
 pub struct Engine<A> {
     params: Params,
     entries: Vec<Entry>,
     groups: Vec<GroupRates<A>>,
     lr: f64,
+    /// In place of the groups' own momenta, where a schedule moves it.
+    momentum: Option<f64>,
     missing: MissingGradient,
 }
 
@@ -53,6 +55,8 @@ struct Entry {
 /// The states' names that every optimizer has, and that those with a scheduled momentum have.
 const STEP: &str = "step";
 const MOMENTUM_PRODUCT: &str = "mu_product";
+/// The name of the copy in single precision, the last state of a parameter in half precision.
+const MASTER: &str = "master_param";
 
 impl<A: Algorithm> Engine<A> {
     /// An optimizer over all parameters, in one group.
@@ -102,6 +106,16 @@ impl<A: Algorithm> Engine<A> {
                 outcome: Ok(()),
             })
             .collect();
+        for entry in &entries {
+            let accepts = rates[entry.group].algorithm.accepts(entry.param.dims());
+            if entry.param.is_trainable() && !accepts {
+                return Err(Error::Shape {
+                    algorithm: A::NAME,
+                    name: entry.param.name().to_string(),
+                    got: entry.param.dims().to_vec(),
+                });
+            }
+        }
         for (i, group) in groups.iter().enumerate() {
             if entries.iter().all(|entry| entry.group != i) {
                 return Err(Error::EmptyGroup {
@@ -115,6 +129,7 @@ impl<A: Algorithm> Engine<A> {
             entries,
             groups: rates,
             lr,
+            momentum: None,
             missing: MissingGradient::default(),
         })
     }
@@ -179,6 +194,9 @@ impl<A: Algorithm> Engine<A> {
             .map(|group| {
                 let mut algorithm = group.algorithm.clone();
                 *algorithm.rates().lr = self.lr * group.lr_scale;
+                if let (Some(set), Some(momentum)) = (self.momentum, algorithm.rates().momentum) {
+                    *momentum = set;
+                }
                 algorithm
             })
             .collect();
@@ -217,9 +235,12 @@ impl Entry {
     ) -> Result<()> {
         let var = self.param.var();
         if self.buffers.is_empty() {
-            let states = algorithm.state_names().len();
+            let states = algorithm.state_names(var.dims()).len();
             let (len, value) = (var.elem_count(), algorithm.initial_state());
             self.buffers = vec![Buffer::filled(var.dtype(), len, value); states];
+            if has_master(var.dtype()) {
+                self.buffers.push(master_of(&self.param)?);
+            }
         }
         let t = self.steps.saturating_add(1);
         let step = Step {
@@ -267,6 +288,13 @@ impl<A: Algorithm> Optimizer for Engine<A> {
         Ok(total)
     }
 
+    fn step_scaled(&mut self, scale: f64) -> Result<()> {
+        check(A::NAME, "scale", "a finite number", true, scale)?;
+        self.take_gradients(Param::grad)?;
+        self.empty_slots();
+        self.move_all(scale)
+    }
+
     fn step_with(&mut self, grads: &GradStore) -> Result<()> {
         self.take_gradients(|param| grads.get(param.var()).cloned())?;
         self.move_all(1.0)
@@ -279,6 +307,22 @@ impl<A: Algorithm> Optimizer for Engine<A> {
     fn set_lr(&mut self, lr: f64) -> Result<()> {
         check(A::NAME, "lr", "a number from 0 up", lr >= 0.0, lr)?;
         self.lr = lr;
+        Ok(())
+    }
+
+    fn set_momentum(&mut self, momentum: f64) -> Result<()> {
+        let expected = "at least 0 and below 1";
+        let holds = (0.0..1.0).contains(&momentum);
+        check(A::NAME, "momentum", expected, holds, momentum)?;
+        for group in &mut self.groups {
+            let Some(own) = group.algorithm.rates().momentum else {
+                return Err(Error::NoMomentum { algorithm: A::NAME });
+            };
+            // A rule that has none keeps no state for it.
+            let expected = "above 0 where a schedule moves it";
+            check(A::NAME, "momentum", expected, *own > 0.0, *own)?;
+        }
+        self.momentum = Some(momentum);
         Ok(())
     }
 
@@ -299,7 +343,9 @@ impl<A: Algorithm> Optimizer for Engine<A> {
             let mut push = |name: &str, tensor| state.push((named(param, name), tensor));
             let steps = i64::try_from(entry.steps).unwrap_or(i64::MAX);
             push(STEP, Tensor::new(steps, &candle_core::Device::Cpu)?);
-            for (name, buffer) in algorithm.state_names().iter().zip(&entry.buffers) {
+            let mut names = algorithm.state_names(param.dims());
+            names.push(MASTER);
+            for (name, buffer) in names.iter().zip(&entry.buffers) {
                 push(name, buffer.to_tensor(param.dims(), device)?);
             }
             if algorithm.scheduled_momentum(1).is_some() && entry.steps > 0 {
@@ -337,11 +383,20 @@ fn read_entry<A: Algorithm>(
     }
     let dtype = state_dtype(param.dtype());
     let mut buffers = Vec::new();
-    for name in algorithm.state_names() {
+    for name in algorithm.state_names(param.dims()) {
         if let Some(tensor) = reader.take(named(param, name), param.dims(), dtype) {
             let tensor = tensor.detach().to_device(param.var().device())?;
             buffers.push(Buffer::Tensor(tensor));
         }
+    }
+    if has_master(param.dtype()) {
+        // States from before there were copies have none.
+        buffers.push(
+            match reader.take_if_there(named(param, MASTER), param.dims(), dtype) {
+                Some(tensor) => Buffer::Tensor(tensor.detach().to_device(param.var().device())?),
+                None => master_of(param)?,
+            },
+        );
     }
     let mut product = 1.0;
     if algorithm.scheduled_momentum(1).is_some()
@@ -351,6 +406,11 @@ fn read_entry<A: Algorithm>(
     }
     // Without a count the reader refuses the whole state at its end.
     Ok((steps.unwrap_or(0), product, buffers))
+}
+
+/// A copy of a parameter in single precision.
+fn master_of(param: &Param) -> Result<Buffer> {
+    Ok(Buffer::Tensor(param.tensor().to_dtype(DType::F32)?.copy()?))
 }
 
 /// The name of a parameter's state.

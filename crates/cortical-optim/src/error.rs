@@ -58,6 +58,24 @@ pub enum Error {
         /// Its dtype.
         got: DType,
     },
+    /// An algorithm is not made for a parameter of this shape.
+    #[error(
+        "{name}: {algorithm} moves matrices only, and the shape is {got:?}; say how AdamW is to move the others (`others`), or freeze it"
+    )]
+    Shape {
+        /// The optimizer.
+        algorithm: &'static str,
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        got: Vec<usize>,
+    },
+    /// A schedule is to move a momentum that the algorithm does not have.
+    #[error("{algorithm} has no momentum that a schedule could move")]
+    NoMomentum {
+        /// The optimizer.
+        algorithm: &'static str,
+    },
     /// One variable was adopted under two names, and would be changed twice a step.
     #[error("{first} and {second} are the same variable; adopt it once")]
     SharedVariable {

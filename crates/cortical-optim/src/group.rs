@@ -43,6 +43,13 @@ impl Group {
         }
     }
 
+    /// A group of the parameters whose names fit a [pattern](fits), such as `"layers.*.bias"`.
+    #[must_use]
+    pub fn named(pattern: &str) -> Self {
+        let owned = pattern.to_string();
+        Self::matching(pattern, move |p| fits(&owned, p.name()))
+    }
+
     /// Biases and the scales and shifts of norms, recognised by having one dimension at most, without weight decay.
     ///
     /// # Source
@@ -83,5 +90,58 @@ impl Group {
             not_negative("group", &[("weight_decay", weight_decay)])?;
         }
         Ok((self.lr_scale, self.weight_decay))
+    }
+}
+
+/// Whether a name fits a pattern, in which `*` stands for any characters, dots included, and everything else for itself.
+///
+/// ```
+/// use cortical_optim::fits;
+/// assert!(fits("*.bias", "layers.0.fc.bias"));
+/// assert!(fits("conv*", "conv1.weight") && !fits("conv*", "fc.weight"));
+/// assert!(!fits("conv1", "conv1.weight"));
+/// ```
+#[must_use]
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    // The first place of each part leaves the most for those that follow.
+    for part in parts {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for (pattern, name, want) in [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "a.b", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abcd", false),
+            ("a*b*a", "aba", true),
+            ("a*a", "a", false),
+            ("*.weight", "fc.weight", true),
+            ("**norm*", "layer.norm.bias", true),
+            ("é*", "été", true),
+        ] {
+            assert_eq!(fits(pattern, name), want, "{pattern} {name}");
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! Optimizers whose state can be read, saved and loaded, with parameter groups, schedules, clipping and averaging.
 //!
-//! - [`AdamW`], [`Adam`], [`Sgd`], [`RmsProp`], [`Adagrad`], [`Adadelta`], [`Adamax`], [`NAdam`], [`RAdam`]: one page each, with its
+//! - [`AdamW`], [`Adam`], [`Sgd`], [`RmsProp`], [`Adagrad`], [`Adadelta`], [`Adamax`], [`NAdam`], [`RAdam`], [`Lion`],
+//!   [`Muon`], [`Lamb`]: one page each, with its
 //!   equation and PyTorch's defaults. All of them are [`Engine`]s, which differ in their [`Algorithm`];
+//! - [`Lbfgs`]: for small problems without noise, where a step may ask for the loss more than once;
 //! - [`Optimizer`]: what a training loop needs to know of any of them, and [`OptimizerConfig`], the choice as data;
 //! - [`Group`]: parameters with a learning rate or weight decay of their own;
 //! - [`Schedule`]: the learning rate as a function of the step;
 //! - [`clip_grad_norm`], [`clip_grad_value`]: limits on gradients;
-//! - [`ModelEma`]: averages of weights.
+//! - [`ModelEma`]: averages of weights; [`LossScaler`]: gradients in half precision.
 //!
 //! Parameters are those of a [`cortical_neuron::Params`]; variables of a candle program get in by
 //! [`adopt`](cortical_neuron::Params::adopt). State is keyed by the parameter's name and has PyTorch's names. On the CPU a
@@ -53,8 +55,14 @@ mod ema;
 mod engine;
 mod error;
 mod group;
+mod lamb;
+mod lbfgs;
+mod lion;
+mod loss_scale;
+mod muon;
 mod nadam;
 mod optimizer;
+mod plateau;
 mod radam;
 mod rmsprop;
 mod schedule;
@@ -73,10 +81,16 @@ pub use config::OptimizerConfig;
 pub use ema::{Averaging, ModelEma};
 pub use engine::Engine;
 pub use error::{Error, Mismatch, Result};
-pub use group::Group;
+pub use group::{Group, fits};
+pub use lamb::{Lamb, LambConfig};
+pub use lbfgs::{Lbfgs, LbfgsConfig, LineSearch};
+pub use lion::{Lion, LionConfig};
+pub use loss_scale::LossScaler;
+pub use muon::{AdjustLr, Muon, MuonConfig, MuonKernel, MuonOthers};
 pub use nadam::{NAdam, NAdamConfig};
 pub use optimizer::{MissingGradient, Optimizer};
+pub use plateau::{Mode, Plateau, PlateauConfig, PlateauState, Threshold};
 pub use radam::{RAdam, RAdamConfig};
 pub use rmsprop::{RmsProp, RmsPropConfig};
-pub use schedule::{Anneal, Schedule};
+pub use schedule::{Anneal, Cycle, Schedule};
 pub use sgd::{Sgd, SgdConfig};

@@ -81,6 +81,7 @@ impl Algorithm for NAdamConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: Some(&mut self.betas.0),
         }
     }
 
@@ -97,7 +98,7 @@ impl Algorithm for NAdamConfig {
         )
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         vec!["exp_avg", "exp_avg_sq"]
     }
 
@@ -105,7 +106,7 @@ impl Algorithm for NAdamConfig {
         Some(self.nadam(1.0).momentum(t))
     }
 
-    fn kernel(&self, step: Step) -> kernel::NAdam {
+    fn kernel(&self, step: Step, _: &[usize]) -> kernel::NAdam {
         self.nadam(step.momentum_product)
     }
 

@@ -38,6 +38,12 @@ pub trait Optimizer: Send {
     /// As both of them; nothing was changed then.
     fn step_clipped(&mut self, max_norm: f64, norm: Norm) -> Result<f64>;
 
+    /// As [`step`](Self::step), along the gradients times `scale`, which are widened to single precision first.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Error::Hyperparameter`](crate::Error::Hyperparameter) for a scale that is not finite.
+    fn step_scaled(&mut self, scale: f64) -> Result<()>;
+
     /// As [`step`](Self::step), with the gradients in candle's own store in place of those in the parameters' slots.
     ///
     /// # Errors
@@ -52,6 +58,13 @@ pub trait Optimizer: Send {
     /// # Errors
     /// [`Error::Hyperparameter`](crate::Error::Hyperparameter) if it is negative or not finite.
     fn set_lr(&mut self, lr: f64) -> Result<()>;
+
+    /// Sets the momentum of the next steps, or the decay of the average of gradients (`betas.0`), in every group.
+    ///
+    /// # Errors
+    /// [`Error::NoMomentum`](crate::Error::NoMomentum) for an algorithm without one, [`Error::Hyperparameter`](crate::Error::Hyperparameter) outside `[0, 1)`
+    /// or where the configuration has a momentum of 0.
+    fn set_momentum(&mut self, momentum: f64) -> Result<()>;
 
     /// Says what to do about parameters without a gradient.
     fn set_missing_gradient(&mut self, policy: MissingGradient);

@@ -78,6 +78,7 @@ impl Algorithm for RAdamConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: Some(&mut self.betas.0),
         }
     }
 
@@ -93,11 +94,11 @@ impl Algorithm for RAdamConfig {
         )
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         vec!["exp_avg", "exp_avg_sq"]
     }
 
-    fn kernel(&self, _: Step) -> kernel::RAdam {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::RAdam {
         self.radam()
     }
 

@@ -66,6 +66,7 @@ impl Algorithm for RmsPropConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: Some(&mut self.momentum),
         }
     }
 
@@ -84,7 +85,7 @@ impl Algorithm for RmsPropConfig {
         check(Self::NAME, "alpha", "from 0 to 1", holds, self.alpha)
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         let mut names = vec!["square_avg"];
         if self.momentum > 0.0 {
             names.push("momentum_buffer");
@@ -95,7 +96,7 @@ impl Algorithm for RmsPropConfig {
         names
     }
 
-    fn kernel(&self, _: Step) -> kernel::RmsProp {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::RmsProp {
         kernel::RmsProp {
             lr: self.lr,
             alpha: self.alpha,

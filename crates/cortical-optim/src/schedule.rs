@@ -13,9 +13,10 @@
 //! assert_eq!(schedule.lr(110, 1.0), 0.0);
 //! ```
 
-use crate::{Error, Result};
+mod validate;
+mod value;
+
 use serde::{Deserialize, Serialize};
-use std::f64::consts::PI;
 
 /// How the learning rate follows the step `t = 0, 1, 2 …` from the base learning rate `η`.
 ///
@@ -116,7 +117,7 @@ pub enum Schedule {
         power: f64,
     },
     /// Up from `max_lr / div_factor` to `max_lr`, then down to the start divided by `final_div_factor`; the base learning rate plays no part.
-    /// PyTorch's `OneCycleLR` without its cycle of the momentum. After `total_steps` the last learning rate stays.
+    /// The [momentum](Self::momentum) falls while the learning rate rises. PyTorch's `OneCycleLR`; after the last step the last learning rate stays.
     ///
     /// # Source
     /// Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates" (2018).
@@ -124,8 +125,15 @@ pub enum Schedule {
     OneCycle {
         /// The highest learning rate.
         max_lr: f64,
-        /// Steps of the whole cycle, at least 1.
+        /// Steps of the whole cycle, at least 1; 0 for `epochs · steps_per_epoch`.
+        #[serde(default)]
         total_steps: u64,
+        /// Epochs of the whole cycle, where `total_steps` is 0.
+        #[serde(default)]
+        epochs: u64,
+        /// Steps of an epoch, where `total_steps` is 0.
+        #[serde(default)]
+        steps_per_epoch: u64,
         /// Share of the cycle in which the learning rate rises, 0 to 1.
         #[serde(default = "three_tenths")]
         pct_start: f64,
@@ -141,6 +149,47 @@ pub enum Schedule {
         /// Whether to come down as slowly as up before the last descent.
         #[serde(default)]
         three_phase: bool,
+        /// Whether the momentum moves as well.
+        #[serde(default = "yes")]
+        cycle_momentum: bool,
+        /// The momentum at the highest learning rate.
+        #[serde(default = "base_momentum_of_one_cycle")]
+        base_momentum: f64,
+        /// The momentum at the lowest learning rate.
+        #[serde(default = "max_momentum_of_one_cycle")]
+        max_momentum: f64,
+    },
+    /// Up and down between two learning rates for ever. PyTorch's `CyclicLR`; the base learning rate plays no part.
+    ///
+    /// # Source
+    /// Smith, "Cyclical learning rates for training neural networks" (2017), section 3.
+    #[serde(alias = "CyclicLR")]
+    Cyclic {
+        /// The lowest learning rate.
+        base_lr: f64,
+        /// The highest one, of the first cycle at least.
+        max_lr: f64,
+        /// Steps up, at least 1.
+        #[serde(default = "two_thousand")]
+        step_size_up: u64,
+        /// Steps down; as many as up when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step_size_down: Option<u64>,
+        /// How the height changes from cycle to cycle.
+        #[serde(default)]
+        mode: Cycle,
+        /// Factor of each step in the mode `exp_range`.
+        #[serde(default = "one")]
+        gamma: f64,
+        /// Whether the momentum moves as well, the other way.
+        #[serde(default = "yes")]
+        cycle_momentum: bool,
+        /// The momentum at the highest learning rate.
+        #[serde(default = "base_momentum_of_cyclic")]
+        base_momentum: f64,
+        /// The momentum at the lowest learning rate.
+        #[serde(default = "max_momentum_of_cyclic")]
+        max_momentum: f64,
     },
     /// `η (t + 1) / warmup_steps` while `t < warmup_steps`, then half a cosine from `η` to `η · min_factor` at `total_steps`, where it stays.
     WarmupCosine {
@@ -152,10 +201,45 @@ pub enum Schedule {
         #[serde(default)]
         min_factor: f64,
     },
+    /// `η (t + 1) / warmup_steps` while `t < warmup_steps`, then `η` for `stable_steps`, then down to `η · min_factor` in `decay_steps`, where it stays.
+    ///
+    /// # Source
+    /// Hu et al., "MiniCPM: unveiling the potential of small language models with scalable training strategies" (2024), section 4; the shape `sqrt`
+    /// is from Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations" (2024), section 3.
+    WarmupStableDecay {
+        /// Steps of the rise; the last of them has the base learning rate.
+        warmup_steps: u64,
+        /// Steps at the base learning rate.
+        stable_steps: u64,
+        /// Steps of the fall, at least 1.
+        decay_steps: u64,
+        /// Share of the base learning rate at the end.
+        #[serde(default)]
+        min_factor: f64,
+        /// The shape of the fall.
+        #[serde(default = "straight")]
+        decay: Anneal,
+    },
+    /// `(t + 1) / warmup_steps` of whatever `then` begins with while `t < warmup_steps`, then that schedule from its step 0.
+    Warmup {
+        /// Steps of the rise; the last of them has the first learning rate of `then`.
+        warmup_steps: u64,
+        /// What follows.
+        then: Box<Schedule>,
+    },
+    /// Several schedules at once, whose factors multiply. PyTorch's `ChainedScheduler` of schedules that scale the learning rate: constant,
+    /// steps, exponential, linear, polynomial, and cosine down to 0.
+    #[serde(alias = "ChainedScheduler")]
+    Chained {
+        /// The schedules.
+        #[serde(alias = "schedulers")]
+        schedules: Vec<Schedule>,
+    },
     /// One schedule after another, each counting its own steps from 0. PyTorch's `SequentialLR`.
     #[serde(alias = "SequentialLR")]
     Sequential {
         /// The schedules in order.
+        #[serde(alias = "schedulers")]
         schedules: Vec<Schedule>,
         /// The steps at which the second, third … begin: ascending, one less than schedules.
         milestones: Vec<u64>,
@@ -171,15 +255,21 @@ pub enum Anneal {
     Cos,
     /// A straight line.
     Linear,
+    /// `1 − √share`: fast at first.
+    Sqrt,
 }
 
-impl Anneal {
-    fn between(self, start: f64, end: f64, share: f64) -> f64 {
-        match self {
-            Self::Cos => end + (start - end) / 2.0 * (1.0 + (PI * share).cos()),
-            Self::Linear => start + (end - start) * share,
-        }
-    }
+/// How the height of a [`Cyclic`](Schedule::Cyclic) schedule changes from cycle to cycle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cycle {
+    /// Not at all.
+    #[default]
+    Triangular,
+    /// It halves.
+    Triangular2,
+    /// It is multiplied by `gamma` at each step.
+    ExpRange,
 }
 
 // serde takes the defaults of fields as functions.
@@ -201,259 +291,32 @@ fn twenty_five() -> f64 {
 fn ten_thousand() -> f64 {
     1e4
 }
+fn yes() -> bool {
+    true
+}
+fn straight() -> Anneal {
+    Anneal::Linear
+}
+fn base_momentum_of_one_cycle() -> f64 {
+    0.85
+}
+fn max_momentum_of_one_cycle() -> f64 {
+    0.95
+}
+fn base_momentum_of_cyclic() -> f64 {
+    0.8
+}
+fn max_momentum_of_cyclic() -> f64 {
+    0.9
+}
+fn two_thousand() -> u64 {
+    2000
+}
 fn once() -> u64 {
     1
 }
 fn five() -> u64 {
     5
-}
-
-/// `done / whole`, 1 from the end on and where there is no way at all.
-fn share(done: u64, whole: u64) -> f64 {
-    if done >= whole {
-        1.0
-    } else {
-        done as f64 / whole as f64
-    }
-}
-
-/// How many steps of the present way are done and how many it has, when the first way has `t_0` and each next one
-/// `t_mult` times as many.
-fn since_restart(step: u64, t_0: u64, t_mult: u64) -> (u64, u64) {
-    let mut whole = t_0.max(1);
-    if t_mult <= 1 {
-        return (step % whole, whole);
-    }
-    let mut done = step;
-    while done >= whole {
-        done -= whole;
-        whole = whole.saturating_mul(t_mult);
-    }
-    (done, whole)
-}
-
-impl Schedule {
-    /// The learning rate in force at `step`, counted from 0, for the base learning rate `base_lr`.
-    ///
-    /// A schedule that [`validate`](Self::validate) refuses gives some number, and no panic.
-    #[must_use]
-    pub fn lr(&self, step: u64, base_lr: f64) -> f64 {
-        let t = step as f64;
-        match self {
-            Self::None => base_lr,
-            Self::Constant {
-                factor,
-                total_iters,
-            } => {
-                if step < *total_iters {
-                    base_lr * factor
-                } else {
-                    base_lr
-                }
-            }
-            Self::Step { step_size, gamma } => {
-                base_lr * gamma.powf((step / (*step_size).max(1)) as f64)
-            }
-            Self::MultiStep { milestones, gamma } => {
-                let passed = milestones.iter().filter(|m| **m <= step).count();
-                base_lr * gamma.powf(passed as f64)
-            }
-            Self::Exponential { gamma } => base_lr * gamma.powf(t),
-            Self::Cosine { t_max, eta_min } => {
-                // The argument is folded into one period, where a cosine of large numbers would lose digits.
-                let t_max = (*t_max).max(1);
-                let phase = (step % t_max.saturating_mul(2)) as f64 / t_max as f64;
-                eta_min + (base_lr - eta_min) * (1.0 + (PI * phase).cos()) / 2.0
-            }
-            Self::CosineRestarts {
-                t_0,
-                t_mult,
-                eta_min,
-            } => {
-                let (done, whole) = since_restart(step, *t_0, *t_mult);
-                Anneal::Cos.between(base_lr, *eta_min, done as f64 / whole as f64)
-            }
-            Self::Linear {
-                start_factor,
-                end_factor,
-                total_iters,
-            } => base_lr * (start_factor + (end_factor - start_factor) * share(step, *total_iters)),
-            Self::Polynomial { total_iters, power } => {
-                base_lr * (1.0 - share(step, *total_iters)).powf(*power)
-            }
-            Self::OneCycle { .. } => self.one_cycle(t),
-            Self::WarmupCosine {
-                warmup_steps,
-                total_steps,
-                min_factor,
-            } => {
-                if step < *warmup_steps {
-                    return base_lr * (t + 1.0) / *warmup_steps as f64;
-                }
-                let way = total_steps.saturating_sub(*warmup_steps);
-                let share = share(step - warmup_steps, way);
-                Anneal::Cos.between(base_lr, base_lr * min_factor, share)
-            }
-            Self::Sequential {
-                schedules,
-                milestones,
-            } => {
-                let i = milestones.iter().take_while(|m| **m <= step).count();
-                let began = if i == 0 { 0 } else { milestones[i - 1] };
-                schedules
-                    .get(i)
-                    .map_or(base_lr, |s| s.lr(step - began, base_lr))
-            }
-        }
-    }
-
-    fn one_cycle(&self, t: f64) -> f64 {
-        let Self::OneCycle {
-            max_lr,
-            total_steps,
-            pct_start,
-            anneal_strategy,
-            div_factor,
-            final_div_factor,
-            three_phase,
-        } = self
-        else {
-            unreachable!("called for this variant only")
-        };
-        let first = max_lr / div_factor;
-        let total = *total_steps as f64;
-        let top = pct_start * total - 1.0;
-        let last = (total - 1.0, first / final_div_factor);
-        // Where each phase ends and with which learning rate; the first phase starts at step 0 with `first`.
-        let phases = if *three_phase {
-            vec![(top, *max_lr), (2.0 * pct_start * total - 2.0, first), last]
-        } else {
-            vec![(top, *max_lr), last]
-        };
-        let (mut begin, mut from) = (0.0, first);
-        for (end, to) in phases {
-            if t <= end {
-                let share = if end > begin {
-                    (t - begin) / (end - begin)
-                } else {
-                    1.0
-                };
-                return anneal_strategy.between(from, to, share);
-            }
-            (begin, from) = (end, to);
-        }
-        last.1
-    }
-
-    /// Checks that the numbers make a schedule.
-    ///
-    /// # Errors
-    /// [`Error::Schedule`] names the field, its range and the value that came.
-    pub fn validate(&self) -> Result<()> {
-        let check = |holds: bool, field, expected, got: &dyn std::fmt::Display| {
-            if holds {
-                Ok(())
-            } else {
-                let got = got.to_string();
-                Err(Error::Schedule {
-                    field,
-                    expected,
-                    got,
-                })
-            }
-        };
-        let at_least_1 = |field, n: &u64| check(*n > 0, field, "at least 1", n);
-        let positive =
-            |field, x: &f64| check(*x > 0.0 && x.is_finite(), field, "a number above 0", x);
-        let not_negative =
-            |field, x: &f64| check(*x >= 0.0 && x.is_finite(), field, "a number from 0 up", x);
-        let unit = |field, x: &f64| check((0.0..=1.0).contains(x), field, "from 0 to 1", x);
-        match self {
-            Self::None => Ok(()),
-            Self::Constant { factor, .. } => unit("factor", factor),
-            Self::Step { step_size, gamma } => {
-                at_least_1("step_size", step_size)?;
-                positive("gamma", gamma)
-            }
-            Self::MultiStep { gamma, .. } | Self::Exponential { gamma } => positive("gamma", gamma),
-            Self::Cosine { t_max, eta_min } => {
-                at_least_1("t_max", t_max)?;
-                not_negative("eta_min", eta_min)
-            }
-            Self::CosineRestarts {
-                t_0,
-                t_mult,
-                eta_min,
-            } => {
-                at_least_1("t_0", t_0)?;
-                at_least_1("t_mult", t_mult)?;
-                not_negative("eta_min", eta_min)
-            }
-            Self::Linear {
-                start_factor,
-                end_factor,
-                total_iters,
-            } => {
-                positive("start_factor", start_factor)?;
-                unit("start_factor", start_factor)?;
-                unit("end_factor", end_factor)?;
-                at_least_1("total_iters", total_iters)
-            }
-            Self::Polynomial { total_iters, power } => {
-                at_least_1("total_iters", total_iters)?;
-                not_negative("power", power)
-            }
-            Self::OneCycle {
-                max_lr,
-                total_steps,
-                pct_start,
-                div_factor,
-                final_div_factor,
-                three_phase,
-                ..
-            } => {
-                positive("max_lr", max_lr)?;
-                at_least_1("total_steps", total_steps)?;
-                unit("pct_start", pct_start)?;
-                positive("div_factor", div_factor)?;
-                positive("final_div_factor", final_div_factor)?;
-                check(
-                    !three_phase || *pct_start <= 0.5,
-                    "pct_start",
-                    "at most 0.5 with three phases",
-                    pct_start,
-                )
-            }
-            Self::WarmupCosine {
-                warmup_steps,
-                total_steps,
-                min_factor,
-            } => {
-                check(
-                    total_steps > warmup_steps,
-                    "total_steps",
-                    "above warmup_steps",
-                    total_steps,
-                )?;
-                unit("min_factor", min_factor)
-            }
-            Self::Sequential {
-                schedules,
-                milestones,
-            } => {
-                check(
-                    schedules.len() == milestones.len().saturating_add(1),
-                    "milestones",
-                    "one fewer than schedules",
-                    &milestones.len(),
-                )?;
-                for pair in milestones.windows(2) {
-                    check(pair[0] < pair[1], "milestones", "ascending", &pair[1])?;
-                }
-                schedules.iter().try_for_each(Self::validate)
-            }
-        }
-    }
 }
 
 #[cfg(test)]

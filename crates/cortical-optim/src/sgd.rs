@@ -60,6 +60,7 @@ impl Algorithm for SgdConfig {
         Rates {
             lr: &mut self.lr,
             weight_decay: &mut self.weight_decay,
+            momentum: Some(&mut self.momentum),
         }
     }
 
@@ -82,7 +83,7 @@ impl Algorithm for SgdConfig {
         check(name, "dampening", expected, holds, dampening)
     }
 
-    fn state_names(&self) -> Vec<&'static str> {
+    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
         if self.momentum == 0.0 {
             Vec::new()
         } else {
@@ -90,7 +91,7 @@ impl Algorithm for SgdConfig {
         }
     }
 
-    fn kernel(&self, _: Step) -> kernel::Sgd {
+    fn kernel(&self, _: Step, _: &[usize]) -> kernel::Sgd {
         kernel::Sgd {
             lr: self.lr,
             momentum: self.momentum,

@@ -54,6 +54,20 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// As [`take`](Self::take), for an entry that may be absent.
+    pub(crate) fn take_if_there(
+        &mut self,
+        name: String,
+        dims: &[usize],
+        dtype: DType,
+    ) -> Option<&'a Tensor> {
+        if self.rest.contains_key(name.as_str()) {
+            self.take(name, dims, dtype)
+        } else {
+            None
+        }
+    }
+
     /// The entry of this name as a number of steps, if it is one.
     pub(crate) fn count(&mut self, name: String) -> Result<Option<u64>> {
         let Some(tensor) = self.take(name.clone(), &[], DType::I64) else {

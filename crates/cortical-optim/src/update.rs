@@ -1,6 +1,6 @@
 //! One step of one parameter: a kernel over its storage in place, or a composition of candle's operations.
 
-use crate::buffer::{Buffer, Plain, state_dtype};
+use crate::buffer::{Buffer, Plain, has_master, state_dtype};
 use crate::{Algorithm, Composed, Result, Step};
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var, WithDType};
 use cortical_kernels::optimizer::{At, Update};
@@ -19,7 +19,7 @@ pub(crate) fn by_kernel<A: Algorithm>(
         buffer.make_plain()?;
     }
     var.inplace_op1(&InPlace {
-        kernel: algorithm.kernel(step),
+        kernel: algorithm.kernel(step, var.dims()),
         at: At {
             t: step.t,
             grad_scale: step.grad_scale,
@@ -51,15 +51,29 @@ pub(crate) fn by_composition<A: Algorithm>(
     if step.grad_scale != 1.0 {
         grad = grad.affine(step.grad_scale, 0.0)?;
     }
+    let mut param = var.as_detached_tensor().to_dtype(dtype)?;
+    let master = if has_master(var.dtype()) {
+        tensors.pop()
+    } else {
+        None
+    };
+    if let Some(master) = &master {
+        // Where the parameter is no longer the copy rounded, somebody has set it.
+        let same = master.to_dtype(var.dtype())?.to_dtype(dtype)?.eq(&param)?;
+        param = same.where_cond(master, &param)?;
+    }
     let moved = algorithm.compose(
         step,
         Composed {
-            param: &var.as_detached_tensor().to_dtype(dtype)?,
+            param: &param,
             grad: &grad,
             state: &mut tensors,
         },
     )?;
     var.set(&moved.to_dtype(var.dtype())?)?;
+    if master.is_some() {
+        tensors.push(moved);
+    }
     for (buffer, tensor) in state.iter_mut().zip(tensors) {
         *buffer = Buffer::Tensor(tensor);
     }
@@ -76,8 +90,7 @@ struct InPlace<'a, U> {
 }
 
 impl<U: Update> InPlace<'_, U> {
-    fn run<T: Plain>(&self, param: &mut [T], grad: &[T]) {
-        let mut buffers = self.state.borrow_mut();
+    fn run<T: Plain>(&self, buffers: &mut [Buffer], param: &mut [T], grad: &[T]) {
         let mut state: Vec<&mut [T]> = buffers
             .iter_mut()
             .map(|buffer| T::slice_of(buffer).expect("states are made in the parameter's dtype"))
@@ -87,17 +100,27 @@ impl<U: Update> InPlace<'_, U> {
 
     fn run_whole<T: Plain + WithDType>(&self, param: &mut [T]) -> candle_core::Result<()> {
         let grad = values::<T>(self.grad)?;
-        self.run(param, &grad);
+        self.run(&mut self.state.borrow_mut(), param, &grad);
         Ok(())
     }
 
-    /// Half precision is widened, moved in single precision and rounded once.
+    /// The copy in single precision is moved, and the parameter is that copy rounded.
     fn run_half<T: WithDType>(&self, param: &mut [T]) -> candle_core::Result<()> {
-        let wide = |x: &[T]| -> Vec<f32> { x.iter().map(|x| x.to_f64() as f32).collect() };
-        let mut wide_param = wide(param);
-        self.run(&mut wide_param, &wide(&values::<T>(self.grad)?));
-        for (p, wide) in param.iter_mut().zip(wide_param) {
-            *p = T::from_f64(wide.into());
+        let mut buffers = self.state.borrow_mut();
+        let Some((Buffer::F32(master), states)) = buffers.split_last_mut() else {
+            unreachable!("parameters in half precision have a copy as their last state");
+        };
+        for (copy, p) in master.iter_mut().zip(param.iter()) {
+            // Where the parameter is no longer the copy rounded, somebody has set it.
+            if T::from_f64(f64::from(*copy)) != *p {
+                *copy = p.to_f64() as f32;
+            }
+        }
+        let grad = values::<T>(self.grad)?;
+        let grad: Vec<f32> = grad.iter().map(|g| g.to_f64() as f32).collect();
+        self.run(states, master, &grad);
+        for (p, copy) in param.iter_mut().zip(master.iter()) {
+            *p = T::from_f64(f64::from(*copy));
         }
         Ok(())
     }

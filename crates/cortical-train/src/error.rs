@@ -174,15 +174,46 @@ pub enum Error {
 
     /// The loss is no number any more.
     #[error(
-        "the loss is {loss} at step {step} (epoch {epoch}): training has diverged; lower optim.lr, or limit gradients with optim.clip_norm"
+        "training has diverged at step {step} (epoch {epoch}): {place} is no number (the figure is {loss}); lower optim.lr, limit gradients with optim.clip_norm, or leave such steps out with guard.on_nan = \"skip\""
     )]
     Diverged {
         /// The step, from 1.
         step: u64,
         /// The epoch, from 1.
         epoch: u64,
-        /// The loss.
+        /// The loss or the norm of the gradients.
         loss: f64,
+        /// Where something that is no number came up first: a layer, a gradient, a parameter.
+        place: String,
+    },
+    /// A pattern of names fits none: a mistake in it.
+    #[error("{field}: {pattern:?} fits no name; there are {known}")]
+    NoMatch {
+        /// The field of the recipe.
+        field: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// Some names that there are.
+        known: String,
+    },
+    /// The learning rate finder has too few steps to see anything.
+    #[error("a learning rate is found in 10 steps at least, not in {steps}")]
+    TooFewSteps {
+        /// The steps.
+        steps: u64,
+    },
+    /// All parameters are frozen.
+    #[error("start.freeze leaves nothing to train; name fewer parameters")]
+    NothingToTrain,
+    /// The file that a network begins from does not have its weights.
+    #[error(
+        "{} does not have the weights of this network: {differences}; name the parts that are to begin afresh in start.replace", path.display()
+    )]
+    StartLacks {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or of another shape.
+        differences: String,
     },
     /// A field of a language model's recipe makes no sense.
     #[error("recipe: {field} must be {expected}")]
@@ -206,13 +237,13 @@ pub enum Error {
 
     /// Data.
     #[error(transparent)]
-    Data(#[from] cortical_data::Error),
+    Data(Box<cortical_data::Error>),
     /// Model files and checkpoints.
     #[error(transparent)]
-    Io(#[from] cortical_io::Error),
+    Io(Box<cortical_io::Error>),
     /// The description of a network.
     #[error("model: {0}")]
-    Model(#[from] cortical_models::Error),
+    Model(Box<cortical_models::Error>),
     /// Parameters and layers.
     #[error(transparent)]
     Neuron(#[from] cortical_neuron::Error),
@@ -222,6 +253,24 @@ pub enum Error {
     /// candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<cortical_data::Error> for Error {
+    fn from(error: cortical_data::Error) -> Self {
+        Self::Data(Box::new(error))
+    }
+}
+
+impl From<cortical_io::Error> for Error {
+    fn from(error: cortical_io::Error) -> Self {
+        Self::Io(Box::new(error))
+    }
+}
+
+impl From<cortical_models::Error> for Error {
+    fn from(error: cortical_models::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
 }
 
 impl Error {
@@ -251,9 +300,11 @@ impl Error {
                 | Self::FolderNotEmpty { .. }
                 | Self::NotARun { .. }
                 | Self::Model(_)
+                | Self::NoMatch { .. }
+                | Self::NothingToTrain
         ) || matches!(
             self,
-            Self::Data(cortical_data::Error::UnknownDataset { .. })
+            Self::Data(why) if matches!(**why, cortical_data::Error::UnknownDataset { .. })
         )
     }
 }

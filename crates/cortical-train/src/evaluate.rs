@@ -7,6 +7,7 @@ use cortical_neuron::{Layer, Pass};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::scores::{Classification, choice};
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,15 @@ pub struct Evaluation {
     pub classes: Vec<String>,
     /// `confusion[t][p]`: how many samples of class `t` were taken for class `p`.
     pub confusion: Vec<Vec<u64>>,
+    /// Share of the samples whose class was among the first five choices, where there are more than five classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_5: Option<f64>,
+    /// The mean of the classes' F1.
+    #[serde(default)]
+    pub macro_f1: f64,
+    /// The mean of the classes' areas under the ROC curve, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auroc: Option<f64>,
 }
 
 /// How well one class is recognised.
@@ -63,16 +73,11 @@ impl Evaluation {
 /// # Shapes
 /// `logits`: `[n, classes]`.
 pub(crate) fn predicted(logits: &Tensor) -> Result<Vec<usize>> {
-    let best = |row: &Vec<f32>| {
-        let mut best = 0;
-        for (class, score) in row.iter().enumerate() {
-            if *score > row[best] || row[best].is_nan() {
-                best = class;
-            }
-        }
-        best
-    };
-    Ok(logits.to_vec2::<f32>()?.iter().map(best).collect())
+    Ok(logits
+        .to_vec2::<f32>()?
+        .iter()
+        .map(|row| choice(row))
+        .collect())
 }
 
 /// A figure with nine decimals: a parser of JSON reads as many back exactly, and all 17 digits of a double only nearly.
@@ -90,29 +95,40 @@ pub fn evaluate(
     batch_size: usize,
     device: &Device,
 ) -> Result<Evaluation> {
+    evaluate_batches(network, dataset, batch_size, 0, device)
+}
+
+/// As [`evaluate`], of the first `limit` batches; 0 for all.
+pub(crate) fn evaluate_batches(
+    network: &impl Layer,
+    dataset: &Dataset,
+    batch_size: usize,
+    limit: u64,
+    device: &Device,
+) -> Result<Evaluation> {
     let classes = dataset.classes();
-    let mut confusion = vec![vec![0; classes.len()]; classes.len()];
-    let (mut loss, mut right, mut samples) = (0.0, 0_u64, 0_u64);
-    let mut loader = Loader::config(batch_size).device(device).build(dataset)?;
+    let mut scores = Classification::new(classes.len());
+    let mut config = Loader::config(batch_size).device(device);
+    if limit > 0 {
+        config = config.limit(limit);
+    }
+    let mut loader = config.build(dataset)?;
     for batch in loader.epoch() {
         let batch = batch?;
         let logits = network.forward(&batch.inputs, &mut Pass::eval())?;
-        let batch_loss = cross_entropy(&logits, &batch.labels)?.to_scalar::<f32>()?;
-        loss += f64::from(batch_loss) * batch.len() as f64;
+        let loss = cross_entropy(&logits, &batch.labels)?.to_scalar::<f32>()?;
         let labels = batch.labels.to_vec1::<u32>()?;
-        for (label, class) in labels.into_iter().zip(predicted(&logits)?) {
-            let label = label as usize;
-            confusion[label][class] += 1;
-            right += u64::from(label == class);
-            samples += 1;
-        }
+        scores.add(&logits.to_vec2::<f32>()?, &labels, f64::from(loss));
     }
     Ok(Evaluation {
-        samples,
-        loss: rounded(loss / samples as f64),
-        accuracy: rounded(right as f64 / samples as f64),
+        samples: scores.samples(),
+        loss: rounded(scores.loss()),
+        accuracy: rounded(scores.accuracy()),
         classes: classes.to_vec(),
-        confusion,
+        confusion: scores.confusion().to_vec(),
+        top_5: (classes.len() > 5).then(|| rounded(scores.top_k(5))),
+        macro_f1: rounded(scores.macro_f1()),
+        auroc: scores.macro_auroc(),
     })
 }
 
@@ -128,6 +144,9 @@ mod tests {
             accuracy: 0.5,
             classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
             confusion: vec![vec![2, 2, 0], vec![1, 1, 0], vec![0, 0, 0]],
+            top_5: None,
+            macro_f1: 0.0,
+            auroc: None,
         };
         let scores = evaluation.per_class();
         assert_eq!(scores[0].recall, Some(0.5));

@@ -49,6 +49,30 @@ impl RunPaths {
         self.root.join("metrics.jsonl")
     }
 
+    /// The metrics as a table, if the recipe asks for it.
+    #[must_use]
+    pub fn metrics_csv(&self) -> PathBuf {
+        self.root.join("metrics.csv")
+    }
+
+    /// The folder of event files for TensorBoard, if the recipe asks for them.
+    #[must_use]
+    pub fn tensorboard(&self) -> PathBuf {
+        self.root.join("tensorboard")
+    }
+
+    /// The folder of the models of the best tests, if the recipe asks for them.
+    #[must_use]
+    pub fn best(&self) -> PathBuf {
+        self.root.join("best")
+    }
+
+    /// The run as a page with pictures.
+    #[must_use]
+    pub fn page(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
     /// What the last evaluation found. It is written last: a run that has it is finished.
     #[must_use]
     pub fn report(&self) -> PathBuf {
@@ -172,6 +196,7 @@ impl RunFolder {
             });
         }
         let lock = RunLock::acquire(root)?;
+        paths.checkpoints().recover()?;
         let recipe = paths.read_recipe()?;
         let is_new = false;
         Ok((

@@ -1,9 +1,10 @@
 //! Training as a run: a recipe in, a folder out.
 //!
 //! - [`Recipe`]: everything that decides how a training goes, as TOML with checked fields and built-in presets.
-//! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/` and `report.json`, locked while a process works in it.
+//! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/`, `report.json` and `report.html`, locked while a process works in it.
 //! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a break.
 //! - [`train_language`]: the same for language models, which learn from raw text: [`LanguageRecipe`], [`LanguageRun`].
+//! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin with.
 //! - [`TrainedModel`] and [`evaluate`]: what a trained network knows and how good it is.
 //!
 //! The central choice: a run is a function of its recipe. Whoever watches ([`Observer`]) or stops it ([`Stop`]) is
@@ -27,13 +28,19 @@ mod error;
 mod evaluate;
 mod folder;
 mod language;
+mod lr_finder;
 mod metrics;
+mod mix;
 mod model_file;
 mod observe;
+mod page;
 mod pool;
 mod recipe;
 mod report;
+mod scores;
 mod session;
+mod start;
+mod tensorboard;
 
 pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
@@ -42,12 +49,16 @@ pub use language::{
     LANGUAGE_VERSION, LanguageData, LanguageEvent, LanguageOptim, LanguageOutcome, LanguageRecipe,
     LanguageReport, LanguageRun, LanguageTrain, LoraRecipe, train_language,
 };
+pub use lr_finder::{LrFinding, find_lr};
 pub use model_file::{Prediction, TrainedModel};
-pub use observe::{EpochMetrics, Event, Observer, Setup, StepMetrics, Stop, Warning};
+pub use observe::{EpochMetrics, Event, Observer, Setup, StepMetrics, Stop, TestMetrics, Warning};
+pub use page::write_page;
 pub use pool::in_pool;
 pub use recipe::{
-    CheckpointRecipe, DataRecipe, DeviceRecipe, LogRecipe, OptimRecipe, Override, Preset,
-    RECIPE_VERSION, Recipe, ScheduleRecipe, TrainRecipe, presets,
+    AverageKind, AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GroupRecipe,
+    GuardRecipe, LogRecipe, Monitor, OnNan, OptimRecipe, Override, Preset, RECIPE_VERSION, Recipe,
+    ScheduleRecipe, StartRecipe, TrainRecipe, presets,
 };
 pub use report::Report;
+pub use scores::{Classification, Regression};
 pub use session::{Outcome, train};

@@ -173,7 +173,7 @@ impl TrainedModel {
 }
 
 /// Probabilities out of scores: `exp(x_i − max) / Σ exp(x_j − max)`, in double precision.
-fn prediction(logits: &[f32]) -> Prediction {
+pub(crate) fn prediction(logits: &[f32]) -> Prediction {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exps: Vec<f64> = logits.iter().map(|x| f64::from(x - max).exp()).collect();
     let sum: f64 = exps.iter().sum();

@@ -36,14 +36,28 @@ pub struct StepMetrics {
     pub step: u64,
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Mean loss of the batch, in nats.
+    /// Mean loss of its samples, in nats.
     pub loss: f64,
-    /// Share of the batch that was classified rightly.
+    /// Share of its samples that was classified rightly.
     pub accuracy: f64,
     /// The learning rate of this step.
     pub lr: f64,
-    /// Samples in the batch.
+    /// Samples of the step.
     pub samples: usize,
+    /// The norm of all gradients together, before it was limited.
+    pub grad_norm: f64,
+}
+
+/// A test.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TestMetrics {
+    /// Steps taken so far.
+    pub step: u64,
+    /// Mean loss over the test samples, in nats.
+    pub test_loss: f64,
+    /// Share of the test samples that is classified rightly.
+    pub test_accuracy: f64,
 }
 
 /// One epoch.
@@ -76,6 +90,24 @@ pub enum Warning {
         /// Which one, and why.
         why: String,
     },
+    /// A step led to something that is no number, and was left out.
+    #[error("step {step} is left out: {place} is no number")]
+    StepLeftOut {
+        /// The step.
+        step: u64,
+        /// Where it came up first.
+        place: String,
+    },
+    /// The weights were no numbers any more, and the training went back to its newest checkpoint.
+    #[error(
+        "{place} is no number: back to the checkpoint of step {step}; the steps that led there will be left out"
+    )]
+    RolledBack {
+        /// The step of the checkpoint.
+        step: u64,
+        /// Where it came up first.
+        place: String,
+    },
     /// The checkpoint was written with other instructions, whose sums differ in the last bits.
     #[error(
         "the checkpoint was written with {written} instructions, this process uses {current}: the run will not end with the same bits"
@@ -100,6 +132,8 @@ pub enum Event<'a> {
     Step(&'a StepMetrics),
     /// An epoch is complete, and tested.
     Epoch(&'a EpochMetrics),
+    /// A test is done.
+    Test(&'a TestMetrics),
     /// A checkpoint is on the disk.
     Checkpoint {
         /// Its step.

@@ -1,34 +1,38 @@
 //! The training loop.
 
+mod guard;
+mod keep;
+mod open;
+mod tests_of;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use candle_core::Device;
-use cortical_data::{Loader, Position, Splits};
-use cortical_io::{Checkpoint, Metadata, TrainingState};
-use cortical_kernels::isa;
+use candle_core::Tensor;
+use cortical_data::{Batch, Position, Prefetch, Splits};
+use cortical_io::Metadata;
 use cortical_models::{Network, Plan};
-use cortical_neuron::loss::cross_entropy;
 use cortical_neuron::{Layer, Params, Pass};
-use cortical_optim::{
-    AdamW, AdamWConfig, Norm, Optimizer, Schedule, Sgd, SgdConfig, clip_grad_norm,
-};
-use cortical_tensor::{Rng, Seed};
+use cortical_optim::{ModelEma, Optimizer, Plateau, Schedule, clip_grad_value};
+use cortical_tensor::Rng;
+use cortical_tensor::ops::{CrossEntropy, cross_entropy};
 
-use crate::evaluate::{Evaluation, evaluate, predicted, rounded};
+use crate::evaluate::{Evaluation, predicted};
 use crate::folder::RunFolder;
 use crate::metrics::MetricsLog;
-use crate::model_file;
-use crate::observe::{EpochMetrics, Event, Observer, Setup, StepMetrics, Stop, Warning};
-use crate::recipe::{DeviceRecipe, OptimRecipe, Recipe};
+use crate::mix::Mix;
+use crate::observe::{Event, Observer, Setup, StepMetrics, Stop};
+use crate::recipe::{OnNan, Recipe};
 use crate::report::Report;
 use crate::{Error, Result};
+use guard::Broken;
 
 /// How a training ended.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The last epoch is complete, and the model is written.
+    /// The last step is done, and the model is written.
     Finished(Report),
     /// It had been finished before; nothing was done.
     AlreadyFinished(Report),
@@ -46,7 +50,7 @@ pub enum Outcome {
 /// Trains the run in `folder` to its end, from its newest checkpoint if it has one.
 ///
 /// The way through a run, step by step, is a function of the recipe alone: a run that was stopped or killed and continued writes
-/// the same `model.safetensors`, byte by byte, as one that was not.
+/// the same `model.safetensors`, byte by byte, as one that was not. (With a time budget it depends on the clock where the run ends.)
 ///
 /// # Errors
 /// Data that cannot be opened, a network that does not fit it, a loss that is no number, files that cannot be written.
@@ -79,17 +83,26 @@ struct Sums {
     train_seconds: f64,
 }
 
+/// The best test so far, and how many since were not better.
+#[derive(Clone, Copy, Debug, Default)]
+struct Best {
+    figure: Option<f64>,
+    since: u64,
+}
+
 /// A training between two steps.
 struct Session<'a> {
     folder: &'a RunFolder,
     recipe: &'a Recipe,
     splits: Splits,
-    loader: Loader,
+    loader: Prefetch,
     plan: Plan,
     params: Params,
     network: Network,
     optimizer: Box<dyn Optimizer>,
     schedule: Schedule,
+    plateau: Option<Plateau>,
+    average: Option<ModelEma>,
     /// Draws what is random inside steps.
     rng: Rng,
     metadata: Metadata,
@@ -98,203 +111,240 @@ struct Session<'a> {
     step: u64,
     total_steps: u64,
     sums: Sums,
-    /// What the test after the last epoch found.
-    tested: Option<Evaluation>,
+    best: Best,
+    /// The figures of the models in `best/`, by step.
+    kept: BTreeMap<u64, f64>,
+    /// Where the batches stand that are left out because of what they led to.
+    left_out: BTreeSet<Position>,
+    /// Steps in a row that were left out.
+    skips: u64,
+    /// What the test after the newest step found, if there was one.
+    tested: Option<(u64, Evaluation)>,
 }
 
 /// The name of the random stream inside steps.
 const STREAM: &str = "train";
 
 impl<'a> Session<'a> {
-    /// Opens the data, builds the network, and goes to where the newest checkpoint was written.
-    fn new(folder: &'a RunFolder, recipe: &'a Recipe, observer: &mut dyn Observer) -> Result<Self> {
-        let DeviceRecipe::Cpu = recipe.device;
-        let device = Device::Cpu;
-        let splits = recipe.data.open()?;
-        let classes = splits.train.classes();
-        let layers = recipe.model.layers();
-        let plan = Plan::new(&layers, splits.train.input_shape(), classes.len())?;
-        let params = Params::new(&device, Seed(recipe.seed));
-        let network = Network::build(&plan, &params)?;
-        let loader = Loader::config(recipe.train.batch_size)
-            .shuffle(Seed(recipe.seed))
-            .device(&device)
-            .build(&splits.train)?;
-        let (epochs, batches) = (recipe.train.epochs, loader.batches_per_epoch());
-        let total_steps = epochs
-            .checked_mul(batches)
-            .ok_or(Error::TooManySteps { epochs, batches })?;
-        let schedule = recipe.schedule.over(total_steps, recipe.optim.lr())?;
-        schedule.validate()?;
-        let preprocess = splits.train.preprocess();
-        let metadata = model_file::metadata(recipe.model.kind(), &plan, preprocess, classes);
-
-        let latest = folder.paths().checkpoints().latest_valid(&device)?;
-        for skipped in &latest.skipped {
-            let why = skipped.to_string();
-            observer.event(Event::Warning(&Warning::CheckpointSkipped { why }));
-        }
-        let step = latest.checkpoint.as_ref().map_or(0, |c| c.state.step);
-        let mut session = Self {
-            metrics: MetricsLog::open(&folder.paths().metrics(), step)?,
-            optimizer: optimizer(&recipe.optim, &params)?,
-            rng: params.rng(STREAM),
-            sums: Sums::default(),
-            tested: None,
-            folder,
-            recipe,
-            splits,
-            loader,
-            plan,
-            params,
-            network,
-            schedule,
-            metadata,
-            step,
-            total_steps,
-        };
-        if let Some(checkpoint) = latest.checkpoint {
-            session.restore(&checkpoint, observer)?;
-        }
-        Ok(session)
-    }
-
     /// The loop: every step of a training happens here.
     fn run(mut self, stop: &dyn Stop, observer: &mut dyn Observer) -> Result<Outcome> {
         observer.event(Event::Ready(self.setup()));
-        let every = self.recipe.checkpoint.every_steps;
+        let (train, every) = (&self.recipe.train, self.recipe.checkpoint.every_steps);
         let mut since_log = (Instant::now(), 0);
         while self.step < self.total_steps {
             if stop.is_requested() {
                 return self.stop(observer);
             }
-            let metrics = self.step()?;
-            observer.event(Event::Step(&metrics));
-
-            since_log.1 += metrics.samples;
-            if is_due(self.step, self.recipe.log.every_steps) {
-                let seconds = since_log.0.elapsed().as_secs_f64();
-                self.metrics.step(&metrics, since_log.1 as f64 / seconds)?;
+            if let Some(metrics) = self.step(observer)? {
+                observer.event(Event::Step(&metrics));
+                since_log.1 += metrics.samples;
+                if is_due(self.step, self.recipe.log.every_steps) {
+                    let seconds = since_log.0.elapsed().as_secs_f64();
+                    self.metrics.step(&metrics, since_log.1 as f64 / seconds)?;
+                    since_log = (Instant::now(), 0);
+                }
+            }
+            let mut is_last = self.is_over_budget();
+            if self.loader.position().batch == 0 {
+                let metrics = self.end_epoch(observer)?;
+                observer.event(Event::Epoch(&metrics));
+                is_last |= self.has_lost_patience();
+                since_log = (Instant::now(), 0);
+            } else if is_due(self.step, train.validate_every) {
+                self.test(observer)?;
+                is_last |= self.has_lost_patience();
                 since_log = (Instant::now(), 0);
             }
-            if self.loader.position().batch == 0 {
-                let metrics = self.end_epoch()?;
-                observer.event(Event::Epoch(&metrics));
-                since_log = (Instant::now(), 0);
+            if is_last {
+                break;
             }
             // At the very end the model itself takes the place of a checkpoint.
             if is_due(self.step, every) && self.step < self.total_steps {
-                self.save_checkpoint(observer)?;
+                self.commit(observer)?;
             }
         }
         self.finish().map(Outcome::Finished)
     }
 
-    /// One step: a batch forward, its loss backward, the weights updated.
-    fn step(&mut self) -> Result<StepMetrics> {
+    /// One step: some batches forward, their losses backward, the weights updated. `None` if it was left out.
+    fn step(&mut self, observer: &mut dyn Observer) -> Result<Option<StepMetrics>> {
         let started = Instant::now();
-        let batch = self.loader.next_batch()?;
-        let lr = self.schedule.lr(self.step, self.recipe.optim.lr());
+        let batches = self.next_batches()?;
+        let first = batches[0].position;
+        if self.left_out.contains(&first) {
+            self.step += 1;
+            return Ok(None);
+        }
+        let lr = self.schedule.lr(self.step, self.base_lr());
         self.optimizer.set_lr(lr)?;
-
-        let logits = self
-            .network
-            .forward(&batch.inputs, &mut Pass::train(&mut self.rng))?;
-        let loss = cross_entropy(&logits, &batch.labels)?;
-        self.params.backward(&loss)?;
-        if let Some(max_norm) = self.recipe.optim.clip_norm() {
-            clip_grad_norm(&self.params, max_norm, Norm::Two)?;
+        if let Some(momentum) = self.schedule.momentum(self.step) {
+            self.optimizer.set_momentum(momentum)?;
         }
-        let loss = f64::from(loss.to_scalar::<f32>()?);
-        let epoch = batch.position.epoch + 1;
-        if !loss.is_finite() {
-            let step = self.step + 1;
-            return Err(Error::Diverged { step, epoch, loss });
+        let (rng, buffers) = (self.rng.clone(), guard::buffers(&self.params));
+        let mut done = match self.accumulate(&batches) {
+            Ok(done) => done,
+            Err(Broken::Error(error)) => return Err(*error),
+            Err(Broken::Loss(loss)) => {
+                let place = guard::place(self, &rng, &batches[0])?;
+                guard::restore(buffers)?;
+                self.params.zero_grad();
+                return self.leave_out(first, loss, place, observer);
+            }
+        };
+        let limit = self.recipe.optim.clip_norm.unwrap_or(f64::INFINITY);
+        match self.optimizer.step_clipped(limit, self.recipe.optim.norm()) {
+            Ok(norm) => done.grad_norm = norm,
+            Err(cortical_optim::Error::NotFinite { name, norm }) => {
+                guard::restore(buffers)?;
+                self.params.zero_grad();
+                return self.leave_out(first, norm, format!("the gradient of {name}"), observer);
+            }
+            Err(error) => return Err(error.into()),
         }
-        self.optimizer.step()?;
-
-        let labels = batch.labels.to_vec1::<u32>()?;
-        let classes = predicted(&logits.detach())?;
-        let right = labels
-            .iter()
-            .zip(classes)
-            .filter(|(label, class)| **label as usize == *class);
-        let (right, samples) = (right.count() as f64, batch.len());
         self.step += 1;
-        self.sums.loss += loss * samples as f64;
-        self.sums.right += right;
-        self.sums.samples += samples as f64;
+        self.skips = 0;
+        if let Some(average) = &mut self.average
+            && self.step > self.recipe.average.from_step
+        {
+            average.update()?;
+        }
+        let samples = done.samples as f64;
+        self.sums.loss += done.loss * samples;
+        self.sums.right += done.right;
+        self.sums.samples += samples;
         self.sums.train_seconds += started.elapsed().as_secs_f64();
-        Ok(StepMetrics {
+        Ok(Some(StepMetrics {
             step: self.step,
-            epoch,
-            loss,
-            accuracy: right / samples as f64,
+            epoch: first.epoch + 1,
+            loss: done.loss,
+            accuracy: done.right / samples,
             lr,
+            samples: done.samples,
+            grad_norm: done.grad_norm,
+        }))
+    }
+
+    /// The batches of the next step: as many as are accumulated, or as the epoch still has.
+    fn next_batches(&mut self) -> Result<Vec<Batch>> {
+        let mut batches = Vec::new();
+        for _ in 0..self.recipe.train.accumulate {
+            batches.push(self.loader.next_batch()?);
+            if self.loader.position().batch == 0 {
+                break;
+            }
+        }
+        Ok(batches)
+    }
+
+    /// Forward and backward for each batch; each counts by its share of the samples, so that the gradients are those of one large batch.
+    fn accumulate(&mut self, batches: &[Batch]) -> Result<Accumulated, Broken> {
+        let samples: usize = batches.iter().map(Batch::len).sum();
+        let mut done = Accumulated {
             samples,
-        })
+            ..Accumulated::default()
+        };
+        for batch in batches {
+            let labels = batch.labels.to_vec1::<u32>().map_err(Error::from)?;
+            let (inputs, targets) = self.mixed(batch, &labels)?;
+            let mut pass = Pass::train(&mut self.rng);
+            let logits = self
+                .network
+                .forward(&inputs, &mut pass)
+                .map_err(Error::from)?;
+            let mut loss = self.loss(&logits, &targets)?;
+            let value = f64::from(loss.to_scalar::<f32>().map_err(Error::from)?);
+            if !value.is_finite() {
+                return Err(Broken::Loss(value));
+            }
+            let share = batch.len() as f64 / samples as f64;
+            if batches.len() > 1 {
+                loss = loss.affine(share, 0.0).map_err(Error::from)?;
+            }
+            self.params.backward(&loss).map_err(Error::from)?;
+            done.loss += value * share;
+            let classes = predicted(&logits.detach())?;
+            let right = labels.iter().zip(classes);
+            done.right += right.filter(|(y, class)| **y as usize == *class).count() as f64;
+        }
+        if let Some(limit) = self.recipe.optim.clip_value {
+            clip_grad_value(&self.params, limit).map_err(Error::from)?;
+        }
+        Ok(done)
     }
 
-    /// Tests the network after an epoch and writes the epoch's line.
-    fn end_epoch(&mut self) -> Result<EpochMetrics> {
-        let test = self.evaluate()?;
-        let metrics = EpochMetrics {
-            step: self.step,
-            epoch: self.loader.position().epoch,
-            train_loss: self.sums.loss / self.sums.samples,
-            train_accuracy: self.sums.right / self.sums.samples,
-            test_loss: test.loss,
-            test_accuracy: test.accuracy,
-            train_seconds: self.sums.train_seconds,
+    /// A batch as the network is to see it, with its labels or, mixed with others, their shares.
+    fn mixed(&mut self, batch: &Batch, labels: &[u32]) -> Result<(Tensor, Tensor)> {
+        let mix = Mix {
+            mixup: self.recipe.train.mixup,
+            cutmix: self.recipe.train.cutmix,
         };
-        self.tested = Some(test);
-        self.metrics.epoch(&metrics)?;
-        self.sums = Sums {
-            train_seconds: self.sums.train_seconds,
-            ..Sums::default()
-        };
-        Ok(metrics)
+        if mix.is_none() {
+            return Ok((batch.inputs.clone(), batch.labels.clone()));
+        }
+        mix.apply(&mut self.rng, &batch.inputs, labels, self.plan.classes())
     }
 
-    fn evaluate(&self) -> Result<Evaluation> {
-        let batch_size = self.recipe.train.eval_batch_size;
-        evaluate(
-            &self.network,
-            &self.splits.test,
-            batch_size,
-            self.params.device(),
-        )
+    fn loss(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let options = CrossEntropy {
+            label_smoothing: self.recipe.train.label_smoothing,
+            ..CrossEntropy::default()
+        };
+        Ok(cross_entropy(logits, targets, &options).map_err(cortical_neuron::Error::from)?)
     }
 
-    /// Writes the model and, last, the report that says that the run is finished.
-    fn finish(mut self) -> Result<Report> {
-        let test = match self.tested.take() {
-            Some(test) => test,
-            None => self.evaluate()?,
-        };
-        let paths = self.folder.paths();
-        cortical_io::save_with(paths.model(), &self.params, &self.metadata)?;
-        self.metrics.sync()?;
-        let report = Report {
-            steps: self.step,
-            epochs: self.recipe.train.epochs,
-            train_seconds: rounded(self.sums.train_seconds),
-            parameters: self.params.count(),
-            test,
-        };
-        let path = paths.report();
-        let mut json = serde_json::to_vec_pretty(&report).map_err(|why| Error::BadReport {
-            path: path.clone(),
-            why,
-        })?;
-        json.push(b'\n');
-        cortical_io::write_atomic(&path, |file| file.write_all(&json))?;
-        Ok(report)
+    /// The learning rate that the schedule starts from: the recipe's, or what a plateau has left of it.
+    fn base_lr(&self) -> f64 {
+        match &self.plateau {
+            Some(plateau) => plateau.lr(),
+            None => self.recipe.optim.lr(),
+        }
+    }
+
+    /// A step that led to no number: the run ends, or the weights stay as they are and its batches are left out.
+    fn leave_out(
+        &mut self,
+        at: Position,
+        loss: f64,
+        place: String,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<StepMetrics>> {
+        let (step, epoch) = (self.step + 1, at.epoch + 1);
+        let limit = self.recipe.guard.max_skips;
+        let too_many = limit > 0 && self.skips >= limit;
+        if self.recipe.guard.on_nan == OnNan::Stop || too_many {
+            return Err(Error::Diverged {
+                step,
+                epoch,
+                loss,
+                place,
+            });
+        }
+        self.left_out.insert(at);
+        self.skips += 1;
+        if guard::broken_weight(&self.params)?.is_some() {
+            // The step before has spoilt the weights already: it goes as well, and everything since the last checkpoint is done again.
+            self.roll_back(at, place, observer)?;
+        } else {
+            let warning = crate::Warning::StepLeftOut { step, place };
+            observer.event(Event::Warning(&warning));
+            self.step += 1;
+        }
+        Ok(None)
+    }
+
+    fn is_over_budget(&self) -> bool {
+        let budget = self.recipe.train.time_budget_s;
+        budget > 0.0 && self.sums.train_seconds >= budget
+    }
+
+    fn has_lost_patience(&self) -> bool {
+        let patience = self.recipe.train.patience;
+        patience > 0 && self.best.since >= patience
     }
 
     /// Saves everything, because somebody asked to stop.
-    fn stop(self, observer: &mut dyn Observer) -> Result<Outcome> {
-        let checkpoint = self.save_checkpoint(observer)?;
+    fn stop(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
+        let checkpoint = self.commit(observer)?;
         Ok(Outcome::Stopped {
             step: self.step,
             total_steps: self.total_steps,
@@ -313,122 +363,18 @@ impl<'a> Session<'a> {
             total_steps: self.total_steps,
         }
     }
+}
 
-    /// Writes a checkpoint of this moment.
-    fn save_checkpoint(&self, observer: &mut dyn Observer) -> Result<PathBuf> {
-        // The lines about the steps so far must be there when the checkpoint says that they are.
-        self.metrics.sync()?;
-        let position = self.loader.position();
-        let sums = [
-            ("loss", self.sums.loss),
-            ("right", self.sums.right),
-            ("samples", self.sums.samples),
-            ("train_seconds", self.sums.train_seconds),
-        ];
-        let state = TrainingState {
-            step: self.step,
-            epoch: position.epoch,
-            position: position.batch,
-            random: [(STREAM.to_owned(), self.rng.state())].into(),
-            // The learning rate is a function of the step.
-            schedule: [("lr".to_owned(), self.optimizer.lr())].into(),
-            metrics: sums.map(|(name, sum)| (name.to_owned(), sum)).into(),
-            instruction_set: isa::current().name().to_owned(),
-            recipe_hash: self.recipe.hash(),
-            ..TrainingState::default()
-        };
-        let checkpoints = self.folder.paths().checkpoints();
-        let path = checkpoints.save(&Checkpoint {
-            state,
-            model: self.params.named_tensors(),
-            metadata: cortical_io::model_metadata(&self.metadata),
-            optimizer: self.optimizer.state()?,
-        })?;
-        checkpoints.prune(self.recipe.checkpoint.keep)?;
-        observer.event(Event::Checkpoint {
-            step: self.step,
-            path: &path,
-        });
-        Ok(path)
-    }
-
-    /// Goes to the moment at which a checkpoint was written.
-    fn restore(&mut self, checkpoint: &Checkpoint, observer: &mut dyn Observer) -> Result<()> {
-        let state = &checkpoint.state;
-        let step = state.step;
-        if state.recipe_hash != self.recipe.hash() {
-            let path = self.folder.paths().recipe();
-            return Err(Error::RecipeChanged { path, step });
-        }
-        let current = isa::current().name();
-        if state.instruction_set != current {
-            observer.event(Event::Warning(&Warning::InstructionSet {
-                written: state.instruction_set.clone(),
-                current: current.to_owned(),
-            }));
-        }
-        let random = state.random.get(STREAM);
-        let what = "random state";
-        self.rng = Rng::from_state(*random.ok_or(Error::CheckpointLacks { step, what })?);
-        let sum = |name: &str, what| {
-            let sum = state.metrics.get(name).copied();
-            sum.ok_or(Error::CheckpointLacks { step, what })
-        };
-        self.sums = Sums {
-            loss: sum("loss", "sum of losses")?,
-            right: sum("right", "count of right answers")?,
-            samples: sum("samples", "count of samples")?,
-            train_seconds: sum("train_seconds", "time of training")?,
-        };
-        self.loader.seek(Position {
-            epoch: state.epoch,
-            batch: state.position,
-        })?;
-        checkpoint.restore_model(&self.params)?;
-        self.optimizer.load_state(&checkpoint.optimizer)?;
-        Ok(())
-    }
+/// What the batches of one step came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Accumulated {
+    samples: usize,
+    loss: f64,
+    right: f64,
+    grad_norm: f64,
 }
 
 /// Whether something that happens every so many steps happens at this one.
 fn is_due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
-}
-
-/// The optimizer that a recipe asks for.
-fn optimizer(recipe: &OptimRecipe, params: &Params) -> Result<Box<dyn Optimizer>> {
-    Ok(match *recipe {
-        OptimRecipe::AdamW {
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            ..
-        } => {
-            let config = AdamWConfig {
-                lr,
-                betas: betas.into(),
-                eps,
-                weight_decay,
-                ..AdamWConfig::default()
-            };
-            Box::new(AdamW::new(params, config)?)
-        }
-        OptimRecipe::Sgd {
-            lr,
-            momentum,
-            nesterov,
-            weight_decay,
-            ..
-        } => {
-            let config = SgdConfig {
-                lr,
-                momentum,
-                nesterov,
-                weight_decay,
-                ..SgdConfig::default()
-            };
-            Box::new(Sgd::new(params, config)?)
-        }
-    })
 }

@@ -232,3 +232,280 @@ fn a_run_that_diverges_says_so_and_one_that_cannot_begin_leaves_nothing() {
     assert!(matches!(error, Error::Data(_)), "{error}");
     assert!(!root.exists());
 }
+
+/// Everything in a run that has state of its own, and nothing that comes out even.
+const EVERYTHING: &str = "[optim]\nkind = \"sgd\"\nlr = 0.1\nclip_norm = 1.0\n[schedule]\nkind = \"plateau\"\npatience = 0\nfactor = 0.5\n\
+     [average]\nkind = \"ema\"\ndecay = 0.9\n";
+
+fn everything() -> Recipe {
+    let text = "version = 1\n[data]\nname = \"iris\"\n[model]\nkind = \"mlp\"\nhidden = [8]\ndropout = 0.2\n\
+         [train]\nepochs = 6\nbatch_size = 11\naccumulate = 3\nlabel_smoothing = 0.1\nmixup = 0.4\nprefetch = 2\n\
+         validate_every = 3\nbalanced = true\n[checkpoint]\nevery_steps = 3\nkeep_best = 2\n[log]\nevery_steps = 2\ncsv = true\n";
+    Recipe::from_toml(&format!("{text}{EVERYTHING}"), None, &[]).unwrap()
+}
+
+#[test]
+fn everything_that_has_state_is_resumed_with_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    let recipe = everything();
+    let whole = temporary.path().join("whole");
+    let report = uninterrupted(&whole, &recipe);
+    // 120 samples in batches of 11 are 11 batches, in steps of three batches 4 steps.
+    assert_eq!((report.steps, report.epochs), (24, 6));
+
+    let root = temporary.path().join("stopped");
+    let mut folder = RunFolder::create(&root, &recipe).unwrap();
+    for threads in (1..).map(|i| i % 3 + 1) {
+        let stop = After(AtomicU64::new(5));
+        let outcome = in_pool(Some(threads), || train(folder, &recipe, &stop, &mut ()));
+        match outcome.unwrap().unwrap() {
+            Outcome::Finished(again) => {
+                assert_eq!(again.test, report.test);
+                break;
+            }
+            _ => folder = RunFolder::open(&root).unwrap().0,
+        }
+    }
+    assert!(model(&root) == model(&whole), "the models differ");
+    assert_eq!(metrics(&root), metrics(&whole));
+    let table = |root: &Path| fs::read_to_string(RunPaths::new(root).metrics_csv()).unwrap();
+    assert_eq!(table(&root).lines().count(), table(&whole).lines().count());
+    let best = |root: &Path| {
+        let entries = fs::read_dir(RunPaths::new(root).best()).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(best(&root), best(&whole));
+    assert_eq!(best(&root).len(), 2);
+}
+
+#[test]
+fn a_run_of_the_first_format_goes_on() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/run-v1");
+    let temporary = tempfile::tempdir().unwrap();
+    let root = temporary.path().join("run");
+    let from = |inner: &str| fixture.join(inner);
+    fs::create_dir_all(root.join("checkpoints/step-4")).unwrap();
+    for inner in [
+        "recipe.toml",
+        "metrics.jsonl",
+        "checkpoints/step-4/state.json",
+        "checkpoints/step-4/model.safetensors",
+        "checkpoints/step-4/optimizer.safetensors",
+    ] {
+        fs::copy(from(inner), root.join(inner)).unwrap();
+    }
+    let (folder, recipe) = RunFolder::open(&root).unwrap();
+    let mut start = None;
+    let mut observer = |event: Event<'_>| {
+        if let Event::Ready(setup) = event {
+            start = Some(setup.start_step);
+        }
+    };
+    let outcome = train(folder, &recipe, &(), &mut observer).unwrap();
+    assert!(matches!(outcome, Outcome::Finished(_)), "{outcome:?}");
+    assert_eq!(start, Some(4));
+}
+
+#[test]
+fn accumulated_batches_are_one_large_batch() {
+    let temporary = tempfile::tempdir().unwrap();
+    let recipe = |batch_size: u64, accumulate: u64| {
+        let text = format!(
+            "version = 1\n[data]\nname = \"iris\"\n[model]\nkind = \"softmax\"\n[optim]\nkind = \"sgd\"\n\
+             [train]\nepochs = 2\nbatch_size = {batch_size}\naccumulate = {accumulate}"
+        );
+        Recipe::from_toml(&text, None, &[]).unwrap()
+    };
+    let weights = |name: &str, recipe: &Recipe| {
+        let root = temporary.path().join(name);
+        uninterrupted(&root, recipe);
+        let trained = TrainedModel::load(&RunPaths::new(&root).model(), &Device::Cpu).unwrap();
+        let tensors = trained.params().named_tensors();
+        let flat = |(_, t): &(String, candle_core::Tensor)| {
+            t.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        tensors.iter().flat_map(flat).collect::<Vec<f32>>()
+    };
+    let (one, many) = (
+        weights("one", &recipe(50, 1)),
+        weights("many", &recipe(10, 5)),
+    );
+    for (a, b) in one.iter().zip(&many) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+}
+
+#[test]
+fn a_second_task_starts_from_the_first_ones_weights() {
+    let temporary = tempfile::tempdir().unwrap();
+    let first = temporary.path().join("first");
+    uninterrupted(&first, &recipe(""));
+    let second = |more: &str| {
+        let from = first.to_str().unwrap().replace('\\', "/");
+        recipe(&format!(
+            "{more}[start]\nfrom = \"{from}\"\nfreeze = [\"fc1*\"]\nreplace = [\"fc2.*\"]\n"
+        ))
+    };
+    let root = temporary.path().join("second");
+    uninterrupted(
+        &root,
+        &second("[optim]\ngroups = [{ match = \"fc2.bias\", lr_scale = 0.1 }]\n"),
+    );
+    let tensors = |root: &Path| {
+        let trained = TrainedModel::load(&RunPaths::new(root).model(), &Device::Cpu).unwrap();
+        let tensors = trained.params().named_tensors();
+        let flat = |(name, t): (String, candle_core::Tensor)| {
+            (name, t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        };
+        tensors.into_iter().map(flat).collect::<Vec<_>>()
+    };
+    for ((name, before), (_, after)) in tensors(&first).into_iter().zip(tensors(&root)) {
+        assert_eq!(before == after, name.starts_with("fc1"), "{name}");
+    }
+
+    let refused = |change: fn(&mut Recipe)| {
+        let mut recipe = second("");
+        change(&mut recipe);
+        let folder = RunFolder::create(&temporary.path().join("refused"), &recipe).unwrap();
+        train(folder, &recipe, &(), &mut ())
+            .unwrap_err()
+            .to_string()
+    };
+    let error = refused(|recipe| recipe.start.freeze = vec!["conv*".to_owned()]);
+    assert_eq!(
+        error,
+        "start.freeze: \"conv*\" fits no name; there are fc1.weight, fc1.bias, fc2.weight, fc2.bias"
+    );
+    let error = refused(|recipe| recipe.start.freeze = vec!["*".to_owned()]);
+    assert_eq!(
+        error,
+        "start.freeze leaves nothing to train; name fewer parameters"
+    );
+    let error = refused(|recipe| recipe.start.from = "no such file".to_owned());
+    assert!(error.contains("no such file"), "{error}");
+    let error = refused(|recipe| {
+        recipe.start.replace.clear();
+        recipe.model = cortical_models::ModelSpec::Softmax;
+        recipe.start.freeze.clear();
+    });
+    assert!(
+        error.contains("does not have the weights of this network"),
+        "{error}"
+    );
+}
+
+/// A table of which one row is too large for any network, and as many others as fill some batches.
+fn table_with_a_giant(folder: &Path) -> String {
+    let rows = (0..60).map(|i| {
+        let (x, class) = if i == 20 {
+            ("3e38".to_owned(), "a")
+        } else {
+            (format!("{}", i % 7), ["a", "b"][i % 2])
+        };
+        format!("{x},{},{class}\n", i % 5)
+    });
+    let path = folder.join("giant.csv");
+    fs::write(
+        &path,
+        std::iter::once("x,y,class\n".to_owned())
+            .chain(rows)
+            .collect::<String>(),
+    )
+    .unwrap();
+    path.to_str().unwrap().replace('\\', "/")
+}
+
+#[test]
+fn what_is_no_number_is_named_and_its_batches_can_be_left_out() {
+    let temporary = tempfile::tempdir().unwrap();
+    let data = table_with_a_giant(temporary.path());
+    let recipe = |more: &str| {
+        let text = format!(
+            "version = 1\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\n[model]\nkind = \"mlp\"\nhidden = [4]\n\
+             [train]\nepochs = 3\nbatch_size = 9\n[checkpoint]\nevery_steps = 2\n{more}"
+        );
+        Recipe::from_toml(&text, None, &[]).unwrap()
+    };
+    let run = |name: &str, recipe: &Recipe, warnings: &mut Vec<String>| {
+        let folder = RunFolder::create(&temporary.path().join(name), recipe).unwrap();
+        let mut observer = |event: Event<'_>| {
+            if let Event::Warning(warning) = event {
+                warnings.push(warning.to_string());
+            }
+        };
+        train(folder, recipe, &(), &mut observer)
+    };
+    let mut warnings = Vec::new();
+    let error = run("stop", &recipe(""), &mut warnings)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("training has diverged at step "), "{error}");
+    assert!(
+        error.contains("the output of fc") || error.contains("the gradient of fc"),
+        "{error}"
+    );
+
+    let skip = recipe("[guard]\non_nan = \"skip\"\n");
+    let outcome = run("skip", &skip, &mut warnings).unwrap();
+    let Outcome::Finished(report) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(report.steps, 18, "a step that is left out counts");
+    assert_eq!(warnings.len(), 3, "one in each epoch: {warnings:?}");
+    let trained = TrainedModel::load(
+        &RunPaths::new(temporary.path().join("skip")).model(),
+        &Device::Cpu,
+    );
+    for (name, tensor) in trained.unwrap().params().named_tensors() {
+        let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(values.iter().all(|x| x.is_finite()), "{name}");
+    }
+    let few =
+        recipe("[guard]\non_nan = \"skip\"\nmax_skips = 1\n[optim]\nkind = \"sgd\"\nlr = 1e30\n");
+    let error = run("wild", &few, &mut warnings).unwrap_err();
+    assert!(matches!(error, Error::Diverged { .. }), "{error}");
+    let checkpoints = RunPaths::new(temporary.path().join("wild")).checkpoints();
+    assert!(
+        checkpoints.steps().unwrap().is_empty(),
+        "spoilt weights were committed"
+    );
+}
+
+#[test]
+fn a_run_ends_when_tests_stop_getting_better_or_its_steps_are_up() {
+    let temporary = tempfile::tempdir().unwrap();
+    let steps = |name: &str, train: &str| {
+        let text = format!("version = 1\n[data]\nname = \"iris\"\n[train]\nepochs = 60\n{train}");
+        let recipe = Recipe::from_toml(&text, None, &[]).unwrap();
+        uninterrupted(&temporary.path().join(name), &recipe).steps
+    };
+    let patient = steps("patience", "patience = 3\nmonitor = \"test_accuracy\"");
+    assert!(patient < 480 && patient > 24, "{patient}");
+    assert_eq!(steps("max", "max_steps = 11"), 11);
+    assert_eq!(steps("overfit", "overfit_batches = 2\nmax_steps = 30"), 30);
+}
+
+#[test]
+fn a_finished_run_has_a_page() {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = temporary.path().join("a <run>");
+    uninterrupted(&root, &recipe(""));
+    let paths = RunPaths::new(&root);
+    let html = cortical_train::write_page(&paths).unwrap();
+    assert_eq!(fs::read_to_string(paths.page()).unwrap(), html);
+    for part in [
+        "a &lt;run&gt;",
+        "Loss",
+        "Confusion",
+        "setosa",
+        "Worst predictions",
+        "fc1.weight",
+        "kind = &quot;mlp&quot;",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    let error = cortical_train::write_page(&RunPaths::new(temporary.path())).unwrap_err();
+    assert!(matches!(error, Error::NotARun { .. }), "{error}");
+}

@@ -74,11 +74,13 @@ pub(crate) enum Verb {
     Perplexity(PerplexityArgs),
     /// List the data sets, or describe one
     Data(DataArgs),
+    /// Write report.html of a finished run: curves, mistakes, filters, weights
+    Report(ReportArgs),
 }
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set data.tokenizer=model --set lora.rank=8"
+    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set data.tokenizer=model --set lora.rank=8\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set start.freeze=[\"conv*\"] --set start.replace=[\"fc2.*\"]"
 )]
 pub(crate) struct TrainArgs {
     /// Start from a built-in recipe: digits, fashion-mnist, iris or table
@@ -112,6 +114,29 @@ pub(crate) struct TrainArgs {
     /// Print the complete recipe and do nothing
     #[arg(long)]
     pub(crate) print_recipe: bool,
+    /// Three steps and one batch of tests in a folder that is removed: whether everything works
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) fast_dev_run: bool,
+    /// Learn the first N batches by heart: a network that cannot has a mistake
+    #[arg(long, value_name = "N")]
+    pub(crate) overfit_batches: Option<u64>,
+    /// Try rising learning rates, suggest one, plot the losses into the file given by --out (lr-finder.html when absent)
+    #[arg(long)]
+    pub(crate) find_lr: bool,
+    /// Write an event file for TensorBoard as well
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
+    /// Show curves and figures on the whole terminal
+    #[arg(long)]
+    pub(crate) tui: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  cortical report runs/digits-001")]
+pub(crate) struct ReportArgs {
+    /// The folder of a finished run
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +145,9 @@ pub(crate) struct ResumeArgs {
     /// The folder of the run
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
+    /// Show curves and figures on the whole terminal
+    #[arg(long)]
+    pub(crate) tui: bool,
 }
 
 #[derive(Debug, Args)]

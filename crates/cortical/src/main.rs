@@ -5,6 +5,7 @@
 
 mod cli;
 mod cli_language;
+mod dashboard;
 mod error;
 mod output;
 mod progress;
@@ -62,6 +63,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Tokens(args) => verbs::language::tokens::tokens(args, output),
         Verb::Perplexity(args) => verbs::language::perplexity::perplexity(args, output),
         Verb::Data(args) => verbs::data::data(args, output),
+        Verb::Report(args) => verbs::report::report(args, output),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Checkpoints: `step-N/` folders that are complete or absent, verified when they are read.
 //!
 //! A folder has `model.safetensors` (weights and buffers, a model file like any other), `optimizer.safetensors` (the
-//! optimizer's tensors) and `state.json` (the numbers of [`TrainingState`], and sizes and checksums of the two files).
-//! It is written under a temporary name, brought to the disk, and then renamed.
+//! optimizer's tensors), where weights are averaged `average.safetensors`, and `state.json` (the numbers of [`TrainingState`], and sizes and
+//! checksums of the other files). The folder is written under a temporary name, `state.json` last; all of it is brought to the disk, and then
+//! renamed.
 
 mod state;
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
-use crate::atomic::{Temporary, parent, sync_folder, write_durable};
+use crate::atomic::{TEMPORARY, Temporary, parent, rename, sync_folder, write_durable};
 use crate::write::Plan;
 use crate::{Error, Metadata, Result, TensorFile, sweep_temporaries};
 use state::{FileRecord, Manifest};
@@ -22,6 +23,8 @@ pub use state::{CHECKPOINT_VERSION, TrainingState};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// Absent without averages, and before version 2.
+const AVERAGE: &str = "average.safetensors";
 const STATE: &str = "state.json";
 
 /// Bytes of a `state.json` that we read at most.
@@ -38,6 +41,8 @@ pub struct Checkpoint {
     pub metadata: Metadata,
     /// The optimizer's tensors by name.
     pub optimizer: Vec<(String, Tensor)>,
+    /// Averages of the weights by name, empty where there are none.
+    pub average: Vec<(String, Tensor)>,
 }
 
 /// Why a checkpoint cannot be used.
@@ -195,13 +200,18 @@ impl CheckpointDir {
         let model = plan(&checkpoint.model, &checkpoint.metadata)?;
         let none = Metadata::new();
         let optimizer = plan(&checkpoint.optimizer, &none)?;
+        let average = plan(&checkpoint.average, &none)?;
+        let mut contents = vec![(MODEL, model), (OPTIMIZER, optimizer)];
+        if !checkpoint.average.is_empty() {
+            contents.push((AVERAGE, average));
+        }
 
         self.create()?;
-        sweep_temporaries(&self.path)?;
+        self.recover()?;
         let write = || -> io::Result<()> {
             let temporary = Temporary::folder(&self.path)?;
             let mut files = BTreeMap::new();
-            for (name, plan) in [(MODEL, model), (OPTIMIZER, optimizer)] {
+            for (name, plan) in contents {
                 let record = write_durable(&temporary.path.join(name), |writer| {
                     let mut writer = Recording {
                         writer,
@@ -258,7 +268,11 @@ impl CheckpointDir {
                 got: manifest.state.step,
             }));
         }
-        for file in [MODEL, OPTIMIZER] {
+        let has_average = manifest.files.contains_key(AVERAGE);
+        let files = [MODEL, OPTIMIZER]
+            .into_iter()
+            .chain(has_average.then_some(AVERAGE));
+        for file in files {
             let record = manifest
                 .files
                 .get(file)
@@ -271,6 +285,11 @@ impl CheckpointDir {
             model: model.load_all(device)?,
             metadata: model.metadata().clone(),
             optimizer: TensorFile::open(folder.join(OPTIMIZER))?.load_all(device)?,
+            average: if has_average {
+                TensorFile::open(folder.join(AVERAGE))?.load_all(device)?
+            } else {
+                Vec::new()
+            },
         })
     }
 
@@ -313,6 +332,33 @@ impl CheckpointDir {
         Ok(steps)
     }
 
+    /// Clears away what a killed process left: a checkpoint that was about to be replaced gets its name back if the new one did not, and
+    /// everything else that is half done is removed. [`save`](Self::save) calls it; whoever opens a run does so as well.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Write`] if the folder cannot be listed or changed.
+    pub fn recover(&self) -> Result<()> {
+        if !self.path.is_dir() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.path).map_err(Error::read(&self.path))? {
+            let aside = entry.map_err(Error::read(&self.path))?.path();
+            let name = aside.file_name().unwrap_or_default().to_string_lossy();
+            if !name.starts_with(TEMPORARY) {
+                continue;
+            }
+            for step in Self::new(&aside).steps()? {
+                let (old, target) = (Self::new(&aside).folder(step), self.folder(step));
+                if !target.exists() {
+                    let restore = rename(&old, &target).and_then(|()| sync_folder(&self.path));
+                    restore.map_err(Error::write(&target))?;
+                }
+            }
+        }
+        sweep_temporaries(&self.path)?;
+        Ok(())
+    }
+
     /// Makes the folder if it is not there.
     fn create(&self) -> Result<()> {
         if self.path.is_dir() {
@@ -324,16 +370,18 @@ impl CheckpointDir {
 
     /// Gives the finished folder its name, in place of what has it now.
     fn replace(&self, finished: Temporary, target: &Path) -> io::Result<()> {
+        // Under its own name in a temporary folder, where `recover` finds it should we be killed before the second rename.
         let aside = Temporary::folder(&self.path)?;
-        let old = aside.path.join("old");
-        let replaced = match fs::rename(target, &old) {
+        let old = aside.path.join(target.file_name().unwrap_or_default());
+        let replaced = match rename(target, &old) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error),
         };
-        if let Err(error) = fs::rename(&finished.path, target) {
-            if replaced {
-                fs::rename(&old, target)?;
+        if let Err(error) = rename(&finished.path, target) {
+            if replaced && rename(&old, target).is_err() {
+                // `recover` will do it.
+                aside.keep();
             }
             return Err(error);
         }
@@ -346,7 +394,7 @@ impl CheckpointDir {
         let folder = self.folder(step);
         let remove = || {
             let aside = Temporary::folder(&self.path)?;
-            fs::rename(&folder, aside.path.join("old"))
+            rename(&folder, &aside.path.join("old"))
         };
         remove().map_err(Error::write(&folder))
     }
@@ -443,3 +491,6 @@ impl Write for Recording<'_> {
         self.writer.flush()
     }
 }
+
+#[cfg(test)]
+mod faults;

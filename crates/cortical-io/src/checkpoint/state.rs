@@ -11,7 +11,7 @@ use super::Damage;
 use crate::{Error, Result};
 
 /// Version of the format of checkpoints. A reader refuses newer ones.
-pub const CHECKPOINT_VERSION: u64 = 1;
+pub const CHECKPOINT_VERSION: u64 = 2;
 
 /// What `state.json` says it is.
 const FORMAT: &str = "cortical-checkpoint";
@@ -229,9 +229,9 @@ mod tests {
 
     #[test]
     fn newer_versions_and_other_files_are_named() {
-        let newer = parse(br#"{"format":"cortical-checkpoint","version":2,"new":[]}"#).unwrap_err();
+        let newer = parse(br#"{"format":"cortical-checkpoint","version":3,"new":[]}"#).unwrap_err();
         let want =
-            "step-1 is a checkpoint of version 2, this program knows 1; use a newer version of it";
+            "step-1 is a checkpoint of version 3, this program knows 2; use a newer version of it";
         assert_eq!(newer.to_string(), want);
         for (bytes, want) in [
             ("{}", "no checkpoint"),

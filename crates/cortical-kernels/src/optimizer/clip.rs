@@ -11,7 +11,7 @@ use crate::parallel::{self, TASK_ELEMENTS};
 use crate::real::Real;
 
 /// Which norm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum Norm {
     /// Σ |x|
     One,
@@ -20,6 +20,8 @@ pub enum Norm {
     Two,
     /// max |x|
     Infinity,
+    /// (Σ |x|ᵖ)^(1/p) for a p above 0
+    P(f64),
 }
 
 const LANES: usize = 16;
@@ -28,7 +30,7 @@ const LANES: usize = 16;
 #[inline(always)]
 fn gather(norm: Norm, so_far: f64, x: f64) -> f64 {
     match norm {
-        Norm::One | Norm::Two => so_far + x,
+        Norm::One | Norm::Two | Norm::P(_) => so_far + x,
         Norm::Infinity => {
             if x > so_far || x.is_nan() {
                 x
@@ -45,6 +47,7 @@ fn contribution(norm: Norm, x: f64) -> f64 {
     match norm {
         Norm::Two => x * x,
         Norm::One | Norm::Infinity => x.abs(),
+        Norm::P(p) => x.abs().powf(p),
     }
 }
 
@@ -72,11 +75,12 @@ multiversion! {
             Norm::One => gather_all(Norm::One, x),
             Norm::Two => gather_all(Norm::Two, x),
             Norm::Infinity => gather_all(Norm::Infinity, x),
+            Norm::P(p) => gather_all(Norm::P(p), x),
         }
     }
 }
 
-/// What one tensor contributes to [`total`]: Σ |x|, Σ x² or max |x|.
+/// What one tensor contributes to [`total`]: Σ |x|, Σ x², max |x| or Σ |x|ᵖ.
 #[must_use]
 pub fn part<T: Real>(norm: Norm, x: &[T]) -> f64 {
     let isa = isa::current();
@@ -99,6 +103,7 @@ pub fn total(norm: Norm, parts: impl IntoIterator<Item = f64>) -> f64 {
     match norm {
         Norm::Two => gathered.sqrt(),
         Norm::One | Norm::Infinity => gathered,
+        Norm::P(p) => gathered.powf(1.0 / p),
     }
 }
 
@@ -110,6 +115,7 @@ pub fn naive<T: Real>(norm: Norm, x: &[T]) -> f64 {
         Norm::One => magnitudes.sum(),
         Norm::Two => magnitudes.map(|x| x * x).sum::<f64>().sqrt(),
         Norm::Infinity => magnitudes.fold(0.0, f64::max),
+        Norm::P(p) => magnitudes.map(|x| x.powf(p)).sum::<f64>().powf(1.0 / p),
     }
 }
 

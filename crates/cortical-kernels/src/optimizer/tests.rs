@@ -6,6 +6,9 @@ use super::adam::Adam;
 use super::adamax::Adamax;
 use super::average::{move_towards, move_towards_naive};
 use super::clip::{self, Norm};
+use super::lamb::Lamb;
+use super::lion::Lion;
+use super::muon::{self, Adjust, Muon, bfloat16};
 use super::nadam::NAdam;
 use super::radam::RAdam;
 use super::rmsprop::RmsProp;
@@ -224,6 +227,101 @@ fn the_others() {
 }
 
 #[test]
+fn lion_and_lamb() {
+    for maximize in [false, true] {
+        check(Lion {
+            lr: 0.01,
+            weight_decay: 0.1,
+            maximize,
+            ..Lion::default()
+        });
+        check(Lamb {
+            lr: 0.01,
+            weight_decay: 0.1,
+            maximize,
+            ..Lamb::default()
+        });
+    }
+    // A parameter of zeros has no length to follow, and still moves.
+    let mut param = [0.0_f64; 2];
+    let mut states = [[0.0; 2], [0.0; 2]];
+    let [m, v] = &mut states;
+    Lamb::default().step(At::step(1), &mut param, &[1.0, -1.0], &mut [m, v]);
+    assert!(param[0] < 0.0 && param[1] > 0.0);
+}
+
+#[test]
+fn muon_steps_are_nearly_orthogonal() {
+    for (rows, cols) in [(3, 5), (5, 3), (4, 4), (1, 6), (0, 4), (33, 70)] {
+        for nesterov in [false, true] {
+            let muon = Muon {
+                lr: 0.5,
+                weight_decay: 0.0,
+                nesterov,
+                adjust: Adjust::MatchRmsAdamW,
+                rows,
+                cols,
+                ..Muon::default()
+            };
+            let n = rows * cols;
+            let of = |threads: usize, fast: bool| {
+                pool(threads).install(|| run_steps::<f32, _>(&muon, n, fast))
+            };
+            let fast = of(1, true);
+            assert!(
+                of(4, true) == fast,
+                "{rows} × {cols}: threads change the bits"
+            );
+            // The sums of another order are now and then rounded the other way: by one of 256 steps.
+            let naive = of(1, false);
+            for (f, n) in fast.param.iter().zip(&naive.param) {
+                assert!((f - n).abs() < 6.0 * 0.5 * 0.2 * 9.0 / 100.0, "{f} {n}");
+            }
+            assert_eq!(fast.state, naive.state);
+        }
+    }
+    // One step from zero is the direction itself: rows at right angles, of lengths near 1.
+    let (rows, cols) = (3, 8);
+    let muon = Muon {
+        lr: -1.0,
+        weight_decay: 0.0,
+        adjust: Adjust::Original,
+        rows,
+        cols,
+        ..Muon::default()
+    };
+    let (mut p, mut b) = (vec![0.0_f64; 24], vec![0.0; 24]);
+    let g: Vec<f64> = numbers(24, 9).into_iter().map(f64::from).collect();
+    muon.step(At::step(1), &mut p, &g, &mut [&mut b]);
+    for i in 0..rows {
+        for j in 0..=i {
+            let dot: f64 = (0..cols).map(|c| p[i * cols + c] * p[j * cols + c]).sum();
+            let (low, high) = if i == j { (0.4, 1.5) } else { (-0.35, 0.35) };
+            assert!((low..high).contains(&dot), "{i} {j}: {dot}");
+        }
+    }
+}
+
+#[test]
+fn bfloat16_rounds_to_nearest_even() {
+    for (x, want) in [
+        (1.0, 1.0),
+        (1.0 + 1.0 / 256.0, 1.0),
+        (1.0 + 3.0 / 256.0, 1.0 + 4.0 / 256.0),
+        (-1.0 - 1.001 / 256.0, -1.0 - 2.0 / 256.0),
+        (f32::MAX, f32::INFINITY),
+        (0.0, 0.0),
+    ] {
+        assert_eq!(bfloat16(x), want, "{x}");
+    }
+    assert!(bfloat16(f32::NAN).is_nan());
+    assert_eq!(muon::Adjust::Original.factor(8, 2), 2.0);
+    assert_eq!(muon::Adjust::Original.factor(2, 8), 1.0);
+    assert_eq!(muon::Adjust::SpectralUnclamped.factor(2, 8), 0.5);
+    assert_eq!(muon::Adjust::MatchRmsAdamW.factor(100, 25), 2.0);
+}
+
+#[test]
 fn radam_waits_for_its_averages() {
     let radam = RAdam::default();
     let first = (1..20).find(|t| radam.rectification(*t).is_some());
@@ -247,7 +345,7 @@ fn an_average_moves_by_its_share() {
 
 #[test]
 fn norms_equal_the_naive_ones_at_every_length_and_number_of_threads() {
-    for norm in [Norm::One, Norm::Two, Norm::Infinity] {
+    for norm in [Norm::One, Norm::Two, Norm::Infinity, Norm::P(2.5)] {
         for n in [0, 1, 15, 16, 17, 1000, 3 * TASK_ELEMENTS + 5] {
             let x = numbers(n, 3);
             let got = clip::total(norm, [clip::part(norm, &x)]);

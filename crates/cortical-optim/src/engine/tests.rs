@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    AdadeltaConfig, AdagradConfig, AdamConfig, AdamW, AdamWConfig, AdamaxConfig, NAdamConfig,
-    OptimizerConfig, RAdamConfig, RmsPropConfig, Sgd, SgdConfig,
+    AdadeltaConfig, AdagradConfig, AdamConfig, AdamW, AdamWConfig, AdamaxConfig, LambConfig,
+    LionConfig, Muon, MuonConfig, MuonOthers, NAdamConfig, OptimizerConfig, RAdamConfig,
+    RmsPropConfig, Sgd, SgdConfig,
 };
 use candle_core::{Device, Var};
 use cortical_tensor::{Rng, Seed, with_composition};
@@ -86,6 +87,21 @@ fn configs() -> Vec<OptimizerConfig> {
             ..Default::default()
         }));
     }
+    all.push(C::Lion(LionConfig {
+        lr: 0.01,
+        weight_decay: 0.1,
+        ..Default::default()
+    }));
+    all.push(C::Lamb(LambConfig::default()));
+    all.push(C::Adam(AdamConfig {
+        weight_decay: 0.1,
+        decoupled_weight_decay: true,
+        ..Default::default()
+    }));
+    all.push(C::Muon(MuonConfig {
+        others: Some(MuonOthers::default()),
+        ..Default::default()
+    }));
     all
 }
 
@@ -245,6 +261,10 @@ fn states_have_pytorchs_names() {
         "p0.step exp_avg exp_avg_sq mu_product",
         "p0.step exp_avg exp_avg_sq",
         "p0.step exp_avg exp_avg_sq mu_product",
+        "p0.step exp_avg exp_avg_sq",
+        "p0.step exp_avg",
+        "p0.step exp_avg exp_avg_sq",
+        "p0.step exp_avg exp_avg_sq",
         "p0.step exp_avg exp_avg_sq",
     ];
     let got: Vec<String> = configs().into_iter().map(|c| names(c).join(" ")).collect();
@@ -463,6 +483,120 @@ fn groups_have_rates_of_their_own() {
     assert_eq!(got[..4], alone(0.2, 0.5, 0..4));
     assert_eq!(got[4..6], alone(0.2, 0.0, 4..6));
     assert_close("slow", &got[6..], &alone(0.02, 0.5, 6..9), 1e-15);
+}
+
+#[test]
+fn small_steps_add_up_in_half_precision() {
+    for dtype in [DType::BF16, DType::F16] {
+        let check = || {
+            let params = Params::new(&Device::Cpu, Seed(1));
+            let one = Tensor::ones(2, dtype, &Device::Cpu).unwrap();
+            let var = Var::from_tensor(&one).unwrap();
+            let param = params.adopt("p", var).unwrap();
+            let config = SgdConfig {
+                lr: 1e-4,
+                ..Default::default()
+            };
+            let mut optimizer = Sgd::new(&params, config).unwrap();
+            let step = |optimizer: &mut Sgd| {
+                param.slot().set(Some(one.copy().unwrap()));
+                optimizer.step().unwrap();
+            };
+            // A hundred steps of 1e-4 each, of which half precision loses every single one.
+            for _ in 0..100 {
+                step(&mut optimizer);
+            }
+            assert_close("sum", &weights(&params), &[0.99; 2], 2e-3);
+            let state = optimizer.state().unwrap();
+            assert_eq!(state[1].0, "p.master_param");
+            let master = state[1].1.to_vec1::<f32>().unwrap();
+            assert!((master[0] - 0.99).abs() < 1e-5, "{master:?}");
+            // Another value from outside is where the next step begins, in the elements that changed.
+            param.set(&one.affine(3.0, 0.0).unwrap()).unwrap();
+            step(&mut optimizer);
+            let state = optimizer.state().unwrap();
+            let master = state[1].1.to_vec1::<f32>().unwrap();
+            assert!((master[0] - 2.9999).abs() < 1e-5, "{master:?}");
+            // A state without the copy is taken, and begins at the parameter.
+            optimizer.load_state(&state[..1]).unwrap();
+            let copy = optimizer.state().unwrap().remove(1).1;
+            assert_eq!(
+                copy.to_vec1::<f32>().unwrap()[0],
+                weights(&params)[0] as f32
+            );
+        };
+        check();
+        with_composition(check);
+    }
+}
+
+#[test]
+fn a_momentum_moves_by_schedule_where_there_is_one() {
+    let params = || store(&[&[3]], DType::F64);
+    let with = |momentum| {
+        let config = SgdConfig {
+            momentum,
+            ..Default::default()
+        };
+        let params = params();
+        (Sgd::new(&params, config).unwrap(), params)
+    };
+    let ((mut moved, a), (mut fixed, b)) = (with(0.9), with(0.5));
+    moved.set_momentum(0.5).unwrap();
+    run(&mut moved, &a, 0..3);
+    run(&mut fixed, &b, 0..3);
+    assert_eq!(weights(&a), weights(&b));
+    let error = with(0.0).0.set_momentum(0.5).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "SGD: momentum must be above 0 where a schedule moves it, but is 0"
+    );
+    let config = OptimizerConfig::Adagrad(AdagradConfig::default());
+    let error = config.build(&params(), vec![]).unwrap().set_momentum(0.5);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "Adagrad has no momentum that a schedule could move"
+    );
+}
+
+#[test]
+fn groups_go_by_patterns_of_names() {
+    let config = SgdConfig {
+        lr: 0.5,
+        ..Default::default()
+    };
+    let params = store(&[&[2], &[2], &[2]], DType::F64);
+    let groups = vec![Group::named("*1").lr_scale(0.0)];
+    let before = weights(&params);
+    run(
+        &mut Sgd::with_groups(&params, config, groups).unwrap(),
+        &params,
+        0..1,
+    );
+    let moved: Vec<bool> = before
+        .iter()
+        .zip(weights(&params))
+        .map(|(a, b)| *a != b)
+        .collect();
+    assert_eq!(moved, [true, true, false, false, true, true]);
+    let none = vec![Group::named("fc.*")];
+    let error = Sgd::with_groups(&params, config, none).unwrap_err();
+    assert!(
+        error.to_string().contains("group \"fc.*\" matches none"),
+        "{error}"
+    );
+}
+
+#[test]
+fn muon_refuses_what_is_no_matrix() {
+    let params = store(&[&[2, 2], &[3]], DType::F32);
+    let error = Muon::new(&params, MuonConfig::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "p1: Muon moves matrices only, and the shape is [3]; say how AdamW is to move the others (`others`), or freeze it"
+    );
+    params.get("p1").unwrap().set_trainable(false);
+    Muon::new(&params, MuonConfig::default()).unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Schedules against PyTorch's recurrences, their edges and their form in a recipe.
 
 use super::*;
+use std::f64::consts::PI;
 
 /// Learning rates of the first steps from a base of 0.05.
 fn rates(schedule: &Schedule, steps: u64) -> Vec<f64> {
@@ -134,11 +135,16 @@ fn one_cycle_meets_its_corners() {
     let cycle = |three_phase, pct_start, anneal_strategy| Schedule::OneCycle {
         max_lr: 0.1,
         total_steps: 20,
+        epochs: 0,
+        steps_per_epoch: 0,
         pct_start,
         anneal_strategy,
         div_factor: 25.0,
         final_div_factor: 1e4,
         three_phase,
+        cycle_momentum: true,
+        base_momentum: 0.85,
+        max_momentum: 0.95,
     };
     let last = 0.1 / 25.0 / 1e4;
     for anneal in [Anneal::Cos, Anneal::Linear] {
@@ -196,11 +202,16 @@ fn a_recipe_names_a_schedule_and_a_wrong_field_is_refused() {
         Schedule::OneCycle {
             max_lr: 0.1,
             total_steps: 20,
+            epochs: 0,
+            steps_per_epoch: 0,
             pct_start: 0.3,
             anneal_strategy: Anneal::Cos,
             div_factor: 25.0,
             final_div_factor: 1e4,
             three_phase: false,
+            cycle_momentum: true,
+            base_momentum: 0.85,
+            max_momentum: 0.95,
         }
     );
     let text = toml::to_string(&schedule).unwrap();
@@ -275,4 +286,84 @@ fn impossible_schedules_are_refused_with_their_field() {
         },
         "schedule: milestones must be ascending, but is 4",
     );
+}
+
+#[test]
+fn cyclic_goes_up_and_down() {
+    let cyclic = |mode, gamma| Schedule::Cyclic {
+        base_lr: 0.0,
+        max_lr: 1.0,
+        step_size_up: 4,
+        step_size_down: Some(2),
+        mode,
+        gamma,
+        cycle_momentum: true,
+        base_momentum: 0.5,
+        max_momentum: 0.9,
+    };
+    let plain = cyclic(Cycle::Triangular, 1.0);
+    assert_close(
+        &rates(&plain, 8),
+        &[0.0, 0.25, 0.5, 0.75, 1.0, 0.5, 0.0, 0.25],
+    );
+    let momenta = [0, 4, 6].map(|t| plain.momentum(t).unwrap());
+    assert_close(&momenta, &[0.9, 0.5, 0.9]);
+    let halved = cyclic(Cycle::Triangular2, 1.0);
+    assert_close(&[4, 10, 16].map(|t| halved.lr(t, 9.0)), &[1.0, 0.5, 0.25]);
+    let fading = cyclic(Cycle::ExpRange, 0.9);
+    assert_close(
+        &[4, 10].map(|t| fading.lr(t, 9.0)),
+        &[0.9_f64.powi(4), 0.9_f64.powi(10)],
+    );
+}
+
+#[test]
+fn the_momentum_of_one_cycle_mirrors_its_rate() {
+    let schedule: Schedule =
+        toml::from_str("name = \"OneCycleLR\"\nmax_lr = 0.1\nepochs = 4\nsteps_per_epoch = 5")
+            .unwrap();
+    schedule.validate().unwrap();
+    let momenta = [0, 5, 19, 30].map(|t| schedule.momentum(t).unwrap());
+    assert_close(&momenta, &[0.95, 0.85, 0.95, 0.95]);
+    assert_eq!(Schedule::None.momentum(3), None);
+}
+
+#[test]
+fn warm_up_plateau_and_fall() {
+    let wsd = |decay| Schedule::WarmupStableDecay {
+        warmup_steps: 2,
+        stable_steps: 3,
+        decay_steps: 4,
+        min_factor: 0.2,
+        decay,
+    };
+    let want = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2].map(|f| f * 0.05);
+    assert_close(&rates(&wsd(Anneal::Linear), 11), &want);
+    let sqrt = wsd(Anneal::Sqrt);
+    assert_close(&[sqrt.lr(6, 1.0), sqrt.lr(9, 1.0)], &[0.6, 0.2]);
+    let warm = Schedule::Warmup {
+        warmup_steps: 4,
+        then: Box::new(Schedule::Exponential { gamma: 0.5 }),
+    };
+    let want = [0.25, 0.5, 0.75, 1.0, 1.0, 0.5].map(|f| f * 0.05);
+    assert_close(&rates(&warm, 6), &want);
+}
+
+#[test]
+fn chained_schedules_multiply_and_others_are_refused() {
+    let chained = |schedules| Schedule::Chained { schedules };
+    let both = chained(vec![
+        Schedule::Exponential { gamma: 0.9 },
+        Schedule::Step {
+            step_size: 2,
+            gamma: 0.5,
+        },
+    ]);
+    assert_close(&rates(&both, 3), &[0.05, 0.05 * 0.9, 0.05 * 0.81 * 0.5]);
+    let floor = Schedule::Cosine {
+        t_max: 3,
+        eta_min: 0.1,
+    };
+    let error = chained(vec![floor]).validate().unwrap_err().to_string();
+    assert!(error.contains("schedules that scale"), "{error}");
 }

@@ -8,7 +8,7 @@ use candle_core::{DType, Device};
 use cortical_io::{Checkpoint, TrainingState};
 use cortical_kernels::isa;
 use cortical_models::language::{
-    self, LanguageConfig, LanguageModel, Loaded, OpenOptions, Weights, preset, save_adapter,
+    self, LanguageConfig, LanguageModel, LoadOptions, Loaded, Weights, preset, save_adapter,
 };
 use cortical_neuron::loss::cross_entropy;
 use cortical_neuron::{Adapters, Params, Pass};
@@ -17,7 +17,7 @@ use cortical_tensor::{Rng, Seed};
 use cortical_text::{Generator, Sampler, Sampling, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::fs::{File, OpenOptions as FileOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -162,7 +162,7 @@ fn model(recipe: &LanguageRecipe) -> Result<(LanguageModel, Params, Option<Token
         params.adapt(adapters);
         return Ok((LanguageModel::build(&preset.config, &params)?, params, None));
     }
-    let options = OpenOptions {
+    let options = LoadOptions {
         weights: Weights::Single,
         adapters,
         seed: recipe.seed,
@@ -276,11 +276,12 @@ impl<'a> Session<'a> {
                 });
             }
             self.take_step(observer)?;
-            let due = |every: u64| every > 0 && self.step.is_multiple_of(every);
-            if due(train.eval_every) && self.step < train.steps {
+            let step = self.step;
+            let due = |every: u64| every > 0 && step < train.steps && step.is_multiple_of(every);
+            if due(train.eval_every) {
                 self.test(observer)?;
             }
-            if due(train.checkpoint_every) && self.step < train.steps {
+            if due(train.checkpoint_every) {
                 self.save(observer)?;
             }
         }
@@ -321,7 +322,13 @@ impl<'a> Session<'a> {
         self.step += 1;
         if !loss.is_finite() {
             let (step, epoch) = (self.step, 1);
-            return Err(Error::Diverged { step, epoch, loss });
+            let place = "the loss".to_owned();
+            return Err(Error::Diverged {
+                step,
+                epoch,
+                loss,
+                place,
+            });
         }
         self.optimizer.step()?;
         let seconds = began.elapsed().as_secs_f64();
@@ -419,6 +426,7 @@ impl<'a> Session<'a> {
             model: self.params.named_tensors(),
             metadata: cortical_io::model_metadata(&Default::default()),
             optimizer: self.optimizer.state()?,
+            average: Vec::new(),
         })?;
         checkpoints.prune(self.recipe.train.keep.max(1))?;
         observer(LanguageEvent::Checkpoint { step: self.step });
@@ -488,7 +496,7 @@ fn metrics(path: &Path, step: u64) -> Result<File> {
         let kept: String = lines.filter(early).map(|line| line + "\n").collect();
         cortical_io::write_atomic(path, |file| file.write_all(kept.as_bytes()))?;
     }
-    let file = FileOptions::new().create(true).append(true).open(path);
+    let file = OpenOptions::new().create(true).append(true).open(path);
     file.map_err(Error::file(path))
 }
 
@@ -555,7 +563,7 @@ mod tests {
         let again = train_language(&again, &(), &mut |_| ()).unwrap();
         assert!(matches!(again, LanguageOutcome::AlreadyFinished(_)));
         // The folder is a model like any other.
-        let loaded = language::open(&root, &OpenOptions::default()).unwrap();
+        let loaded = language::open(&root, &LoadOptions::default()).unwrap();
         assert_eq!(Some(report.parameters), loaded.model.config().parameters());
         assert_eq!(Tokenizer::open(&root).unwrap().vocab_size(), 256);
     }

@@ -1,19 +1,28 @@
 //! A run as data: everything needed to repeat it.
 
+mod augment;
+mod optim;
 mod overrides;
+mod parts;
 mod presets;
 mod read;
 mod schedule;
+mod section;
 mod write;
 
 use std::path::{Path, PathBuf};
 
 use cortical_data::csv::{CsvOptions, LabelColumn};
-use cortical_data::{Normalize, OpenOptions, Splits};
+use cortical_data::{Augment, Normalize, OpenOptions, Splits};
 use cortical_models::ModelSpec;
 use cortical_tensor::Seed;
 
+pub use optim::{GroupRecipe, OptimRecipe};
 pub use overrides::Override;
+pub use parts::{
+    AverageKind, AverageRecipe, CheckpointRecipe, GuardRecipe, LogRecipe, Monitor, OnNan,
+    StartRecipe, TrainRecipe,
+};
 pub use presets::{Preset, presets};
 pub use schedule::ScheduleRecipe;
 
@@ -49,6 +58,14 @@ pub struct Recipe {
     pub schedule: ScheduleRecipe,
     /// How long, and how many samples at a time.
     pub train: TrainRecipe,
+    /// What is changed in pictures at random.
+    pub augment: Augment,
+    /// A second set of weights that follows the trained ones.
+    pub average: AverageRecipe,
+    /// Where weights come from, and what of them is trained.
+    pub start: StartRecipe,
+    /// What happens when something is no number.
+    pub guard: GuardRecipe,
     /// When the state is saved.
     pub checkpoint: CheckpointRecipe,
     /// How often metrics are written.
@@ -82,95 +99,6 @@ pub struct DataRecipe {
     pub label: Option<LabelColumn>,
     /// A folder to look into first.
     pub dir: Option<PathBuf>,
-}
-
-/// The table `[optim]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum OptimRecipe {
-    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
-    AdamW {
-        /// Base learning rate.
-        lr: f64,
-        /// Decay rates of the two running means.
-        betas: [f64; 2],
-        /// Added to the denominator.
-        eps: f64,
-        /// Share of a weight that a step at learning rate 1 removes.
-        weight_decay: f64,
-        /// The largest norm of all gradients together, if there is a limit.
-        clip_norm: Option<f64>,
-    },
-    /// Stochastic gradient descent with momentum.
-    Sgd {
-        /// Base learning rate.
-        lr: f64,
-        /// Share of the last step's velocity that stays.
-        momentum: f64,
-        /// Whether to look ahead (Nesterov).
-        nesterov: bool,
-        /// Strength of the pull towards zero.
-        weight_decay: f64,
-        /// The largest norm of all gradients together, if there is a limit.
-        clip_norm: Option<f64>,
-    },
-}
-
-impl OptimRecipe {
-    /// The name in `optim.kind`.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::AdamW { .. } => "adamw",
-            Self::Sgd { .. } => "sgd",
-        }
-    }
-
-    /// The base learning rate.
-    #[must_use]
-    pub fn lr(&self) -> f64 {
-        match self {
-            Self::AdamW { lr, .. } | Self::Sgd { lr, .. } => *lr,
-        }
-    }
-
-    /// The largest norm of all gradients together, if there is a limit.
-    #[must_use]
-    pub fn clip_norm(&self) -> Option<f64> {
-        match self {
-            Self::AdamW { clip_norm, .. } | Self::Sgd { clip_norm, .. } => *clip_norm,
-        }
-    }
-}
-
-/// The table `[train]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrainRecipe {
-    /// How often every sample is seen.
-    pub epochs: u64,
-    /// Samples in a step.
-    pub batch_size: usize,
-    /// Samples in a batch of an evaluation.
-    pub eval_batch_size: usize,
-}
-
-/// The table `[checkpoint]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CheckpointRecipe {
-    /// Steps between two checkpoints; 0 for one at a stop only.
-    pub every_steps: u64,
-    /// How many checkpoints are kept.
-    pub keep: usize,
-}
-
-/// The table `[log]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LogRecipe {
-    /// Steps between two lines of `metrics.jsonl`; 0 for one line an epoch only.
-    pub every_steps: u64,
 }
 
 impl DataRecipe {
@@ -215,17 +143,20 @@ impl DataRecipe {
 }
 
 impl Recipe {
-    /// A number that tells recipes apart, for checkpoints: FNV-1a of the complete text.
+    /// A number that tells recipes apart, for checkpoints: FNV-1a of the fields and their values, without fields that are newer than the
+    /// first recipes and say what they did not have to say.
     #[must_use]
     pub fn hash(&self) -> String {
-        let hash = self
-            .to_toml()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-        format!("{hash:016x}")
+        fnv(self.values().as_bytes())
     }
+}
+
+/// The hash FNV-1a, as 16 hexadecimal digits.
+pub(crate) fn fnv(bytes: &[u8]) -> String {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 #[cfg(test)]
@@ -261,6 +192,18 @@ mod tests {
             "schedule.kind=constant",
             "schedule.kind=one-cycle",
             "schedule={ kind = \"step\", step_size = 5 }",
+            "schedule={ kind = \"cyclic\", base_lr = 0.1, max_lr = 1 }",
+            "schedule={ kind = \"warmup_stable_decay\", warmup_steps = 2, stable_steps = 3, decay_steps = 4 }",
+            "schedule={ kind = \"sequential\", milestones = [3], schedules = [{ name = \"linear\" }, { name = \"none\" }] }",
+            "schedule={ kind = \"plateau\", patience = 3 }",
+            "optim={ kind = \"muon\", others = { weight_decay = 0.1 } }",
+            "optim={ kind = \"rmsprop\", centered = true, clip_norm = 1, clip_norm_type = inf }",
+            "optim={ groups = [{ match = \"conv*\", lr_scale = 0.1 }], decay_norms_and_biases = false }",
+            "train={ accumulate = 4, mixup = 0.2, monitor = \"test_accuracy\", balanced = true }",
+            "average={ kind = \"ema\", decay = 0.9 }",
+            "start={ from = \"a.safetensors\", freeze = [\"conv*\"], replace = [\"fc2.*\"] }",
+            "guard.on_nan=skip",
+            "augment={ flip = 0.5, crop_padding = 2 }",
             "seed=9223372036854775807",
         ] {
             check(&read("version = 1", &[set]).unwrap());
@@ -307,7 +250,7 @@ mod tests {
         );
         check(
             "zebra=1",
-            "there is no field zebra; known: version, data, model, optim, schedule, train, checkpoint, log, device, seed",
+            "there is no field zebra; known: version, data, model, schedule, optim, train, augment, average, start, guard, checkpoint, log, device, seed",
         );
         check(
             "optim.lr=fast",
@@ -330,8 +273,8 @@ mod tests {
             "optim.betas: expected two shares from 0 to below 1, found [0.9, 1.0]",
         );
         check(
-            "optim.kind=adam",
-            "optim.kind: there is no optimizer \"adam\"; did you mean \"adamw\"?",
+            "optim.kind=adan",
+            "optim.kind: there is no optimizer \"adan\"; did you mean \"adam\"?",
         );
         check(
             "optim.clip_norm=0",

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use cortical_data::{Normalize, catalog};
+use cortical_data::{Augment, Normalize, catalog};
 use cortical_models::ModelSpec;
 
+use cortical_optim::{AdamWConfig, OptimizerConfig};
+
 use super::{
-    CheckpointRecipe, DataRecipe, DeviceRecipe, LogRecipe, OptimRecipe, Recipe, ScheduleRecipe,
-    TrainRecipe,
+    AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GuardRecipe, LogRecipe, OptimRecipe,
+    Recipe, ScheduleRecipe, StartRecipe, TrainRecipe,
 };
 
 /// A recipe that comes with the command.
@@ -45,14 +47,11 @@ pub fn presets() -> &'static [Preset] {
 }
 
 /// AdamW with PyTorch's numbers but this learning rate.
-pub(super) const fn adamw(lr: f64) -> OptimRecipe {
-    OptimRecipe::AdamW {
+fn adamw(lr: f64) -> OptimRecipe {
+    OptimRecipe::new(OptimizerConfig::AdamW(AdamWConfig {
         lr,
-        betas: [0.9, 0.999],
-        eps: 1e-8,
-        weight_decay: 0.01,
-        clip_norm: None,
-    }
+        ..AdamWConfig::default()
+    }))
 }
 
 impl Recipe {
@@ -91,13 +90,17 @@ impl Recipe {
             train: TrainRecipe {
                 epochs,
                 batch_size,
-                eval_batch_size: 256,
+                ..TrainRecipe::default()
             },
+            augment: Augment::default(),
+            average: AverageRecipe::default(),
+            start: StartRecipe::default(),
+            guard: GuardRecipe::default(),
             checkpoint: CheckpointRecipe {
                 every_steps,
-                keep: 2,
+                ..CheckpointRecipe::default()
             },
-            log: LogRecipe { every_steps: 20 },
+            log: LogRecipe::default(),
         };
         match name {
             "digits" => recipe(30, 64, 2e-3, 100),

@@ -6,10 +6,8 @@ use cortical_models::ModelSpec;
 use cortical_models::fields::{FieldError, FieldValue, Fields, nearest};
 use toml::{Table, Value};
 
-use super::presets::adamw;
 use super::{
-    CheckpointRecipe, DataRecipe, DeviceRecipe, LogRecipe, OptimRecipe, Override, RECIPE_VERSION,
-    Recipe, ScheduleRecipe, TrainRecipe,
+    DataRecipe, DeviceRecipe, Override, RECIPE_VERSION, Recipe, ScheduleRecipe, optim, section,
 };
 use crate::{Error, Result};
 
@@ -18,6 +16,18 @@ const NORMALIZE: [(&str, Normalize); 4] = [
     ("none", Normalize::None),
     ("unit", Normalize::Unit),
     ("standardize", Normalize::Standardize),
+];
+
+/// The tables that are read by themselves.
+const SECTIONS: [&str; 8] = [
+    "optim",
+    "train",
+    "augment",
+    "average",
+    "start",
+    "guard",
+    "checkpoint",
+    "log",
 ];
 
 /// The name of a kind of normalisation.
@@ -93,11 +103,14 @@ impl Recipe {
         };
         let data = section("data")?;
         let model = section("model")?;
-        let optim = section("optim")?;
         let schedule = section("schedule")?;
-        let train = section("train")?;
-        let checkpoint = section("checkpoint")?;
-        let log = section("log")?;
+        for name in SECTIONS {
+            section(name)?;
+        }
+        let part = |name: &str| match table.get(name) {
+            Some(Value::Table(table)) => table,
+            _ => &empty,
+        };
 
         let has_model = table.contains_key("model");
         let data = read_data(data, base)?;
@@ -119,11 +132,15 @@ impl Recipe {
                 (false, None) => base.model.clone(),
             },
             data,
-            optim: read_optim(optim, &base.optim)?,
-            schedule: ScheduleRecipe::read(schedule, &base.schedule)?,
-            train: read_train(train, &base.train)?,
-            checkpoint: read_checkpoint(checkpoint, &base.checkpoint)?,
-            log: read_log(log, &base.log)?,
+            optim: optim::read(part("optim"), &base.optim)?,
+            schedule: ScheduleRecipe::read(schedule, part("schedule"), &base.schedule)?,
+            train: section::read("train", part("train"), &base.train)?,
+            augment: section::read("augment", part("augment"), &base.augment)?,
+            average: section::read("average", part("average"), &base.average)?,
+            start: section::read("start", part("start"), &base.start)?,
+            guard: section::read("guard", part("guard"), &base.guard)?,
+            checkpoint: section::read("checkpoint", part("checkpoint"), &base.checkpoint)?,
+            log: section::read("log", part("log"), &base.log)?,
         };
         let writable = recipe.seed <= i64::MAX as u64;
         fields.check("seed", writable, "at most 9223372036854775807", recipe.seed)?;
@@ -213,145 +230,4 @@ fn read_data(mut fields: Fields<'_>, base: Option<&Recipe>) -> Result<DataRecipe
     };
     fields.finish()?;
     Ok(recipe)
-}
-
-fn read_optim(mut fields: Fields<'_>, base: &OptimRecipe) -> Result<OptimRecipe, FieldError> {
-    let kind: String = fields.or("kind", base.kind().to_owned())?;
-    let kind = fields.choose(
-        "kind",
-        "optimizer",
-        &kind,
-        &[("adamw", "adamw"), ("sgd", "sgd")],
-    )?;
-    let sgd = OptimRecipe::Sgd {
-        lr: 0.05,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 5e-4,
-        clip_norm: None,
-    };
-    let base = match (kind, base) {
-        (kind, base) if base.kind() == kind => *base,
-        ("sgd", _) => sgd,
-        _ => adamw(1e-3),
-    };
-    let not_negative = "a number of at least 0";
-    let share = "a share from 0 to below 1";
-    let in_share = |x: f64| (0.0..1.0).contains(&x);
-    let lr = fields.or("lr", base.lr())?;
-    fields.check("lr", lr > 0.0, "a learning rate above 0", lr)?;
-    let clip_norm = fields.get("clip_norm")?.or(base.clip_norm());
-    if let Some(norm) = clip_norm {
-        fields.check("clip_norm", norm > 0.0, "a norm above 0", norm)?;
-    }
-    let recipe = match base {
-        OptimRecipe::AdamW {
-            betas,
-            eps,
-            weight_decay,
-            ..
-        } => {
-            let given: Vec<f64> = fields.or("betas", betas.to_vec())?;
-            let betas = match given[..] {
-                [first, second] if in_share(first) && in_share(second) => [first, second],
-                _ => {
-                    let expected = "two shares from 0 to below 1";
-                    fields.check("betas", false, expected, format_args!("{given:?}"))?;
-                    betas
-                }
-            };
-            let eps = fields.or("eps", eps)?;
-            fields.check("eps", eps > 0.0, "a number above 0", eps)?;
-            let weight_decay = fields.or("weight_decay", weight_decay)?;
-            fields.check(
-                "weight_decay",
-                weight_decay >= 0.0,
-                not_negative,
-                weight_decay,
-            )?;
-            OptimRecipe::AdamW {
-                lr,
-                betas,
-                eps,
-                weight_decay,
-                clip_norm,
-            }
-        }
-        OptimRecipe::Sgd {
-            momentum,
-            nesterov,
-            weight_decay,
-            ..
-        } => {
-            let momentum = fields.or("momentum", momentum)?;
-            fields.check("momentum", in_share(momentum), share, momentum)?;
-            let nesterov = fields.or("nesterov", nesterov)?;
-            let holds = !nesterov || momentum > 0.0;
-            fields.check(
-                "nesterov",
-                holds,
-                "a momentum above 0 to look ahead with",
-                "momentum 0",
-            )?;
-            let weight_decay = fields.or("weight_decay", weight_decay)?;
-            fields.check(
-                "weight_decay",
-                weight_decay >= 0.0,
-                not_negative,
-                weight_decay,
-            )?;
-            OptimRecipe::Sgd {
-                lr,
-                momentum,
-                nesterov,
-                weight_decay,
-                clip_norm,
-            }
-        }
-    };
-    fields.finish()?;
-    Ok(recipe)
-}
-
-fn read_train(mut fields: Fields<'_>, base: &TrainRecipe) -> Result<TrainRecipe, FieldError> {
-    let epochs = fields.or("epochs", base.epochs)?;
-    fields.check("epochs", epochs >= 1, "at least 1", epochs)?;
-    fields.check(
-        "epochs",
-        epochs <= 1_000_000_000,
-        "at most 1000000000",
-        epochs,
-    )?;
-    let batch_size = fields.or("batch_size", base.batch_size)?;
-    fields.check("batch_size", batch_size >= 1, "at least 1", batch_size)?;
-    let eval_batch_size = fields.or("eval_batch_size", base.eval_batch_size)?;
-    fields.check(
-        "eval_batch_size",
-        eval_batch_size >= 1,
-        "at least 1",
-        eval_batch_size,
-    )?;
-    fields.finish()?;
-    Ok(TrainRecipe {
-        epochs,
-        batch_size,
-        eval_batch_size,
-    })
-}
-
-fn read_checkpoint(
-    mut fields: Fields<'_>,
-    base: &CheckpointRecipe,
-) -> Result<CheckpointRecipe, FieldError> {
-    let every_steps = fields.or("every_steps", base.every_steps)?;
-    let keep = fields.or("keep", base.keep)?;
-    fields.check("keep", keep >= 1, "at least 1", keep)?;
-    fields.finish()?;
-    Ok(CheckpointRecipe { every_steps, keep })
-}
-
-fn read_log(mut fields: Fields<'_>, base: &LogRecipe) -> Result<LogRecipe, FieldError> {
-    let every_steps = fields.or("every_steps", base.every_steps)?;
-    fields.finish()?;
-    Ok(LogRecipe { every_steps })
 }

@@ -1,11 +1,14 @@
 //! The table `[schedule]`: learning rates that stretch with the run.
 
 use cortical_models::fields::{FieldError, Fields};
-use cortical_optim::Schedule;
-use toml::Value;
+use cortical_optim::{PlateauConfig, Schedule};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::section::{from_serde, to_table};
 
 /// How the learning rate follows the steps of a run, whatever its length.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ScheduleRecipe {
     /// Always the base learning rate, after the warm-up.
@@ -37,9 +40,38 @@ pub enum ScheduleRecipe {
         /// Factor of a fall.
         gamma: f64,
     },
+    /// Any other schedule of `cortical-optim`, with its own fields.
+    Given(Schedule),
+    /// Falls when the monitored test figure has stopped getting better.
+    Plateau(PlateauConfig),
 }
 
-const KINDS: [&str; 5] = ["constant", "cosine", "linear", "one-cycle", "step"];
+const KINDS: [&str; 15] = [
+    "constant",
+    "cosine",
+    "linear",
+    "one-cycle",
+    "step",
+    "plateau",
+    "chained",
+    "cosine_restarts",
+    "cyclic",
+    "exponential",
+    "multi_step",
+    "polynomial",
+    "sequential",
+    "warmup",
+    "warmup_stable_decay",
+];
+
+/// A schedule's name in a recipe, and its other fields.
+fn given_fields(schedule: &Schedule) -> (&'static str, Table) {
+    let mut table = to_table(schedule);
+    let name = table.remove("name");
+    let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let known = KINDS.iter().find(|kind| **kind == name);
+    (known.copied().unwrap_or("chained"), table)
+}
 
 impl ScheduleRecipe {
     /// The name in `schedule.kind`.
@@ -51,6 +83,8 @@ impl ScheduleRecipe {
             Self::Linear { .. } => "linear",
             Self::OneCycle { .. } => "one-cycle",
             Self::Step { .. } => "step",
+            Self::Given(schedule) => given_fields(schedule).0,
+            Self::Plateau(_) => "plateau",
         }
     }
 
@@ -93,19 +127,34 @@ impl ScheduleRecipe {
             Self::OneCycle { pct_start } => Schedule::OneCycle {
                 max_lr: base_lr,
                 total_steps,
+                epochs: 0,
+                steps_per_epoch: 0,
                 pct_start,
                 anneal_strategy: cortical_optim::Anneal::default(),
                 div_factor: 25.0,
                 final_div_factor: 1e4,
                 three_phase: false,
+                cycle_momentum: false,
+                base_momentum: 0.85,
+                max_momentum: 0.95,
             },
             Self::Step { step_size, gamma } => Schedule::Step { step_size, gamma },
+            Self::Given(ref schedule) => schedule.clone(),
+            // What falls is the base learning rate itself.
+            Self::Plateau(_) => Schedule::None,
         })
     }
 
-    pub(super) fn read(mut fields: Fields<'_>, base: &Self) -> Result<Self, FieldError> {
+    pub(super) fn read(
+        mut fields: Fields<'_>,
+        table: &Table,
+        base: &Self,
+    ) -> Result<Self, FieldError> {
         let kind: String = fields.or("kind", base.kind().to_owned())?;
         let kind = fields.choose("kind", "schedule", &kind, &KINDS.map(|kind| (kind, kind)))?;
+        if KINDS[..5].iter().all(|own| *own != kind) {
+            return read_given(table, kind, base);
+        }
         let base = if base.kind() == kind {
             Some(base)
         } else {
@@ -195,14 +244,14 @@ impl ScheduleRecipe {
         Ok(schedule)
     }
 
-    pub(super) fn to_fields(self) -> Vec<(&'static str, Value, &'static str)> {
+    pub(super) fn to_fields(&self) -> Vec<(&'static str, Value, &'static str)> {
         let steps = |n: u64| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
         let mut fields = vec![(
             "kind",
             Value::from(self.kind()),
-            "constant, cosine, linear, one-cycle or step",
+            "constant, cosine, linear, one-cycle, step, plateau, ...",
         )];
-        match self {
+        match *self {
             Self::Constant { warmup_steps } => {
                 fields.push((
                     "warmup_steps",
@@ -243,9 +292,102 @@ impl ScheduleRecipe {
                 fields.push(("step_size", steps(step_size), "steps between two falls"));
                 fields.push(("gamma", Value::from(gamma), "factor of a fall"));
             }
+            Self::Given(ref schedule) => {
+                let (_, table) = given_fields(schedule);
+                fields.extend(named(table));
+            }
+            Self::Plateau(ref config) => fields.extend(named(to_table(config))),
         }
         fields
     }
+}
+
+/// The fields of a schedule by their names as constants.
+fn named(table: Table) -> impl Iterator<Item = (&'static str, Value, &'static str)> {
+    table.into_iter().filter_map(|(name, value)| {
+        let name = GIVEN.iter().find(|known| **known == name)?;
+        Some((*name, value, ""))
+    })
+}
+
+/// The fields that schedules of `cortical-optim` have.
+const GIVEN: [&str; 34] = [
+    "anneal_strategy",
+    "base_lr",
+    "base_momentum",
+    "cooldown",
+    "cycle_momentum",
+    "decay",
+    "decay_steps",
+    "eps",
+    "eta_min",
+    "factor",
+    "gamma",
+    "max_lr",
+    "max_momentum",
+    "milestones",
+    "min_factor",
+    "min_lr",
+    "mode",
+    "patience",
+    "power",
+    "schedules",
+    "stable_steps",
+    "step_size",
+    "step_size_down",
+    "step_size_up",
+    "t_0",
+    "t_max",
+    "t_mult",
+    "then",
+    "threshold",
+    "threshold_mode",
+    "total_iters",
+    "total_steps",
+    "warmup_steps",
+    "start_factor",
+];
+
+/// Reads a schedule of `cortical-optim` by its own fields.
+fn read_given(
+    table: &Table,
+    kind: &'static str,
+    base: &ScheduleRecipe,
+) -> Result<ScheduleRecipe, FieldError> {
+    let mut merged = match base {
+        _ if base.kind() != kind => Table::new(),
+        ScheduleRecipe::Given(schedule) => given_fields(schedule).1,
+        ScheduleRecipe::Plateau(config) => to_table(config),
+        _ => Table::new(),
+    };
+    merged.extend(table.clone());
+    merged.remove("kind");
+    let serde = |why: toml::de::Error| from_serde("schedule", why.message());
+    let range = |error: cortical_optim::Error| match error {
+        cortical_optim::Error::Schedule {
+            field,
+            expected,
+            got,
+        } => FieldError::Range {
+            path: format!("schedule.{field}"),
+            expected: expected.to_owned(),
+            found: got,
+        },
+        other => FieldError::Range {
+            path: "schedule".to_owned(),
+            expected: "a schedule".to_owned(),
+            found: other.to_string(),
+        },
+    };
+    if kind == "plateau" {
+        let config = PlateauConfig::deserialize(Value::Table(merged)).map_err(serde)?;
+        cortical_optim::Plateau::new(config, 1.0).map_err(range)?;
+        return Ok(ScheduleRecipe::Plateau(config));
+    }
+    merged.insert("name".to_owned(), kind.into());
+    let schedule = Schedule::deserialize(Value::Table(merged)).map_err(serde)?;
+    schedule.validate().map_err(range)?;
+    Ok(ScheduleRecipe::Given(schedule))
 }
 
 #[cfg(test)]

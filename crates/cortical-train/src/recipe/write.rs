@@ -7,10 +7,32 @@ use cortical_models::ModelSpec;
 use toml::Value;
 
 use super::read::normalize_name;
-use super::{DeviceRecipe, OptimRecipe, RECIPE_VERSION, Recipe};
+use super::section;
+use super::{DeviceRecipe, RECIPE_VERSION, Recipe, optim};
 
 /// A field, its value and a remark; a field without a value is written as a comment.
-type Line = (&'static str, Option<Value>, &'static str);
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    pub(super) value: Option<Value>,
+    pub(super) remark: &'static str,
+    /// Whether recipes once did not have this field, and it is as it was before: then it does not count in the hash.
+    pub(super) is_addition: bool,
+}
+
+impl From<(&'static str, Option<Value>, &'static str)> for Line {
+    fn from((name, value, remark): (&'static str, Option<Value>, &'static str)) -> Self {
+        Self {
+            name,
+            value,
+            remark,
+            is_addition: false,
+        }
+    }
+}
+
+fn lines<const N: usize>(fields: [(&'static str, Option<Value>, &'static str); N]) -> Vec<Line> {
+    fields.into_iter().map(Line::from).collect()
+}
 
 fn whole(n: impl TryInto<i64>) -> Option<Value> {
     Some(Value::Integer(n.try_into().unwrap_or(i64::MAX)))
@@ -40,6 +62,19 @@ impl Recipe {
         out
     }
 
+    /// Every field that counts with its value, a line each.
+    pub(super) fn values(&self) -> String {
+        let mut out = String::new();
+        for (section, lines) in self.sections() {
+            for line in lines.iter().filter(|line| !line.is_addition) {
+                if let Some(value) = &line.value {
+                    let _ = writeln!(out, "{section}.{} = {value}", line.name);
+                }
+            }
+        }
+        out
+    }
+
     /// The full path of every field.
     pub(super) fn paths(&self) -> Vec<String> {
         let path = |section: &str, name: &str| match section {
@@ -48,13 +83,13 @@ impl Recipe {
         };
         self.sections()
             .iter()
-            .flat_map(|(section, lines)| lines.iter().map(|line| path(section, line.0)))
+            .flat_map(|(section, lines)| lines.iter().map(|line| path(section, line.name)))
             .collect()
     }
 
     fn sections(&self) -> Vec<(&'static str, Vec<Line>)> {
         let DeviceRecipe::Cpu = self.device;
-        let head = vec![
+        let head = lines([
             ("version", whole(RECIPE_VERSION), "of this format"),
             (
                 "seed",
@@ -62,55 +97,24 @@ impl Recipe {
                 "draws initial weights, the order of samples and dropout",
             ),
             ("device", text("cpu"), ""),
-        ];
+        ]);
         let schedule = self.schedule.to_fields();
         let schedule = schedule
             .into_iter()
-            .map(|(name, value, remark)| (name, Some(value), remark));
-        let train = vec![
-            (
-                "epochs",
-                whole(self.train.epochs),
-                "how often every sample is seen",
-            ),
-            (
-                "batch_size",
-                whole(self.train.batch_size),
-                "samples in a step",
-            ),
-            (
-                "eval_batch_size",
-                whole(self.train.eval_batch_size),
-                "samples at a time in an evaluation",
-            ),
-        ];
-        let every = self.checkpoint.every_steps;
-        let checkpoint = vec![
-            (
-                "every_steps",
-                whole(every),
-                "0: only when the run is stopped",
-            ),
-            (
-                "keep",
-                whole(self.checkpoint.keep),
-                "the newest so many stay",
-            ),
-        ];
-        let log = vec![(
-            "every_steps",
-            whole(self.log.every_steps),
-            "lines in metrics.jsonl; 0: one an epoch",
-        )];
+            .map(|(name, value, remark)| Line::from((name, Some(value), remark)));
         vec![
             ("", head),
             ("data", self.data_lines()),
             ("model", self.model_lines()),
-            ("optim", self.optim_lines()),
+            ("optim", optim::lines(&self.optim)),
             ("schedule", schedule.collect()),
-            ("train", train),
-            ("checkpoint", checkpoint),
-            ("log", log),
+            ("train", section::lines(&self.train)),
+            ("augment", section::lines(&self.augment)),
+            ("average", section::lines(&self.average)),
+            ("start", section::lines(&self.start)),
+            ("guard", section::lines(&self.guard)),
+            ("checkpoint", section::lines(&self.checkpoint)),
+            ("log", section::lines(&self.log)),
         ]
     }
 
@@ -128,7 +132,7 @@ impl Recipe {
             .dir
             .as_ref()
             .map(|dir| Value::from(dir.to_string_lossy().as_ref()));
-        vec![
+        lines([
             (
                 "name",
                 text(&data.name),
@@ -160,7 +164,7 @@ impl Recipe {
                 "name or number of a CSV file's label column; the last one by default",
             ),
             ("dir", dir, "a folder to look into first"),
-        ]
+        ])
     }
 
     fn model_lines(&self) -> Vec<Line> {
@@ -172,48 +176,8 @@ impl Recipe {
         };
         let fields = ModelSpec::to_fields(&self.model).into_iter();
         fields
-            .map(|(name, value)| (name, Some(value), remark(name)))
+            .map(|(name, value)| Line::from((name, Some(value), remark(name))))
             .collect()
-    }
-
-    fn optim_lines(&self) -> Vec<Line> {
-        let clip = self.optim.clip_norm().map(Value::Float);
-        let mut lines = vec![
-            ("kind", text(self.optim.kind()), "adamw or sgd"),
-            ("lr", number(self.optim.lr()), "base learning rate"),
-        ];
-        match self.optim {
-            OptimRecipe::AdamW {
-                betas,
-                eps,
-                weight_decay,
-                ..
-            } => {
-                lines.push((
-                    "betas",
-                    Some(Value::from(betas.to_vec())),
-                    "decay of the two running means",
-                ));
-                lines.push(("eps", number(eps), ""));
-                lines.push(("weight_decay", number(weight_decay), ""));
-            }
-            OptimRecipe::Sgd {
-                momentum,
-                nesterov,
-                weight_decay,
-                ..
-            } => {
-                lines.push(("momentum", number(momentum), ""));
-                lines.push(("nesterov", Some(Value::from(nesterov)), ""));
-                lines.push(("weight_decay", number(weight_decay), ""));
-            }
-        }
-        lines.push((
-            "clip_norm",
-            clip,
-            "the largest norm of all gradients together",
-        ));
-        lines
     }
 }
 
@@ -221,7 +185,7 @@ impl Recipe {
 fn write_lines(out: &mut String, lines: &[Line]) {
     let assignments: Vec<String> = lines
         .iter()
-        .map(|(name, value, _)| match value {
+        .map(|Line { name, value, .. }| match value {
             Some(Value::Array(layers)) if *name == "layers" => {
                 let layers: String = layers.iter().map(|layer| format!("  {layer},\n")).collect();
                 format!("{name} = [\n{layers}]")
@@ -234,7 +198,7 @@ fn write_lines(out: &mut String, lines: &[Line]) {
         .collect();
     let short = assignments.iter().map(String::len).filter(|&len| len <= 32);
     let width = short.max().unwrap_or(0);
-    for ((_, _, remark), assignment) in lines.iter().zip(assignments) {
+    for (Line { remark, .. }, assignment) in lines.iter().zip(assignments) {
         // Writing to a string cannot fail.
         let _ = if remark.is_empty() {
             writeln!(out, "{assignment}")

@@ -6,12 +6,14 @@ use std::sync::atomic::AtomicBool;
 use cortical_data::catalog;
 use cortical_models::fields::nearest;
 use cortical_train::{
-    Outcome, Override, Recipe, Report, RunFolder, in_pool, presets, read_recipe_file,
+    Observer, Outcome, Override, Recipe, Report, RunFolder, RunPaths, find_lr, in_pool, presets,
+    read_recipe_file, write_page,
 };
 use serde_json::{Map, Value, json};
 
 use crate::Done;
 use crate::cli::{Common, ResumeArgs, TrainArgs};
+use crate::dashboard::Dashboard;
 use crate::error::{Error, Result};
 use crate::output::{Output, print_line};
 use crate::progress::Progress;
@@ -29,7 +31,13 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
         print_recipe(&recipe, common.json);
         return Ok(Done::Finished);
     }
+    if args.find_lr {
+        return look_for_lr(args, &recipe, common, output);
+    }
     let stop = signals::listen()?;
+    if args.fast_dev_run {
+        return try_out(&recipe, &stop, common, output);
+    }
     let folder = match &args.out {
         Some(root) => RunFolder::create(root, &recipe)?,
         None => {
@@ -38,8 +46,46 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
         }
     };
     let root = folder.paths().root().to_owned();
-    let outcome = work(folder, &recipe, &stop, common, output)?;
+    let outcome = work(folder, &recipe, &stop, (common, args.tui), output)?;
     Ok(conclude(&root, &outcome, output))
+}
+
+/// `cortical train --find-lr`
+fn look_for_lr(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    common: &Common,
+    output: &Output,
+) -> Result<Done> {
+    let path = args.out.clone().unwrap_or_else(|| "lr-finder.html".into());
+    let finding = in_pool(common.threads, || find_lr(recipe, 200))??;
+    let html = finding.to_html(recipe);
+    cortical_io::write_atomic(&path, |file| file.write_all(html.as_bytes()))
+        .map_err(cortical_train::Error::from)?;
+    let plot = path.display().to_string();
+    let value = json!({ "lr": finding.suggestion, "plot": plot, "points": finding.points });
+    output.result(&value, |style| match finding.suggestion {
+        Some(lr) => format!(
+            "try {}\nplot in {plot}",
+            style.bold(&format!("--lr {lr:.1e}"))
+        ),
+        None => format!("the loss never fell; look at {plot}"),
+    });
+    Ok(Done::Finished)
+}
+
+/// `cortical train --fast-dev-run`: everything once, and nothing stays.
+fn try_out(recipe: &Recipe, stop: &AtomicBool, common: &Common, output: &Output) -> Result<Done> {
+    let name = format!("cortical-fast-dev-run-{}", std::process::id());
+    let root = std::env::temp_dir().join(name);
+    let folder = RunFolder::create(&root, recipe)?;
+    let outcome = work(folder, recipe, stop, (common, false), output);
+    // It was ours alone; what cannot be removed stays where temporary things are.
+    let _ = std::fs::remove_dir_all(&root);
+    outcome?;
+    let value = json!({ "fast_dev_run": true, "steps": recipe.train.max_steps });
+    output.result(&value, |_| "everything works; nothing was kept".to_owned());
+    Ok(Done::Finished)
 }
 
 /// `cortical resume`
@@ -56,7 +102,7 @@ pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Res
             found,
         });
     }
-    let outcome = work(folder, &recipe, &stop, common, output)?;
+    let outcome = work(folder, &recipe, &stop, (common, args.tui), output)?;
     Ok(conclude(&args.run, &outcome, output))
 }
 
@@ -65,13 +111,25 @@ fn work(
     folder: RunFolder,
     recipe: &Recipe,
     stop: &AtomicBool,
-    common: &Common,
+    (common, tui): (&Common, bool),
     output: &Output,
 ) -> Result<Outcome> {
-    in_pool(common.threads, || -> Result<_> {
-        let mut progress = Progress::new(output);
-        Ok(cortical_train::train(folder, recipe, stop, &mut progress)?)
-    })?
+    let root = folder.paths().root().to_owned();
+    let outcome = in_pool(common.threads, || -> Result<_> {
+        let mut watcher: Box<dyn Observer> = match tui && Dashboard::is_possible(output) {
+            true => Box::new(Dashboard::new()),
+            false => Box::new(Progress::new(output)),
+        };
+        Ok(cortical_train::train(folder, recipe, stop, &mut *watcher)?)
+    })??;
+    if let Outcome::Finished(_) = outcome {
+        // The model is there; a page that cannot be made must not make the training fail.
+        let page = in_pool(common.threads, || write_page(&RunPaths::new(&root)));
+        if let Err(why) = page.and_then(|page| page) {
+            output.warning(&format!("report.html was not written: {why}"));
+        }
+    }
+    Ok(outcome)
 }
 
 /// The recipe that the arguments ask for.
@@ -87,6 +145,21 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Recipe> {
     set("train.batch_size", args.batch.map(|n| whole(n).into()));
     set("optim.lr", args.lr.map(toml::Value::from));
     set("seed", common.seed.map(|n| whole(n).into()));
+    set(
+        "train.overfit_batches",
+        args.overfit_batches.map(|n| whole(n).into()),
+    );
+    set("log.tensorboard", args.tensorboard.then(|| true.into()));
+    if args.fast_dev_run {
+        for (path, n) in [
+            ("train.max_steps", 3),
+            ("train.limit_eval_batches", 1),
+            ("checkpoint.every_steps", 2),
+            ("log.every_steps", 1),
+        ] {
+            set(path, Some(n.into()));
+        }
+    }
     overrides.extend(args.set.iter().cloned());
     let mut recipe = match (&args.preset, &args.recipe) {
         (Some(name), _) => {
@@ -103,6 +176,9 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Recipe> {
     }
     if let Some(dir) = &recipe.data.dir {
         recipe.data.dir = Some(absolute(dir).into());
+    }
+    if !recipe.start.from.is_empty() {
+        recipe.start.from = absolute(Path::new(&recipe.start.from));
     }
     Ok(recipe)
 }
@@ -190,7 +266,7 @@ fn finished_json(run: &str, report: &Report) -> Value {
 
 fn finished_text(run: &str, report: &Report, style: &Style) -> String {
     format!(
-        "\n{}\n{} after {} of training\n\n  model      {run}/model.safetensors\n  test again {}\n",
+        "\n{}\n{} after {} of training\n\n  model      {run}/model.safetensors\n  pictures   {run}/report.html\n  test again {}\n",
         scores::details(&report.test, style),
         scores::headline(&report.test, style),
         duration(report.train_seconds),

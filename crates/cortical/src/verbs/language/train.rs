@@ -92,7 +92,7 @@ fn found(name: &str) -> String {
 fn work(run: &LanguageRun, common: &Common, output: &Output) -> Result<Done> {
     let stop = signals::listen()?;
     let outcome = in_pool(common.threads, || {
-        train_language(run, &stop, &mut |event| show(&event, output))
+        train_language(run, &*stop, &mut |event| show(&event, output))
     })??;
     let root = run.paths().root().display().to_string();
     match outcome {

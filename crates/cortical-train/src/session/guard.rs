@@ -1,0 +1,94 @@
+//! What is no number: where it came up first, and how the network is kept clean of it.
+
+use candle_core::{DType, Tensor};
+use cortical_data::Batch;
+use cortical_neuron::{Buffer, Layer, Observer, Params, Pass};
+use cortical_tensor::Rng;
+
+use super::Session;
+use crate::{Error, Result};
+
+/// Why the batches of a step make no step.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The loss is infinite or no number.
+    Loss(f64),
+    /// Something else went wrong, which nothing can mend.
+    Error(Box<Error>),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::Error(Box::new(error))
+    }
+}
+
+/// Where a loss that is no number came up first: the step's first batch goes forward once more, with the same random numbers and somebody
+/// looking on.
+pub(super) fn place(session: &Session<'_>, rng: &Rng, batch: &Batch) -> Result<String> {
+    if let Some(name) = broken_weight(&session.params)? {
+        return Ok(format!("the parameter {name}"));
+    }
+    if !is_finite(&batch.inputs)? {
+        return Ok("the inputs".to_owned());
+    }
+    let mut first = First::default();
+    let mut rng = rng.clone();
+    let mut pass = Pass::train(&mut rng).observed_by(&mut first);
+    let forward = session.network.forward(&batch.inputs, &mut pass);
+    drop(pass);
+    forward?;
+    Ok(match first.layer {
+        Some(layer) => format!("the output of {layer}"),
+        None => "the loss itself".to_owned(),
+    })
+}
+
+/// Remembers the first layer whose output is no number.
+#[derive(Default)]
+struct First {
+    layer: Option<String>,
+}
+
+impl Observer for First {
+    fn activation(&mut self, layer: &str, output: &Tensor) {
+        if self.layer.is_none() && !is_finite(output).unwrap_or(true) {
+            self.layer = Some(layer.to_owned());
+        }
+    }
+}
+
+fn is_finite(tensor: &Tensor) -> Result<bool> {
+    let wide = tensor.detach().to_dtype(DType::F32)?;
+    let values = wide.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.iter().all(|x| x.is_finite()))
+}
+
+/// The first parameter or buffer that holds something that is no number.
+pub(super) fn broken_weight(params: &Params) -> Result<Option<String>> {
+    for (name, tensor) in params.named_tensors() {
+        if tensor.dtype().is_float() && !is_finite(&tensor)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// The buffers (running statistics) as they are: a forward pass replaces them, so that these stay as they were.
+pub(super) fn buffers(params: &Params) -> Vec<(Buffer, Tensor)> {
+    let buffers = params.buffers().into_iter();
+    buffers
+        .map(|buffer| {
+            let tensor = buffer.tensor();
+            (buffer, tensor)
+        })
+        .collect()
+}
+
+/// Puts buffers back.
+pub(super) fn restore(buffers: Vec<(Buffer, Tensor)>) -> Result<()> {
+    for (buffer, tensor) in buffers {
+        buffer.set(&tensor)?;
+    }
+    Ok(())
+}

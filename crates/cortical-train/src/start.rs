@@ -1,0 +1,109 @@
+//! Transfer: weights from another network, and what of it is trained.
+
+use std::path::{Path, PathBuf};
+
+use cortical_io::TensorFile;
+use cortical_neuron::Params;
+use cortical_optim::fits;
+
+use crate::folder::RunPaths;
+use crate::recipe::StartRecipe;
+use crate::{Error, Result};
+
+/// Fills the network with the weights of the file that the recipe names, but for those that begin afresh.
+///
+/// Parameters and buffers of the network must be in the file with their shapes; the file may have more, which is not used.
+///
+/// # Errors
+/// [`Error::StartLacks`] lists what the file does not have, or has in another shape; [`Error::NoMatch`] for a pattern that fits nothing; a
+/// file that cannot be read. The network is then as it was.
+pub(crate) fn take_weights(start: &StartRecipe, params: &Params) -> Result<()> {
+    if start.from.is_empty() {
+        return Ok(());
+    }
+    let path = file_of(&start.from);
+    let file = TensorFile::open(&path)?;
+    let own = params.named_tensors();
+    refuse_idle(
+        "start.replace",
+        &start.replace,
+        own.iter().map(|(n, _)| &n[..]),
+    )?;
+    let replaced = |name: &str| start.replace.iter().any(|pattern| fits(pattern, name));
+    let (mut taken, mut differences) = (Vec::new(), Vec::new());
+    for (name, tensor) in own.iter().filter(|(name, _)| !replaced(name)) {
+        match file.info(name) {
+            None => differences.push(format!("{name} is missing")),
+            Some(info) if info.shape() != tensor.dims() => differences.push(format!(
+                "{name} is {:?} in the file and {:?} in the network",
+                info.shape(),
+                tensor.dims()
+            )),
+            Some(_) => {
+                let value = file.load(name, params.device())?;
+                taken.push((name, value.to_dtype(tensor.dtype())?));
+            }
+        }
+    }
+    if !differences.is_empty() {
+        return Err(Error::StartLacks {
+            path,
+            differences: differences.join("; "),
+        });
+    }
+    for (name, value) in taken {
+        params.set(name, &value)?;
+    }
+    Ok(())
+}
+
+/// Freezes the parameters that the recipe names.
+///
+/// # Errors
+/// [`Error::NoMatch`] for a pattern that fits nothing, and if nothing is left to train.
+pub(crate) fn freeze(start: &StartRecipe, params: &Params) -> Result<()> {
+    let all = params.all();
+    refuse_idle("start.freeze", &start.freeze, all.iter().map(|p| p.name()))?;
+    for param in &all {
+        if start
+            .freeze
+            .iter()
+            .any(|pattern| fits(pattern, param.name()))
+        {
+            param.set_trainable(false);
+        }
+    }
+    if params.trainable().is_empty() && !all.is_empty() {
+        return Err(Error::NothingToTrain);
+    }
+    Ok(())
+}
+
+/// A pattern that fits no name is a mistake in it.
+fn refuse_idle<'n>(
+    field: &'static str,
+    patterns: &[String],
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Result<()> {
+    for pattern in patterns {
+        if !names.clone().any(|name| fits(pattern, name)) {
+            let known: Vec<&str> = names.take(8).collect();
+            return Err(Error::NoMatch {
+                field,
+                pattern: pattern.clone(),
+                known: known.join(", "),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The model file of a run, or the file itself.
+fn file_of(from: &str) -> PathBuf {
+    let path = Path::new(from);
+    if path.is_dir() {
+        RunPaths::new(path).model()
+    } else {
+        path.to_owned()
+    }
+}

@@ -1,0 +1,262 @@
+//! `--tui`: a training as curves and figures on the terminal.
+//!
+//! It redraws some lines at the end of what is there. It takes no input, hides no cursor and switches no screen, so the terminal is in order
+//! whenever the process ends: by itself, by a panic, by Ctrl-C once or twice, by a kill.
+
+mod braille;
+
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use braille::plot;
+use cortical_train::{Event, Observer, Setup, StepMetrics, TestMetrics};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::Output;
+use crate::style::{count, duration, percent};
+
+/// How often it is drawn at most.
+const EVERY: Duration = Duration::from_millis(100);
+/// Columns of each of the two plots, and their rows.
+const COLUMNS: usize = 36;
+const ROWS: usize = 7;
+/// Steps that the speed is averaged over.
+const WINDOW: usize = 50;
+/// Points of a curve that are remembered; of more, every second is dropped.
+const POINTS: usize = 4096;
+
+/// Draws a training on stderr.
+#[derive(Debug)]
+pub(crate) struct Dashboard {
+    bar: ProgressBar,
+    state: State,
+    drawn: Instant,
+}
+
+/// What is known so far.
+#[derive(Debug, Default)]
+struct State {
+    head: String,
+    total_steps: u64,
+    total_epochs: u64,
+    last: Option<StepMetrics>,
+    /// By step, for training and tests.
+    loss: [Vec<(f64, f64)>; 2],
+    accuracy: [Vec<(f64, f64)>; 2],
+    recent: VecDeque<(Instant, usize)>,
+    remarks: Vec<String>,
+}
+
+impl Dashboard {
+    /// Whether there is a terminal to draw on.
+    pub(crate) fn is_possible(output: &Output) -> bool {
+        !output.is_quiet() && std::io::stderr().is_terminal()
+    }
+
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        // A template that is wrong leaves the default bar, which is right.
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            state: State::default(),
+            drawn: Instant::now(),
+        }
+    }
+
+    fn draw(&mut self) {
+        self.drawn = Instant::now();
+        self.bar.set_message(self.state.frame());
+        self.bar.tick();
+    }
+}
+
+impl Observer for Dashboard {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Ready(setup) => self.state.ready(&setup),
+            Event::Step(metrics) => {
+                self.state.step(metrics);
+                if self.drawn.elapsed() < EVERY {
+                    return;
+                }
+            }
+            Event::Test(metrics) => self.state.test(metrics),
+            Event::Warning(warning) => self.state.remarks.push(format!("warning: {warning}")),
+            Event::Checkpoint { step, .. } => {
+                self.state
+                    .remarks
+                    .retain(|remark| !remark.starts_with("checkpoint"));
+                self.state
+                    .remarks
+                    .push(format!("checkpoint of step {step} is on the disk"));
+            }
+            _ => return,
+        }
+        self.draw();
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        // The last frame stays.
+        self.bar.abandon_with_message(self.state.frame());
+    }
+}
+
+impl State {
+    fn ready(&mut self, setup: &Setup<'_>) {
+        let recipe = setup.recipe;
+        self.head = format!(
+            "{} on {}, {} parameters, {}",
+            recipe.model.kind(),
+            recipe.data.name,
+            count(setup.plan.parameters()),
+            recipe.optim.kind()
+        );
+        self.total_steps = setup.total_steps;
+        self.total_epochs = recipe.train.epochs;
+    }
+
+    fn step(&mut self, metrics: &StepMetrics) {
+        let at = metrics.step as f64;
+        push(&mut self.loss[0], (at, metrics.loss));
+        push(&mut self.accuracy[0], (at, metrics.accuracy));
+        self.recent.push_back((Instant::now(), metrics.samples));
+        if self.recent.len() > WINDOW {
+            self.recent.pop_front();
+        }
+        self.last = Some(*metrics);
+    }
+
+    fn test(&mut self, metrics: &TestMetrics) {
+        let at = metrics.step as f64;
+        push(&mut self.loss[1], (at, metrics.test_loss));
+        push(&mut self.accuracy[1], (at, metrics.test_accuracy));
+        // The next step's speed must not contain the test.
+        self.recent.clear();
+    }
+
+    /// Samples a second, over the last steps.
+    fn speed(&self) -> Option<f64> {
+        let (first, last) = (self.recent.front()?, self.recent.back()?);
+        let seconds = last.0.duration_since(first.0).as_secs_f64();
+        let samples: usize = self.recent.iter().skip(1).map(|(_, samples)| samples).sum();
+        (seconds > 0.0).then(|| samples as f64 / seconds)
+    }
+
+    /// Everything, as lines of 78 columns at most.
+    fn frame(&self) -> String {
+        let mut lines = vec![format!("  {}", self.head)];
+        let Some(last) = &self.last else {
+            return lines.join("\n");
+        };
+        let total = self.total_steps.max(1);
+        let done = last.step as f64 / total as f64;
+        let width = 2 * COLUMNS + 3;
+        let full = ((done * width as f64) as usize).min(width);
+        lines.push(format!(
+            "  epoch {}/{}   step {} of {}   {}",
+            last.epoch,
+            self.total_epochs,
+            count(last.step),
+            count(total),
+            percent(done)
+        ));
+        lines.push(format!(
+            "  {}{}",
+            "━".repeat(full),
+            "─".repeat(width - full)
+        ));
+        let tested = |curves: &[Vec<(f64, f64)>; 2]| curves[1].last().map(|(_, figure)| *figure);
+        let loss = tested(&self.loss).map_or(String::new(), |x| format!(", test {x:.4}"));
+        let accuracy =
+            tested(&self.accuracy).map_or(String::new(), |x| format!(", test {}", percent(x)));
+        let left = format!("loss {:.4}{loss}", last.loss);
+        let right = format!("accuracy {}{accuracy}", percent(last.accuracy));
+        lines.push(format!("  {left:<width$}   {right}", width = COLUMNS));
+        let end = total as f64;
+        let plots = [
+            plot(&self.loss, end, COLUMNS, ROWS),
+            plot(&self.accuracy, end, COLUMNS, ROWS),
+        ];
+        for (left, right) in plots[0].iter().zip(&plots[1]) {
+            lines.push(format!("  {left}   {right}"));
+        }
+        let mut figures = format!("  lr {:.2e}   gradient norm {:.3}", last.lr, last.grad_norm);
+        if let Some(speed) = self.speed() {
+            let steps = (total - last.step.min(total)) as f64;
+            let left = duration(steps * last.samples as f64 / speed.max(1e-9));
+            figures += &format!("   {} samples/s   {left} left", count(speed as u64));
+        }
+        lines.push(figures);
+        let remarks = self.remarks.iter().rev().take(2).rev();
+        lines.extend(
+            remarks.map(|remark| format!("  {}", remark.chars().take(76).collect::<String>())),
+        );
+        lines.join("\n")
+    }
+}
+
+fn push(curve: &mut Vec<(f64, f64)>, point: (f64, f64)) {
+    if curve.len() >= POINTS {
+        let mut keep = false;
+        curve.retain(|_| {
+            keep = !keep;
+            keep
+        });
+    }
+    curve.push(point);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_has_curves_and_figures_and_is_never_too_wide() {
+        let mut state = State {
+            head: "lenet on digits".to_owned(),
+            total_steps: 100,
+            total_epochs: 4,
+            ..State::default()
+        };
+        assert_eq!(state.frame(), "  lenet on digits");
+        for step in 1..=50_u64 {
+            let json = serde_json::json!({
+                "step": step, "epoch": 1, "loss": 2.0 / step as f64, "accuracy": 0.5,
+                "lr": 1e-3, "samples": 64, "grad_norm": 1.5,
+            });
+            state.step(&serde_json::from_value(json).unwrap());
+        }
+        let json = serde_json::json!({ "step": 50, "test_loss": f64::NAN.to_string(), "test_accuracy": 0.9 });
+        assert!(serde_json::from_value::<TestMetrics>(json).is_err());
+        let json = serde_json::json!({ "step": 50, "test_loss": 0.1, "test_accuracy": 0.9 });
+        state.test(&serde_json::from_value(json).unwrap());
+        state
+            .remarks
+            .push("warning: ".to_owned() + &"x".repeat(200));
+        let frame = state.frame();
+        assert!(
+            frame.contains("step 50 of 100") && frame.contains("test 0.1000"),
+            "{frame}"
+        );
+        assert_eq!(frame.lines().count(), 6 + ROWS);
+        assert!(
+            frame.lines().all(|line| line.chars().count() <= 78),
+            "{frame}"
+        );
+    }
+
+    #[test]
+    fn long_curves_are_thinned() {
+        let mut curve = Vec::new();
+        for i in 0..20_000 {
+            push(&mut curve, (f64::from(i), 0.0));
+        }
+        assert!(curve.len() <= POINTS && curve.is_sorted_by(|a, b| a.0 < b.0));
+    }
+}
