@@ -264,9 +264,9 @@ impl MultiHeadAttention {
         let mask = masks::merged(&attend, sizes, extra, self.config.causal, q.dtype())?;
         let [q, k, v] = [self.heads(q)?, self.heads(k)?, self.heads(v)?];
         let (y, weights) = match weights {
-            None => (self.blended(q, k, v, mask, extra, pass)?, None),
+            None => (self.blended([q, k, v], mask, extra, pass)?, None),
             Some(average) => {
-                let (y, weights) = self.weighed(q, k, v, mask, pass)?;
+                let (y, weights) = self.weighed([q, k, v], mask, extra, pass)?;
                 let weights = if average { weights.mean(1)? } else { weights };
                 (y, Some(weights))
             }
@@ -315,12 +315,15 @@ impl MultiHeadAttention {
         Ok((joined(ks)?, joined(vs)?, extra))
     }
 
+    /// Whether attention itself hides what comes later; with further keys behind the others the mask says it already.
+    fn hides_later(&self, extra: usize) -> bool {
+        self.config.causal && extra == 0
+    }
+
     /// Attention without ever holding all scores.
     fn blended(
         &self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        [q, k, v]: [Tensor; 3],
         mask: Option<Tensor>,
         extra: usize,
         pass: &mut Pass<'_>,
@@ -330,10 +333,8 @@ impl MultiHeadAttention {
         } else {
             None
         };
-        // With further keys behind the others the mask says what comes later.
-        let causal = (self.config.causal && extra == 0).then_some(0);
         let options = Attention {
-            causal,
+            causal: self.hides_later(extra).then_some(0),
             mask: mask.as_ref(),
             dropout,
             order: HeadOrder::Inside,
@@ -345,17 +346,16 @@ impl MultiHeadAttention {
     /// Attention with all its weights, `[batch, heads, rows, keys]`.
     fn weighed(
         &self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        [q, k, v]: [Tensor; 3],
         mask: Option<Tensor>,
+        extra: usize,
         pass: &mut Pass<'_>,
     ) -> Result<(Tensor, Tensor)> {
         let outside = |t: &Tensor| t.transpose(1, 2)?.contiguous();
         let (q, k, v) = (outside(&q)?, outside(&k)?, outside(&v)?);
         let q = (q * (1.0 / (k.dim(D::Minus1)? as f64).sqrt()))?;
         let scores = ops::matmul(&q, &k, Transposes { a: false, b: true })?;
-        let mask = if self.config.causal {
+        let mask = if self.hides_later(extra) {
             let (rows, keys) = (scores.dim(2)?, scores.dim(3)?);
             masks::with_causal(mask, rows, keys, scores.dtype(), scores.device())?
         } else {
