@@ -65,12 +65,22 @@ pub fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
 
-/// silero-vad over a tone and noise, chunk after chunk with its state, against its ONNX model in onnxruntime.
+/// Which weights of silero-vad: the package holds two states of the training, whose networks answer differently.
+#[derive(Clone, Copy, Debug)]
+pub enum SileroWeights {
+    /// Those of the ONNX model.
+    Onnx,
+    /// Those of the package's safetensors file.
+    Safetensors,
+}
+
+/// silero-vad over a tone and noise, chunk after chunk with its state, against its ONNX model in onnxruntime, or with the weights of the
+/// package's safetensors file against the same network in PyTorch.
 ///
 /// # Errors
 /// [`ModelError`] when the weights cannot be read or a result differs.
-pub fn silero(weights: &Path) -> Result<Vec<Agreement>, ModelError> {
-    silero::check(&committed().join("silero.safetensors"), weights)
+pub fn silero(weights: &Path, which: SileroWeights) -> Result<Vec<Agreement>, ModelError> {
+    silero::check(&committed().join("silero.safetensors"), weights, which)
 }
 
 /// One attention head of all-MiniLM-L6-v2, against `BertModel` in PyTorch.

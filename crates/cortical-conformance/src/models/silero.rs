@@ -1,6 +1,6 @@
 //! silero-vad: is anybody speaking? Five convolutions, an LSTM, and one neuron that answers.
 
-use super::{Agreement, ModelError, agree, load};
+use super::{Agreement, ModelError, SileroWeights, agree, load};
 use candle_core::{Device, Tensor};
 use cortical_conv::{Conv1d, Padding, PaddingMode};
 use cortical_io::TensorFile;
@@ -58,7 +58,15 @@ fn published(weights: &Path) -> Result<Silero, ModelError> {
     Ok(network)
 }
 
-pub(super) fn check(fixture: &Path, weights: &Path) -> Result<Vec<Agreement>, ModelError> {
+pub(super) fn check(
+    fixture: &Path,
+    weights: &Path,
+    which: SileroWeights,
+) -> Result<Vec<Agreement>, ModelError> {
+    let of = match which {
+        SileroWeights::Onnx => "",
+        SileroWeights::Safetensors => "published.",
+    };
     let network = published(weights)?;
     let file = TensorFile::open(fixture)?;
     let mut agreements = Vec::new();
@@ -70,7 +78,7 @@ pub(super) fn check(fixture: &Path, weights: &Path) -> Result<Vec<Agreement>, Mo
             speech.push(heard.0);
             state = Some(heard.1);
         }
-        let want = |what: &str| load(&file, &format!("{what}.{sound}"));
+        let want = |what: &str| load(&file, &format!("{of}{what}.{sound}"));
         let speech = Tensor::cat(&speech, 0)?;
         agreements.push(agree(
             format!("silero-vad, speech in {sound}"),
