@@ -303,7 +303,7 @@ mod tests {
                 .to_string()
         };
         let huge = Upsample::times(&[1e18]).build().unwrap();
-        assert!(message(&huge, &[1, 1, 40, 40]).contains("too large"));
+        assert!(message(&huge, &[1, 1, 40, 40]).contains("does not fit in memory"));
         assert!(message(&PixelShuffle::new(2).unwrap(), &[1, 3, 2, 2]).contains("multiple of 2²"));
         assert!(
             message(&PixelUnshuffle::new(2).unwrap(), &[1, 3, 3, 2]).contains("multiples of 2")

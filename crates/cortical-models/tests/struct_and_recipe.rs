@@ -29,7 +29,7 @@ network! {
     struct Net {
         conv1: Conv2d = Conv2d::config(1, 6, 3).padding(1).activation(Relu).max_pool(2),
         conv2: Conv2d = Conv2d::config(6, 8, 3).activation(Tanh).bias(false),
-        fc1: Linear = Linear::config(32, 16).activation(Relu),
+        fc1: Linear = Linear::config(8, 16).activation(Relu),
         fc2: Linear = Linear::config(16, 3),
     }
 }

@@ -201,8 +201,14 @@ impl PRelu {
 
 impl Layer for PRelu {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let y = ops::prelu(x, self.weight.input(pass));
-        let y = y.map_err(|e| Error::from(e).in_layer(&self.name))?;
+        let slopes = self.weight.count();
+        let y = match x.dims().get(1) {
+            Some(&channels) if slopes != 1 && channels != slopes => {
+                Err(Error::from(wrong_channels(slopes, x)))
+            }
+            _ => ops::prelu(x, self.weight.input(pass)).map_err(Error::from),
+        };
+        let y = y.map_err(|e| e.in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
     }
@@ -214,6 +220,16 @@ impl Layer for PRelu {
             .reads("each neuron reads one input")
             .parameters([&self.weight], formula)
             .costs(elements, elements))
+    }
+}
+
+/// Why as many slopes do not fit an input.
+fn wrong_channels(slopes: usize, x: &Tensor) -> cortical_tensor::Error {
+    cortical_tensor::Error::Shape {
+        op: "prelu",
+        argument: "x",
+        expected: format!("[n, {slopes}, …], as there is a slope for each of {slopes} channels"),
+        got: x.dims().to_vec(),
     }
 }
 

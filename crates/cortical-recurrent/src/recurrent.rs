@@ -301,8 +301,12 @@ impl Recurrent {
     fn batch_and_steps(&self, x: &Tensor) -> Result<(usize, usize)> {
         let batch_first = self.config.batch_first;
         match *x.dims() {
-            [batch, steps, _] if batch_first => Ok((batch, steps)),
-            [steps, batch, _] => Ok((batch, steps)),
+            [batch, steps, input] if batch_first && input == self.config.input => {
+                Ok((batch, steps))
+            }
+            [steps, batch, input] if !batch_first && input == self.config.input => {
+                Ok((batch, steps))
+            }
             _ => {
                 let expected = if batch_first {
                     format!("[batch, steps, {}]", self.config.input)

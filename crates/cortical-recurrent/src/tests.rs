@@ -138,7 +138,7 @@ fn errors_say_what_was_expected() {
     let wrong = Tensor::zeros((5, 2, 7), DType::F32, &Device::Cpu).unwrap();
     assert_eq!(
         text(&wrong, None),
-        "in layer \"lstm\": recurrent: w_ih must have shape [16, 7], but has [16, 3]"
+        "in layer \"lstm\": recurrent: x must have shape [steps, batch, 3], but has [5, 2, 7]"
     );
     let h = Tensor::zeros((1, 3, 4), DType::F32, &Device::Cpu).unwrap();
     let state = State {

@@ -1,6 +1,6 @@
 //! Batch norm.
 
-use super::Affine;
+use super::{Affine, check_channels};
 use crate::{Buffer, Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
@@ -215,6 +215,7 @@ impl BatchNorm {
     }
 
     fn run(&self, x: &Tensor, branch: Option<&Tensor>, pass: &Pass<'_>) -> Result<Tensor> {
+        check_channels("batch_norm", x, self.config.channels)?;
         let [weight, bias] = self.affine.inputs(pass);
         let options = BatchNormOptions {
             weight,

@@ -1,6 +1,6 @@
 //! Group norm.
 
-use super::Affine;
+use super::{Affine, check_channels};
 use crate::{Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
@@ -96,8 +96,12 @@ impl GroupNorm {
 impl Layer for GroupNorm {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let [weight, bias] = self.affine.inputs(pass);
-        let y = ops::group_norm(x, self.config.groups, weight, bias, self.config.eps)
-            .map_err(|e| Error::from(e).in_layer(&self.name))?;
+        let y = check_channels("group_norm", x, self.config.channels)
+            .and_then(|()| {
+                let (groups, eps) = (self.config.groups, self.config.eps);
+                Ok(ops::group_norm(x, groups, weight, bias, eps)?)
+            })
+            .map_err(|e| e.in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
     }

@@ -1,7 +1,7 @@
 //! Instance norm.
 
-use super::Affine;
 use super::batch::Running;
+use super::{Affine, check_channels};
 use crate::{Description, Error, Layer, Pass, Result, Scope};
 use candle_core::{D, Tensor};
 use cortical_tensor::ops;
@@ -148,6 +148,7 @@ impl InstanceNorm {
     fn normalise(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let [weight, bias] = self.affine.inputs(pass);
         let (eps, channels) = (self.config.eps, self.config.channels);
+        check_channels("instance_norm", x, channels)?;
         match &self.running {
             Some(running) if !pass.is_train() => {
                 let (mean, var) = (running.mean.tensor(), running.var.tensor());

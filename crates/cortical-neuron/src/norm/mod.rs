@@ -15,7 +15,22 @@ pub use rows::{LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig};
 
 use crate::description::{product, wrong_sample};
 use crate::{Description, Init, Param, Pass, Result, Scope};
+use candle_core::Tensor;
 use cortical_tensor::Input;
+
+/// Refuses an input whose second dimension is not a layer's channels.
+fn check_channels(op: &'static str, x: &Tensor, channels: usize) -> Result<()> {
+    if x.rank() >= 2 && x.dims()[1] == channels {
+        return Ok(());
+    }
+    Err(cortical_tensor::Error::Shape {
+        op,
+        argument: "x",
+        expected: format!("[n, {channels}, …]"),
+        got: x.dims().to_vec(),
+    }
+    .into())
+}
 
 /// The scale and shift of each channel, where a layer has them.
 #[derive(Clone, Debug, Default)]
