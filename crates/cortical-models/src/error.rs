@@ -135,6 +135,16 @@ pub enum Error {
         /// The path.
         path: std::path::PathBuf,
     },
+    /// Low-rank changes belong to a model that is not here.
+    #[error(
+        "{} has low-rank changes of {base:?}, which is not on this machine; name its folder in base_model_name_or_path of adapter_config.json", path.display()
+    )]
+    NoBase {
+        /// The folder with the changes.
+        path: std::path::PathBuf,
+        /// What they belong to.
+        base: String,
+    },
     /// A GGUF file lacks a key, or a key has a value that makes no sense.
     #[error("the GGUF file's {key} is {got}, expected {expected}")]
     GgufKey {

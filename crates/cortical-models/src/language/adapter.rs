@@ -13,7 +13,7 @@ use std::path::Path;
 const PREFIX: &str = "base_model.model.";
 /// Our name of a parameter that PEFT keeps without its last part.
 const MAGNITUDE: &str = "lora_magnitude_vector.weight";
-const CONFIG: &str = "adapter_config.json";
+pub(super) const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
 
 /// Whether a parameter belongs to a low-rank change.
@@ -76,21 +76,33 @@ pub fn save_adapter(
     Ok(())
 }
 
+/// What the low-rank changes in a folder belong to.
+pub(super) fn base_of_adapter(folder: &Path) -> Result<String> {
+    let name = "base_model_name_or_path";
+    let mut fields = fields(folder)?;
+    let base = fields.text(name)?;
+    base.ok_or_else(|| fields.missing(name, "the folder of a model"))
+}
+
+fn fields(folder: &Path) -> Result<JsonFields> {
+    let text = read_text(folder.join(CONFIG), 1 << 20)?;
+    let value: Value = serde_json::from_str(&text).map_err(|why| Error::Json { why })?;
+    match value {
+        Value::Object(map) => Ok(JsonFields::new("", map)),
+        other => Err(Error::Config {
+            field: CONFIG.to_owned(),
+            expected: "an object".to_owned(),
+            got: super::json::short(&other),
+        }),
+    }
+}
+
 /// What a folder's `adapter_config.json` says.
 ///
 /// # Errors
 /// [`Error::UnsupportedConfig`] for what is not a plain LoRA or DoRA; those of the file.
 pub fn read_adapter_config(folder: impl AsRef<Path>) -> Result<Adapters> {
-    let text = read_text(folder.as_ref().join(CONFIG), 1 << 20)?;
-    let value: Value = serde_json::from_str(&text).map_err(|why| Error::Json { why })?;
-    let Value::Object(map) = value else {
-        return Err(Error::Config {
-            field: CONFIG.to_owned(),
-            expected: "an object".to_owned(),
-            got: super::json::short(&value),
-        });
-    };
-    let mut fields = JsonFields::new("", map);
+    let mut fields = fields(folder.as_ref())?;
     fields.only("peft_type", &[json!("LORA")])?;
     fields.only("bias", &[json!("none")])?;
     for (name, empty) in [

@@ -301,6 +301,15 @@ impl Model for Bert {
         Ok(None)
     }
 
+    fn head_loss(
+        &self,
+        _hidden: &Tensor,
+        _labels: &Tensor,
+        _pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     fn pooled(
         &self,
         hidden: &Tensor,

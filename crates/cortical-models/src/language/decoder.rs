@@ -3,7 +3,7 @@
 use super::json::JsonFields;
 use super::parts::{Part, TensorSpec, activation, layer_name};
 use super::rope::Rope;
-use super::table::TokenTable;
+use super::table::{TokenTable, projection_loss};
 use super::{Head, Model, ModelCache};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
@@ -448,6 +448,19 @@ impl Model for Decoder {
         match &self.head {
             Some(head) => Ok(Some(head.apply(hidden, pass)?)),
             None if self.has_head => Ok(Some(self.tokens.scores(hidden, pass)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn head_loss(
+        &self,
+        hidden: &Tensor,
+        labels: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Option<Tensor>> {
+        match &self.head {
+            Some(head) => projection_loss(head, hidden, labels, pass).map(Some),
+            None if self.has_head => Ok(Some(self.tokens.loss(hidden, labels, pass)?)),
             None => Ok(None),
         }
     }

@@ -339,6 +339,9 @@ pub(super) fn check(file: &GgufFile, config: &LanguageConfig, head: Head) -> Res
         }
         known.push(name);
     }
+    if head == Head::None {
+        known.push("output.weight".to_owned());
+    }
     known.sort();
     let unknown = file.tensors().iter().filter(|t| {
         known
@@ -428,7 +431,7 @@ impl Source for GgufSource {
         shape: &[usize],
     ) -> cortical_neuron::Result<Option<Arc<PackedMatrix>>> {
         match self.weights {
-            Weights::Single => return Ok(None),
+            Weights::Single | Weights::Half => return Ok(None),
             Weights::Packed(format) => {
                 let stored = gguf_name(name).and_then(|other| self.file.info(&other));
                 let same =

@@ -1,7 +1,8 @@
 //! Language models out of Hugging Face folders and GGUF files.
 
+use super::adapter::{CONFIG as ADAPTER_CONFIG, base_of_adapter};
 use super::gguf::{self, GgufSource};
-use super::{Head, LanguageConfig, LanguageModel};
+use super::{Head, LanguageConfig, LanguageModel, load_adapter, read_adapter_config};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use cortical_io::{GgufFile, ModelFiles, read_text};
@@ -20,10 +21,12 @@ const CONFIG_BYTES: u64 = 4 << 20;
 pub struct LoadOptions {
     /// How weights lie in memory; as [`Weights::Stored`] by default.
     pub weights: Weights,
-    /// Low-rank changes of projections; none by default. Weights are then in single precision.
+    /// Low-rank changes of projections; none by default. Packed weights take none.
     pub adapters: Option<Adapters>,
     /// What new parameters are drawn from.
     pub seed: u64,
+    /// Leave the head over tokens out, and any other head that the files have: for a model that gets a head of its own.
+    pub headless: bool,
 }
 
 /// How a model's weights lie in memory.
@@ -32,8 +35,10 @@ pub enum Weights {
     /// Packed where the file has them packed (GGUF), else in single precision.
     #[default]
     Stored,
-    /// In single precision, which training needs.
+    /// In single precision, as training has them.
     Single,
+    /// As `bf16` parameters, which can be trained too: half the memory, three digits.
+    Half,
     /// Packed like this.
     Packed(Format),
 }
@@ -53,7 +58,8 @@ pub struct Loaded {
     pub stored_bytes: u64,
 }
 
-/// Opens a folder with `config.json` and safetensors files, one or several, or a GGUF file.
+/// Opens a folder with `config.json` and safetensors files, one or several, a GGUF file, or a folder with low-rank changes as PEFT saves
+/// them: then the model is the one that they belong to, and the changes stand beside its weights, which are in single precision.
 ///
 /// # Errors
 /// What [`LanguageConfig::from_json`] refuses; [`Error::Tensors`] with every tensor that is missing, of another shape or of no use to the
@@ -63,13 +69,19 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     if GgufFile::is_gguf(path) {
         return open_gguf(path, options);
     }
+    if path.join(ADAPTER_CONFIG).is_file() {
+        return open_adapted(path, options);
+    }
     let config_path = path.join("config.json");
     if !config_path.is_file() {
         return Err(Error::NotAModel { path: path.into() });
     }
     let mut config = LanguageConfig::from_json(&read_text(&config_path, CONFIG_BYTES)?)?;
     let files = ModelFiles::open(path)?;
-    let (prefix, head) = adjust(&mut config, &files);
+    let (prefix, mut head) = adjust(&mut config, &files);
+    if options.headless {
+        head = Head::None;
+    }
     check(path, &config, prefix, head, &files)?;
     let stored_bytes = files.tensors().map(|tensor| tensor.bytes()).sum();
     let source = Arc::new(FolderSource {
@@ -87,9 +99,39 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     })
 }
 
+/// The model of low-rank changes, with them.
+fn open_adapted(path: &Path, options: &LoadOptions) -> Result<Loaded> {
+    let base = base_of_adapter(path)?;
+    let found = [PathBuf::from(&base), path.join(&base)];
+    let found = found.into_iter().find(|base| base.exists());
+    // A model that stands in the folder itself would be opened as its own changes again and again.
+    let found = found.filter(|base| !base.join(ADAPTER_CONFIG).is_file());
+    let found = found.ok_or(Error::NoBase {
+        path: path.into(),
+        base,
+    })?;
+    let options = LoadOptions {
+        weights: match options.weights {
+            Weights::Stored => Weights::Single,
+            other => other,
+        },
+        adapters: Some(read_adapter_config(path)?),
+        ..options.clone()
+    };
+    let loaded = open(found, &options)?;
+    load_adapter(path, &loaded.params)?;
+    Ok(Loaded {
+        path: path.into(),
+        ..loaded
+    })
+}
+
 fn open_gguf(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let file = Arc::new(GgufFile::open(path)?);
-    let (config, head) = gguf::config(&file)?;
+    let (config, mut head) = gguf::config(&file)?;
+    if options.headless {
+        head = Head::None;
+    }
     gguf::check(&file, &config, head)?;
     let stored_bytes = file.tensors().iter().map(|tensor| tensor.bytes()).sum();
     let source = Arc::new(GgufSource::new(file.clone(), &config, options.weights));
@@ -105,7 +147,11 @@ fn open_gguf(path: &Path, options: &LoadOptions) -> Result<Loaded> {
 }
 
 fn store(source: Arc<dyn Source>, options: &LoadOptions) -> Params {
-    let params = Params::with_source(&Device::Cpu, Seed(options.seed), DType::F32, source);
+    let dtype = match options.weights {
+        Weights::Half => DType::BF16,
+        _ => DType::F32,
+    };
+    let params = Params::with_source(&Device::Cpu, Seed(options.seed), dtype, source);
     params.adapt(options.adapters.clone());
     params
 }
@@ -156,8 +202,16 @@ fn older_name(name: &str) -> Option<String> {
 }
 
 /// Tensors that files have and models do not need: masks and frequencies that are computed, and heads for other tasks beside BERT.
-fn is_spare(config: &LanguageConfig, name: &str) -> bool {
+fn is_spare(config: &LanguageConfig, head: Head, name: &str) -> bool {
+    let is_head = || {
+        ["lm_head.", "score."]
+            .iter()
+            .any(|head| name.starts_with(head))
+    };
     match config {
+        LanguageConfig::Decoder(_) | LanguageConfig::Gpt2(_) if head == Head::None && is_head() => {
+            true
+        }
         LanguageConfig::Decoder(_) => name.ends_with("rotary_emb.inv_freq"),
         LanguageConfig::Gpt2(_) => {
             name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
@@ -206,7 +260,7 @@ fn check(
     }
     let unknown = there
         .values()
-        .filter(|tensor| !is_spare(config, tensor.name()));
+        .filter(|tensor| !is_spare(config, head, tensor.name()));
     differences
         .extend(unknown.map(|t| format!("{} {:?} is not in the model", t.name(), t.shape())));
     if differences.is_empty() {

@@ -9,6 +9,7 @@
 mod account;
 mod adapter;
 mod bert;
+mod classifier;
 mod decoder;
 mod gguf;
 mod gpt2;
@@ -25,6 +26,7 @@ mod write;
 pub use account::{Account, AccountLine};
 pub use adapter::{load_adapter, read_adapter_config, save_adapter};
 pub use bert::BertConfig;
+pub use classifier::TextClassifier;
 pub use decoder::{DecoderConfig, Family};
 pub use gpt2::Gpt2Config;
 pub use load::{LoadOptions, Loaded, Weights, open};
@@ -126,6 +128,17 @@ impl LanguageConfig {
             Self::Gpt2(config) => config.vocab_size,
             Self::Bert(config) => config.vocab_size,
         }
+    }
+
+    /// The same with another number of tokens: for a model that is to be trained from nothing with a tokenizer of its own.
+    #[must_use]
+    pub fn with_vocab_size(mut self, tokens: usize) -> Self {
+        match &mut self {
+            Self::Decoder(config) => config.vocab_size = tokens,
+            Self::Gpt2(config) => config.vocab_size = tokens,
+            Self::Bert(config) => config.vocab_size = tokens,
+        }
+        self
     }
 
     /// The model's width.
@@ -262,6 +275,14 @@ pub(crate) trait Model: std::fmt::Debug + Send + Sync {
     /// The scores of a hidden state, where there is a head.
     fn head(&self, hidden: &Tensor, pass: &mut Pass<'_>)
     -> cortical_neuron::Result<Option<Tensor>>;
+
+    /// The mean cross-entropy of a hidden state's scores against labels, where there is a head.
+    fn head_loss(
+        &self,
+        hidden: &Tensor,
+        labels: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Option<Tensor>>;
 
     /// What BERT's pooler makes of the first token.
     fn pooled(
@@ -404,6 +425,19 @@ impl LanguageModel {
     ) -> Result<Tensor> {
         let hidden = self.hidden(ids, cache, pass)?;
         self.scores(&hidden, pass)
+    }
+
+    /// The mean of `−ln p` in nats a token: how badly `ids` `[batch, rows]` foresee `labels` of the same shape, the token behind each. The scores are never
+    /// there all at once.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::logits`]; labels of another shape, or that are no tokens.
+    pub fn loss(&self, ids: &Tensor, labels: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let hidden = self.hidden(ids, None, pass)?;
+        let loss = self.model.head_loss(&hidden, labels, pass)?;
+        loss.ok_or(Error::NoHead {
+            model: self.config.model_type(),
+        })
     }
 
     /// Whether the model scores tokens; encoders end with a hidden state.

@@ -1,10 +1,10 @@
-//! The table of tokens.
+//! The table of tokens, and losses of heads.
 
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::packed::PackedMatrix;
-use cortical_neuron::{Embedding, Error, Init, Layer, Pass, Result, Scope};
-use cortical_tensor::ops;
+use cortical_neuron::{Embedding, Error, Init, Layer, Pass, Projection, Result, Scope};
+use cortical_tensor::ops::{self, CrossEntropy};
 use std::sync::Arc;
 
 /// A vector for each token, from parameters or from packed rows.
@@ -68,4 +68,42 @@ impl TokenTable {
             Self::Packed(packed) => ops::packed_linear(hidden, packed, None, Activation::Identity)?,
         })
     }
+    /// The mean cross-entropy of [`TokenTable::scores`] against the tokens that came.
+    pub(crate) fn loss(&self, hidden: &Tensor, labels: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let Self::Table(table) = self else {
+            return scores_loss(&self.scores(hidden, pass)?, labels);
+        };
+        let weight = table.weight().input(pass);
+        let options = CrossEntropy::default();
+        Ok(ops::linear_cross_entropy(
+            hidden, weight, None, labels, &options,
+        )?)
+    }
+}
+
+/// The same for a head of its own.
+pub(crate) fn projection_loss(
+    head: &Projection,
+    hidden: &Tensor,
+    labels: &Tensor,
+    pass: &Pass<'_>,
+) -> Result<Tensor> {
+    let Some(neurons) = head.plain() else {
+        return scores_loss(&head.apply(hidden, pass)?, labels);
+    };
+    let (weight, bias) = neurons.inputs(pass);
+    let options = CrossEntropy::default();
+    Ok(ops::linear_cross_entropy(
+        hidden, weight, bias, labels, &options,
+    )?)
+}
+
+fn scores_loss(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let rows = scores.flatten_to(scores.rank().saturating_sub(2))?;
+    let labels = labels.flatten_all()?;
+    Ok(ops::cross_entropy(
+        &rows,
+        &labels,
+        &CrossEntropy::default(),
+    )?)
 }

@@ -11,13 +11,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use tokenizers::Tokenizer as Hub;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer as Hub};
 
-/// The fewest tokens that can be trained: one for each byte.
-pub(crate) const MIN_VOCABULARY: usize = 256;
+/// GPT-2's name of the token that ends a text, also in what is trained here.
+const END: &str = "<|endoftext|>";
+/// The fewest tokens that can be trained: one for each byte, and one that ends a text.
+pub(crate) const MIN_VOCABULARY: usize = 257;
 /// The most tokens that can be trained.
 pub(crate) const MAX_VOCABULARY: usize = 1 << 20;
 /// The most bytes of a description that are read.
@@ -55,10 +57,13 @@ impl Tokenizer {
         }
     }
 
-    /// Every byte of UTF-8 a token: 256 tokens, no text is unknown.
+    /// Every byte of UTF-8 a token: 256 tokens, no text is unknown. The byte 0, which text does not have, ends one.
     #[must_use]
     pub fn bytes() -> Self {
-        Self::new(Kind::Bytes)
+        Self {
+            eos: vec![0],
+            ..Self::new(Kind::Bytes)
+        }
     }
 
     /// Every character of `text` a token, in the order of their code points.
@@ -69,7 +74,8 @@ impl Tokenizer {
         Self::new(Kind::Characters(Arc::new(Characters { all, ids })))
     }
 
-    /// Byte-pair encoding trained on a text: from 256 bytes on, the most frequent pair becomes a token, again and again.
+    /// Byte-pair encoding trained on a text: from 256 bytes on, the most frequent pair becomes a token, again and again. One token more, `<|endoftext|>`,
+    /// ends a text.
     ///
     /// # Errors
     /// [`Error::VocabularySize`]; [`Error::Tokenizer`] if training fails.
@@ -88,6 +94,7 @@ impl Tokenizer {
             .vocab_size(vocab_size)
             .min_frequency(2)
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .special_tokens(vec![AddedToken::from(END, true)])
             .build();
         // Whole lines keep the splitting into words what it is when text is encoded; paragraphs keep the pieces small.
         let trained = hub.train(
@@ -98,7 +105,9 @@ impl Tokenizer {
             origin: "the training text".to_owned(),
             why: why.to_string(),
         })?;
-        Ok(Self::new(Kind::Hub(Arc::new(hub))))
+        let mut tokenizer = Self::new(Kind::Hub(Arc::new(hub)));
+        tokenizer.eos.extend(tokenizer.id(END));
+        Ok(tokenizer)
     }
 
     /// The tokenizer of a `tokenizer.json`.
@@ -138,11 +147,8 @@ impl Tokenizer {
             .lines()
             .filter(|line| !line.starts_with("#version") && !line.trim().is_empty())
             .collect();
-        let end = vocab.get("<|endoftext|>").cloned();
-        let added: Vec<Value> = end
-            .iter()
-            .map(|id| added_token(id, "<|endoftext|>"))
-            .collect();
+        let end = vocab.get(END).cloned();
+        let added: Vec<Value> = end.iter().map(|id| added_token(id, END)).collect();
         let description = json!({
             "version": "1.0",
             "added_tokens": added,

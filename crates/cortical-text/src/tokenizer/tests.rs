@@ -30,7 +30,7 @@ fn training_merges_what_is_frequent_and_repeats_itself() {
     let again = Tokenizer::train_bpe(&TEXT.repeat(4), 300).unwrap();
     assert_eq!(again.to_json().unwrap(), tokenizer.to_json().unwrap());
     assert!(matches!(
-        Tokenizer::train_bpe(TEXT, 255),
+        Tokenizer::train_bpe(TEXT, 256),
         Err(Error::VocabularySize { .. })
     ));
 }
