@@ -215,14 +215,39 @@ pub enum Error {
         /// What is missing or of another shape.
         differences: String,
     },
-    /// A field of a language model's recipe makes no sense.
-    #[error("recipe: {field} must be {expected}")]
-    LanguageRecipe {
-        /// Which field.
-        field: &'static str,
-        /// What would make sense.
-        expected: &'static str,
+    /// A text is too short for one block and the token behind it.
+    #[error(
+        "the text has {tokens} tokens to learn from, too few for a block of {block}; take a longer one or a smaller train.block"
+    )]
+    ShortText {
+        /// Tokens to learn from.
+        tokens: usize,
+        /// Tokens of a block.
+        block: usize,
     },
+    /// A block is longer than the model's table of positions.
+    #[error("train.block is {block}, but the model knows {positions} positions")]
+    LongBlock {
+        /// Tokens of a block.
+        block: usize,
+        /// Positions.
+        positions: usize,
+    },
+    /// The tokenizer has a token that the model does not have.
+    #[error(
+        "the text has token {token}, but the model knows {tokens}; choose its own tokenizer with data.tokenizer = \"model\""
+    )]
+    UnknownToken {
+        /// The token.
+        token: u32,
+        /// How many the model has.
+        tokens: usize,
+    },
+    /// A model without a tokenizer is to use its own.
+    #[error(
+        "data.tokenizer is \"model\", but the model brings no tokenizer; choose bytes, characters or bpe-N"
+    )]
+    NoOwnTokenizer,
     /// Text for or from a language model.
     #[error(transparent)]
     Text(Box<cortical_text::Error>),
@@ -294,7 +319,10 @@ impl Error {
                 | Self::RecipeSyntax { .. }
                 | Self::RecipeVersion { .. }
                 | Self::Override { .. }
-                | Self::LanguageRecipe { .. }
+                | Self::ShortText { .. }
+                | Self::LongBlock { .. }
+                | Self::UnknownToken { .. }
+                | Self::NoOwnTokenizer
                 | Self::TooManySteps { .. }
                 | Self::RunExists { .. }
                 | Self::FolderNotEmpty { .. }

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 use cortical_io::{CheckpointDir, RunLock};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::language::LanguageReport;
+use crate::recipe::LanguageRecipe;
 use crate::report::Report;
 use crate::{Error, Recipe, Result};
 
@@ -105,11 +110,53 @@ impl RunPaths {
         read_recipe_file(&path, &[])
     }
 
+    /// Reads the recipe of the run here if it is one of a language model.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`]; a recipe that cannot be read.
+    pub fn read_language_recipe(&self) -> Result<Option<LanguageRecipe>> {
+        if !self.is_run() {
+            return Err(Error::NotARun {
+                path: self.root.clone(),
+            });
+        }
+        let text = recipe_text(&self.recipe())?;
+        let is_one = LanguageRecipe::is_one(&text);
+        is_one
+            .then(|| LanguageRecipe::from_toml(&text, &[]))
+            .transpose()
+    }
+
     /// The report of a finished run, `None` if it is not finished.
     ///
     /// # Errors
     /// A file that cannot be read, or is no report.
     pub fn read_report(&self) -> Result<Option<Report>> {
+        self.read_json()
+    }
+
+    /// The report of a finished run of a language model, `None` if it is not finished.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no report.
+    pub fn read_language_report(&self) -> Result<Option<LanguageReport>> {
+        self.read_json()
+    }
+
+    /// Writes the report that says that the run is finished.
+    pub(crate) fn write_report(&self, report: &impl Serialize) -> Result<()> {
+        let path = self.report();
+        let mut json = serde_json::to_vec_pretty(report).map_err(|why| Error::BadReport {
+            path: path.clone(),
+            why,
+        })?;
+        json.push(b'\n');
+        Ok(cortical_io::write_atomic(&path, |file| {
+            file.write_all(&json)
+        })?)
+    }
+
+    fn read_json<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let path = self.report();
         match fs::read(&path) {
             Ok(json) => match serde_json::from_slice(&json) {
@@ -127,13 +174,35 @@ impl RunPaths {
 /// # Errors
 /// A file that cannot be read, is larger than a mebibyte or is no recipe.
 pub fn read_recipe_file(path: &Path, overrides: &[crate::Override]) -> Result<Recipe> {
+    Recipe::from_toml(&recipe_text(path)?, None, overrides)
+}
+
+/// The text of a recipe.
+fn recipe_text(path: &Path) -> Result<String> {
     let size = fs::metadata(path).map_err(Error::file(path))?.len();
     if size > RECIPE_BYTES {
         let why = format!("{size} bytes are too many for a recipe");
         return Err(Error::file(path)(std::io::Error::other(why)));
     }
-    let text = fs::read_to_string(path).map_err(Error::file(path))?;
-    Recipe::from_toml(&text, None, overrides)
+    fs::read_to_string(path).map_err(Error::file(path))
+}
+
+/// A recipe that a run folder can be made for.
+pub trait RunRecipe {
+    /// The whole recipe, as the folder keeps it.
+    fn text(&self) -> String;
+}
+
+impl RunRecipe for Recipe {
+    fn text(&self) -> String {
+        self.to_toml()
+    }
+}
+
+impl RunRecipe for LanguageRecipe {
+    fn text(&self) -> String {
+        self.to_toml()
+    }
 }
 
 /// A run folder that this process has locked.
@@ -150,14 +219,14 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::RunExists`], [`Error::FolderNotEmpty`]; a folder that another process uses or that cannot be written.
-    pub fn create(root: &Path, recipe: &Recipe) -> Result<Self> {
+    pub fn create(root: &Path, recipe: &impl RunRecipe) -> Result<Self> {
         let paths = RunPaths::new(root);
         fs::create_dir_all(root).map_err(Error::file(root))?;
         refuse_other_content(&paths)?;
         let lock = RunLock::acquire(root)?;
         // Once more under the lock: another process may have made a run meanwhile.
         refuse_other_content(&paths)?;
-        let text = recipe.to_toml();
+        let text = recipe.text();
         cortical_io::write_atomic(paths.recipe(), |file| file.write_all(text.as_bytes()))?;
         Ok(Self {
             paths,
@@ -170,7 +239,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A folder that cannot be made.
-    pub fn create_numbered(parent: &Path, name: &str, recipe: &Recipe) -> Result<Self> {
+    pub fn create_numbered(parent: &Path, name: &str, recipe: &impl RunRecipe) -> Result<Self> {
         fs::create_dir_all(parent).map_err(Error::file(parent))?;
         let mut number = 1_u64;
         loop {
@@ -189,6 +258,23 @@ impl RunFolder {
     /// # Errors
     /// [`Error::NotARun`]; a folder that another process uses; a recipe that cannot be read.
     pub fn open(root: &Path) -> Result<(Self, Recipe)> {
+        let folder = Self::lock(root)?;
+        let recipe = folder.paths.read_recipe()?;
+        Ok((folder, recipe))
+    }
+
+    /// Opens the run of a language model in the folder `root` to continue it; `None` if the run there is another one.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn open_language(root: &Path) -> Result<Option<(Self, LanguageRecipe)>> {
+        match RunPaths::new(root).read_language_recipe()? {
+            None => Ok(None),
+            Some(recipe) => Ok(Some((Self::lock(root)?, recipe))),
+        }
+    }
+
+    fn lock(root: &Path) -> Result<Self> {
         let paths = RunPaths::new(root);
         if !paths.is_run() {
             return Err(Error::NotARun {
@@ -197,16 +283,12 @@ impl RunFolder {
         }
         let lock = RunLock::acquire(root)?;
         paths.checkpoints().recover()?;
-        let recipe = paths.read_recipe()?;
         let is_new = false;
-        Ok((
-            Self {
-                paths,
-                lock,
-                is_new,
-            },
-            recipe,
-        ))
+        Ok(Self {
+            paths,
+            lock,
+            is_new,
+        })
     }
 
     /// The names in the folder.

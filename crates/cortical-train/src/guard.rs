@@ -1,16 +1,14 @@
 //! What is no number: where it came up first, and how the network is kept clean of it.
 
 use candle_core::{DType, Tensor};
-use cortical_data::Batch;
 use cortical_neuron::{Buffer, Layer, Observer, Params, Pass};
 use cortical_tensor::Rng;
 
-use super::Session;
 use crate::{Error, Result};
 
 /// Why the batches of a step make no step.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The loss is infinite or no number.
     Loss(f64),
     /// Something else went wrong, which nothing can mend.
@@ -23,19 +21,24 @@ impl From<Error> for Broken {
     }
 }
 
-/// Where a loss that is no number came up first: the step's first batch goes forward once more, with the same random numbers and somebody
+/// Where a loss that is no number came up first: the step's first inputs go forward once more, with the same random numbers and somebody
 /// looking on.
-pub(super) fn place(session: &Session<'_>, rng: &Rng, batch: &Batch) -> Result<String> {
-    if let Some(name) = broken_weight(&session.params)? {
+pub(crate) fn place(
+    params: &Params,
+    network: &impl Layer,
+    rng: &Rng,
+    inputs: &Tensor,
+) -> Result<String> {
+    if let Some(name) = broken_weight(params)? {
         return Ok(format!("the parameter {name}"));
     }
-    if !is_finite(&batch.inputs)? {
+    if !is_finite(inputs)? {
         return Ok("the inputs".to_owned());
     }
     let mut first = First::default();
     let mut rng = rng.clone();
     let mut pass = Pass::train(&mut rng).observed_by(&mut first);
-    let forward = session.network.forward(&batch.inputs, &mut pass);
+    let forward = network.forward(inputs, &mut pass);
     drop(pass);
     forward?;
     Ok(match first.layer {
@@ -65,7 +68,7 @@ fn is_finite(tensor: &Tensor) -> Result<bool> {
 }
 
 /// The first parameter or buffer that holds something that is no number.
-pub(super) fn broken_weight(params: &Params) -> Result<Option<String>> {
+pub(crate) fn broken_weight(params: &Params) -> Result<Option<String>> {
     for (name, tensor) in params.named_tensors() {
         if tensor.dtype().is_float() && !is_finite(&tensor)? {
             return Ok(Some(name));
@@ -75,7 +78,7 @@ pub(super) fn broken_weight(params: &Params) -> Result<Option<String>> {
 }
 
 /// The buffers (running statistics) as they are: a forward pass replaces them, so that these stay as they were.
-pub(super) fn buffers(params: &Params) -> Vec<(Buffer, Tensor)> {
+pub(crate) fn buffers(params: &Params) -> Vec<(Buffer, Tensor)> {
     let buffers = params.buffers().into_iter();
     buffers
         .map(|buffer| {
@@ -86,7 +89,7 @@ pub(super) fn buffers(params: &Params) -> Vec<(Buffer, Tensor)> {
 }
 
 /// Puts buffers back.
-pub(super) fn restore(buffers: Vec<(Buffer, Tensor)>) -> Result<()> {
+pub(crate) fn restore(buffers: Vec<(Buffer, Tensor)>) -> Result<()> {
     for (buffer, tensor) in buffers {
         buffer.set(&tensor)?;
     }

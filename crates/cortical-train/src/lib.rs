@@ -3,7 +3,7 @@
 //! - [`Recipe`]: everything that decides how a training goes, as TOML with checked fields and built-in presets.
 //! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/`, `report.json` and `report.html`, locked while a process works in it.
 //! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a break.
-//! - [`train_language`]: the same for language models, which learn from raw text: [`LanguageRecipe`], [`LanguageRun`].
+//! - [`train_language`]: the same for language models, which learn from raw text, as a [`LanguageRecipe`] says.
 //! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin with.
 //! - [`TrainedModel`] and [`evaluate`]: what a trained network knows and how good it is.
 //!
@@ -24,9 +24,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod best;
 mod error;
 mod evaluate;
 mod folder;
+mod guard;
 mod language;
 mod lr_finder;
 mod metrics;
@@ -44,10 +46,9 @@ mod tensorboard;
 
 pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
-pub use folder::{RunFolder, RunPaths, read_recipe_file};
+pub use folder::{RunFolder, RunPaths, RunRecipe, read_recipe_file};
 pub use language::{
-    LANGUAGE_VERSION, LanguageData, LanguageEvent, LanguageOptim, LanguageOutcome, LanguageRecipe,
-    LanguageReport, LanguageRun, LanguageTrain, LoraRecipe, train_language,
+    Foresight, LanguageEvent, LanguageOutcome, LanguageReport, evaluate_language, train_language,
 };
 pub use lr_finder::{LrFinding, find_lr};
 pub use model_file::{Prediction, TrainedModel};
@@ -56,8 +57,9 @@ pub use page::write_page;
 pub use pool::in_pool;
 pub use recipe::{
     AverageKind, AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GroupRecipe,
-    GuardRecipe, LogRecipe, Monitor, OnNan, OptimRecipe, Override, Preset, RECIPE_VERSION, Recipe,
-    ScheduleRecipe, StartRecipe, TrainRecipe, presets,
+    GuardRecipe, LANGUAGE_VERSION, LanguageData, LanguageRecipe, LanguageTrain, LogRecipe,
+    LoraRecipe, Monitor, OnNan, OptimRecipe, Override, Preset, RECIPE_VERSION, Recipe,
+    ScheduleRecipe, StartRecipe, StorageType, TrainRecipe, presets,
 };
 pub use report::Report;
 pub use scores::{Classification, Regression};

@@ -16,6 +16,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct MetricsLog {
     lines: Appended,
+    columns: &'static [&'static str],
     csv: Option<Appended>,
     events: Option<EventFile>,
 }
@@ -27,8 +28,8 @@ struct Appended {
     file: File,
 }
 
-/// The columns of `metrics.csv`.
-const COLUMNS: [&str; 13] = [
+/// The columns of a classifier's `metrics.csv`.
+pub(crate) const COLUMNS: &[&str] = &[
     "event",
     "step",
     "epoch",
@@ -47,7 +48,12 @@ const COLUMNS: [&str; 13] = [
 impl MetricsLog {
     /// Opens the files for a training that continues after `step`: lines of later steps are removed, as is a line
     /// that a killed process did not finish.
-    pub(crate) fn open(paths: &RunPaths, recipe: &LogRecipe, step: u64) -> Result<Self> {
+    pub(crate) fn open(
+        paths: &RunPaths,
+        recipe: &LogRecipe,
+        columns: &'static [&'static str],
+        step: u64,
+    ) -> Result<Self> {
         let path = paths.metrics();
         let kept = whole_lines(&path, step)?;
         if let Some(kept) = &kept {
@@ -55,8 +61,11 @@ impl MetricsLog {
             cortical_io::write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
         }
         let csv = if recipe.csv {
-            let rows = kept.iter().flatten().map(|line| csv_row(&line.value));
-            let head = format!("{}\n", COLUMNS.join(","));
+            let rows = kept
+                .iter()
+                .flatten()
+                .map(|line| csv_row(columns, &line.value));
+            let head = format!("{}\n", columns.join(","));
             let text: String = std::iter::once(head).chain(rows).collect();
             let path = paths.metrics_csv();
             cortical_io::write_atomic(&path, |file| file.write_all(text.as_bytes()))?;
@@ -71,6 +80,7 @@ impl MetricsLog {
         };
         Ok(Self {
             lines: Appended::open(path)?,
+            columns,
             csv,
             events,
         })
@@ -78,7 +88,7 @@ impl MetricsLog {
 
     /// A line about a step.
     pub(crate) fn step(&mut self, metrics: &StepMetrics, samples_per_second: f64) -> Result<()> {
-        self.line(json!({
+        self.record(&json!({
             "event": "step",
             "step": metrics.step,
             "epoch": metrics.epoch,
@@ -92,7 +102,7 @@ impl MetricsLog {
 
     /// A line about a test between epochs.
     pub(crate) fn test(&mut self, metrics: &TestMetrics) -> Result<()> {
-        self.line(json!({
+        self.record(&json!({
             "event": "test",
             "step": metrics.step,
             "test_loss": metrics.test_loss,
@@ -102,7 +112,7 @@ impl MetricsLog {
 
     /// A line about an epoch.
     pub(crate) fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
-        self.line(json!({
+        self.record(&json!({
             "event": "epoch",
             "step": metrics.step,
             "epoch": metrics.epoch,
@@ -114,10 +124,11 @@ impl MetricsLog {
         }))
     }
 
-    fn line(&mut self, line: Value) -> Result<()> {
+    /// A line about anything that belongs to a step.
+    pub(crate) fn record(&mut self, line: &Value) -> Result<()> {
         self.lines.append(&format!("{line}\n"))?;
         if let Some(csv) = &mut self.csv {
-            csv.append(&csv_row(&line))?;
+            csv.append(&csv_row(self.columns, line))?;
         }
         if let Some(events) = &mut self.events {
             let step = line["step"].as_u64().unwrap_or(0);
@@ -177,13 +188,13 @@ impl Appended {
 }
 
 /// A line as a row: what it does not say is empty.
-fn csv_row(line: &Value) -> String {
+fn csv_row(columns: &[&str], line: &Value) -> String {
     let cell = |name: &&str| match &line[*name] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+    let cells: Vec<String> = columns.iter().map(cell).collect();
     format!("{}\n", cells.join(","))
 }
 
@@ -237,7 +248,7 @@ mod tests {
         let text = "{\"step\":1}\n{\"step\":5}\n{\"step\":6}\n{\"ste";
         std::fs::write(paths.metrics(), text).unwrap();
         let recipe = LogRecipe::default();
-        let mut log = MetricsLog::open(&paths, &recipe, 5).unwrap();
+        let mut log = MetricsLog::open(&paths, &recipe, COLUMNS, 5).unwrap();
         log.step(&metrics(6), 10.0).unwrap();
         log.sync().unwrap();
         let steps = || {
@@ -249,7 +260,7 @@ mod tests {
         log.cut(5).unwrap();
         log.step(&metrics(6), 10.0).unwrap();
         assert_eq!(steps(), [1, 5, 6]);
-        drop(MetricsLog::open(&paths, &recipe, 0).unwrap());
+        drop(MetricsLog::open(&paths, &recipe, COLUMNS, 0).unwrap());
         assert_eq!(std::fs::read_to_string(paths.metrics()).unwrap(), "");
     }
 
@@ -261,12 +272,12 @@ mod tests {
             csv: true,
             ..LogRecipe::default()
         };
-        let mut log = MetricsLog::open(&paths, &recipe, 0).unwrap();
+        let mut log = MetricsLog::open(&paths, &recipe, COLUMNS, 0).unwrap();
         log.step(&metrics(1), 10.0).unwrap();
         log.step(&metrics(2), 10.0).unwrap();
         log.finish().unwrap();
         // Reopened after step 1, the row of step 2 is gone, as in the lines.
-        let mut log = MetricsLog::open(&paths, &recipe, 1).unwrap();
+        let mut log = MetricsLog::open(&paths, &recipe, COLUMNS, 1).unwrap();
         let test = TestMetrics {
             step: 2,
             test_loss: 0.25,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cortical_kernels::isa;
 use cortical_models::Plan;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,17 @@ pub enum Warning {
         /// This process's.
         current: String,
     },
+}
+
+impl Warning {
+    /// What is to be said about a checkpoint that was written with these instructions.
+    pub(crate) fn of_other_instructions(written: &str) -> Option<Self> {
+        let current = isa::current().name();
+        (written != current).then(|| Self::InstructionSet {
+            written: written.to_owned(),
+            current: current.to_owned(),
+        })
+    }
 }
 
 /// What happens in a training.

@@ -8,6 +8,7 @@ use cortical_report::{Histogram, LineChart, Matrix, Page, Picture, Series, numbe
 use serde_json::Value;
 
 use crate::folder::RunPaths;
+use crate::language;
 use crate::metrics::whole_lines;
 use crate::model_file::TrainedModel;
 use crate::report::Report;
@@ -23,14 +24,34 @@ const HISTOGRAMS: usize = 8;
 /// # Errors
 /// [`Error::NotFinished`]; files or data that cannot be read, a page that cannot be written.
 pub fn write_page(paths: &RunPaths) -> Result<String> {
-    let recipe = paths.read_recipe()?;
-    let report = paths.read_report()?.ok_or_else(|| Error::NotFinished {
+    let unfinished = || Error::NotFinished {
         path: paths.root().to_owned(),
-    })?;
+    };
+    let html = match paths.read_language_recipe()? {
+        Some(recipe) => {
+            let report = paths.read_language_report()?.ok_or_else(unfinished)?;
+            language::page(paths, &recipe, &report, &lines(paths)?)
+        }
+        None => {
+            let recipe = paths.read_recipe()?;
+            let report = paths.read_report()?.ok_or_else(unfinished)?;
+            of_classifier(paths, &recipe, &report)?
+        }
+    };
+    cortical_io::write_atomic(paths.page(), |file| file.write_all(html.as_bytes()))?;
+    Ok(html)
+}
+
+/// The lines of `metrics.jsonl`.
+fn lines(paths: &RunPaths) -> Result<Vec<Value>> {
+    let lines = whole_lines(&paths.metrics(), u64::MAX)?.unwrap_or_default();
+    Ok(lines.into_iter().map(|line| line.value).collect())
+}
+
+fn of_classifier(paths: &RunPaths, recipe: &Recipe, report: &Report) -> Result<String> {
     let model = TrainedModel::load(&paths.model(), &Device::Cpu)?;
     let test = recipe.data.open()?.test.preprocessed(model.preprocess())?;
-    let lines = whole_lines(&paths.metrics(), u64::MAX)?.unwrap_or_default();
-    let lines: Vec<Value> = lines.into_iter().map(|line| line.value).collect();
+    let lines = lines(paths)?;
 
     let name = paths.root().file_name();
     let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -42,21 +63,17 @@ pub fn write_page(paths: &RunPaths) -> Result<String> {
         report.steps
     );
     let mut page = Page::new(&name, &summary);
-    page.figures(&figures(&report, &lines));
+    page.figures(&figures(report, &lines));
     curves(&mut page, &lines);
-    mistakes(&mut page, &report, &model, &test)?;
+    mistakes(&mut page, report, &model, &test)?;
     weights(&mut page, &model)?;
     page.section("Recipe").code(recipe.to_toml().trim_end());
-    page.section("Environment").table(
-        &["", ""],
-        &environment(&recipe).map(|(name, value)| vec![name.to_owned(), value]),
-    );
-    let html = page.to_html();
-    cortical_io::write_atomic(paths.page(), |file| file.write_all(html.as_bytes()))?;
-    Ok(html)
+    page.section("Environment")
+        .table(&["", ""], &environment(recipe.hash()));
+    Ok(page.to_html())
 }
 
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
@@ -74,15 +91,16 @@ fn figures(report: &Report, lines: &[Value]) -> Vec<(String, String)> {
         "seconds of training".to_owned(),
         number(report.train_seconds),
     ));
-    let speeds: Vec<f64> = points(lines, "step", "samples_per_second")
-        .into_iter()
-        .map(|(_, speed)| speed)
-        .collect();
-    if !speeds.is_empty() {
-        let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
-        figures.push(("samples a second".to_owned(), number(mean)));
-    }
+    let speed = mean(lines, "samples_per_second");
+    figures.extend(speed.map(|speed| ("samples a second".to_owned(), number(speed))));
     figures
+}
+
+/// The mean of a figure over the lines about steps.
+pub(crate) fn mean(lines: &[Value], figure: &str) -> Option<f64> {
+    let all = points(lines, "step", figure);
+    let sum: f64 = all.iter().map(|(_, value)| value).sum();
+    (!all.is_empty()).then(|| sum / all.len() as f64)
 }
 
 /// A figure of the lines of one kind, by step.
@@ -93,17 +111,40 @@ fn points(lines: &[Value], event: &str, figure: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// A figure of the steps.
+pub(crate) fn steps(lines: &[Value], name: &str, figure: &str) -> Series {
+    Series::new(name, points(lines, "step", figure))
+}
+
+/// A figure of the tests, of which those at the ends of epochs have lines of another kind.
+pub(crate) fn tests(lines: &[Value], name: &str, figure: &str) -> Series {
+    let mut all = points(lines, "epoch", figure);
+    all.extend(points(lines, "test", figure));
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    Series::new(name, all)
+}
+
+/// The norm of the gradients over the steps, where it was noted.
+pub(crate) fn norms(page: &mut Page, lines: &[Value]) {
+    let norms = steps(lines, "step", "grad_norm");
+    if norms.is_empty() {
+        return;
+    }
+    let smooth = norms.smoothed(0.9);
+    page.chart(
+        &LineChart::new("Norm of the gradients", "step")
+            .series(norms.faint())
+            .series(smooth)
+            .log_y()
+            .to_svg(),
+    );
+}
+
 /// Loss, accuracy, learning rate and gradients over the steps.
 fn curves(page: &mut Page, lines: &[Value]) {
     let epoch = |name: &str, figure: &str| Series::new(name, points(lines, "epoch", figure));
-    // Tests between epochs belong to the same curve.
-    let tests = |name: &str, figure: &str| {
-        let mut all = points(lines, "epoch", figure);
-        all.extend(points(lines, "test", figure));
-        all.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Series::new(name, all)
-    };
-    let steps = |figure: &str| Series::new("step", points(lines, "step", figure));
+    let tests = |name: &str, figure: &str| tests(lines, name, figure);
+    let steps = |figure: &str| steps(lines, "step", figure);
     let chart = |title: &str| LineChart::new(title, "step");
     let loss = steps("loss");
     page.section("Curves")
@@ -124,17 +165,7 @@ fn curves(page: &mut Page, lines: &[Value]) {
                 .to_svg(),
         )
         .chart(&chart("Learning rate").series(steps("lr")).to_svg());
-    let norms = steps("grad_norm");
-    if !norms.is_empty() {
-        let smooth = norms.smoothed(0.9);
-        page.chart(
-            &chart("Norm of the gradients")
-                .series(norms.faint())
-                .series(smooth)
-                .log_y()
-                .to_svg(),
-        );
-    }
+    norms(page, lines);
 }
 
 /// A sample with the loss of its prediction.
@@ -261,10 +292,10 @@ fn weights(page: &mut Page, model: &TrainedModel) -> Result<()> {
 }
 
 /// What the run was made with.
-fn environment(recipe: &Recipe) -> [(&'static str, String); 6] {
+pub(crate) fn environment(hash: String) -> [Vec<String>; 6] {
     [
         ("Cortical", env!("CARGO_PKG_VERSION").to_owned()),
-        ("recipe", recipe.hash()),
+        ("recipe", hash),
         (
             "instruction set of this page's process",
             isa::current().name().to_owned(),
@@ -276,4 +307,5 @@ fn environment(recipe: &Recipe) -> [(&'static str, String); 6] {
         ("system", std::env::consts::OS.to_owned()),
         ("processor", std::env::consts::ARCH.to_owned()),
     ]
+    .map(|(name, value)| vec![name.to_owned(), value])
 }

@@ -1,6 +1,5 @@
 //! The training loop.
 
-mod guard;
 mod keep;
 mod open;
 mod tests_of;
@@ -18,15 +17,16 @@ use cortical_optim::{ModelEma, Optimizer, Plateau, Schedule, clip_grad_value};
 use cortical_tensor::Rng;
 use cortical_tensor::ops::{CrossEntropy, cross_entropy};
 
+use crate::best::Best;
 use crate::evaluate::{Evaluation, predicted};
 use crate::folder::RunFolder;
+use crate::guard::{self, Broken};
 use crate::metrics::MetricsLog;
 use crate::mix::Mix;
 use crate::observe::{Event, Observer, Setup, StepMetrics, Stop};
 use crate::recipe::{OnNan, Recipe};
 use crate::report::Report;
 use crate::{Error, Result};
-use guard::Broken;
 
 /// How a training ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,13 +81,6 @@ struct Sums {
     samples: f64,
     /// Seconds spent on steps since the run began.
     train_seconds: f64,
-}
-
-/// The best test so far, and how many since were not better.
-#[derive(Clone, Copy, Debug, Default)]
-struct Best {
-    figure: Option<f64>,
-    since: u64,
 }
 
 /// A training between two steps.
@@ -185,7 +178,7 @@ impl<'a> Session<'a> {
             Ok(done) => done,
             Err(Broken::Error(error)) => return Err(*error),
             Err(Broken::Loss(loss)) => {
-                let place = guard::place(self, &rng, &batches[0])?;
+                let place = guard::place(&self.params, &self.network, &rng, &batches[0].inputs)?;
                 guard::restore(buffers)?;
                 self.params.zero_grad();
                 return self.leave_out(first, loss, place, observer);

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&error)),
     };
+    keep_caught_panics_quiet();
     let output = Output::new(cli.common.json, cli.common.quiet);
     match run(&cli, &output) {
         Ok(Done::Finished) => ExitCode::SUCCESS,
@@ -47,6 +48,19 @@ fn main() -> ExitCode {
             ExitCode::from(if error.is_usage() { 2 } else { 1 })
         }
     }
+}
+
+/// Some checks of the crate that reads tokenizers are panics. `cortical-text` makes errors of them, which say what a person needs to know.
+fn keep_caught_panics_quiet() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_caught = panic
+            .location()
+            .is_some_and(|place| place.file().contains("/tokenizers-"));
+        if !is_caught {
+            report(panic);
+        }
+    }));
 }
 
 fn run(cli: &Cli, output: &Output) -> Result<Done> {

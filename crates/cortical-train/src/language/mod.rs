@@ -3,16 +3,16 @@
 //! Nobody has to label a text: the label of each token is the token that comes next. So every position of every block of text is
 //! one example, and a model that foresees a text well has learned what it is made of.
 //!
-//! [`LanguageRecipe`] says everything that decides a run, [`LanguageRun`] is its folder, [`train_language`] the loop. The folder is at the same time a
+//! A [`LanguageRecipe`](crate::LanguageRecipe) says everything that decides a run, [`train_language`] is the loop. The run's folder is at the same time a
 //! model as Hugging Face publishes them: `config.json`, `model.safetensors`, `tokenizer.json`.
 
-mod recipe;
-mod run;
+mod evaluate;
+mod observe;
+mod page;
 mod session;
 mod text;
 
-pub use recipe::{
-    LANGUAGE_VERSION, LanguageData, LanguageOptim, LanguageRecipe, LanguageTrain, LoraRecipe,
-};
-pub use run::LanguageRun;
-pub use session::{LanguageEvent, LanguageOutcome, LanguageReport, train_language};
+pub use evaluate::{Foresight, evaluate_language};
+pub use observe::{LanguageEvent, LanguageOutcome, LanguageReport};
+pub(crate) use page::page;
+pub use session::train_language;

@@ -1,6 +1,6 @@
 //! The text that a language model learns from, as one stream of tokens.
 
-use super::LanguageData;
+use crate::recipe::LanguageData;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use cortical_tensor::Rng;
@@ -23,7 +23,7 @@ impl Corpus {
     /// Reads the text and packs its documents into one stream: each ends with the token that ends a text, where there is one, and the next
     /// begins behind it, so that no block has room that nothing is learned in.
     pub(super) fn open(data: &LanguageData, own: Option<Tokenizer>) -> Result<Self> {
-        let documents = documents(&data.text)?;
+        let documents = documents(&data.name)?;
         let tokenizer = tokenizer(&data.tokenizer, own, &documents)?;
         let end = tokenizer.eos().first().copied();
         let mut all = Vec::new();
@@ -31,7 +31,7 @@ impl Corpus {
             all.extend(tokenizer.encode_part(document).map_err(Error::text)?);
             all.extend(end.filter(|_| documents.len() > 1));
         }
-        let kept = ((all.len() as f64) * (1.0 - data.held_out)) as usize;
+        let kept = ((all.len() as f64) * (1.0 - data.test_fraction)) as usize;
         let test = all.split_off(kept);
         Ok(Self {
             tokenizer,
@@ -51,16 +51,20 @@ impl Corpus {
         let starts: Vec<usize> = (0..batch).map(|_| rng.below(places) as usize).collect();
         cut(&self.train, &starts, block)
     }
-
-    /// The blocks of the held-out text, evenly spread.
-    pub(super) fn test_starts(&self, blocks: usize, block: usize) -> Vec<usize> {
-        let whole = self.test.len().saturating_sub(1) / block;
-        let count = blocks.min(whole);
-        (0..count).map(|i| i * whole / count * block).collect()
-    }
 }
 
-/// `[batch, block]` tokens from each start, and those one further on as labels `[batch · block]`.
+/// Where blocks of a text of so many tokens begin: so many of them evenly spread or, for 0, all whole ones.
+pub(super) fn starts(tokens: usize, blocks: usize, block: usize) -> Vec<usize> {
+    let whole = tokens.saturating_sub(1) / block;
+    let count = if blocks == 0 {
+        whole
+    } else {
+        blocks.min(whole)
+    };
+    (0..count).map(|i| i * whole / count * block).collect()
+}
+
+/// `[batch, block]` tokens from each start, and those one further on as labels.
 pub(super) fn cut(tokens: &[u32], starts: &[usize], block: usize) -> Result<(Tensor, Tensor)> {
     let part = |shift: usize| -> Vec<u32> {
         let parts = starts
@@ -71,7 +75,7 @@ pub(super) fn cut(tokens: &[u32], starts: &[usize], block: usize) -> Result<(Ten
     let shape = (starts.len(), block);
     Ok((
         Tensor::from_vec(part(0), shape, &Device::Cpu)?,
-        Tensor::from_vec(part(1), starts.len() * block, &Device::Cpu)?,
+        Tensor::from_vec(part(1), shape, &Device::Cpu)?,
     ))
 }
 
@@ -105,17 +109,14 @@ fn documents(text: &str) -> Result<Vec<String>> {
 fn tokenizer(name: &str, own: Option<Tokenizer>, documents: &[String]) -> Result<Tokenizer> {
     let all = || documents.join("\n\n");
     match (name, own) {
-        ("bytes", _) => Ok(Tokenizer::bytes()),
+        ("auto" | "model", Some(own)) => Ok(own),
+        ("model", None) => Err(Error::NoOwnTokenizer),
         ("characters", _) => Ok(Tokenizer::characters(&all())),
-        ("model", Some(own)) => Ok(own),
-        _ => {
-            let size = name.strip_prefix("bpe-").and_then(|size| size.parse().ok());
-            let size = size.ok_or(Error::LanguageRecipe {
-                field: "data.tokenizer",
-                expected: "bytes, characters, bpe-N such as bpe-2048, or model for a pretrained one",
-            })?;
-            Tokenizer::train_bpe(&all(), size).map_err(Error::text)
-        }
+        _ => match name.strip_prefix("bpe-").map(str::parse) {
+            Some(Ok(size)) => Tokenizer::train_bpe(&all(), size).map_err(Error::text),
+            // The recipe knows no other names.
+            _ => Ok(Tokenizer::bytes()),
+        },
     }
 }
 
@@ -129,7 +130,7 @@ mod tests {
         let tokens: Vec<u32> = (0..20).collect();
         let (x, y) = cut(&tokens, &[0, 7], 4).unwrap();
         assert_eq!(x.to_vec2::<u32>().unwrap(), [[0, 1, 2, 3], [7, 8, 9, 10]]);
-        assert_eq!(y.to_vec1::<u32>().unwrap(), [1, 2, 3, 4, 8, 9, 10, 11]);
+        assert_eq!(y.to_vec2::<u32>().unwrap(), [[1, 2, 3, 4], [8, 9, 10, 11]]);
     }
 
     #[test]
@@ -139,18 +140,18 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let data = LanguageData {
-            text: folder.path().display().to_string(),
-            held_out: 0.2,
+            name: folder.path().display().to_string(),
+            test_fraction: 0.2,
             ..Default::default()
         };
         let corpus = Corpus::open(&data, None).unwrap();
-        assert_eq!(corpus.train, b"abcdefgh".map(u32::from));
-        assert_eq!(corpus.test, b"ij".map(u32::from));
+        assert_eq!(corpus.train, b"abc\0defgh".map(u32::from));
+        assert_eq!(corpus.test, b"ij\0".map(u32::from));
         let mut rng = Rng::new(Seed(1), "x");
         for _ in 0..50 {
             let (x, y) = corpus.batch(2, 3, &mut rng).unwrap();
-            let (x, y) = (x.to_vec2::<u32>().unwrap(), y.to_vec1::<u32>().unwrap());
-            assert!(x[0][1] == y[0] && y[5] <= u32::from(b'h'));
+            let (x, y) = (x.to_vec2::<u32>().unwrap(), y.to_vec2::<u32>().unwrap());
+            assert!(x[0][1] == y[0][0] && y[1][2] <= u32::from(b'h'));
         }
     }
 }

@@ -189,7 +189,10 @@ impl Section for LanguageTrain {
             "patience",
             "tests without improvement before the end; 0: any number",
         ),
-        ("eval_blocks", "blocks of a test; 0: the whole held-out text"),
+        (
+            "eval_blocks",
+            "blocks of a test; 0: the whole held-out text",
+        ),
         ("sample_tokens", "tokens that the model writes at a test"),
         ("dtype", "f32, or bf16 for weights of half the size"),
     ];
@@ -209,7 +212,15 @@ impl Section for LanguageTrain {
             "from 1 to 1048576",
         )
         .or_else(|| within("block", self.block as u64, 2, million, "from 2 to 1048576"))
-        .or_else(|| within("accumulate", self.accumulate, 1, million, "from 1 to 1048576"))
+        .or_else(|| {
+            within(
+                "accumulate",
+                self.accumulate,
+                1,
+                million,
+                "from 1 to 1048576",
+            )
+        })
         .or_else(|| within("epochs", self.epochs, 0, billion, "at most 1000000000"))
         .or_else(|| {
             let steps = self.max_steps;
@@ -276,7 +287,7 @@ impl Section for LoraRecipe {
 }
 
 /// The tables that are read by themselves.
-const SECTIONS: [&str; 10] = [
+const TABLES: [&str; 10] = [
     "data",
     "optim",
     "schedule",
@@ -333,6 +344,13 @@ impl LanguageRecipe {
         }
     }
 
+    /// The recipe's first lines, to which everything else is a default.
+    #[must_use]
+    pub fn head(&self) -> String {
+        let model = Value::from(self.model.as_str());
+        format!("kind = \"language\"\nversion = {LANGUAGE_VERSION}\nmodel = {model}\n")
+    }
+
     /// Whether a recipe is one for a language model.
     #[must_use]
     pub fn is_one(text: &str) -> bool {
@@ -368,7 +386,7 @@ impl LanguageRecipe {
         let seed = fields.or("seed", base.seed)?;
         let writable = seed <= i64::MAX as u64;
         fields.check("seed", writable, "at most 9223372036854775807", seed)?;
-        for name in SECTIONS {
+        for name in TABLES {
             fields.section(name)?;
         }
         fields.finish()?;
@@ -539,7 +557,10 @@ mod tests {
             "there is no field train.max_step; did you mean train.max_steps?",
         );
         check("lr=1", "there is no field lr; did you mean optim.lr?");
-        check("train.block=1", "train.block: expected from 2 to 1048576, found 1");
+        check(
+            "train.block=1",
+            "train.block: expected from 2 to 1048576, found 1",
+        );
         check(
             "train.max_steps=0",
             "train.max_steps: expected at least 1 where train.epochs is 0, found 0",
@@ -552,7 +573,10 @@ mod tests {
             "data.tokenizer=bpe-many",
             "data.tokenizer: expected auto, model, bytes, characters, or bpe-N for N tokens, such as bpe-2048, found bpe-many",
         );
-        check("lora.rank=0", "lora.rank: expected from 1 to 65536, found 0");
+        check(
+            "lora.rank=0",
+            "lora.rank: expected from 1 to 65536, found 0",
+        );
         check(
             "schedule.kind=plateau",
             "schedule.kind: expected a schedule over the steps of the run, found plateau",

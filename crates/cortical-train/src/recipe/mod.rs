@@ -1,6 +1,7 @@
 //! A run as data: everything needed to repeat it.
 
 mod augment;
+mod language;
 mod optim;
 mod overrides;
 mod parts;
@@ -17,6 +18,9 @@ use cortical_data::{Augment, Normalize, OpenOptions, Splits};
 use cortical_models::ModelSpec;
 use cortical_tensor::Seed;
 
+pub use language::{
+    LANGUAGE_VERSION, LanguageData, LanguageRecipe, LanguageTrain, LoraRecipe, StorageType,
+};
 pub use optim::{GroupRecipe, OptimRecipe};
 pub use overrides::Override;
 pub use parts::{
@@ -129,17 +133,20 @@ impl DataRecipe {
     /// A short name for run folders: the catalog's name, or the file's without its endings.
     #[must_use]
     pub fn short_name(&self) -> String {
-        let file = Path::new(&self.name).file_name();
-        let stem = file.and_then(|name| name.to_str()?.split('.').find(|part| !part.is_empty()));
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let short: String = stem
-            .unwrap_or("run")
-            .chars()
-            .map(|c| if plain(c) { c } else { '-' })
-            .take(40)
-            .collect();
-        short
+        short_name(&self.name)
     }
+}
+
+/// The last part of a path without its endings, in letters that every file system takes.
+fn short_name(name: &str) -> String {
+    let file = Path::new(name).file_name();
+    let stem = file.and_then(|name| name.to_str()?.split('.').find(|part| !part.is_empty()));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let chars = stem.unwrap_or("run").chars();
+    chars
+        .map(|c| if plain(c) { c } else { '-' })
+        .take(40)
+        .collect()
 }
 
 impl Recipe {

@@ -57,15 +57,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::RecipeSyntax`] for text that is no TOML, otherwise those of [`Recipe::from_table`].
     pub fn from_toml(text: &str, base: Option<&Self>, overrides: &[Override]) -> Result<Self> {
-        let table = text.parse().map_err(|why: toml::de::Error| {
-            let span = why.span().unwrap_or_default();
-            let before = text.get(..span.start).unwrap_or_default();
-            Error::RecipeSyntax {
-                line: 1 + before.matches('\n').count(),
-                why: why.message().to_owned(),
-            }
-        })?;
-        Self::from_table(table, base, overrides)
+        Self::from_table(parse(text)?, base, overrides)
     }
 
     /// Reads a recipe from a table that is parsed already.
@@ -81,16 +73,9 @@ impl Recipe {
         for set in overrides {
             set.apply(&mut table)?;
         }
-        match table.get("version") {
-            Some(Value::Integer(version)) if *version == RECIPE_VERSION as i64 => {}
-            found => {
-                return Err(Error::RecipeVersion {
-                    expected: RECIPE_VERSION,
-                    found: found.map_or("none".to_owned(), Value::to_string),
-                });
-            }
-        }
-        Self::read(&table, base).map_err(|error| Error::Field(with_far_hint(error)))
+        check_version(&table, RECIPE_VERSION)?;
+        let known = || Self::for_data("digits").paths();
+        Self::read(&table, base).map_err(|error| Error::Field(with_far_hint(error, &known())))
     }
 
     fn read(table: &Table, base: Option<&Self>) -> Result<Self, FieldError> {
@@ -149,8 +134,31 @@ impl Recipe {
     }
 }
 
-/// A hint from anywhere in a recipe, where the field's own table has none: `lr` is `optim.lr`.
-fn with_far_hint(error: FieldError) -> FieldError {
+/// TOML, or the line that is none.
+pub(super) fn parse(text: &str) -> Result<Table> {
+    text.parse().map_err(|why: toml::de::Error| {
+        let span = why.span().unwrap_or_default();
+        let before = text.get(..span.start).unwrap_or_default();
+        Error::RecipeSyntax {
+            line: 1 + before.matches('\n').count(),
+            why: why.message().to_owned(),
+        }
+    })
+}
+
+/// Refuses a recipe of another version.
+pub(super) fn check_version(table: &Table, expected: u64) -> Result<()> {
+    match table.get("version") {
+        Some(Value::Integer(version)) if u64::try_from(*version) == Ok(expected) => Ok(()),
+        found => Err(Error::RecipeVersion {
+            expected,
+            found: found.map_or("none".to_owned(), Value::to_string),
+        }),
+    }
+}
+
+/// A hint from anywhere in a recipe with these fields, where the field's own table has none: `lr` is `optim.lr`.
+pub(super) fn with_far_hint(error: FieldError, paths: &[String]) -> FieldError {
     let FieldError::Unknown {
         path,
         nearest: None,
@@ -159,7 +167,6 @@ fn with_far_hint(error: FieldError) -> FieldError {
     else {
         return error;
     };
-    let paths = Recipe::for_data("digits").paths();
     let leaf = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let wanted = leaf(&path);
     let leaves: Vec<String> = paths.iter().map(|path| leaf(path)).collect();

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::section::{from_serde, to_table};
+use super::write::Line;
 
 /// How the learning rate follows the steps of a run, whatever its length.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,7 +245,15 @@ impl ScheduleRecipe {
         Ok(schedule)
     }
 
-    pub(super) fn to_fields(&self) -> Vec<(&'static str, Value, &'static str)> {
+    /// The fields as a recipe shows them.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let fields = self.to_fields().into_iter();
+        fields
+            .map(|(name, value, remark)| Line::from((name, Some(value), remark)))
+            .collect()
+    }
+
+    fn to_fields(&self) -> Vec<(&'static str, Value, &'static str)> {
         let steps = |n: u64| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
         let mut fields = vec![(
             "kind",

@@ -34,7 +34,7 @@ fn lines<const N: usize>(fields: [(&'static str, Option<Value>, &'static str); N
     fields.into_iter().map(Line::from).collect()
 }
 
-fn whole(n: impl TryInto<i64>) -> Option<Value> {
+pub(super) fn whole(n: impl TryInto<i64>) -> Option<Value> {
     Some(Value::Integer(n.try_into().unwrap_or(i64::MAX)))
 }
 
@@ -53,38 +53,18 @@ impl Recipe {
         let mut out = String::from(
             "# A recipe of cortical: everything that is needed to repeat a training.\n",
         );
-        for (section, lines) in self.sections() {
-            if !section.is_empty() {
-                let _ = writeln!(out, "\n[{section}]");
-            }
-            write_lines(&mut out, &lines);
-        }
+        write_sections(&mut out, self.sections());
         out
     }
 
     /// Every field that counts with its value, a line each.
     pub(super) fn values(&self) -> String {
-        let mut out = String::new();
-        for (section, lines) in self.sections() {
-            for line in lines.iter().filter(|line| !line.is_addition) {
-                if let Some(value) = &line.value {
-                    let _ = writeln!(out, "{section}.{} = {value}", line.name);
-                }
-            }
-        }
-        out
+        values_of(self.sections())
     }
 
     /// The full path of every field.
     pub(super) fn paths(&self) -> Vec<String> {
-        let path = |section: &str, name: &str| match section {
-            "" => name.to_owned(),
-            section => format!("{section}.{name}"),
-        };
-        self.sections()
-            .iter()
-            .flat_map(|(section, lines)| lines.iter().map(|line| path(section, line.name)))
-            .collect()
+        paths_of(self.sections())
     }
 
     fn sections(&self) -> Vec<(&'static str, Vec<Line>)> {
@@ -98,16 +78,12 @@ impl Recipe {
             ),
             ("device", text("cpu"), ""),
         ]);
-        let schedule = self.schedule.to_fields();
-        let schedule = schedule
-            .into_iter()
-            .map(|(name, value, remark)| Line::from((name, Some(value), remark)));
         vec![
             ("", head),
             ("data", self.data_lines()),
             ("model", self.model_lines()),
             ("optim", optim::lines(&self.optim)),
-            ("schedule", schedule.collect()),
+            ("schedule", self.schedule.lines()),
             ("train", section::lines(&self.train)),
             ("augment", section::lines(&self.augment)),
             ("average", section::lines(&self.average)),
@@ -179,6 +155,45 @@ impl Recipe {
             .map(|(name, value)| Line::from((name, Some(value), remark(name))))
             .collect()
     }
+}
+
+/// The tables of a recipe with their fields.
+type Sections = Vec<(&'static str, Vec<Line>)>;
+
+/// Writes every table with its name above it.
+pub(super) fn write_sections(out: &mut String, sections: Sections) {
+    for (section, lines) in sections {
+        if !section.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "\n[{section}]");
+        }
+        write_lines(out, &lines);
+    }
+}
+
+/// Every field that counts with its value, a line each.
+pub(super) fn values_of(sections: Sections) -> String {
+    let mut out = String::new();
+    for (section, lines) in sections {
+        for line in lines.iter().filter(|line| !line.is_addition) {
+            if let Some(value) = &line.value {
+                let _ = writeln!(out, "{section}.{} = {value}", line.name);
+            }
+        }
+    }
+    out
+}
+
+/// The full path of every field.
+pub(super) fn paths_of(sections: Sections) -> Vec<String> {
+    let path = |section: &str, name: &str| match section {
+        "" => name.to_owned(),
+        section => format!("{section}.{name}"),
+    };
+    let paths = sections.iter();
+    paths
+        .flat_map(|(section, lines)| lines.iter().map(|line| path(section, line.name)))
+        .collect()
 }
 
 /// Writes fields with their remarks in a column.

@@ -9,7 +9,9 @@ use cortical_kernels::isa;
 use cortical_optim::PlateauState;
 use cortical_tensor::Rng;
 
-use super::{Best, STREAM, Session, Sums, guard};
+use super::{STREAM, Session, Sums};
+use crate::best::Best;
+use crate::guard;
 use crate::observe::{Event, Observer, Warning};
 use crate::recipe::{OnNan, fnv};
 use crate::{Error, Result};
@@ -126,12 +128,8 @@ impl Session<'_> {
         if *hash != self.recipe.hash() && of_file().as_ref() != Some(hash) {
             return Err(Error::RecipeChanged { path, step });
         }
-        let current = isa::current().name();
-        if state.instruction_set != current {
-            observer.event(Event::Warning(&Warning::InstructionSet {
-                written: state.instruction_set.clone(),
-                current: current.to_owned(),
-            }));
+        if let Some(warning) = Warning::of_other_instructions(&state.instruction_set) {
+            observer.event(Event::Warning(&warning));
         }
         let random = state.random.get(STREAM);
         let what = "random state";

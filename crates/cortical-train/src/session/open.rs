@@ -9,9 +9,10 @@ use cortical_neuron::Params;
 use cortical_optim::{ModelEma, Plateau};
 use cortical_tensor::Seed;
 
-use super::{Best, STREAM, Session, Sums};
+use super::{STREAM, Session, Sums};
+use crate::best::Best;
 use crate::folder::RunFolder;
-use crate::metrics::MetricsLog;
+use crate::metrics::{COLUMNS, MetricsLog};
 use crate::observe::{Event, Observer, Warning};
 use crate::recipe::{DeviceRecipe, Recipe, ScheduleRecipe};
 use crate::{Error, Result, model_file, start};
@@ -50,7 +51,7 @@ impl<'a> Session<'a> {
         let step = latest.checkpoint.as_ref().map_or(0, |c| c.state.step);
         let average = recipe.average.averaging();
         let mut session = Self {
-            metrics: MetricsLog::open(folder.paths(), &recipe.log, step)?,
+            metrics: MetricsLog::open(folder.paths(), &recipe.log, COLUMNS, step)?,
             optimizer: recipe.optim.config.build(&params, recipe.optim.groups())?,
             plateau: match &recipe.schedule {
                 ScheduleRecipe::Plateau(config) => Some(Plateau::new(*config, recipe.optim.lr())?),

@@ -1,10 +1,10 @@
 //! Tests between steps: how good the network is, and what follows from that.
 
-use super::{Best, Session, Sums};
+use super::{Session, Sums};
 use crate::evaluate::{Evaluation, evaluate_batches, rounded};
 use crate::observe::{EpochMetrics, Event, Observer, TestMetrics};
 use crate::recipe::Monitor;
-use crate::{Error, Report, Result};
+use crate::{Report, Result};
 
 impl Session<'_> {
     /// Tests the network after an epoch and writes the epoch's line.
@@ -39,7 +39,7 @@ impl Session<'_> {
             Monitor::TestLoss => (test.loss, false),
             Monitor::TestAccuracy => (test.accuracy, true),
         };
-        self.note(figure, larger);
+        self.best.note(figure, larger);
         self.keep_if_best(figure, larger)?;
         if let Some(plateau) = &mut self.plateau {
             plateau.observe(figure);
@@ -50,22 +50,6 @@ impl Session<'_> {
         }
         observer.event(Event::Test(&metrics));
         Ok(metrics)
-    }
-
-    fn note(&mut self, figure: f64, larger: bool) {
-        let is_better = match self.best.figure {
-            None => !figure.is_nan(),
-            Some(best) if larger => figure > best,
-            Some(best) => figure < best,
-        };
-        if is_better {
-            self.best = Best {
-                figure: Some(figure),
-                since: 0,
-            };
-        } else {
-            self.best.since += 1;
-        }
     }
 
     /// The network on the test samples: with averaged weights, where there are any.
@@ -104,13 +88,7 @@ impl Session<'_> {
             parameters: self.params.count(),
             test,
         };
-        let path = paths.report();
-        let mut json = serde_json::to_vec_pretty(&report).map_err(|why| Error::BadReport {
-            path: path.clone(),
-            why,
-        })?;
-        json.push(b'\n');
-        cortical_io::write_atomic(&path, |file| file.write_all(&json))?;
+        paths.write_report(&report)?;
         Ok(report)
     }
 }

@@ -20,6 +20,9 @@ const BATCH_SIZE: usize = 256;
 
 /// `cortical eval`
 pub(crate) fn eval(args: &EvalArgs, common: &Common, output: &Output) -> Result<Done> {
+    if let Some(done) = super::language::eval::eval(args, common, output)? {
+        return Ok(done);
+    }
     let evaluation = in_pool(common.threads, || -> Result<_> {
         let (model, run) = load_model(&args.run)?;
         let (dataset, batch_size) = dataset(args, &model, run.as_ref())?;

@@ -208,6 +208,31 @@ fn print_recipe(recipe: &Recipe, as_json: bool) {
     }
 }
 
+/// Says that a training was stopped after so many steps of all, and how it goes on.
+pub(crate) fn stopped(
+    run: &str,
+    (step, total_steps): (u64, u64),
+    checkpoint: &Path,
+    output: &Output,
+) -> Done {
+    let next = format!("cortical resume {run}");
+    let value = json!({
+        "run": run,
+        "stopped": true,
+        "steps": step,
+        "total_steps": total_steps,
+        "checkpoint": checkpoint.display().to_string(),
+        "resume": next,
+    });
+    output.result(&value, |style| {
+        format!(
+            "stopped after step {step} of {total_steps}, everything is saved\ncontinue with: {}",
+            style.bold(&next)
+        )
+    });
+    Done::Stopped
+}
+
 /// Says how a training ended.
 fn conclude(root: &Path, outcome: &Outcome, output: &Output) -> Done {
     let run = root.display().to_string();
@@ -223,22 +248,7 @@ fn conclude(root: &Path, outcome: &Outcome, output: &Output) -> Done {
             total_steps,
             checkpoint,
         } => {
-            let next = format!("cortical resume {run}");
-            let value = json!({
-                "run": run,
-                "stopped": true,
-                "steps": step,
-                "total_steps": total_steps,
-                "checkpoint": checkpoint.display().to_string(),
-                "resume": next,
-            });
-            output.result(&value, |style| {
-                format!(
-                    "stopped after step {step} of {total_steps}, everything is saved\ncontinue with: {}",
-                    style.bold(&next)
-                )
-            });
-            return Done::Stopped;
+            return stopped(&run, (*step, *total_steps), checkpoint, output);
         }
         Outcome::AlreadyFinished(report) => report,
         // The enumeration may grow; what is not known here has nothing to say.

@@ -1,6 +1,7 @@
 //! The verbs for language models.
 
 pub(crate) mod chat;
+pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod logits;
 pub(crate) mod perplexity;

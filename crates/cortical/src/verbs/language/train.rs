@@ -5,17 +5,17 @@ use std::path::Path;
 use cortical_io::GgufFile;
 use cortical_models::language::preset;
 use cortical_train::{
-    LanguageEvent, LanguageOutcome, LanguageRecipe, LanguageReport, LanguageRun, Override, in_pool,
-    train_language,
+    LanguageEvent, LanguageOutcome, LanguageRecipe, LanguageReport, Override, RunFolder, RunPaths,
+    in_pool, train_language, write_page,
 };
 use serde_json::json;
 
 use crate::Done;
 use crate::cli::{Common, TrainArgs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{Output, print_line};
 use crate::signals;
-use crate::style::{Style, count, duration};
+use crate::style::{self, Style, count, duration};
 
 /// `cortical train`, if the arguments ask for a language model.
 pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Result<Option<Done>> {
@@ -26,22 +26,32 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
         print_line(recipe.to_toml().trim_end());
         return Ok(Some(Done::Finished));
     }
-    let run = match &args.out {
-        Some(root) => LanguageRun::create(root, &recipe)?,
+    if args.fast_dev_run {
+        return try_out(&recipe, common, output).map(Some);
+    }
+    let folder = match &args.out {
+        Some(root) => RunFolder::create(root, &recipe)?,
         None => {
-            let name = Path::new(&recipe.model).file_stem().unwrap_or_default();
-            LanguageRun::create_numbered(Path::new("runs"), &name.to_string_lossy(), &recipe)?
+            let name = recipe.short_name();
+            RunFolder::create_numbered(Path::new("runs"), &name, &recipe)?
         }
     };
-    work(&run, common, output).map(Some)
+    work(folder, &recipe, common, output).map(Some)
 }
 
 /// `cortical resume`, if the run is one of a language model.
 pub(crate) fn resume(root: &Path, common: &Common, output: &Output) -> Result<Option<Done>> {
-    match LanguageRun::open(root)? {
-        Some(run) => work(&run, common, output).map(Some),
-        None => Ok(None),
+    let Some((folder, recipe)) = RunFolder::open_language(root)? else {
+        return Ok(None);
+    };
+    if let Some(found) = common.seed.filter(|seed| *seed != recipe.seed) {
+        return Err(Error::OtherSeed {
+            run: root.to_owned(),
+            expected: recipe.seed,
+            found,
+        });
     }
+    work(folder, &recipe, common, output).map(Some)
 }
 
 /// The recipe that the arguments ask for, if it is one of a language model.
@@ -54,9 +64,9 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Option<LanguageRecipe>> {
         Some(file) if file.is_file() => Some(cortical_io::read_text(file, 1 << 20)?),
         _ => None,
     };
-    let recipe = match (&text, &args.model) {
-        (Some(text), _) if LanguageRecipe::is_one(text) => LanguageRecipe::from_toml(text)?,
-        (None, Some(name)) if is_model(name) => LanguageRecipe::new(name),
+    let text = match (text, &args.model) {
+        (Some(text), _) if LanguageRecipe::is_one(&text) => text,
+        (None, Some(name)) if is_model(name) => LanguageRecipe::new(&found(name)).head(),
         _ => return Ok(None),
     };
     let mut set: Vec<Override> = Vec::new();
@@ -68,14 +78,31 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Option<LanguageRecipe>> {
     set.extend(
         args.data
             .as_deref()
-            .map(|name| Override::new("data.text", found(name))),
+            .map(|name| Override::new("data.name", found(name))),
     );
     set.extend(args.lr.map(|lr| Override::new("optim.lr", lr)));
     let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    set.extend(args.batch.map(|n| Override::new("train.batch", whole(n))));
+    let mut number = |path: &str, n: Option<u64>| {
+        set.extend(n.map(|n| Override::new(path, whole(n))));
+    };
+    // So many epochs, however many steps they are.
+    number("train.max_steps", args.epochs.map(|_| 0));
+    number("train.epochs", args.epochs);
+    number("train.batch_size", args.batch);
+    if args.fast_dev_run {
+        number("train.max_steps", Some(3));
+        number("train.eval_blocks", Some(1));
+        number("train.sample_tokens", Some(8));
+        number("checkpoint.every_steps", Some(2));
+        number("log.every_steps", Some(1));
+    }
+    set.extend(
+        args.tensorboard
+            .then(|| Override::new("log.tensorboard", true)),
+    );
     set.extend(common.seed.map(|n| Override::new("seed", whole(n))));
     set.extend(args.set.iter().cloned());
-    Ok(Some(recipe.with(&set)?))
+    Ok(Some(LanguageRecipe::from_toml(&text, &set)?))
 }
 
 /// A file by its absolute path, so that a run finds it again from wherever it is resumed; a name as it is.
@@ -89,28 +116,59 @@ fn found(name: &str) -> String {
     }
 }
 
-fn work(run: &LanguageRun, common: &Common, output: &Output) -> Result<Done> {
+/// `cortical train --fast-dev-run`: everything once, and nothing stays.
+fn try_out(recipe: &LanguageRecipe, common: &Common, output: &Output) -> Result<Done> {
+    let name = format!("cortical-fast-dev-run-{}", std::process::id());
+    let root = std::env::temp_dir().join(name);
+    let folder = RunFolder::create(&root, recipe)?;
+    let outcome = run(folder, recipe, common, output);
+    // It was ours alone; what cannot be removed stays where temporary things are.
+    let _ = std::fs::remove_dir_all(&root);
+    outcome?;
+    let value = json!({ "fast_dev_run": true, "steps": recipe.train.max_steps });
+    output.result(&value, |_| "everything works; nothing was kept".to_owned());
+    Ok(Done::Finished)
+}
+
+/// Trains to the end or to a signal, while a person watches.
+fn run(
+    folder: RunFolder,
+    recipe: &LanguageRecipe,
+    common: &Common,
+    output: &Output,
+) -> Result<LanguageOutcome> {
+    let root = folder.paths().root().to_owned();
     let stop = signals::listen()?;
     let outcome = in_pool(common.threads, || {
-        train_language(run, &*stop, &mut |event| show(&event, output))
+        train_language(folder, recipe, &*stop, &mut |event| show(&event, output))
     })??;
-    let root = run.paths().root().display().to_string();
-    match outcome {
+    if let LanguageOutcome::Finished(_) = outcome
+        && let Err(why) = write_page(&RunPaths::new(&root))
+    {
+        // The model is there; a page that cannot be made must not make the training fail.
+        output.warning(&format!("report.html was not written: {why}"));
+    }
+    Ok(outcome)
+}
+
+fn work(
+    folder: RunFolder,
+    recipe: &LanguageRecipe,
+    common: &Common,
+    output: &Output,
+) -> Result<Done> {
+    let root = folder.paths().root().display().to_string();
+    match run(folder, recipe, common, output)? {
         LanguageOutcome::Stopped {
-            step, total_steps, ..
-        } => {
-            let next = format!("cortical resume {root}");
-            let value = json!({
-                "run": root, "stopped": true, "steps": step, "total_steps": total_steps, "resume": next,
-            });
-            output.result(&value, |style| {
-                format!(
-                    "stopped after step {step} of {total_steps}, everything is saved\ncontinue with: {}",
-                    style.bold(&next)
-                )
-            });
-            Ok(Done::Stopped)
-        }
+            step,
+            total_steps,
+            checkpoint,
+        } => Ok(crate::verbs::train::stopped(
+            &root,
+            (step, total_steps),
+            &checkpoint,
+            output,
+        )),
         LanguageOutcome::Finished(report) | LanguageOutcome::AlreadyFinished(report) => {
             let value = json!({
                 "run": root,
@@ -137,6 +195,7 @@ fn show(event: &LanguageEvent<'_>, output: &Output) {
             config,
             parameters,
             trainable,
+            bytes,
             train_tokens,
             test_tokens,
             start_step,
@@ -144,16 +203,18 @@ fn show(event: &LanguageEvent<'_>, output: &Output) {
         } => {
             let share = 100.0 * *trainable as f64 / (*parameters).max(1) as f64;
             output.remark(&format!(
-                "{} with {} parameters, {} of them trained ({share:.2} %), on {} tokens, {} held out; steps {} to {}",
+                "{} with {} parameters, {} of them trained ({share:.2} %), {} with gradients and optimizer, on {} tokens, {} held out; steps {} to {}",
                 output.err.bold(config.model_type()),
                 count(*parameters),
                 count(*trainable),
+                style::bytes(*bytes),
                 count(*train_tokens),
                 count(*test_tokens),
                 start_step + 1,
                 count(*total_steps),
             ));
         }
+        LanguageEvent::Warning(warning) => output.warning(&warning.to_string()),
         LanguageEvent::Step { step, loss, lr, .. } if step % 10 == 0 => {
             output.remark(&format!("step {step:>6}  loss {loss:.4}  lr {lr:.2e}"));
         }
@@ -180,7 +241,7 @@ fn finished(root: &str, report: &LanguageReport, style: &Style) -> String {
         _ => "no text was held out".to_owned(),
     };
     format!(
-        "\n{loss} after {} of training ({} tokens a second)\n\n  go on from a prompt  {}\n",
+        "\n{loss} after {} of training ({} tokens a second)\n\n  pictures             {root}/report.html\n  go on from a prompt  {}\n",
         duration(report.train_seconds),
         count(rate as u64),
         style.bold(&format!(

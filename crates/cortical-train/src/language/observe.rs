@@ -1,0 +1,105 @@
+//! What somebody who watches the training of a language model sees, and what it ends with.
+
+use std::path::PathBuf;
+
+use cortical_models::language::LanguageConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::observe::Warning;
+
+/// What happens in a training.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LanguageEvent<'a> {
+    /// Everything is ready for the first step.
+    Ready {
+        /// What the model is made of.
+        config: &'a LanguageConfig,
+        /// Its parameters.
+        parameters: usize,
+        /// Those of them that training changes.
+        trainable: usize,
+        /// Bytes of the parameters, their gradients and the optimizer's state.
+        bytes: u64,
+        /// Tokens to learn from.
+        train_tokens: usize,
+        /// Tokens to test on.
+        test_tokens: usize,
+        /// Steps taken earlier.
+        start_step: u64,
+        /// Steps of the run.
+        total_steps: u64,
+    },
+    /// Something to know.
+    Warning(&'a Warning),
+    /// A step was taken.
+    Step {
+        /// Steps so far.
+        step: u64,
+        /// The loss in nats a token.
+        loss: f64,
+        /// The learning rate.
+        lr: f64,
+        /// The norm of all gradients together, before it was limited.
+        grad_norm: f64,
+        /// Tokens of the step.
+        tokens: usize,
+    },
+    /// The held-out text was foreseen, and a text was written.
+    Test {
+        /// Steps so far.
+        step: u64,
+        /// The loss in nats a token.
+        loss: f64,
+        /// What the model wrote.
+        sample: &'a str,
+    },
+    /// A checkpoint is on the disk.
+    Checkpoint {
+        /// Its step.
+        step: u64,
+    },
+}
+
+/// What a finished training found: `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LanguageReport {
+    /// Always `language`.
+    pub kind: String,
+    /// Steps of the run.
+    pub steps: u64,
+    /// Tokens that the model read.
+    pub tokens: u64,
+    /// Seconds spent on steps.
+    pub train_seconds: f64,
+    /// Parameters of the model.
+    pub parameters: usize,
+    /// Those of them that training changed.
+    pub trainable: usize,
+    /// The loss on the held-out text in nats a token; `null` where none was held out.
+    pub test_loss: Option<f64>,
+    /// `e` to its power.
+    pub perplexity: Option<f64>,
+    /// What the model writes at the end.
+    pub sample: String,
+}
+
+/// How a training ended.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LanguageOutcome {
+    /// The last step is done, and the model is written.
+    Finished(LanguageReport),
+    /// It had been finished before.
+    AlreadyFinished(LanguageReport),
+    /// It was asked to stop, and everything is saved.
+    Stopped {
+        /// Steps taken so far.
+        step: u64,
+        /// Steps of the run.
+        total_steps: u64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
+}

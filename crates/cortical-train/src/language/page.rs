@@ -1,0 +1,110 @@
+//! `report.html` of a language model: curves, what it wrote as it learned, the recipe.
+
+use cortical_report::{LineChart, Page, number};
+use serde_json::Value;
+
+use super::observe::LanguageReport;
+use crate::folder::RunPaths;
+use crate::page::{environment, mean, norms, percent, steps, tests};
+use crate::recipe::LanguageRecipe;
+
+/// Texts that are shown at most.
+const SAMPLES: usize = 12;
+
+/// The page of a finished run.
+pub(crate) fn page(
+    paths: &RunPaths,
+    recipe: &LanguageRecipe,
+    report: &LanguageReport,
+    lines: &[Value],
+) -> String {
+    let name = paths.root().file_name();
+    let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let summary = format!(
+        "{} on {}, {} parameters, {} steps",
+        recipe.model, recipe.data.name, report.parameters, report.steps
+    );
+    let mut page = Page::new(&name, &summary);
+    page.figures(&figures(report, lines));
+    curves(&mut page, lines);
+    samples(&mut page, lines);
+    page.section("Recipe").code(recipe.to_toml().trim_end());
+    page.section("Environment")
+        .table(&["", ""], &environment(recipe.hash()));
+    page.to_html()
+}
+
+/// The figures at the top.
+fn figures(report: &LanguageReport, lines: &[Value]) -> Vec<(String, String)> {
+    let mut figures = Vec::new();
+    let mut add = |name: &str, value: String| figures.push((name.to_owned(), value));
+    if let (Some(loss), Some(perplexity)) = (report.test_loss, report.perplexity) {
+        add("held-out loss, nats a token", number(loss));
+        add("perplexity", number(perplexity));
+    }
+    add("tokens read", report.tokens.to_string());
+    add("seconds of training", number(report.train_seconds));
+    if let Some(speed) = mean(lines, "tokens_per_second") {
+        add("tokens a second", number(speed));
+    }
+    if report.trainable < report.parameters {
+        let share = report.trainable as f64 / report.parameters.max(1) as f64;
+        add("share of parameters trained", percent(share));
+    }
+    figures
+}
+
+/// Loss, perplexity, learning rate and gradients over the steps.
+fn curves(page: &mut Page, lines: &[Value]) {
+    let chart = |title: &str| LineChart::new(title, "step");
+    let loss = steps(lines, "step", "loss");
+    let smooth = loss.smoothed(0.9);
+    page.section("Curves")
+        .chart(
+            &chart("Loss, nats a token")
+                .series(loss.faint())
+                .series(smooth)
+                .series(tests(lines, "held out", "test_loss"))
+                .log_y()
+                .to_svg(),
+        )
+        .chart(
+            &chart("Perplexity of the held-out text")
+                .series(tests(lines, "held out", "perplexity"))
+                .log_y()
+                .to_svg(),
+        )
+        .chart(
+            &chart("Learning rate")
+                .series(steps(lines, "step", "lr"))
+                .to_svg(),
+        );
+    norms(page, lines);
+}
+
+/// What the model wrote at its tests, the first and the last among those that are shown.
+fn samples(page: &mut Page, lines: &[Value]) {
+    let all: Vec<(&Value, &str)> = lines
+        .iter()
+        .filter(|line| line["event"] == "test")
+        .filter_map(|line| Some((line, line["sample"].as_str()?)))
+        .filter(|(_, sample)| !sample.is_empty())
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    page.section("What it writes").text(
+        "At each test the model goes on from the first token of the held-out text, with the same draws.",
+    );
+    let last = all.len() - 1;
+    let shown = SAMPLES.min(all.len());
+    for at in (0..shown).map(|i| i * last / (shown - 1).max(1)) {
+        let (line, sample) = all[at];
+        let loss = line["test_loss"].as_f64();
+        let loss = loss.map_or_else(String::new, |loss| {
+            format!(", held-out loss {}", number(loss))
+        });
+        page.text(&format!("After step {}{loss}:", line["step"]));
+        page.code(sample);
+    }
+}

@@ -1,0 +1,209 @@
+//! Runs that are stopped, kinds of storage and of changes, and what is refused.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cortical_models::language::{self, LoadOptions};
+use cortical_text::Tokenizer;
+
+use super::*;
+use crate::language::LanguageReport;
+use crate::recipe::{LoraRecipe, StorageType};
+use crate::{Override, RunPaths};
+
+/// Asks to stop after some steps.
+struct After(AtomicU64);
+
+impl Stop for After {
+    fn is_requested(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) == 0
+    }
+}
+
+fn recipe(folder: &Path, set: &[&str]) -> LanguageRecipe {
+    let text = folder.join("text.txt");
+    let line = "the sea, the open sea, and the white whale in it. ";
+    std::fs::write(&text, line.repeat(40)).unwrap();
+    let mut set: Vec<Override> = set.iter().map(|set| set.parse().unwrap()).collect();
+    set.insert(0, Override::new("data.name", text.display().to_string()));
+    let text = r#"
+kind = "language"
+version = 1
+model = "llama-tiny"
+train = { max_steps = 6, batch_size = 2, block = 16, validate_every = 3, sample_tokens = 5 }
+checkpoint.every_steps = 4
+log = { every_steps = 1, csv = true }
+schedule.warmup_steps = 2
+"#;
+    LanguageRecipe::from_toml(text, &set).unwrap()
+}
+
+/// Trains to the end, in a folder of its own, and returns the losses too.
+fn trained(root: &Path, recipe: &LanguageRecipe) -> (LanguageReport, Vec<f64>) {
+    let folder = RunFolder::create(root, recipe).unwrap();
+    let mut losses = Vec::new();
+    let outcome = train_language(folder, recipe, &(), &mut |event| {
+        if let LanguageEvent::Step { loss, .. } = event {
+            losses.push(loss);
+        }
+    });
+    match outcome.unwrap() {
+        LanguageOutcome::Finished(report) => (report, losses),
+        other => panic!("nobody asked it to stop: {other:?}"),
+    }
+}
+
+fn model_bytes(root: &Path) -> Vec<u8> {
+    std::fs::read(RunPaths::new(root).model()).unwrap()
+}
+
+#[test]
+fn a_run_that_was_stopped_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for set in [&[][..], &["average.kind=ema", "train.accumulate=2"]] {
+        let recipe = recipe(folder.path(), set);
+        let whole = folder.path().join(format!("whole-{}", set.len()));
+        let (report, losses) = trained(&whole, &recipe);
+        assert!(losses[5] < losses[0], "{losses:?}");
+        assert!(report.test_loss.unwrap() < 6.0, "{report:?}");
+
+        let root = folder.path().join(format!("parts-{}", set.len()));
+        let mut parts = RunFolder::create(&root, &recipe).unwrap();
+        for stop in [2, 3] {
+            let stop = After(AtomicU64::new(stop));
+            let outcome = train_language(parts, &recipe, &stop, &mut |_| ()).unwrap();
+            assert!(matches!(outcome, LanguageOutcome::Stopped { .. }));
+            parts = RunFolder::open_language(&root).unwrap().unwrap().0;
+        }
+        train_language(parts, &recipe, &(), &mut |_| ()).unwrap();
+        assert!(model_bytes(&whole) == model_bytes(&root), "the same model");
+        // The lines are the same but for speeds and times.
+        let steps = |root: &Path| {
+            let text = std::fs::read_to_string(RunPaths::new(root).metrics()).unwrap();
+            let loss = |line: &str| -> serde_json::Value {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                json!([
+                    line["event"],
+                    line["step"],
+                    line["loss"],
+                    line["test_loss"],
+                    line["sample"]
+                ])
+            };
+            text.lines().map(loss).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(&whole), steps(&root));
+        let (again, _) = RunFolder::open_language(&root).unwrap().unwrap();
+        let again = train_language(again, &recipe, &(), &mut |_| ()).unwrap();
+        assert!(matches!(again, LanguageOutcome::AlreadyFinished(_)));
+    }
+}
+
+#[test]
+fn the_folder_is_a_model_with_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), &["data.tokenizer=bpe-300"]);
+    let root = folder.path().join("run");
+    let (report, _) = trained(&root, &recipe);
+    let loaded = language::open(&root, &LoadOptions::default()).unwrap();
+    assert_eq!(Some(report.parameters), loaded.model.config().parameters());
+    let tokenizer = Tokenizer::open(&root).unwrap();
+    assert!((258..=300).contains(&tokenizer.vocab_size()));
+    assert_eq!(tokenizer.eos().len(), 1);
+    // It grew with its tokenizer's vocabulary.
+    assert_eq!(
+        loaded.model.config().vocab_size(),
+        tokenizer.vocab_size().max(256)
+    );
+    let again = crate::language::evaluate_language(&RunPaths::new(&root), None);
+    let again = again.unwrap().unwrap();
+    assert_eq!(Some(again.loss), report.test_loss);
+    let page = crate::write_page(&RunPaths::new(&root)).unwrap();
+    for part in ["Perplexity", "What it writes", "After step 3", "bpe-300"] {
+        assert!(page.contains(part), "{part}");
+    }
+    let csv = std::fs::read_to_string(RunPaths::new(&root).metrics_csv()).unwrap();
+    assert!(csv.starts_with("event,step,loss,lr,grad_norm,tokens_per_second,test_loss,perplexity"));
+    // Two tests and the last one, and six steps.
+    assert_eq!(csv.lines().count(), 1 + 6 + 2, "{csv}");
+}
+
+#[test]
+fn low_rank_changes_are_trained_alone_and_saved_for_peft() {
+    let folder = tempfile::tempdir().unwrap();
+    for dora in [false, true] {
+        let mut recipe = recipe(folder.path(), &[]);
+        recipe.lora = Some(LoraRecipe {
+            dora,
+            ..LoraRecipe::default()
+        });
+        let root = folder.path().join(format!("lora-{dora}"));
+        let (report, losses) = trained(&root, &recipe);
+        assert!(report.trainable > 0 && report.trainable * 10 < report.parameters);
+        assert!(losses[5] < losses[0], "{losses:?}");
+        let adapter = language::read_adapter_config(&root).unwrap();
+        assert_eq!((adapter.rank, adapter.dora), (8, dora));
+        assert!(!RunPaths::new(&root).model().exists());
+    }
+}
+
+#[test]
+fn batches_that_make_one_step_are_one_large_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = recipe(folder.path(), &["train.batch_size=4"]);
+    let two = recipe(folder.path(), &["train.accumulate=2"]);
+    let (_, one) = trained(&folder.path().join("one"), &one);
+    let (_, two) = trained(&folder.path().join("two"), &two);
+    for (a, b) in one.iter().zip(&two) {
+        assert!((a - b).abs() < 2e-4, "{one:?} {two:?}");
+    }
+}
+
+#[test]
+fn weights_of_half_the_size_learn_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let single = recipe(folder.path(), &[]);
+    let mut half = single.clone();
+    half.train.dtype = StorageType::Bf16;
+    let roots = ["single", "half"].map(|name| folder.path().join(name));
+    let (_, a) = trained(&roots[0], &single);
+    let (_, b) = trained(&roots[1], &half);
+    for (a, b) in a.iter().zip(&b) {
+        assert!((a - b).abs() < 0.05, "{a} {b}");
+    }
+    let [a, b] = roots.map(|root| model_bytes(&root).len());
+    assert!(b < a * 6 / 10, "{a} {b}");
+}
+
+#[test]
+fn what_cannot_be_trained_says_why_and_leaves_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |set: &[&str], want: &str| {
+        let recipe = recipe(folder.path(), set);
+        let root = folder.path().join("refused");
+        let run = RunFolder::create(&root, &recipe).unwrap();
+        let error = train_language(run, &recipe, &(), &mut |_| ()).unwrap_err();
+        assert_eq!(error.to_string(), want, "{set:?}");
+        assert!(!root.exists(), "{set:?}");
+    };
+    check(
+        &["train.block=2000"],
+        "the text has 1800 tokens to learn from, too few for a block of 2000; take a longer one or a smaller train.block",
+    );
+    check(
+        &["data.tokenizer=model"],
+        "data.tokenizer is \"model\", but the model brings no tokenizer; choose bytes, characters or bpe-N",
+    );
+    check(
+        &["schedule.warmup_steps=6"],
+        "recipe: schedule.warmup_steps: expected fewer than the 6 steps of the run, found 6",
+    );
+    check(
+        &[
+            "optim.lr=1e30",
+            "schedule.kind=constant",
+            "schedule.warmup_steps=0",
+        ],
+        "the training diverged",
+    );
+}
