@@ -187,4 +187,32 @@ mod tests {
             });
         }
     }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_company() {
+        let (m, n, k) = (40, 50, 1100);
+        let (x, y) = (singles(&numbers(m * k, 1)), singles(&numbers(k * n, 2)));
+        let before = singles(&numbers(m * n, 3));
+        on_every_isa(|isa| {
+            prepack(MatRef::row_major(&y, k, n), |right| {
+                for write in [Write::Replace, Write::Add] {
+                    if !right.rows_stand_alone() {
+                        continue;
+                    }
+                    let together = |rows: usize| {
+                        let mut c = before.clone();
+                        for (c, x) in c.chunks_mut(rows * n).zip(x.chunks(rows * k)) {
+                            right.multiply(MatRef::row_major(x, c.len() / n, k), c, n, write);
+                        }
+                        c
+                    };
+                    let all = together(m);
+                    for rows in [1, 4, 16, 20, 32] {
+                        let same = all == together(rows);
+                        assert!(same, "{} {write:?}: {rows} rows at a time", isa.name());
+                    }
+                }
+            });
+        });
+    }
 }

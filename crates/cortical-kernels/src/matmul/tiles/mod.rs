@@ -371,22 +371,24 @@ impl Output<'_> {
             unsafe { tiles.run(rows, columns, &Block { c, ..block }) };
             return;
         }
+        // What is added to is loaded into the tiles here as well: a row has the same bits in a whole strip and in a part of one.
         let mut sums = [0.0_f32; STRIP * STRIP];
         let whole = Block {
             c: sums.as_mut_ptr(),
             c_row: STRIP,
-            add: false,
             ..block
         };
-        // SAFETY: two by two tiles fit into `sums`, and the rows of C below are the caller's.
-        unsafe {
-            tiles.run(rows, columns, &whole);
-            for (r, sums) in sums.chunks_exact(STRIP).enumerate().take(height) {
-                let out = std::slice::from_raw_parts_mut(c.add(r * self.row), width);
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = if block.add { *out + *sum } else { *sum };
-                }
+        // SAFETY: the rows of C are the caller's.
+        let rows_of_c = |r| unsafe { std::slice::from_raw_parts_mut(c.add(r * self.row), width) };
+        if block.add {
+            for (r, sums) in sums.chunks_exact_mut(STRIP).enumerate().take(height) {
+                sums[..width].copy_from_slice(rows_of_c(r));
             }
+        }
+        // SAFETY: two by two tiles fit into `sums`.
+        unsafe { tiles.run(rows, columns, &whole) };
+        for (r, sums) in sums.chunks_exact(STRIP).enumerate().take(height) {
+            rows_of_c(r).copy_from_slice(&sums[..width]);
         }
     }
 }
