@@ -30,6 +30,7 @@ import torch
 from torch import nn
 
 from case_calls import CALL_ARGUMENTS, CALLS
+from case_composites import COMPOSITES, OWN
 from case_options import OPTIONS
 from case_tables import TABLES
 
@@ -163,21 +164,6 @@ def call(kind, name, config, given):
             if f"buffer.{key}" in given:
                 buffer.copy_(torch.tensor(given[f"buffer.{key}"]))
     return CALLS[name](module, config, call_extra) if name in CALLS else module, module
-
-
-def rotary(x, rotary_dim, start=0, base=10000.0, interleaved=False):
-    """Rotary positions over (batch, heads, rows, dim), which PyTorch has no function for: complex numbers turned by their angles."""
-    rows = torch.arange(start, start + x.shape[2], dtype=torch.float64)
-    frequencies = base ** (-torch.arange(0, rotary_dim, 2, dtype=torch.float64) / rotary_dim)
-    turn = torch.polar(torch.ones(()).double(), torch.outer(rows, frequencies))
-    turned, passed = x[..., :rotary_dim].double(), x[..., rotary_dim:]
-    pairs = turned.unflatten(-1, (-1, 2)) if interleaved else turned.unflatten(-1, (2, -1)).transpose(-1, -2)
-    pairs = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * turn)
-    turned = pairs.flatten(-2) if interleaved else pairs.transpose(-1, -2).flatten(-2)
-    return torch.cat([turned.float(), passed], -1)
-
-
-OWN = {"rotary": rotary}
 
 
 def differentiate(kind, name, config, given):
@@ -410,7 +396,7 @@ def main(arguments):
         sys.exit(f"these cases are PyTorch {PINNED}'s, this is {torch.__version__}; run `cargo xtask cases`")
     folder = pathlib.Path(arguments[0])
     torch.set_num_threads(1)
-    tables = [*TABLES.items(), *OPTIONS.items()]
+    tables = [*TABLES.items(), *OPTIONS.items(), *COMPOSITES.items()]
     written = [make(folder, kind, *case) for kind, cases in tables for case in cases]
     if len(set(written)) != len(written):
         sys.exit("two cases have the same name; give one another tag")

@@ -33,7 +33,8 @@ pub(crate) fn operation(
         "batch_norm" | "instance_norm" | "group_norm" | "layer_norm" | "rms_norm" => {
             norm(name, config, given)?
         }
-        "normalize" | "cosine_similarity" | "pairwise_distance" => distance(name, config, given)?,
+        "normalize" | "cosine_similarity" | "pairwise_distance" | "CosineSimilarity"
+        | "PairwiseDistance" => distance(name, config, given)?,
         "dropout"
         | "dropout1d"
         | "dropout2d"
@@ -278,7 +279,7 @@ fn distance(name: &str, config: &Config<'_>, given: &Given) -> Result<Tensor, St
             let length = length(x, config.f64("p", 2.0)?, dim(1)?)?;
             x.broadcast_div(&length.maximum(config.f64("eps", 1e-12)?)?)?
         }
-        "cosine_similarity" => {
+        "cosine_similarity" | "CosineSimilarity" => {
             let (y, dim, eps) = (given.input(1)?, dim(1)?, config.f64("eps", 1e-8)?);
             let product = x.broadcast_mul(y)?.sum_keepdim(dim)?;
             let lengths = [x, y].map(|t| Ok::<_, Stop>(length(t, 2.0, dim)?.maximum(eps)?));

@@ -5,10 +5,12 @@
 
 mod attention;
 mod basic;
+mod composite;
 mod conv;
 mod function;
 mod functional;
 mod loss;
+mod more;
 mod norm;
 mod sequence;
 
@@ -78,7 +80,8 @@ pub(crate) fn operation(
     if kind == "loss" {
         return loss::operation(name, config, given);
     }
-    if kind == "function"
+    let is_distance = matches!(name, "CosineSimilarity" | "PairwiseDistance");
+    if (kind == "function" || is_distance)
         && let Some(made) = functional::operation(name, config, given)?
     {
         return Ok(Some(made));
@@ -89,6 +92,8 @@ pub(crate) fn operation(
         norm::operation,
         sequence::operation,
         function::operation,
+        composite::operation,
+        more::operation,
     ] {
         if let Some(made) = family(name, config, given)? {
             return Ok(Some(made));

@@ -336,16 +336,26 @@ fn composed(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<
         value_dim,
     } = sizes;
     let order = options.order;
+    // candle cannot copy a transposed tensor without elements.
+    let swap = |t: &Tensor| match t.elem_count() {
+        0 => {
+            let &[a, b, c, d] = t.dims() else {
+                unreachable!("`check` saw four axes")
+            };
+            Tensor::zeros((a, c, b, d), t.dtype(), t.device())
+        }
+        _ => t.transpose(1, 2)?.contiguous(),
+    };
     let outside = |t: &Tensor| match order {
         HeadOrder::Outside => t.contiguous(),
-        HeadOrder::Inside => t.transpose(1, 2)?.contiguous(),
+        HeadOrder::Inside => swap(t),
     };
     let [q, k, v] = qkv.map(outside);
     let (q, k, v) = (q?, k?, v?);
     let (dtype, device) = (q.dtype(), q.device().clone());
     let inside = |t: Tensor| match order {
         HeadOrder::Outside => Ok(t),
-        HeadOrder::Inside => t.transpose(1, 2)?.contiguous(),
+        HeadOrder::Inside => swap(&t),
     };
     if batch * heads * queries * keys * dim * value_dim == 0 {
         // Without elements to multiply every sum is empty.

@@ -46,7 +46,7 @@ fn complaints(
                 complaints.push(format!("{op} has neither a reference case nor a reason"));
             }
             Case::None(_) => {}
-            Case::Of(called, prefix) => {
+            Case::Of(_, prefix) | Case::Layer(_, prefix) => {
                 let runs = |case: &&String| !skipped.lines().any(|name| name == case.as_str());
                 if cases
                     .iter()
@@ -56,7 +56,12 @@ fn complaints(
                 {
                     complaints.push(format!("{op}: no case {prefix}… is there and run"));
                 }
-                if !runner.contains(&format!("ops::{called}(")) {
+                let called = match subject.case {
+                    Case::Layer(layer, _) => format!("{layer}::config("),
+                    Case::Of(called, _) => format!("ops::{called}("),
+                    Case::None(_) => continue,
+                };
+                if !runner.contains(&called) {
                     complaints.push(format!(
                         "{op}: the runner of the cases never calls {called}"
                     ));
@@ -115,7 +120,7 @@ fn what_is_missing_is_named() {
     assert_eq!(got, want);
     let got = complaints(&public, &table[..1], &cases, "", "nothing");
     assert!(
-        got.contains(&"first: the runner of the cases never calls first".to_string()),
+        got.contains(&"first: the runner of the cases never calls ops::first(".to_string()),
         "{got:?}"
     );
 }

@@ -108,9 +108,18 @@ impl Pick {
     pub(crate) fn constant(&mut self, fill: Fill, shape: &[usize], dtype: DType) -> Tensor {
         self.tensors += 1;
         // A huge view has no constant beside it.
-        let shape: Vec<usize> = shape.iter().map(|d| (*d).min(9)).collect();
-        let tensor = fill.tensor(&shape, &format!("constant {}", self.tensors), dtype);
-        self.spoil(tensor)
+        let count = (shape.iter()).try_fold(1_usize, |n, d| n.checked_mul(*d));
+        let most = if count.is_some_and(|n| n < 1 << 20) {
+            usize::MAX
+        } else {
+            9
+        };
+        let shape: Vec<usize> = shape.iter().map(|d| (*d).min(most)).collect();
+        let tensor = fill.tensor(&shape, &format!("constant {}", self.tensors), DType::F32);
+        // Numbers that half precision has as well, so that every dtype computes with the same ones.
+        let steps = ((tensor * 32.0).and_then(|t| t.round())).and_then(|t| t / 32.0);
+        let tensor = steps.and_then(|t| t.to_dtype(dtype));
+        self.spoil(tensor.expect("a float dtype"))
     }
 
     /// Class labels below `classes`; hostile ones are none, or have another shape or dtype.

@@ -44,6 +44,8 @@ pub(crate) enum Case {
     /// The operation that the runner of the cases calls, this one or the one it is an instance of, and how the files of PyTorch's
     /// cases begin.
     Of(&'static str, &'static str),
+    /// The layer that the runner of the cases builds, which is nothing but this operation, and how the files begin.
+    Layer(&'static str, &'static str),
     /// None can exist, for this reason.
     None(&'static str),
 }

@@ -9,7 +9,7 @@ use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_sha
 use crate::ops::{Attention, HeadOrder, attention, linear, linear_dims, rms_norm, rotary};
 use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_composed, values};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::attention::{
     self as kernel, Gradients, Heads, HeadsMut, Options, Sizes, Strides,
@@ -75,7 +75,10 @@ pub fn attention_half<'a>(x: impl Into<Input<'a>>, half: AttentionHalf<'a>) -> R
     let x = x.into();
     let t = x.tensor();
     let sizes = check(t, &half)?;
-    if is_half(t.dtype()) || is_composed(t.device()) || t.elem_count() == 0 || sizes.dim == 0 {
+    if is_half(t.dtype()) {
+        return widened(t, half);
+    }
+    if is_composed(t.device()) || t.elem_count() == 0 || sizes.dim == 0 {
         return fine(t, half, sizes);
     }
     by_dtype!(NAME, "x", t, T => forward::<T>(x, half, sizes))
@@ -146,6 +149,36 @@ fn check(x: &Tensor, half: &AttentionHalf<'_>) -> Result<Sizes> {
         dim,
         value_dim: dim,
     })
+}
+
+/// The same in `f32`, rounded once.
+fn widened(x: &Tensor, half: AttentionHalf<'_>) -> Result<Half> {
+    let wide = |t: &Tensor| t.to_dtype(DType::F32);
+    let [q, k, v] = half.qkv.map(|w| wide(w.tensor()));
+    let (q, k, v) = (q?, k?, v?);
+    let biases = match half.bias {
+        Some([q, k, v]) => Some([wide(q.tensor())?, wide(k.tensor())?, wide(v.tensor())?]),
+        None => None,
+    };
+    let angles = match half.rotary {
+        Some(HalfRotary { cos, sin, pairs }) => Some((wide(cos)?, wide(sin)?, pairs)),
+        None => None,
+    };
+    let (norm, out) = (wide(half.norm.tensor())?, wide(half.out.tensor())?);
+    let made = attention_half(
+        &wide(x)?,
+        AttentionHalf {
+            norm: (&norm).into(),
+            qkv: [(&q).into(), (&k).into(), (&v).into()],
+            bias: biases.as_ref().map(|b| b.each_ref().map(Into::into)),
+            out: (&out).into(),
+            rotary: angles
+                .as_ref()
+                .map(|&(ref cos, ref sin, pairs)| HalfRotary { cos, sin, pairs }),
+            ..half
+        },
+    )?;
+    made.to_dtype(x.dtype())
 }
 
 /// The same from the operations that it joins.

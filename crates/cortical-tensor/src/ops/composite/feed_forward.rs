@@ -8,7 +8,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::ops::{gated, linear, linear_dims, rms_norm};
 use crate::{Input, Result, is_composed, values};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::gated::{self as kernel, Gate};
@@ -67,7 +67,22 @@ pub fn feed_forward<'a>(x: impl Into<Input<'a>>, half: FeedForward<'a>) -> Resul
             return Err(wrong_shape(NAME, argument, format!("{shape:?}"), weight));
         }
     }
-    if is_half(t.dtype()) || is_composed(t.device()) {
+    if is_half(t.dtype()) {
+        // In `f32`, rounded once.
+        let wide = |t: &Tensor| t.to_dtype(DType::F32);
+        let [norm, gate, up, down] =
+            [half.norm, half.gate, half.up, half.down].map(|w| wide(w.tensor()));
+        let (norm, gate, up, down) = (norm?, gate?, up?, down?);
+        let wide_half = FeedForward {
+            norm: (&norm).into(),
+            gate: (&gate).into(),
+            up: (&up).into(),
+            down: (&down).into(),
+            ..half
+        };
+        return feed_forward(&wide(t)?, wide_half)?.to_dtype(t.dtype());
+    }
+    if is_composed(t.device()) {
         return fine(t, half);
     }
     by_dtype!(NAME, "x", t, T => forward::<T>(x, half))

@@ -6,7 +6,7 @@ use crate::ops::cross_entropy::{CrossEntropy, LEFT_OUT, Reduction, cross_entropy
 use crate::ops::prepare::{by_dtype, is_half, wrong_shape};
 use crate::ops::{linear, linear_dims};
 use crate::{Input, Operand, Result, is_composed, values};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::cross_entropy::{self as kernel, Targets};
@@ -22,7 +22,7 @@ const BLOCK: usize = 1 << 20;
 /// they are made on the way, while a block's scores are warm. A vocabulary of a hundred thousand words then costs what its
 /// weights cost.
 ///
-/// Without a reduction, with labels that are distributions and in half precision it is [`linear`] and [`cross_entropy`] one after the other.
+/// Without a reduction and with labels that are distributions it is [`linear`] and [`cross_entropy`] one after the other.
 ///
 /// # Shapes
 /// - `x`: `[…, in]`, any leading dimensions
@@ -58,15 +58,34 @@ pub fn linear_cross_entropy<'a>(
     let dims = linear_dims(x.tensor(), weight.tensor(), bias.map(|b| b.tensor()))?;
     let [n, i, o] = dims;
     let leading = &x.tensor().dims()[..x.tensor().rank() - 1];
+    let dtype = x.tensor().dtype();
+    if is_half(dtype) {
+        let wide = |t: &Tensor| match t.dtype() == dtype {
+            true => t.to_dtype(DType::F32),
+            false => Ok(t.clone()),
+        };
+        let (x, weight) = (wide(x.tensor())?, wide(weight.tensor())?);
+        let bias = bias.map(|b| wide(b.tensor())).transpose()?;
+        let options = CrossEntropy {
+            weight: options.weight.as_ref().map(wide).transpose()?,
+            ..options.clone()
+        };
+        let bias = bias.as_ref().map(Into::into);
+        let loss = linear_cross_entropy(&x, &weight, bias, &wide(labels)?, &options)?;
+        return Ok(loss.to_dtype(dtype)?);
+    }
     let is_fine = labels.dtype().is_float()
         || options.reduction == Reduction::None
-        || is_half(x.tensor().dtype())
         || is_composed(x.tensor().device())
         || n == 0;
     if is_fine {
         let scores = linear(x, weight, bias, Activation::Identity)?;
         if labels.dtype().is_float() {
-            let labels = labels.contiguous()?.reshape(((), o))?;
+            if labels.dims() != [leading, &[o]].concat() {
+                let expected = format!("{leading:?} and {o} probabilities for each row");
+                return Err(wrong_shape(NAME, "labels", expected, labels));
+            }
+            let labels = labels.contiguous()?.reshape((n, o))?;
             return cross_entropy(&scores.reshape((n, o))?, &labels, options);
         }
         check_labels(labels, leading)?;

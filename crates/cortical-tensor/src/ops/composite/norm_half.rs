@@ -4,7 +4,7 @@ use crate::element::{Element, tensor};
 use crate::graph::Backward;
 use crate::ops::prepare::{check_alike, wrong_shape};
 use crate::{Error, Input, Operand, Result, values};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::linear as neurons;
 use cortical_kernels::matmul::{MatRef, Write, matmul};
@@ -22,6 +22,18 @@ pub struct Half {
     pub normed: Option<Tensor>,
     /// What the branch added to `x`.
     pub branch: Option<Tensor>,
+}
+
+impl Half {
+    /// The same in another precision.
+    pub(super) fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let shown = |t: &Option<Tensor>| t.as_ref().map(|t| t.to_dtype(dtype)).transpose();
+        Ok(Self {
+            output: self.output.to_dtype(dtype)?,
+            normed: shown(&self.normed)?,
+            branch: shown(&self.branch)?,
+        })
+    }
 }
 
 /// Checks the input, the norm's weight and its `eps`.

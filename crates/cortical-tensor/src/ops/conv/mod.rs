@@ -124,9 +124,20 @@ pub fn conv2d_max_pool<'a>(
     pool: &MaxPoolOptions<2>,
 ) -> Result<Tensor> {
     let (x, weight) = (x.into(), weight.into());
+    let dtype = x.tensor().dtype();
+    if is_half(dtype) {
+        // Rounded sums would make equals of numbers of which one is the largest.
+        let bias = bias.map(|b| b.tensor());
+        options.plan("conv2d_max_pool", x.tensor(), weight.tensor(), bias)?;
+        let wide = |t: &Tensor| t.to_dtype(DType::F32);
+        let (x, weight) = (wide(x.tensor())?, wide(weight.tensor())?);
+        let bias = bias.map(wide).transpose()?;
+        let y = conv2d_max_pool(&x, &weight, bias.as_ref().map(Into::into), options, pool)?;
+        return Ok(y.to_dtype(dtype)?);
+    }
     let taps = pool.kernel_size[0].checked_mul(pool.kernel_size[1]);
     let fits = options.activation.saves() != Saves::Input && taps.is_some_and(|taps| taps <= 256);
-    if fits && !is_composed(x.tensor().device()) && !is_half(x.tensor().dtype()) {
+    if fits && !is_composed(x.tensor().device()) {
         convolve("conv2d_max_pool", x, weight, bias, options, Some(pool))
     } else {
         max_pool2d(&conv2d(x, weight, bias, options)?, pool)

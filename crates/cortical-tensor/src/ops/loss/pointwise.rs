@@ -1,7 +1,8 @@
 //! Losses between each number and its target.
 
 use super::elements::{SOFTPLUS, pointwise, weighted};
-use super::{check_at_least, check_same, reduce, spread, widened};
+use super::{check_alike, check_at_least, check_same, is_half, reduce, spread, widened};
+use crate::ops::prepare::widen;
 use crate::ops::{Reduction, activate};
 use crate::{Input, Result};
 use candle_core::Tensor;
@@ -180,6 +181,19 @@ pub fn multi_label_soft_margin_loss<'a>(
         return Err(super::wrong_shape(name, "x", "[…, classes]", x.tensor()));
     };
     let last = x.tensor().rank() - 1;
+    let dtype = x.tensor().dtype();
+    if is_half(dtype) {
+        // Rounded once, behind the last sum.
+        for (argument, t) in [("target", Some(target.tensor())), ("weight", weight)] {
+            t.map_or(Ok(()), |t| check_alike(name, x.tensor(), argument, t))?;
+        }
+        let wide = widen(&[Some(x), Some(target), weight.map(Into::into)])?;
+        let [Some(x), Some(target), weight] = &wide[..] else {
+            unreachable!("as many tensors as arguments")
+        };
+        let y = multi_label_soft_margin_loss(x, target, weight.as_ref(), reduction)?;
+        return Ok(y.to_dtype(dtype)?);
+    }
     let loss = Pointwise::BinaryCrossEntropyWithLogits;
     let each = weighted(name, loss, x, target, weight, Reduction::None)?;
     reduce(&(each.sum(last)? / classes as f64)?, reduction)

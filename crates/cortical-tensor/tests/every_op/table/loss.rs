@@ -285,9 +285,8 @@ fn margins() -> Vec<Subject> {
             "loss-CosineEmbeddingLoss-",
             |p, x, t, r| {
                 let rows = x.dims().split_last().map_or(&[][..], |(_, rows)| rows);
-                let target = Tensor::ones(rows, x.dtype(), x.device());
                 let target = match rows.iter().all(|d| *d < 1000) {
-                    true => target?,
+                    true => Tensor::ones(rows, x.dtype(), x.device())?,
                     false => p.constant(Fill::Normal, &[2], x.dtype()),
                 };
                 ops::cosine_embedding_loss(x, t, &target, p.real(0.1), r)

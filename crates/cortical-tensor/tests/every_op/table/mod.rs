@@ -1,5 +1,6 @@
 //! The table: every public operation, family by family.
 
+mod composite;
 mod conv;
 mod dense;
 mod loss;
@@ -20,6 +21,7 @@ pub(crate) fn table() -> Vec<Subject> {
         loss::table(),
         sequence::table(),
         reduce::table(),
+        composite::table(),
     ]
     .into_iter()
     .flatten()

@@ -208,25 +208,20 @@ fn recurrences() -> Vec<Subject> {
             "tanh",
             Cell::RnnTanh,
             1,
-            Case::Of("recurrent", "layer-RNN-plain"),
+            Case::Layer("Rnn", "layer-RNN-plain"),
         ),
         of(
             "relu",
             Cell::RnnRelu,
             1,
-            Case::Of("recurrent", "layer-RNN-relu"),
+            Case::Layer("Rnn", "layer-RNN-relu"),
         ),
-        of(
-            "gru",
-            Cell::Gru,
-            3,
-            Case::Of("recurrent", "layer-GRU-plain"),
-        ),
+        of("gru", Cell::Gru, 3, Case::Layer("Gru", "layer-GRU-plain")),
         of(
             "lstm",
             Cell::Lstm,
             4,
-            Case::Of("recurrent", "layer-LSTM-plain"),
+            Case::Layer("Lstm", "layer-LSTM-plain"),
         ),
     ]
 }
