@@ -189,6 +189,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         &[
             CANDLE,
             THISERROR,
+            allow("criterion", "times each family of kernels"),
             allow("rayon", "how many threads there are"),
             allow("serde_json", "a line of JSON for each workload"),
             allow("tempfile", "where the files that are timed are written"),

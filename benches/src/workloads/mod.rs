@@ -32,7 +32,7 @@ pub enum Size {
 
 impl Size {
     /// A dimension: this many, or a few in tests.
-    fn pick(self, full: usize, tiny: usize) -> usize {
+    pub(crate) fn pick(self, full: usize, tiny: usize) -> usize {
         match self {
             Self::Full => full,
             Self::Tiny => tiny,
@@ -82,14 +82,14 @@ pub fn chosen(workloads: Vec<Workload>, names: &[String]) -> Result<Vec<Workload
 }
 
 /// Samples of the standard normal distribution, the same ones for the same name.
-fn normal(name: &str, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn normal(name: &str, shape: &[usize]) -> Result<Tensor> {
     let mut values = vec![0.0; shape.iter().product()];
     Rng::new(Seed(0), name).fill_normal(&mut values, 0.0, 1.0);
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
 /// Numbers below `classes`, the same ones for the same name.
-fn classes(name: &str, classes: usize, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn classes(name: &str, classes: usize, shape: &[usize]) -> Result<Tensor> {
     let mut rng = Rng::new(Seed(0), name);
     let count = shape.iter().product();
     let values: Vec<u32> = (0..count)

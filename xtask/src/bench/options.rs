@@ -19,12 +19,16 @@ pub(crate) struct Options {
     pub(crate) names: Vec<String>,
     /// Whether only to build and install what will run, so that a measurement can then run undisturbed.
     pub(crate) install_only: bool,
+    /// Whether everything that runs was built and installed before, by `--install`.
+    pub(crate) ready: bool,
     /// Whether only to write the page and the chart anew from what was measured before.
     pub(crate) page_only: bool,
 }
 
 const USAGE: &str = "usage: cargo xtask bench --peers [--threads 1,2] [--rounds 3] [--sides torch,candle-nn,burn-flex] \
-                     [--python PROGRAM] [--install | --page] [NAME…]";
+                     [--fast] [--python PROGRAM] [--install | --ready | --page] [NAME…]";
+/// What `--fast` measures: training, forward with backward, and inference of one.
+const FAST: [&str; 4] = ["_train_", "_fwdbwd", "_b1", "_decode"];
 
 impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
@@ -35,14 +39,21 @@ impl Options {
             python: None,
             names: Vec::new(),
             install_only: false,
+            ready: false,
             page_only: false,
         };
+        // First, so that what is said besides counts.
+        let is_fast = args.iter().any(|arg| arg == "--fast");
+        if is_fast {
+            (options.rounds, options.peers) = (1, vec![Peer::Torch]);
+        }
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().map(String::as_str).unwrap_or_default();
             match arg.as_str() {
-                "--peers" => {}
+                "--peers" | "--fast" => {}
                 "--install" => options.install_only = true,
+                "--ready" => options.ready = true,
                 "--page" => options.page_only = true,
                 "--threads" => options.threads = list(value(), |text| whole(text, 1024))?,
                 "--rounds" => options.rounds = whole(value(), 1000).ok_or_else(|| wrong(arg))?,
@@ -51,6 +62,9 @@ impl Options {
                 _ if arg.starts_with('-') => return Err(wrong(arg)),
                 _ => options.names.push(arg.clone()),
             }
+        }
+        if options.names.is_empty() && is_fast {
+            options.names = FAST.map(str::to_owned).to_vec();
         }
         Ok(options)
     }
@@ -93,12 +107,23 @@ mod tests {
         assert_eq!(options.names, ["mlp", "cnn"]);
         assert!(!options.install_only && !options.page_only);
         assert!(parse("--peers --install").unwrap().install_only);
+        assert!(parse("--peers --ready").unwrap().ready);
+    }
+
+    #[test]
+    fn the_fast_way_is_one_round_of_a_few_beside_pytorch() {
+        let options = parse("--fast --peers").unwrap();
+        assert_eq!((options.rounds, options.peers), (1, vec![Peer::Torch]));
+        assert_eq!(options.names, FAST);
+        let options = parse("--peers cnn --rounds 2 --sides burn-flex --fast").unwrap();
+        assert_eq!((options.rounds, options.peers), (2, vec![Peer::Burn]));
+        assert_eq!(options.names, ["cnn"]);
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
         for (line, got) in [
-            ("--peers --fast", "--fast"),
+            ("--peers --quick", "--quick"),
             ("--peers --threads 0", "0"),
             ("--peers --threads 1,", ""),
             ("--peers --rounds", "--rounds"),

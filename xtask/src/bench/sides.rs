@@ -56,10 +56,12 @@ pub(crate) struct Side {
 
 /// Builds our own program and installs the others; the first of the result is our own.
 pub(crate) fn install(root: &Path, options: &Options) -> Result<Vec<Side>> {
-    command::cargo(root)
-        .args(["build", "--release", "--locked", "--package", PACKAGE])
-        .args(["--bin", "workloads"])
-        .run()?;
+    if !options.ready {
+        command::cargo(root)
+            .args(["build", "--release", "--locked", "--package", PACKAGE])
+            .args(["--bin", "workloads"])
+            .run()?;
+    }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let own = Side {
@@ -71,8 +73,8 @@ pub(crate) fn install(root: &Path, options: &Options) -> Result<Vec<Side>> {
     for peer in &options.peers {
         sides.push(match peer {
             Peer::Torch => torch(root, options)?,
-            Peer::Candle => package(root, *peer, "candle")?,
-            Peer::Burn => package(root, *peer, "burn")?,
+            Peer::Candle => package(root, *peer, "candle", options)?,
+            Peer::Burn => package(root, *peer, "burn", options)?,
         });
     }
     Ok(sides)
@@ -92,13 +94,15 @@ fn torch(root: &Path, options: &Options) -> Result<Side> {
 }
 
 /// A Cargo package outside the workspace, built beside it.
-fn package(root: &Path, peer: Peer, folder: &str) -> Result<Side> {
+fn package(root: &Path, peer: Peer, folder: &str, options: &Options) -> Result<Side> {
     let target = root.join(".cache/peers").join(folder);
-    // In its own folder, so that the workspace's configuration is not its own.
-    command::cargo(&root.join("benches/peers").join(folder))
-        .args(["build", "--release", "--locked", "--target-dir"])
-        .args([&target])
-        .run()?;
+    if !options.ready {
+        // In its own folder, so that the workspace's configuration is not its own.
+        command::cargo(&root.join("benches/peers").join(folder))
+            .args(["build", "--release", "--locked", "--target-dir"])
+            .args([&target])
+            .run()?;
+    }
     Ok(Side {
         peer: Some(peer),
         program: target.join(format!("release/{folder}-peer")),
