@@ -363,6 +363,18 @@ fn composed(
         batch_first,
         reverse,
     } = sequence;
+    if batch == 0 {
+        // candle cannot copy a part of a tensor without elements.
+        let output = match batch_first {
+            true => (0, steps, hidden),
+            false => (steps, 0, hidden),
+        };
+        return Ok(Recurrent {
+            output: Tensor::zeros(output, x.dtype(), x.device())?,
+            h: h_0.clone(),
+            c: c_0.cloned(),
+        });
+    }
     let width = cell.gates() * hidden;
     let weighted = |x: &Tensor, w: &Tensor, b: Option<&Tensor>, n: usize| {
         let sum = if n == 0 || batch * width == 0 {

@@ -125,7 +125,8 @@ impl Pick {
     /// Class labels below `classes`; hostile ones are none, or have another shape or dtype.
     pub(crate) fn labels(&mut self, shape: &[usize], classes: usize) -> Tensor {
         let shape: Vec<usize> = shape.iter().map(|d| (*d).min(999_999)).collect();
-        let n = shape.iter().product::<usize>().min(1 << 20);
+        let product = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
+        let n = product.unwrap_or(usize::MAX).min(1 << 20);
         let mut rng = Rng::new(Seed(3), "labels");
         let mut labels: Vec<i64> = (0..n)
             .map(|_| rng.below(classes.max(1) as u64) as i64)
@@ -134,11 +135,7 @@ impl Pick {
             let none = self.among(&[-1, classes as i64, i64::MAX, i64::MIN, -100]);
             labels.iter_mut().step_by(2).for_each(|label| *label = none);
         }
-        let shape = if shape.iter().product::<usize>() == n {
-            shape
-        } else {
-            vec![n]
-        };
+        let shape = if product == Some(n) { shape } else { vec![n] };
         let dtype = self.choose(&[DType::U32, DType::I64]);
         let tensor = Tensor::from_vec(labels, shape, &Device::Cpu).expect("a small tensor");
         let tensor = tensor.to_dtype(dtype).expect("integers convert");
@@ -176,7 +173,7 @@ pub(crate) fn spoiled(tensor: &Tensor, rng: &mut Rng) -> Tensor {
             1 => Tensor::ones(with(1), tensor.dtype(), &Device::Cpu),
             2 => Tensor::ones(with(3), tensor.dtype(), &Device::Cpu),
             3 => tensor.unsqueeze(at),
-            4 if !dims.is_empty() => tensor.sum(at),
+            4 if !dims.is_empty() => tensor.narrow(at, 0, 1)?.squeeze(at),
             5 => tensor.to_dtype(DType::U32),
             6 => tensor.to_dtype(DType::BF16),
             7 => tensor.to_dtype(DType::F64),

@@ -114,18 +114,21 @@ pub(super) fn segments(source: &Source, output: [usize; 3], most: usize) -> Vec<
 
 /// Whether every place of the sources of a convolution fits the tables' 32 bits.
 pub(super) fn fits(g: &Geometry) -> bool {
-    let elements = |channels: usize, axes: [usize; 3]| {
-        (axes.iter()).fold(channels as u128, |n, &len| n * (len as u128 + 1))
+    let wide = |n: usize| n as u128;
+    let elements = |channels: usize, axes: [u128; 3]| {
+        (axes.iter()).fold(wide(channels), |n, &len| n.saturating_mul(len + 1))
     };
     let padded = g.axes().map(|axis| {
-        axis.input + axis.padding[0] + axis.padding[1] + (axis.kernel * axis.dilation + axis.stride)
+        let window = wide(axis.kernel) * wide(axis.dilation);
+        wide(axis.input)
+            + wide(axis.padding[0])
+            + wide(axis.padding[1])
+            + window
+            + wide(axis.stride)
     });
     // Phases cut the padded input and add at most one element an axis and phase.
-    let strides: u128 = g
-        .axes()
-        .iter()
-        .map(|axis| axis.stride.min(axis.kernel * axis.dilation) as u128)
-        .product();
+    let phases = |axis: &Axis| wide(axis.stride).min(wide(axis.kernel) * wide(axis.dilation));
+    let strides = (g.axes().iter().map(phases)).fold(1, u128::saturating_mul);
     let channels = g.in_per_group().max(g.out_per_group());
     elements(channels, padded).saturating_mul(strides.max(1)) < u128::from(u32::MAX / 2)
 }

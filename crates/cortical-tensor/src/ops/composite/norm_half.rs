@@ -45,8 +45,8 @@ pub(super) fn check_norm(op: &'static str, x: &Tensor, weight: &Tensor, eps: f64
     if weight.dims() != [cols] {
         return Err(wrong_shape(op, "norm", format!("[{cols}]"), weight));
     }
-    if eps.is_nan() || eps < 0.0 {
-        let (expected, got) = ("at least 0".to_string(), eps.to_string());
+    if !(eps >= 0.0 && eps.is_finite()) {
+        let (expected, got) = ("a number not below 0".to_string(), eps.to_string());
         let option = "eps";
         return Err(Error::Option {
             op,

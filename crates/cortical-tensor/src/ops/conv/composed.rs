@@ -83,7 +83,9 @@ pub(super) fn transposed(
     let mut axes = g.axes();
     for (i, axis) in axes.iter_mut().enumerate() {
         let span = (axis.kernel - 1) * axis.dilation;
-        x = window::spread(&x, 2 + i, axis.stride)?;
+        // Behind a single element no further one follows, however long the stride.
+        let step = if x.dims()[2 + i] == 1 { 1 } else { axis.stride };
+        x = window::spread(&x, 2 + i, step)?;
         // Zeros enough for every window, of which those in the output's padding are left out.
         let input = x.dims()[2 + i];
         *axis = Axis {
