@@ -87,8 +87,8 @@ impl Llama {
         })
     }
 
-    /// The logits behind every token: `[n, rows]` to `[n, rows, vocabulary]`.
-    fn logits(
+    /// The normed state behind every token: `[n, rows]` to `[n, rows, hidden]`.
+    fn hidden(
         &self,
         tokens: &Tensor,
         caches: &mut [Cache],
@@ -99,7 +99,27 @@ impl Llama {
         for block in &self.blocks {
             x = block.run(&x, caches.next(), pass)?;
         }
-        self.head.forward(&self.norm.forward(&x, pass)?, pass)
+        self.norm.forward(&x, pass)
+    }
+
+    /// The logits behind every token: `[n, rows]` to `[n, rows, vocabulary]`.
+    fn logits(
+        &self,
+        tokens: &Tensor,
+        caches: &mut [Cache],
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        self.head.forward(&self.hidden(tokens, caches, pass)?, pass)
+    }
+
+    fn loss(
+        &self,
+        tokens: &Tensor,
+        labels: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        self.head
+            .loss(&self.hidden(tokens, &mut [], pass)?, labels, pass)
     }
 }
 
@@ -126,8 +146,9 @@ fn training(shape: Shape, batch: usize, rows: usize) -> Workload {
     Workload::new(name, (tokens as f64, "tokens/s"), move || {
         let params = Params::new(&Device::Cpu, Seed(0));
         let inputs = classes("inputs", shape.vocabulary, &[batch, rows])?;
-        let labels = classes("labels", shape.vocabulary, &[tokens])?;
-        Training::new(Llama::new(shape, &params)?, params, inputs, labels)
+        let labels = classes("labels", shape.vocabulary, &[batch, rows])?;
+        let llama = Llama::new(shape, &params)?;
+        Training::with_loss(llama, Llama::loss, params, inputs, labels)
     })
     .times(2, 9)
     .cost(Cost::operations(3.0 * forward).and_adamw(shape.parameters() as f64))

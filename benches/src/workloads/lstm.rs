@@ -33,12 +33,16 @@ impl CharacterModel {
     }
 }
 
-impl Layer for CharacterModel {
-    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
+impl CharacterModel {
+    fn loss(
+        &self,
+        x: &Tensor,
+        labels: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
         let x = self.embedding.forward(x, pass)?; // [n, steps] -> [n, steps, 256]
         let x = self.lstm.forward(&x, pass)?; // [n, steps, 256]
-        let x = self.out.forward(&x, pass)?; // [n, steps, 128]
-        Ok(x.flatten_to(1)?) // [n · steps, 128]
+        self.out.loss(&x, labels, pass) // [n, steps, 128] inside
     }
 }
 
@@ -49,8 +53,9 @@ pub(super) fn workloads(size: Size) -> Vec<Workload> {
     let training = Workload::new(name, (rows as f64, "tokens/s"), move || {
         let params = Params::new(&Device::Cpu, Seed(0));
         let inputs = classes("inputs", CHARACTERS, &[batch, steps])?;
-        let labels = classes("labels", CHARACTERS, &[rows])?;
-        Training::new(CharacterModel::new(&params)?, params, inputs, labels)
+        let labels = classes("labels", CHARACTERS, &[batch, steps])?;
+        let model = CharacterModel::new(&params)?;
+        Training::with_loss(model, CharacterModel::loss, params, inputs, labels)
     });
     vec![training.times(2, 9).cost(training_cost(rows))]
 }

@@ -6,7 +6,7 @@ use crate::measure::{Cost, F32, Job, Output, Workload};
 use candle_core::{D, Tensor, Var};
 use cortical_kernels::activation::Activation;
 use cortical_tensor::ops::{activate, layer_norm, softmax};
-use cortical_tensor::{Backward, Input, Op};
+use cortical_tensor::{Backward, GradSlot, Input, Op};
 
 pub(super) fn workloads(size: Size) -> Vec<Workload> {
     let side = size.pick(4096, 8);
@@ -48,17 +48,20 @@ fn norm(rows: usize, width: usize) -> Workload {
         let x = Var::from_tensor(&normal("x", &[rows, width])?)?;
         let weight = Var::ones(width, x.dtype(), x.device())?;
         let bias = Var::zeros(width, x.dtype(), x.device())?;
+        let slots = [(); 3].map(|()| GradSlot::new());
         let upstream = normal("upstream", &[rows, width])?;
         Ok(move || -> Result<Output> {
+            let [of_x, of_weight, of_bias] = &slots;
+            slots.iter().for_each(|slot| slot.set(None));
             let y = layer_norm(
-                &x,
+                Input::with_slot(&x, of_x),
                 &[width],
-                Some((&weight).into()),
-                Some((&bias).into()),
+                Some(Input::with_slot(&weight, of_weight)),
+                Some(Input::with_slot(&bias, of_bias)),
                 1e-5,
             )?;
-            let gradients = weighted_sum(&y, &upstream)?.backward()?;
-            let d_weight = gradients.get(&weight).cloned();
+            weighted_sum(&y, &upstream)?.backward()?;
+            let d_weight = of_weight.get();
             Ok(d_weight.map_or(Output::Number(f64::NAN), Output::Tensor))
         })
     })

@@ -62,6 +62,7 @@ pub mod packed;
 pub mod parallel;
 pub mod philox;
 pub mod pool;
+mod prefetch;
 pub mod prelu;
 pub mod real;
 pub mod recurrent;

@@ -5,6 +5,7 @@
 
 use crate::isa::{self, Isa};
 use crate::parallel;
+use crate::prefetch;
 use crate::real::Real;
 use crate::reduce::{LANES, fold};
 
@@ -54,6 +55,9 @@ fn together<I: Isa, T: Real>(x: &[T], w: &[T]) -> [T; TOGETHER] {
     let wide: [&[[T; LANES]]; TOGETHER] = cut.map(|(wide, _)| &wide[..count]);
     for b in 0..count {
         let x = blocks[b];
+        for row in &wide {
+            prefetch::ahead(&row[b]);
+        }
         for j in 0..TOGETHER {
             for i in 0..LANES {
                 sums[j][i] = x[i].mul_add::<I>(wide[j][b][i], sums[j][i]);

@@ -1,6 +1,7 @@
 //! Inputs of a packed product, rounded to 8 bits in blocks of 32.
 
 use super::Format;
+use crate::isa;
 
 /// One row of inputs as a packed product reads it.
 pub(super) struct Activations {
@@ -32,18 +33,7 @@ impl Activations {
         let mut numbers = vec![0_i8; blocks * 32];
         let mut scales = vec![0.0; blocks];
         let mut sums = vec![0; 2 * blocks];
-        for (b, x) in x.chunks(32).enumerate() {
-            let largest = x.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            scales[b] = largest / 127.0;
-            let numbers = &mut numbers[32 * b..32 * b + 32];
-            for (q, x) in numbers.iter_mut().zip(x) {
-                *q = (x * inverse).round_ties_even() as i8;
-            }
-            for (sum, part) in sums[2 * b..].iter_mut().zip(numbers.chunks_exact(16)) {
-                *sum = part.iter().map(|q| i32::from(*q)).sum();
-            }
-        }
+        round(isa::current(), x, &mut numbers, &mut scales, &mut sums);
         let both = sums.as_chunks::<2>().0.iter().zip(&scales);
         let sums_scaled = both.map(|([a, b], scale)| scale * (a + b) as f32).collect();
         Self {
@@ -58,5 +48,36 @@ impl Activations {
     /// The sum of block `b`'s rounded numbers times its scale.
     pub(super) fn weighted(&self, b: usize) -> f32 {
         self.sums_scaled[b]
+    }
+}
+
+multiversion! {
+    /// Numbers, the scale and the sums of both halves of every block of `x`.
+    fn round(x: &[f32], numbers: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
+        let outputs = numbers.as_chunks_mut::<32>().0.iter_mut().zip(scales).zip(sums.as_chunks_mut::<2>().0);
+        for (x, ((numbers, scale), sums)) in x.chunks(32).zip(outputs) {
+            let mut block = [0.0_f32; 32];
+            block[..x.len()].copy_from_slice(x);
+            // Sixteen maxima at a time, so that vectors can take them.
+            let mut largest = [0.0_f32; 16];
+            for half in block.as_chunks::<16>().0 {
+                for (largest, x) in largest.iter_mut().zip(half) {
+                    *largest = if x.abs() > *largest { x.abs() } else { *largest };
+                }
+            }
+            let largest = largest.into_iter().fold(0.0, f32::max);
+            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            *scale = largest / 127.0;
+            let mut rounded = [0_i32; 32];
+            for (q, x) in rounded.iter_mut().zip(&block) {
+                *q = (x * inverse).round_ties_even() as i32;
+            }
+            for (number, q) in numbers.iter_mut().zip(&rounded) {
+                *number = *q as i8;
+            }
+            for (sum, half) in sums.iter_mut().zip(rounded.as_chunks::<16>().0) {
+                *sum = half.iter().sum();
+            }
+        }
     }
 }

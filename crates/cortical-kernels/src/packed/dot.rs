@@ -1,7 +1,7 @@
 //! Dot products of packed rows with one row of inputs.
 //!
 //! Whole numbers are multiplied and summed in 32-bit lanes a block at a time, which loses nothing; only the block's sum meets the
-//! scales, in single precision. With AVX-512 VNNI one instruction multiplies and sums 32 bytes, with AVX2 three do; elsewhere a loop does.
+//! scales, in single precision. With AVX-512 VNNI (which processors with AMX have too) one instruction multiplies and sums 32 bytes, with AVX2 three do; elsewhere a loop does.
 
 use super::Format;
 use super::activations::Activations;
@@ -27,8 +27,9 @@ pub(super) fn rows(
     {
         let isa = isa.min(detected());
         let halves = is_x86_feature_detected!("f16c");
-        if isa == InstructionSet::Avx512 && halves && is_x86_feature_detected!("avx512vnni") {
+        if isa >= InstructionSet::Avx512 && halves && is_x86_feature_detected!("avx512vnni") {
             for (y, row) in y.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
+                ask_ahead(row);
                 // SAFETY: the processor has every feature that the function is compiled for: `detected` and the two
                 // questions above say so.
                 *y = unsafe { vnni::row(format, row, x) };
@@ -37,6 +38,7 @@ pub(super) fn rows(
         }
         if isa >= InstructionSet::Avx2 && halves {
             for (y, row) in y.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
+                ask_ahead(row);
                 // SAFETY: as above.
                 *y = unsafe { avx2::row(format, row, x) };
             }
@@ -46,6 +48,15 @@ pub(super) fn rows(
     let _ = isa;
     for (y, row) in y.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
         *y = portable(format, row, x);
+    }
+}
+
+/// Asks for the lines that lie as far ahead as this row lies here.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn ask_ahead(row: &[u8]) {
+    for line in row.chunks(64) {
+        crate::prefetch::ahead(&line[0]);
     }
 }
 
