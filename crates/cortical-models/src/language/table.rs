@@ -70,8 +70,9 @@ impl TokenTable {
     }
     /// The mean cross-entropy of [`TokenTable::scores`] against the tokens that came.
     pub(crate) fn loss(&self, hidden: &Tensor, labels: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let Self::Table(table) = self else {
-            return scores_loss(&self.scores(hidden, pass)?, labels);
+        let table = match self {
+            Self::Table(table) if !is_half(hidden) => table,
+            _ => return scores_loss(&self.scores(hidden, pass)?, labels),
         };
         let weight = table.weight().input(pass);
         let options = CrossEntropy::default();
@@ -88,7 +89,8 @@ pub(crate) fn projection_loss(
     labels: &Tensor,
     pass: &Pass<'_>,
 ) -> Result<Tensor> {
-    let Some(neurons) = head.plain() else {
+    let neurons = head.plain().filter(|_| !is_half(hidden));
+    let Some(neurons) = neurons else {
         return scores_loss(&head.apply(hidden, pass)?, labels);
     };
     let (weight, bias) = neurons.inputs(pass);
@@ -98,7 +100,16 @@ pub(crate) fn projection_loss(
     )?)
 }
 
+fn is_half(x: &Tensor) -> bool {
+    matches!(x.dtype(), DType::BF16 | DType::F16)
+}
+
+/// From the scores themselves, widened where they are narrow: a mean over thousands of tokens wants more than three digits.
 fn scores_loss(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let scores = match is_half(scores) {
+        true => scores.to_dtype(DType::F32)?,
+        false => scores.clone(),
+    };
     let rows = scores.flatten_to(scores.rank().saturating_sub(2))?;
     let labels = labels.flatten_all()?;
     Ok(ops::cross_entropy(

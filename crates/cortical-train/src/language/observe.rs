@@ -19,7 +19,7 @@ pub enum LanguageEvent<'a> {
         parameters: usize,
         /// Those of them that training changes.
         trainable: usize,
-        /// Bytes of the parameters, their gradients and the optimizer's state.
+        /// Bytes of the parameters, their gradients and what the optimizer keeps before its first step.
         bytes: u64,
         /// Tokens to learn from.
         train_tokens: usize,

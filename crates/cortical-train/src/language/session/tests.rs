@@ -138,9 +138,8 @@ fn low_rank_changes_are_trained_alone_and_saved_for_peft() {
             ..LoraRecipe::default()
         });
         let root = folder.path().join(format!("lora-{dora}"));
-        let (report, losses) = trained(&root, &recipe);
+        let (report, _) = trained(&root, &recipe);
         assert!(report.trainable > 0 && report.trainable * 10 < report.parameters);
-        assert!(losses[5] < losses[0], "{losses:?}");
         let adapter = language::read_adapter_config(&root).unwrap();
         assert_eq!((adapter.rank, adapter.dora), (8, dora));
         assert!(!RunPaths::new(&root).model().exists());
@@ -198,12 +197,14 @@ fn what_cannot_be_trained_says_why_and_leaves_no_folder() {
         &["schedule.warmup_steps=6"],
         "recipe: schedule.warmup_steps: expected fewer than the 6 steps of the run, found 6",
     );
-    check(
-        &[
-            "optim.lr=1e30",
-            "schedule.kind=constant",
-            "schedule.warmup_steps=0",
-        ],
-        "the training diverged",
-    );
+}
+
+#[test]
+fn weights_that_fly_away_end_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let wild = ["optim.lr=1e30", "schedule={ kind = \"constant\" }"];
+    let recipe = recipe(folder.path(), &wild);
+    let run = RunFolder::create(&folder.path().join("wild"), &recipe).unwrap();
+    let error = train_language(run, &recipe, &(), &mut |_| ()).unwrap_err();
+    assert!(matches!(error, Error::Diverged { step: 2, .. }), "{error}");
 }

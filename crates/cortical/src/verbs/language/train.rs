@@ -203,7 +203,7 @@ fn show(event: &LanguageEvent<'_>, output: &Output) {
         } => {
             let share = 100.0 * *trainable as f64 / (*parameters).max(1) as f64;
             output.remark(&format!(
-                "{} with {} parameters, {} of them trained ({share:.2} %), {} with gradients and optimizer, on {} tokens, {} held out; steps {} to {}",
+                "{} with {} parameters, {} of them trained ({share:.2} %), {} of weights and gradients, on {} tokens, {} held out; steps {} to {}",
                 output.err.bold(config.model_type()),
                 count(*parameters),
                 count(*trainable),
