@@ -64,10 +64,13 @@ fn together<I: Isa, T: Real>(x: &[T], w: &[T]) -> [T; TOGETHER] {
             }
         }
     }
-    std::array::from_fn(|j| {
+    // A loop and no closure: one that is not inlined has not the instruction set.
+    let mut dots = [T::ZERO; TOGETHER];
+    for j in 0..TOGETHER {
         for ((sum, x), w) in sums[j].iter_mut().zip(rest).zip(cut[j].1) {
             *sum = x.mul_add::<I>(*w, *sum);
         }
-        fold(sums[j], |a, b| a + b)
-    })
+        dots[j] = fold(sums[j], |a, b| a + b);
+    }
+    dots
 }

@@ -152,7 +152,11 @@ impl<T: Real, R: Rule<T, S>, const S: usize> Job for Chunk<'_, R, T, S> {
         let grad = &grad[..n];
         let state = state.map(|state| &mut state[..n]);
         for i in 0..n {
-            let before = std::array::from_fn(|s| state[s][i]);
+            // A loop and no closure: one that is not inlined costs a call for every element.
+            let mut before = [T::ZERO; S];
+            for s in 0..S {
+                before[s] = state[s][i];
+            }
             let (p, after) = self.rule.update(param[i], grad[i], before);
             param[i] = p;
             for s in 0..S {

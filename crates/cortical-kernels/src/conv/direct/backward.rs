@@ -314,13 +314,13 @@ fn pack_transposed(
     let group_len = per_out * g.fan_in();
     for (w, mut packed) in weight.chunks(group_len).zip(packed.chunks_mut(group_len)) {
         for phase in &plan.phases {
-            let k = phase.offsets.len();
-            let (own, rest) = packed.split_at_mut(per_in * k);
+            let (own, rest) = packed.split_at_mut(per_in * phase.offsets.len());
             packed = rest;
-            let reach = phase.taps.len().max(1);
-            tile::pack(per_in, k, most_channels(isa), own, |c, i| {
-                w[(i / reach * per_in + c) * taps + phase.taps[i % reach]]
-            });
+            let terms: Vec<usize> = (0..per_out)
+                .flat_map(|o| phase.taps.iter().map(move |t| o * per_in * taps + t))
+                .collect();
+            let terms = terms.iter().copied();
+            tile::pack(per_in, most_channels(isa), w, taps, terms, own);
         }
     }
 }

@@ -33,7 +33,7 @@ pub(in crate::conv) fn forward<T: Real>(
     scratch::with(g.weight_len(), |packed| {
         let each = (weight.chunks(per_out * k)).zip(packed.chunks_mut(per_out * k));
         for (w, packed) in each {
-            tile::pack(per_out, k, most_channels(isa), packed, |c, t| w[c * k + t]);
+            tile::pack(per_out, most_channels(isa), w, k, 0..k, packed);
         }
         let pass = Forward {
             isa,

@@ -1,6 +1,7 @@
 //! The inner kernel of forward pass and input gradient: a few vectors of pixels times a few channels, all in registers.
 
 use super::plan::{Run, Runs};
+use crate::parallel;
 use crate::simd::Simd;
 
 /// How many of `left` channels the next block takes: the largest power of two that a tile may have.
@@ -12,26 +13,35 @@ pub(super) fn block(left: usize, most: usize) -> usize {
     size
 }
 
-/// Rearranges the weights of `channels` channels block by block, so that a tile reads them in order: for each of `k` offsets the
-/// block's channels side by side.
+/// Rearranges the weights of `channels` channels block by block, so that a tile reads them in order: for each term of the sums
+/// the block's channels side by side. The weight of channel c for a term lies at `c · pitch + term`.
 pub(super) fn pack(
     channels: usize,
-    k: usize,
     most: usize,
+    weight: &[f32],
+    pitch: usize,
+    terms: impl ExactSizeIterator<Item = usize> + Clone + Send + Sync,
     packed: &mut [f32],
-    weight: impl Fn(usize, usize) -> f32,
 ) {
-    let mut out = packed.iter_mut();
-    let mut first = 0;
-    while first < channels {
-        let size = block(channels - first, most);
-        for offset in 0..k {
-            for c in first..first + size {
-                *out.next().expect("room for every weight") = weight(c, offset);
-            }
-        }
-        first += size;
+    let k = terms.len();
+    assert_eq!(packed.len(), channels * k, "room for every weight");
+    if packed.is_empty() {
+        return;
     }
+    parallel::chunks_mut(packed, most * k, |at, mut packed| {
+        let mut first = at / k;
+        while !packed.is_empty() {
+            let size = block(packed.len() / k, most);
+            let (own, rest) = packed.split_at_mut(size * k);
+            let weight = &weight[first * pitch..];
+            for (own, term) in own.chunks_exact_mut(size).zip(terms.clone()) {
+                for (own, w) in own.iter_mut().zip(weight[term..].iter().step_by(pitch)) {
+                    *own = *w;
+                }
+            }
+            (first, packed) = (first + size, rest);
+        }
+    });
 }
 
 /// What one call computes: `channels` channels of one image and group.
@@ -176,18 +186,21 @@ unsafe fn tile<S: Simd, const C: usize, const V: usize, const SPLIT: bool>(
     // SAFETY: `check` has proved that every load and store lies inside its slice.
     unsafe {
         let x = job.x.as_ptr();
-        let at: [[usize; 2]; V] = std::array::from_fn(|v| runs[v].at.map(|at| at as usize));
+        // Loops and no closures: one that is not inlined has not the instruction set, and costs a call for every term.
+        let mut at = [[0_usize; 2]; V];
+        for v in 0..V {
+            at[v] = [runs[v].at[0] as usize, runs[v].at[1] as usize];
+        }
         let mut sums = [[S::splat(0.0); V]; C];
         // 1. Every term of the sums: one load a vector, one broadcast a channel.
         for offset in job.offsets {
             let x = x.add(*offset as usize);
             let mut pixels = [S::splat(0.0); V];
             for v in 0..V {
-                let [first, second] = at[v].map(|at| x.add(at));
                 pixels[v] = if SPLIT {
-                    S::load_halves(first, second)
+                    S::load_halves(x.add(at[v][0]), x.add(at[v][1]))
                 } else {
-                    S::load(first)
+                    S::load(x.add(at[v][0]))
                 };
             }
             for c in 0..C {

@@ -334,10 +334,11 @@ unsafe fn taps<S: Simd, const V: usize, const K: usize, const P: usize>(
         }
         for segment in segments {
             // Taps beyond the last repeat it; their sums are never read.
-            let from: [*const f32; K] = std::array::from_fn(|t| {
+            let mut from = [x; K];
+            for t in 0..K {
                 let offset = job.offsets[(k + t).min(last)];
-                x.add((offset + segment.at) as usize)
-            });
+                from[t] = x.add((offset + segment.at) as usize);
+            }
             let count = segment.count as usize;
             let mut w = 0;
             while w + P <= count {
@@ -428,7 +429,10 @@ unsafe fn narrow<S: Simd, const K: usize>(
 ) {
     // SAFETY: the caller's promises.
     unsafe {
-        let from: [*const f32; K] = std::array::from_fn(|t| x.as_ptr().add(offsets[t] as usize));
+        let mut from = [x.as_ptr(); K];
+        for t in 0..K {
+            from[t] = x.as_ptr().add(offsets[t] as usize);
+        }
         let mut acc = [S::splat(0.0); K];
         let mut p = 0;
         while p < len {
