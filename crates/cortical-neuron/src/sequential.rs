@@ -3,6 +3,8 @@
 use crate::description::wrong_sample;
 use crate::{Description, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
+use cortical_kernels::activation::Activation;
+use cortical_tensor::ops;
 
 /// A layer of any type, which may move between threads.
 type AnyLayer = Box<dyn Layer + Send + Sync>;
@@ -141,10 +143,11 @@ impl Layer for Sequential {
     }
 }
 
-/// `y = shortcut(x) + f(x)`: the layer only has to learn what is to be added, and gradients have a way past it. The shortcut is `x`
-/// itself by default.
+/// `y = activation(shortcut(x) + f(x))`: the layer only has to learn what is to be added, and gradients have a way past it. The
+/// shortcut is `x` itself by default, and there is no activation.
 ///
-/// Parameters are those of the layers inside; the addition costs no multiplication.
+/// Parameters are those of the layers inside; the addition costs no multiplication, and one pass over memory with its activation.
+/// A block that ends with a batch norm is faster still through [`BatchNorm::forward_residual`](crate::BatchNorm::forward_residual).
 ///
 /// # Shapes
 /// - input: that of the layer; output: that of the layer, which must be the shortcut's
@@ -166,6 +169,7 @@ impl Layer for Sequential {
 pub struct Residual {
     layer: AnyLayer,
     shortcut: Option<AnyLayer>,
+    activation: Activation,
 }
 
 impl Residual {
@@ -174,6 +178,7 @@ impl Residual {
         Self {
             layer: Box::new(layer),
             shortcut: None,
+            activation: Activation::Identity,
         }
     }
 
@@ -181,6 +186,13 @@ impl Residual {
     #[must_use]
     pub fn shortcut<L: Layer + Send + Sync + 'static>(mut self, shortcut: L) -> Self {
         self.shortcut = Some(Box::new(shortcut));
+        self
+    }
+
+    /// What happens to the sum.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
         self
     }
 }
@@ -215,7 +227,7 @@ impl Layer for Residual {
             }
             .into());
         }
-        Ok((past + y)?)
+        Ok(ops::residual(&past, &y, self.activation)?)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -238,5 +250,33 @@ impl Layer for Residual {
         }
         let description = Description::of_parts("Residual", "", parts, &output);
         Ok(description.reads("each neuron reads one of the layer's and one of the shortcut's"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LayerNorm, Params};
+    use candle_core::{Device, Var};
+    use cortical_tensor::Seed;
+
+    #[test]
+    fn a_residual_block_activates_the_sum_and_both_ways_get_their_gradient() {
+        let params = Params::new(&Device::Cpu, Seed(1));
+        let norm = LayerNorm::config(&[2]).build(&params.at("norm")).unwrap();
+        let block = Residual::new(norm).activation(Activation::Relu);
+        let x = Var::new(&[[1.0_f32, -5.0], [-3.0, 0.5]], &Device::Cpu).unwrap();
+        let y = block.forward(&x, &mut Pass::eval()).unwrap();
+        // Normed rows are (1, −1) and (−1, 1), but for eps.
+        let got = y.to_vec2::<f32>().unwrap();
+        for (got, want) in got.iter().flatten().zip([2.0, 0.0, 0.0, 1.5]) {
+            assert!((got - want).abs() < 1e-4, "{got} is not {want}");
+        }
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let d_x = gradients.get(&x).unwrap().to_vec2::<f32>().unwrap();
+        // A norm of two numbers hardly changes with them: what is left is the shortcut, where the sum is above zero.
+        for (got, want) in d_x.iter().flatten().zip([1.0, 0.0, 0.0, 1.0]) {
+            assert!((got - want).abs() < 1e-4, "{got} is not {want}");
+        }
     }
 }
