@@ -10,15 +10,15 @@ use crate::measure::{Cost, Workload};
 use candle_core::{Device, Tensor};
 use cortical_conv::{AdaptiveAvgPool2d, Conv2d};
 use cortical_dense::Linear;
-use cortical_kernels::activation::Activation::Relu;
+use cortical_kernels::activation::Activation::{self, Identity, Relu};
 use cortical_neuron::{BatchNorm, Layer, Params, Pass, Scope};
-use cortical_tensor::{Seed, ops::activate};
+use cortical_tensor::Seed;
 
 /// Channels of the stages; the height and width are halved at the second and third.
 const STAGES: [usize; 3] = [16, 32, 64];
 const BLOCKS: usize = 3;
 
-/// A convolution without bias and the norm behind it.
+/// A convolution without bias and the norm behind it, perhaps with an activation.
 struct Normed {
     conv: Conv2d,
     norm: BatchNorm,
@@ -27,19 +27,32 @@ struct Normed {
 impl Normed {
     fn new(
         [input, output]: [usize; 2],
-        kernel: usize,
-        stride: usize,
-        conv: &Scope,
-        norm: &Scope,
+        (kernel, stride): (usize, usize),
+        activation: Activation,
+        [conv, norm]: [&Scope; 2],
     ) -> Result<Self> {
+        let norm = BatchNorm::config(output)
+            .activation(activation)
+            .build(norm)?;
         Ok(Self {
             conv: Conv2d::config(input, output, kernel)
                 .stride(stride)
                 .padding(kernel / 2)
                 .bias(false)
                 .build(conv)?,
-            norm: BatchNorm::config(output).build(norm)?,
+            norm,
         })
+    }
+
+    /// `activation(norm(conv(x)) + branch)`
+    fn forward_residual(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        let x = self.conv.forward(x, pass)?;
+        self.norm.forward_residual(&x, branch, pass)
     }
 }
 
@@ -50,7 +63,7 @@ impl Layer for Normed {
     }
 }
 
-/// `relu(normed2(relu(normed1(x))) + shortcut(x))`.
+/// `relu(norm2(conv2(relu(norm1(conv1(x))))) + shortcut(x))`, each norm in one pass with what follows it.
 struct Block {
     first: Normed,
     second: Normed,
@@ -65,11 +78,14 @@ impl Block {
             None
         } else {
             let (conv, norm) = (at("downsample.0"), at("downsample.1"));
-            Some(Normed::new([input, output], 1, stride, &conv, &norm)?)
+            let scopes = [&conv, &norm];
+            Some(Normed::new([input, output], (1, stride), Identity, scopes)?)
         };
+        let first = [&at("conv1"), &at("bn1")];
+        let second = [&at("conv2"), &at("bn2")];
         Ok(Self {
-            first: Normed::new([input, output], 3, stride, &at("conv1"), &at("bn1"))?,
-            second: Normed::new([output, output], 3, 1, &at("conv2"), &at("bn2"))?,
+            first: Normed::new([input, output], (3, stride), Relu, first)?,
+            second: Normed::new([output, output], (3, 1), Relu, second)?,
             shortcut,
         })
     }
@@ -77,13 +93,14 @@ impl Block {
 
 impl Layer for Block {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
-        let y = activate(&self.first.forward(x, pass)?, Relu)?;
-        let y = self.second.forward(&y, pass)?;
-        let sum = match &self.shortcut {
-            Some(shortcut) => (y + shortcut.forward(x, pass)?)?,
-            None => (y + x)?,
-        };
-        Ok(activate(&sum, Relu)?)
+        let y = self.first.forward(x, pass)?;
+        match &self.shortcut {
+            Some(shortcut) => {
+                let branch = shortcut.forward(x, pass)?;
+                self.second.forward_residual(&y, &branch, pass)
+            }
+            None => self.second.forward_residual(&y, x, pass),
+        }
     }
 }
 
@@ -96,7 +113,8 @@ struct ResNet20 {
 
 impl ResNet20 {
     fn new(params: &Params) -> Result<Self> {
-        let stem = Normed::new([3, STAGES[0]], 3, 1, &params.at("conv1"), &params.at("bn1"))?;
+        let scopes = [&params.at("conv1"), &params.at("bn1")];
+        let stem = Normed::new([3, STAGES[0]], (3, 1), Relu, scopes)?;
         let mut blocks = Vec::new();
         let mut input = STAGES[0];
         for (stage, output) in STAGES.into_iter().enumerate() {
@@ -118,7 +136,7 @@ impl ResNet20 {
 
 impl Layer for ResNet20 {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
-        let mut x = activate(&self.stem.forward(x, pass)?, Relu)?; // [n, 16, 32, 32]
+        let mut x = self.stem.forward(x, pass)?; // [n, 16, 32, 32]
         for block in &self.blocks {
             x = block.forward(&x, pass)?; // in the end [n, 64, 8, 8]
         }
