@@ -18,11 +18,16 @@ mod verbs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cortical_kernels::alloc::CachingAllocator;
 use serde_json::json;
 
 use crate::cli::{Cli, Verb};
 use crate::error::Result;
 use crate::output::Output;
+
+// Activations that come back at every step need no fresh pages at every step.
+#[global_allocator]
+static ALLOCATOR: CachingAllocator = CachingAllocator::new();
 
 /// How a verb that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
