@@ -32,6 +32,10 @@ def conv(in_channels, out_channels, kernel_size, **config):
 
 
 CONVOLUTION = [
+    layer("ReflectionPad2d", "uneven", {"padding": [1, 2, 0, 1]}, (3, 4, 5)),
+    layer("ReplicationPad3d", "uneven", {"padding": [1, 2, 1, 2, 1, 2]}, (2, 3, 5, 6, 7)),
+    layer("CircularPad1d", "two", {"padding": 2}, (2, 3, 5)),
+    layer("ConstantPad2d", "uneven", {"padding": [2, 1, 0, 1], "value": -1.0}, (2, 3, 5)),
     layer("Conv1d", "reflect", conv(2, 3, 3, padding=2, padding_mode="reflect"), (2, 2, 7)),
     layer("Conv1d", "circular_stride", conv(2, 4, 5, padding=2, stride=2, groups=2, padding_mode="circular"), (2, 2, 9)),
     layer("Conv2d", "reflect", conv(2, 3, [3, 2], padding=[2, 1], padding_mode="reflect"), (2, 2, 5, 6)),
@@ -70,6 +74,10 @@ NORMALISATION = [
 
 STEPS = {"input_size": 3, "hidden_size": 4}
 RECURRENT = [
+    layer("RNNCell", "relu", {**STEPS, "nonlinearity": "relu"}, (2, 3), (2, 4)),
+    layer("GRUCell", "no_bias", {**STEPS, "bias": False}, (2, 3), (2, 4)),
+    layer("LSTMCell", "plain", STEPS, (2, 3)),
+    layer("LSTM", "projected_lengths", {**STEPS, "proj_size": 2, "batch_first": True}, (3, 5, 3), lengths=("lengths", (4, 5, 2))),
     layer("RNN", "deep_both_ways", {**STEPS, "num_layers": 2, "bidirectional": True, "nonlinearity": "relu", "bias": False}, (5, 2, 3)),
     layer("RNN", "from_a_state", {**STEPS, "batch_first": True}, (2, 4, 3), (1, 2, 4)),
     layer("RNN", "single", STEPS, (5, 3)),
@@ -118,6 +126,8 @@ def function(name, tag, config, *inputs, **extra):
 
 
 FUNCTION = [
+    function("max_pool2d", "ceil", {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}, (2, 2, 6, 7)),
+    function("adaptive_avg_pool3d", "plain", {"output_size": 3}, (2, 2, 4, 5, 4)),
     function("linear", "plain", {}, (3, 4), (2, 4), (2,)),
     function("conv2d", "plain", {"stride": 2, "padding": [1, 0], "groups": 2}, (1, 4, 6, 5), (4, 2, 3, 3), (4,)),
     function("conv1d", "same", {"padding": "same", "dilation": 2}, (1, 2, 7), (3, 2, 4)),
@@ -150,6 +160,10 @@ def loss(name, tag, config, *inputs, gradients=(0,), **extra):
 
 SCORES, SIGNS = (5, 4), ("sign", (5,))
 LOSS = [
+    loss("CrossEntropyLoss", "one_without_batch", {"label_smoothing": 0.1}, (4,), ("softmax", (4,))),
+    loss("NLLLoss", "one_without_batch", {"reduction": "none"}, ("log_softmax", (4,)), (4, ())),
+    loss("BCEWithLogitsLoss", "weighted_rows", {"reduction": "none"}, SCORES, ("sigmoid", SCORES), weight=("positive", (5, 1)), pos_weight=("positive", (4,))),
+    loss("GaussianNLLLoss", "shared_variance", {"reduction": "sum"}, SCORES, SCORES, ("positive", (5, 1)), gradients=(0, 1, 2)),
     loss("CrossEntropyLoss", "weighted_sequence", {"reduction": "sum", "ignore_index": 1}, (2, 4, 3), (4, (2, 3)), weight=("positive", (4,))),
     loss("CrossEntropyLoss", "weighted_soft", {"label_smoothing": 0.1}, (3, 5), ("softmax", (3, 5)), weight=("positive", (5,))),
     loss("CrossEntropyLoss", "weighted_none", {"reduction": "none", "label_smoothing": 0.1}, SCORES, (4, (5,)), weight=("positive", (4,))),

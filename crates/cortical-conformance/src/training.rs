@@ -10,7 +10,7 @@ use cortical_optim::{
     SgdConfig, clip_grad_norm, clip_grad_value,
 };
 use cortical_tensor::{Seed, with_composition};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs an optimizer by its kernels, by candle's operations, and with its state saved and loaded before every step.
 pub(crate) fn optimizer(judge: &mut Judge<'_>) -> Result<(), Stop> {
@@ -118,6 +118,7 @@ pub(crate) fn schedule(judge: &mut Judge<'_>) -> Result<(), Stop> {
     {
         arguments.remove("base_lr");
     }
+    with_defaults(&mut config);
     let schedule: Schedule =
         serde_json::from_value(config).map_err(|error| unknown(judge, error))?;
     schedule.validate()?;
@@ -135,6 +136,25 @@ pub(crate) fn schedule(judge: &mut Judge<'_>) -> Result<(), Stop> {
         judge.compare("function", "momentum", &momenta, None)?;
     }
     Ok(())
+}
+
+/// Writes out what PyTorch's constant schedule leaves out: ours of that name is constant unless told otherwise.
+fn with_defaults(config: &mut Value) {
+    if let Some(arguments) = config.as_object_mut() {
+        if arguments
+            .get("name")
+            .is_some_and(|name| name == "ConstantLR")
+        {
+            arguments.entry("factor").or_insert(json!(1.0 / 3.0));
+            arguments.entry("total_iters").or_insert(json!(5));
+        }
+        if let Some(members) = arguments
+            .get_mut("schedulers")
+            .and_then(Value::as_array_mut)
+        {
+            members.iter_mut().for_each(with_defaults);
+        }
+    }
 }
 
 /// Shows a plateau schedule the metrics of the case, one after each step.

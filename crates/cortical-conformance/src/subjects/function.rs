@@ -66,7 +66,12 @@ fn reduction(name: &str, config: &Config<'_>, x: &Tensor) -> Result<Option<Tenso
     }
     let keepdim = config.bool("keepdim", false)?;
     if places {
-        let axis = config.i64("dim", i64::MIN)? as isize;
+        let flat = x.flatten_all()?;
+        // Without an axis the place is that among all elements.
+        let (x, axis) = match config.i64("dim", i64::MIN)? {
+            i64::MIN => (&flat, 0),
+            axis => (x, axis as isize),
+        };
         return Ok(Some(match name {
             "argmax" => ops::argmax(x, axis, keepdim)?,
             _ => ops::argmin(x, axis, keepdim)?,

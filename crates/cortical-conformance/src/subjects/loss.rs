@@ -16,12 +16,32 @@ pub(crate) fn operation(
     let (x, y) = (given.input(0)?, given.input(1)?);
     let loss = match of_numbers(name, config, given, x, y)? {
         Some(loss) => Some(loss),
-        None => of_rows(name, config, given, x, y)?,
+        None => of_one_row(name, config, given, x, y)?,
     };
     // What PyTorch has in place of `reduction` since long ago may only say what `reduction` says.
     config.only("size_average", serde_json::Value::Null)?;
     config.only("reduce", serde_json::Value::Null)?;
     Ok(loss.map(Into::into))
+}
+
+/// Losses of rows, of which PyTorch takes a single one without a batch as well.
+fn of_one_row(
+    name: &str,
+    config: &Config<'_>,
+    given: &Given,
+    x: &Tensor,
+    y: &Tensor,
+) -> Result<Option<Tensor>, Stop> {
+    let takes_one = ["CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"].contains(&name);
+    if !takes_one || x.rank() != 1 {
+        return of_rows(name, config, given, x, y);
+    }
+    let loss = of_rows(name, config, given, &x.unsqueeze(0)?, &y.unsqueeze(0)?)?;
+    // A loss for each row is then that of the one.
+    Ok(match loss {
+        Some(loss) if loss.rank() > 0 => Some(loss.squeeze(0)?),
+        loss => loss,
+    })
 }
 
 /// Losses between each number and its target.
@@ -125,7 +145,9 @@ fn of_rows(
         }
         "CosineEmbeddingLoss" => {
             let margin = config.f64("margin", 0.0)?;
-            ops::cosine_embedding_loss(x, y, given.input(2)?, margin, reduction(config)?)?
+            // PyTorch takes whole numbers for signs as well.
+            let signs = given.input(2)?.to_dtype(x.dtype())?;
+            ops::cosine_embedding_loss(x, y, &signs, margin, reduction(config)?)?
         }
         "CTCLoss" => {
             let lengths = |i: usize| -> Result<Vec<usize>, Stop> {

@@ -34,7 +34,7 @@ fn maxima() -> Vec<Subject> {
                 ops::max_pool(&t[0], &options)
             },
         )
-        .shapes(&[&[&[2, 2, 4, 5]], &[&[0, 2, 4, 4]], &[&[1, 1, 1]]])
+        .shapes(&[&[&[2, 2, 4, 5]], &[&[0, 2, 4, 4]], &[&[1, 2, 3]]])
         .chooses()
         .large(&[&[8, 6, 50, 50]]),
         subject(
