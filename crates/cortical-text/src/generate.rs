@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use cortical_models::language::{LanguageModel, ModelCache};
 use cortical_neuron::Pass;
 use std::time::{Duration, Instant};
@@ -157,7 +157,9 @@ impl<'a> Generator<'a> {
         }
         let last = last.ok_or(Error::EmptyPrompt)?;
         let scores = self.model.scores(&last, &mut pass)?;
-        let scores = scores.flatten_all()?.to_vec1::<f32>()?;
+        // Those of a model in half precision are narrow.
+        let scores = scores.to_dtype(DType::F32)?.flatten_all()?;
+        let scores = scores.to_vec1::<f32>()?;
         let spent = began.elapsed();
         let total = if self.read.0 == 0 {
             &mut self.read
