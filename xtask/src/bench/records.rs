@@ -50,7 +50,15 @@ impl Records {
         })
     }
 
+    /// Keeps what the file will hold, so that a page made from the file is the page made now.
     pub(crate) fn set(&mut self, key: Key, record: Record) {
+        let record = Record {
+            ms: rounded(record.ms, 4),
+            ratio: rounded(record.ratio, 3),
+            peak_rss_mb: rounded(record.peak_rss_mb, 1),
+            roofline_share: rounded(record.roofline_share, 3),
+            ..record
+        };
         self.records.insert(key, record);
     }
 
@@ -117,16 +125,10 @@ impl Records {
             object.insert("bench".to_owned(), json!(key.bench));
             object.insert("threads".to_owned(), json!(key.threads));
             object.insert("side".to_owned(), json!(key.side));
-            object.insert("ms".to_owned(), json!(rounded(record.ms, 4)));
-            object.insert("ratio".to_owned(), json!(rounded(record.ratio, 3)));
-            object.insert(
-                "peak_rss_mb".to_owned(),
-                json!(rounded(record.peak_rss_mb, 1)),
-            );
-            object.insert(
-                "roofline_share".to_owned(),
-                json!(rounded(record.roofline_share, 3)),
-            );
+            object.insert("ms".to_owned(), json!(record.ms));
+            object.insert("ratio".to_owned(), json!(record.ratio));
+            object.insert("peak_rss_mb".to_owned(), json!(record.peak_rss_mb));
+            object.insert("roofline_share".to_owned(), json!(record.roofline_share));
             object.insert("bound".to_owned(), json!(record.bound));
             object.insert("date".to_owned(), json!(record.date));
             format!("    {}", Value::Object(object))
@@ -212,6 +214,27 @@ mod tests {
     #[test]
     fn records_come_back_as_they_were_written() {
         let records = sample();
+        let value = serde_json::from_str(&records.to_text()).expect("it is JSON");
+        assert_eq!(Records::from_json(&value), Some(records));
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_written() {
+        let mut records = sample();
+        let key = Key {
+            bench: "adamw_10m".to_owned(),
+            threads: 2,
+            side: "torch".to_owned(),
+        };
+        let third = Record {
+            ms: 10.0 / 3.0,
+            ratio: 1.0 / 3.0,
+            peak_rss_mb: 1000.0 / 3.0,
+            roofline_share: 1.0 / 3.0,
+            bound: String::new(),
+            date: "2026-11-26".to_owned(),
+        };
+        records.set(key, third);
         let value = serde_json::from_str(&records.to_text()).expect("it is JSON");
         assert_eq!(Records::from_json(&value), Some(records));
     }
