@@ -8,7 +8,8 @@ use cortical_conv::{Conv2d, MaxPool2d};
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Description, Dropout, Error as NeuronError, Flatten, Layer, Params, Pass, wrong_sample,
+    Description, Dropout, Error as NeuronError, Flatten, Layer, Params, Pass, Recompute,
+    wrong_sample,
 };
 
 /// One built layer.
@@ -36,6 +37,24 @@ impl Built {
     }
 }
 
+/// Some layers in a row.
+#[derive(Debug, Default)]
+struct Stretch(
+    /// Each with its place, by which errors and accounts call it.
+    Vec<(String, Built)>,
+);
+
+impl Layer for Stretch {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
+        let mut x = x.clone();
+        for (place, built) in &self.0 {
+            let y = built.layer().forward(&x, pass);
+            x = y.map_err(|e| e.in_unnamed_layer(place))?;
+        }
+        Ok(x)
+    }
+}
+
 /// The layers of a [`Plan`], one after the other.
 ///
 /// # Shapes
@@ -59,8 +78,10 @@ impl Built {
 /// ```
 #[derive(Debug)]
 pub struct Network {
-    /// Each with its place, by which errors and accounts call it.
-    layers: Vec<(String, Built)>,
+    /// The layers, all in a row.
+    kept: Stretch,
+    /// Or in stretches whose activations are computed twice.
+    recomputed: Vec<Recompute<Stretch>>,
     input_shape: Vec<usize>,
 }
 
@@ -80,9 +101,33 @@ impl Network {
             Ok((place, built))
         });
         Ok(Self {
-            layers: layers.collect::<Result<_>>()?,
+            kept: Stretch(layers.collect::<Result<_>>()?),
+            recomputed: Vec::new(),
             input_shape: plan.input_shape().to_vec(),
         })
+    }
+
+    /// The same network in so many stretches of layers, of which only the inputs are kept for the backward pass; see [`Recompute`]. 0 keeps all
+    /// activations. What is computed is the same, bit by bit.
+    #[must_use]
+    pub fn recompute(mut self, stretches: usize) -> Self {
+        if stretches == 0 || !self.recomputed.is_empty() {
+            return self;
+        }
+        let mut layers = std::mem::take(&mut self.kept.0);
+        let length = layers.len().div_ceil(stretches).max(1);
+        while !layers.is_empty() {
+            let rest = layers.split_off(length.min(layers.len()));
+            self.recomputed.push(Recompute::new(Stretch(layers)));
+            layers = rest;
+        }
+        self
+    }
+
+    /// The layers with their places.
+    fn layers(&self) -> impl Iterator<Item = &(String, Built)> {
+        let recomputed = self.recomputed.iter().flat_map(|part| &part.layer().0);
+        self.kept.0.iter().chain(recomputed)
     }
 }
 
@@ -142,10 +187,9 @@ impl Layer for Network {
                 got: x.dims().to_vec(),
             }));
         }
-        let mut x = x.clone();
-        for (place, built) in &self.layers {
-            let y = built.layer().forward(&x, pass);
-            x = y.map_err(|e| e.in_unnamed_layer(place))?;
+        let mut x = self.kept.forward(x, pass)?;
+        for stretch in &self.recomputed {
+            x = stretch.forward(&x, pass)?;
         }
         Ok(x)
     }
@@ -155,8 +199,8 @@ impl Layer for Network {
             let expected = format!("[{}]", list(&self.input_shape));
             return Err(wrong_sample("network", expected, sample));
         }
-        let (mut parts, mut shape) = (Vec::with_capacity(self.layers.len()), sample.to_vec());
-        for (place, built) in &self.layers {
+        let (mut parts, mut shape) = (Vec::new(), sample.to_vec());
+        for (place, built) in self.layers() {
             let part = built.layer().describe(&shape);
             let mut part = part.map_err(|e| e.in_unnamed_layer(place))?;
             part.name.clone_from(place);
@@ -204,6 +248,37 @@ mod tests {
             ("fc2.bias", vec![10]),
         ];
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn layers_that_run_twice_give_the_same_bits() {
+        let gradients = |stretches: usize| {
+            let spec = ModelSpec::LeNet;
+            let plan = Plan::new(&spec.layers(), &[1, 12, 12], 3).unwrap();
+            let params = Params::new(&Device::Cpu, Seed(1));
+            let network = Network::build(&plan, &params).unwrap().recompute(stretches);
+            assert_eq!(
+                network.describe(&[1, 12, 12]).unwrap().parameters,
+                params.count()
+            );
+            let x: Vec<f32> = (0..4 * 144).map(|i| (i as f32 * 0.37).sin()).collect();
+            let x = Tensor::from_vec(x, (4, 1, 12, 12), &Device::Cpu).unwrap();
+            let labels = Tensor::new(&[0_u32, 2, 1, 1], &Device::Cpu).unwrap();
+            let mut rng = params.rng("pass");
+            let y = network.forward(&x, &mut Pass::train(&mut rng)).unwrap();
+            params
+                .backward(&cross_entropy(&y, &labels).unwrap())
+                .unwrap();
+            let grads = params.all().into_iter().map(|p| {
+                let grad = p.grad().unwrap().flatten_all().unwrap();
+                grad.to_vec1::<f32>().unwrap()
+            });
+            grads.collect::<Vec<_>>()
+        };
+        let kept = gradients(0);
+        for stretches in [1, 2, 3, 100] {
+            assert_eq!(gradients(stretches), kept, "{stretches}");
+        }
     }
 
     #[test]

@@ -33,6 +33,28 @@ pub struct Pass<'a> {
     /// How often each name has asked for a stream in this pass.
     uses: HashMap<String, u32>,
     observer: Option<&'a mut dyn Observer>,
+    /// Whether a layer computes once more what it has computed already.
+    is_replay: bool,
+}
+
+/// Where a training pass stood before a layer, so that the layer can be run again with the same random numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Replay {
+    key: Seed,
+    uses: HashMap<String, u32>,
+}
+
+impl Replay {
+    /// The pass from there on: nobody looks on, and running statistics are left alone.
+    pub(crate) fn pass(&self) -> Pass<'static> {
+        Pass {
+            key: Some(self.key),
+            gradients: Gradients::InSlots,
+            uses: self.uses.clone(),
+            observer: None,
+            is_replay: true,
+        }
+    }
 }
 
 impl<'a> Pass<'a> {
@@ -44,6 +66,7 @@ impl<'a> Pass<'a> {
             gradients: Gradients::InSlots,
             uses: HashMap::new(),
             observer: None,
+            is_replay: false,
         }
     }
 
@@ -55,6 +78,7 @@ impl<'a> Pass<'a> {
             gradients: Gradients::None,
             uses: HashMap::new(),
             observer: None,
+            is_replay: false,
         }
     }
 
@@ -102,6 +126,27 @@ impl<'a> Pass<'a> {
     #[must_use]
     pub fn is_train(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// Whether running statistics are to follow this pass's batch: in training, but not where a layer is only [run again](crate::Recompute).
+    #[must_use]
+    pub fn updates_statistics(&self) -> bool {
+        self.is_train() && !self.is_replay
+    }
+
+    /// How to run what follows once more; `None` where nobody wants gradients in slots, or nothing is random.
+    pub(crate) fn replay(&self) -> Option<Replay> {
+        let key = self.key.filter(|_| self.gradients == Gradients::InSlots)?;
+        let uses = self.uses.clone();
+        Some(Replay { key, uses })
+    }
+
+    /// Runs `f` with this pass, but without gradients.
+    pub(crate) fn untracked<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let gradients = std::mem::replace(&mut self.gradients, Gradients::None);
+        let result = f(self);
+        self.gradients = gradients;
+        result
     }
 
     /// The random stream of a layer in this pass; another one each time the layer asks.

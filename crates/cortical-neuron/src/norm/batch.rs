@@ -237,7 +237,7 @@ impl BatchNorm {
             }
             running => {
                 let normed = ops::batch_norm_with(x, &options)?;
-                if let (Some(running), true) = (running, pass.is_train()) {
+                if let (Some(running), true) = (running, pass.updates_statistics()) {
                     running.update(&normed, self.config.momentum)?;
                 }
                 Ok(normed.output)

@@ -158,7 +158,7 @@ impl InstanceNorm {
             running => {
                 let y = ops::group_norm(x, channels, weight, bias, eps)?;
                 if let (Some(running), Some(share), true) =
-                    (running, self.config.momentum, pass.is_train())
+                    (running, self.config.momentum, pass.updates_statistics())
                 {
                     let rows = x.detach().flatten_from(2)?; // [n, channels, elements]
                     let count = rows.dim(2)? as f64;

@@ -42,6 +42,9 @@ pub struct TrainRecipe {
     pub prefetch: usize,
     /// Draws samples so that every class comes up as often as the others.
     pub balanced: bool,
+    /// In how many stretches of layers activations are thrown away and computed once more for the gradients, which takes less memory and more
+    /// time; 0 to keep all.
+    pub recompute: usize,
 }
 
 /// What early stopping and the choice of the best checkpoints look at.
@@ -74,6 +77,7 @@ impl Default for TrainRecipe {
             limit_eval_batches: 0,
             prefetch: 0,
             balanced: false,
+            recompute: 0,
         }
     }
 }
@@ -108,6 +112,10 @@ impl Section for TrainRecipe {
         ("limit_eval_batches", "test on the first so many; 0: all"),
         ("prefetch", "batches prepared ahead in a thread"),
         ("balanced", "every class as often as the others"),
+        (
+            "recompute",
+            "stretches of layers that run twice, for less memory",
+        ),
     ];
     const FIRST: &'static [&'static str] = &["epochs", "batch_size", "eval_batch_size"];
 

@@ -31,7 +31,7 @@ impl<'a> Session<'a> {
         let layers = recipe.model.layers();
         let plan = Plan::new(&layers, splits.train.input_shape(), classes.len())?;
         let params = Params::new(&device, Seed(recipe.seed));
-        let network = Network::build(&plan, &params)?;
+        let network = Network::build(&plan, &params)?.recompute(recipe.train.recompute);
         let latest = folder.paths().checkpoints().latest_valid(&device)?;
         // What a checkpoint holds has begun from the other network already.
         if latest.checkpoint.is_none() {
