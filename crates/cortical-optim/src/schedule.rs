@@ -13,6 +13,7 @@
 //! assert_eq!(schedule.lr(110, 1.0), 0.0);
 //! ```
 
+mod chained;
 mod validate;
 mod value;
 
@@ -26,13 +27,13 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// `η`, or with `total_iters` above 0: `η · factor` before that step. PyTorch's `ConstantLR`.
+    /// `η · factor` before the step `total_iters`, or for ever if that is 0; then `η`. PyTorch's `ConstantLR`.
     #[serde(alias = "ConstantLR")]
     Constant {
         /// Share of the base learning rate in force at first, 0 to 1.
         #[serde(default = "one")]
         factor: f64,
-        /// Steps for which it is in force.
+        /// Steps for which it is in force; 0 for all.
         #[serde(default)]
         total_iters: u64,
     },
@@ -227,15 +228,18 @@ pub enum Schedule {
         /// What follows.
         then: Box<Schedule>,
     },
-    /// Several schedules at once, whose factors multiply. PyTorch's `ChainedScheduler` of schedules that scale the learning rate: constant,
-    /// steps, exponential, linear, polynomial, and cosine down to 0.
+    /// Several schedules at once, each of which changes what the others have left. PyTorch's `ChainedScheduler`: schedules that scale the learning
+    /// rate multiply; one that sets it (one-cycle, cyclic, cosine with restarts) leaves to those behind it what they change in this very step.
+    ///
+    /// A cosine with a floor, or past its half period, takes time that grows with the step.
     #[serde(alias = "ChainedScheduler")]
     Chained {
         /// The schedules.
         #[serde(alias = "schedulers")]
         schedules: Vec<Schedule>,
     },
-    /// One schedule after another, each counting its own steps from 0. PyTorch's `SequentialLR`.
+    /// One schedule after another, each counting its own steps from 0. PyTorch's `SequentialLR`; as there, the first learning rate of a one-cycle
+    /// schedule among them takes the place of the base learning rate, for the first of all and for those behind it.
     #[serde(alias = "SequentialLR")]
     Sequential {
         /// The schedules in order.

@@ -350,20 +350,61 @@ fn warm_up_plateau_and_fall() {
 }
 
 #[test]
-fn chained_schedules_multiply_and_others_are_refused() {
+fn chained_schedules_change_what_the_others_have_left() {
     let chained = |schedules| Schedule::Chained { schedules };
+    let falling = Schedule::Exponential { gamma: 0.9 };
     let both = chained(vec![
-        Schedule::Exponential { gamma: 0.9 },
+        falling.clone(),
         Schedule::Step {
             step_size: 2,
             gamma: 0.5,
         },
     ]);
     assert_close(&rates(&both, 3), &[0.05, 0.05 * 0.9, 0.05 * 0.81 * 0.5]);
-    let floor = Schedule::Cosine {
-        t_max: 3,
-        eta_min: 0.1,
+    let cosine = |eta_min| Schedule::Cosine { t_max: 2, eta_min };
+    // The fall is forgotten where the cosine has reached 0: from there it adds. PyTorch's numbers.
+    let again = chained(vec![cosine(0.0), falling.clone()]);
+    assert_close(&rates(&again, 5), &[0.05, 0.0225, 0.0, 0.0225, 0.0405]);
+    let floor = chained(vec![cosine(0.01), falling.clone()]);
+    assert_close(&rates(&floor, 4), &[0.05, 0.027, 0.009, 0.0261]);
+    let restarts = Schedule::CosineRestarts {
+        t_0: 2,
+        t_mult: 1,
+        eta_min: 0.0,
     };
-    let error = chained(vec![floor]).validate().unwrap_err().to_string();
-    assert!(error.contains("schedules that scale"), "{error}");
+    // What sets the learning rate leaves one factor to what comes behind it, and nothing to what comes before.
+    let behind = chained(vec![restarts.clone(), falling.clone()]);
+    assert_close(&rates(&behind, 4), &[0.05, 0.0225, 0.045, 0.0225]);
+    let before = chained(vec![falling, restarts.clone()]);
+    assert_close(&rates(&before, 3), &[0.05, 0.025, 0.05]);
+    let hidden = Schedule::Warmup {
+        warmup_steps: 2,
+        then: Box::new(one_cycle_of(0.5)),
+    };
+    let error = chained(vec![hidden]).validate().unwrap_err().to_string();
+    assert!(
+        error.contains("that set the learning rate inside"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_one_cycle_schedule_changes_the_base_of_a_sequence_as_in_pytorch() {
+    let sequence = Schedule::Sequential {
+        schedules: vec![
+            Schedule::Constant {
+                factor: 0.1,
+                total_iters: 0,
+            },
+            one_cycle_of(0.5),
+        ],
+        milestones: vec![2],
+    };
+    assert_close(&rates(&sequence, 3), &[0.002, 0.002, 0.02]);
+}
+
+/// A one-cycle schedule of 10 steps up to this learning rate.
+fn one_cycle_of(max_lr: f64) -> Schedule {
+    let text = format!("name = \"one_cycle\"\nmax_lr = {max_lr}\ntotal_steps = 10");
+    toml::from_str(&text).unwrap()
 }

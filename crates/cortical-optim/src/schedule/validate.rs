@@ -118,9 +118,15 @@ impl Schedule {
             }
             Self::Warmup { then, .. } => then.validate(),
             Self::Chained { schedules } => {
-                let scale = schedules.iter().all(Self::scales);
-                let expected = "schedules that scale the learning rate";
-                check(scale, "schedules", expected, &"one that sets it")?;
+                let cosine = |s: &Self| matches!(s, Self::Cosine { .. });
+                let known = |s: &Self| s.scales() || s.sets() || cosine(s);
+                let expected = "schedules without others that set the learning rate inside";
+                check(
+                    schedules.iter().all(known),
+                    "schedules",
+                    expected,
+                    &"one with such",
+                )?;
                 schedules.iter().try_for_each(Self::validate)
             }
             Self::WarmupCosine {

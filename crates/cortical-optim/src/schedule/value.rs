@@ -1,6 +1,6 @@
 //! What a schedule gives at a step.
 
-use super::{Anneal, Cycle, Schedule};
+use super::{Anneal, Cycle, Schedule, chained};
 use std::f64::consts::PI;
 
 impl Anneal {
@@ -59,7 +59,7 @@ impl Schedule {
                 factor,
                 total_iters,
             } => {
-                if step < *total_iters {
+                if step < *total_iters || *total_iters == 0 {
                     base_lr * factor
                 } else {
                     base_lr
@@ -127,7 +127,7 @@ impl Schedule {
                     then.lr(step - warmup_steps, base_lr)
                 }
             }
-            Self::Chained { schedules } => schedules.iter().fold(base_lr, |lr, s| s.lr(step, lr)),
+            Self::Chained { schedules } => chained::lr(schedules, step, base_lr),
             Self::WarmupCosine {
                 warmup_steps,
                 total_steps,
@@ -140,9 +140,9 @@ impl Schedule {
                 let share = share(step - warmup_steps, way);
                 Anneal::Cos.between(base_lr, base_lr * min_factor, share)
             }
-            Self::Sequential { .. } => self
-                .at(step)
-                .map_or(base_lr, |(schedule, step)| schedule.lr(step, base_lr)),
+            Self::Sequential { .. } => self.at(step).map_or(base_lr, |(schedule, step)| {
+                schedule.lr(step, self.base_of(schedule, base_lr))
+            }),
         }
     }
 
@@ -184,6 +184,25 @@ impl Schedule {
         let i = milestones.iter().take_while(|m| **m <= step).count();
         let began = if i == 0 { 0 } else { milestones[i - 1] };
         schedules.get(i).map(|schedule| (schedule, step - began))
+    }
+
+    /// The base learning rate of a member of a sequence: a one-cycle schedule changes it for those that are made after it, and for the first.
+    fn base_of(&self, member: &Self, base_lr: f64) -> f64 {
+        let Self::Sequential { schedules, .. } = self else {
+            return base_lr;
+        };
+        let is_first = schedules
+            .first()
+            .is_some_and(|first| std::ptr::eq(first, member));
+        let before = schedules
+            .iter()
+            .take_while(|schedule| is_first || !std::ptr::eq(*schedule, member));
+        before.fold(base_lr, |base_lr, schedule| match schedule {
+            Self::OneCycle {
+                max_lr, div_factor, ..
+            } => max_lr / div_factor,
+            _ => base_lr,
+        })
     }
 
     /// The way of a one-cycle schedule through its first, highest and last value.
