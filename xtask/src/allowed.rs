@@ -121,7 +121,8 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         &[
             CANDLE,
             THISERROR,
-            allow("flate2", "IDX files and embedded data as .gz"),
+            allow("flate2", "IDX files and embedded data as .gz, PNG pictures"),
+            allow("zune-jpeg", "JPEG pictures"),
             allow("serde", "preprocessing that is saved with the model"),
             allow("serde_json", "preprocessing that is saved with the model"),
             allow("strsim", "the nearest name to an unknown data set"),

@@ -10,8 +10,9 @@ use crate::dataset::{Dataset, Splits};
 use crate::embedded::{digits, iris};
 use crate::error::{Error, Result};
 use crate::idx;
+use crate::pictures;
 use crate::preprocess::{Normalize, Preprocess};
-use crate::split::split;
+use crate::split::{fold, split};
 use crate::table;
 
 /// What is known about a data set before it is opened.
@@ -113,6 +114,8 @@ pub struct OpenOptions {
     pub seed: Seed,
     /// How much is held out, where the data set has no test part of its own.
     pub test_fraction: f64,
+    /// Part `fold` of a cross-validation in so many folds is tested on instead: `(folds, fold)`, counted from 0. See [`fold`](crate::fold()).
+    pub fold: Option<(usize, usize)>,
     /// What happens to raw values; statistics are taken from the training part only.
     pub normalize: Normalize,
     /// The shape that samples take, such as `[1, 8, 8]` for a CSV file of 64 columns; as they come when absent.
@@ -129,6 +132,7 @@ impl Default for OpenOptions {
         Self {
             seed: Seed(0),
             test_fraction: 0.2,
+            fold: None,
             normalize: Normalize::Auto,
             input_shape: None,
             data_dir: None,
@@ -138,8 +142,11 @@ impl Default for OpenOptions {
 }
 
 /// Opens a data set by its name in the [`catalog`], or what lies at a path, ready to be trained on: a CSV file, a safetensors file as for
-/// [`read_table`](crate::read_table), or a folder with four IDX files as for
-/// [`idx::read_folder`].
+/// [`read_table`](crate::read_table), a folder with four IDX files as for
+/// [`idx::read_folder`], or a folder of PNG and JPEG pictures, a folder for each class.
+///
+/// The classes of pictures are called as their folders. Where those are in `train` and in `test` (or `val`, `validation`), these are the two parts.
+/// With [`OpenOptions::input_shape`] pictures are brought to that size, grey or coloured; else all must be of one size.
 ///
 /// The files of Fashion-MNIST are looked for in `DATA_DIR/fashion-mnist`, `DATA_DIR`, where the Debian package
 /// `dataset-fashion-mnist` puts them, and in `.cache/fashion-mnist`.
@@ -161,7 +168,12 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
         "fashion-mnist" => fashion_mnist(options)?,
         _ => {
             let path = Path::new(name_or_path);
-            if path.is_dir() {
+            if path.is_dir() && !idx::is_folder(path) && pictures::is_folder(path) {
+                match pictures::read_folder(path, options.input_shape.as_deref())? {
+                    pictures::Folder::Split(splits) => folded(splits, options)?,
+                    pictures::Folder::Whole(all) => hold_out(&all, options)?,
+                }
+            } else if path.is_dir() {
                 shaped(&idx::read_folder(path, None)?, options)?
             } else if path.exists() && table::is_table(path) {
                 hold_out(&table::read_table(path)?, options)?
@@ -182,18 +194,30 @@ fn hold_out(dataset: &Dataset, options: &OpenOptions) -> Result<Splits> {
         Some(shape) => dataset.reshaped(shape)?,
         None => dataset.clone(),
     };
-    split(&dataset, options.test_fraction, options.seed)
+    match options.fold {
+        Some((folds, part)) => fold(&dataset, folds, part, options.seed),
+        None => split(&dataset, options.test_fraction, options.seed),
+    }
 }
 
 /// Gives both parts the shape that was asked for.
 fn shaped(splits: &Splits, options: &OpenOptions) -> Result<Splits> {
-    Ok(match &options.input_shape {
+    let splits = match &options.input_shape {
         Some(shape) => Splits {
             train: splits.train.reshaped(shape)?,
             test: splits.test.reshaped(shape)?,
         },
         None => splits.clone(),
-    })
+    };
+    folded(splits, options)
+}
+
+/// In a cross-validation, a fold of the training part takes the place of the test part, which stays unseen.
+fn folded(splits: Splits, options: &OpenOptions) -> Result<Splits> {
+    match options.fold {
+        Some((folds, part)) => fold(&splits.train, folds, part, options.seed),
+        None => Ok(splits),
+    }
 }
 
 /// Fashion-MNIST from the first folder that has it.
@@ -261,11 +285,11 @@ mod tests {
         };
         check(
             "digit",
-            "there is no data set, file or folder called \"digit\" (did you mean \"digits\"?); data sets: digits, iris, fashion-mnist; a path names a CSV file or a folder with four IDX files",
+            "there is no data set, file or folder called \"digit\" (did you mean \"digits\"?); data sets: digits, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
         );
         check(
             "no/such.csv",
-            "there is no data set, file or folder called \"no/such.csv\"; data sets: digits, iris, fashion-mnist; a path names a CSV file or a folder with four IDX files",
+            "there is no data set, file or folder called \"no/such.csv\"; data sets: digits, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
         );
     }
 

@@ -101,9 +101,61 @@ pub enum Error {
     #[error(transparent)]
     Tensors(#[from] cortical_io::Error),
 
+    /// A file is no picture that can be read.
+    #[error("{path}: cannot be read as a PNG or JPEG picture: {why}")]
+    BadPicture {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        why: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Pictures of several sizes, and nobody said which one to take.
+    #[error(
+        "{path}: expected {} x {} pixels as in the other pictures, found {} x {}; say data.input_shape={expected:?} to bring all to one size",
+        expected[2], expected[1], found[1], found[0]
+    )]
+    PictureSize {
+        /// The file.
+        path: PathBuf,
+        /// Channels, height and width of the first.
+        expected: [usize; 3],
+        /// Height and width of this one.
+        found: [usize; 2],
+    },
+    /// A shape that no picture has, or that is too large for all of them.
+    #[error("pictures have the shape [1 or 3, height, width], found {found:?}")]
+    PictureShape {
+        /// The shape.
+        found: Vec<usize>,
+    },
+    /// A folder of pictures has too few folders of classes.
+    #[error("{path}: expected a folder for each of at least two classes, found {found}")]
+    NoClassFolders {
+        /// The folder.
+        path: PathBuf,
+        /// How many folders it has.
+        found: usize,
+    },
+    /// The test part has a class that the training part has not.
+    #[error("{path}: expected one of the classes of the training part, {expected}")]
+    ClassFolder {
+        /// The folder of the class.
+        path: PathBuf,
+        /// The known classes.
+        expected: String,
+    },
+    /// There are folders of classes, but no picture in them.
+    #[error(
+        "{path}: expected pictures called .png, .jpg or .jpeg in the folders of its classes, found none"
+    )]
+    NoPictures {
+        /// The folder.
+        path: PathBuf,
+    },
+
     /// No data set, file or folder goes by this name.
     #[error(
-        "there is no data set, file or folder called {name:?}{hint}; data sets: {known}; a path names a CSV file or a folder with four IDX files",
+        "there is no data set, file or folder called {name:?}{hint}; data sets: {known}; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
         hint = nearest.map_or(String::new(), |near| format!(" (did you mean {near:?}?)"))
     )]
     UnknownDataset {
@@ -316,17 +368,43 @@ pub enum Error {
         /// The character that does not belong there.
         found: char,
     },
-    /// The label column is not there.
-    #[error("{path}, line {line}: expected a label column {expected}, found {found}")]
-    CsvNoLabelColumn {
+    /// A column is not there.
+    #[error("{path}, line {line}: expected a {what} {expected}, found {found}")]
+    CsvNoColumn {
         /// The file.
         path: PathBuf,
         /// The file's first row.
         line: u64,
+        /// What the column is for.
+        what: &'static str,
         /// The column that was asked for.
         expected: String,
         /// The columns that are there, in words.
         found: String,
+    },
+    /// A cell has no category, one that a model does not know, or one too many.
+    #[error("{path}, line {line}, column {column}: expected {expected}, found {found:?}")]
+    CsvCategory {
+        /// The file.
+        path: PathBuf,
+        /// The row's line.
+        line: u64,
+        /// The cell's column.
+        column: usize,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Categories would make more numbers than the memory holds.
+    #[error(
+        "{rows} rows of {columns} numbers are more than the memory holds; ignore the columns with many categories"
+    )]
+    TooManyValues {
+        /// How many rows there are.
+        rows: usize,
+        /// How many numbers a row would have.
+        columns: usize,
     },
     /// A row has no label.
     #[error("{path}, line {line}, column {column}: expected a label, found an empty cell")]

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use cortical_tensor::Rng;
 
 use crate::augment::Augment;
+use crate::csv::Column;
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocess;
 
@@ -111,9 +112,20 @@ impl Inputs {
                 found: self.shape().to_vec(),
             });
         }
+        // The columns of a table stay what they are.
+        let preprocess = preprocess.with_columns(self.preprocess.columns().to_vec())?;
         Ok(Self {
             preprocess: Arc::new(preprocess),
             ..self.clone()
+        })
+    }
+
+    /// The same values, said to come from these columns of a table.
+    pub(crate) fn with_columns(self, columns: Vec<Column>) -> Result<Self> {
+        let preprocess = Preprocess::clone(&self.preprocess).with_columns(columns)?;
+        Ok(Self {
+            preprocess: Arc::new(preprocess),
+            ..self
         })
     }
 

@@ -1,4 +1,4 @@
-//! Samples to predict from: a CSV file or a file of IDX images, brought into the form that a saved model takes.
+//! Samples to predict from: a CSV file, a file of IDX images, a picture or a folder of pictures, brought into the form that a saved model takes.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::idx;
 use crate::inputs::Inputs;
+use crate::pictures;
 use crate::preprocess::Preprocess;
 
 /// Samples to predict from, with their labels when the file has them.
@@ -20,7 +21,8 @@ pub struct Features {
 }
 
 /// Opens a file of samples for a model whose preprocessing was saved: a CSV file (with or without a label column) or a
-/// file of IDX images, told apart by their first bytes; either may be compressed with gzip.
+/// file of IDX images, told apart by their first bytes; either may be compressed with gzip. Or a PNG or JPEG picture, or a folder of them in the
+/// order of their names, which are brought to the model's size.
 ///
 /// With [`CsvOptions::classes`] set to the model's classes, labels that the file has are given as their numbers.
 ///
@@ -43,15 +45,32 @@ pub fn open_features(
     preprocess: &Preprocess,
     options: &CsvOptions,
 ) -> Result<Features> {
+    let pictures = || {
+        Ok(Features {
+            inputs: pictures::read_inputs(path, preprocess.input_shape())?
+                .preprocessed(preprocess)?,
+            labels: None,
+        })
+    };
+    if path.is_dir() {
+        return pictures();
+    }
     let mut reader = files::open(path)?;
     let start = reader.fill_buf().map_err(|why| Error::read(path, 0, why))?;
+    if pictures::is_picture(start) {
+        return pictures();
+    }
     let features = if start.starts_with(&idx::IMAGES_MAGIC) {
         Features {
             inputs: idx::read_images_from(reader, path)?.into_inputs()?,
             labels: None,
         }
     } else {
-        csv::read_features_from(reader, path, preprocess.features(), options)?
+        let options = CsvOptions {
+            columns: preprocess.columns().to_vec(),
+            ..options.clone()
+        };
+        csv::read_features_from(reader, path, preprocess.features(), &options)?
     };
     let shaped = features.inputs.reshaped(preprocess.input_shape())?;
     Ok(Features {

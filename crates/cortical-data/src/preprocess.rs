@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::csv::{self, Column};
 use crate::error::{Error, Result};
 use crate::inputs::Inputs;
 
@@ -46,6 +47,8 @@ pub struct Preprocess {
     /// As many as `mean`.
     std: Vec<f32>,
     features: usize,
+    /// What the columns of the table hold, where not all are numbers.
+    columns: Vec<Column>,
 }
 
 /// The fields as a file holds them, before they are checked.
@@ -56,13 +59,16 @@ struct Fields {
     range: f32,
     mean: Vec<f32>,
     std: Vec<f32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<Column>,
 }
 
 impl TryFrom<Fields> for Preprocess {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self> {
-        Self::new(&fields.input_shape, fields.range, fields.mean, fields.std)
+        Self::new(&fields.input_shape, fields.range, fields.mean, fields.std)?
+            .with_columns(fields.columns)
     }
 }
 
@@ -73,6 +79,7 @@ impl From<Preprocess> for Fields {
             range: preprocess.range,
             mean: preprocess.mean,
             std: preprocess.std,
+            columns: preprocess.columns,
         }
     }
 }
@@ -116,7 +123,30 @@ impl Preprocess {
             mean,
             std,
             features,
+            columns: Vec::new(),
         })
+    }
+
+    /// The same for rows of a table with these columns; none for numbers throughout.
+    ///
+    /// # Errors
+    /// [`Error::BadPreprocess`] for columns that make another number of values than a sample has.
+    pub fn with_columns(self, columns: Vec<Column>) -> Result<Self> {
+        let width = csv::width(&columns);
+        if !columns.is_empty() && width != Some(self.features) {
+            return Err(Error::BadPreprocess {
+                what: "columns",
+                expected: format!("to make {} numbers", self.features),
+                found: width.map_or("too many".to_owned(), |width| width.to_string()),
+            });
+        }
+        Ok(Self { columns, ..self })
+    }
+
+    /// What the columns of a table hold; empty for numbers throughout.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// Preprocessing that changes nothing.
@@ -134,7 +164,7 @@ impl Preprocess {
     /// # Errors
     /// [`Normalize::Unit`] for values whose range is not known.
     pub fn fit(kind: Normalize, train: &Inputs) -> Result<Self> {
-        match (kind, train.range()) {
+        let made = match (kind, train.range()) {
             (Normalize::None, _) => Self::identity(train.shape()),
             (Normalize::Auto | Normalize::Unit, Some(range)) => {
                 Self::new(train.shape(), range, Vec::new(), Vec::new())
@@ -145,7 +175,8 @@ impl Preprocess {
                 let (mean, std) = statistics(train, range)?;
                 Self::new(train.shape(), range, mean, std)
             }
-        }
+        }?;
+        made.with_columns(train.preprocess().columns().to_vec())
     }
 
     /// The shape of the samples that this is for.

@@ -58,7 +58,7 @@ pub(crate) enum Verb {
     Resume(ResumeArgs),
     /// Test a trained network, on the samples that its run held out or on other data
     Eval(EvalArgs),
-    /// Predict a label and its probability for each row of a CSV file or each IDX image
+    /// Predict a label and its probability for each row of a CSV file, each picture or each IDX image
     Predict(PredictArgs),
     /// List the tensors of a run or of a model file, or explain the size of a well-known language model
     Inspect(InspectArgs),
@@ -89,7 +89,7 @@ pub(crate) struct TrainArgs {
     /// Start from a recipe in a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// A data set (see `cortical data`), a CSV file with a label column, or a folder of IDX files
+    /// A data set (see `cortical data`), a CSV file with a label column, or a folder of pictures or of IDX files
     #[arg(long, value_name = "NAME")]
     pub(crate) data: Option<String>,
     /// The network: digits-cnn, lenet, mlp or softmax, others are listed layer by layer in a recipe; or a language model: llama-tiny, another
@@ -174,7 +174,7 @@ pub(crate) struct PredictArgs {
     /// The folder of a finished run, or a model file that `train` wrote
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
-    /// A CSV file, with or without a label column, or a file of IDX images; gzip is recognised
+    /// A CSV file, with or without a label column, a picture or a folder of them, or a file of IDX images; gzip is recognised
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Name or number of the label column, if the file has one; the last one when absent

@@ -1,8 +1,10 @@
-//! Tables of numbers as text, with a label column.
+//! Tables of numbers and categories as text, with a label column.
 //!
-//! Cells are separated by commas and may be quoted; gzip is recognised. The first row is a header when one of its
-//! feature cells is text that is no number.
+//! Cells are separated by commas (by tabs in a file called `.tsv`) and may be quoted; gzip is recognised. The first row is a header when one of
+//! its cells for numbers is text that is no number, or when a column is asked for by its name. A column of names is read where it is asked for as
+//! such ([`CsvOptions::one_hot`]): so a number with a typing error is an error and not a category.
 
+mod columns;
 mod records;
 
 use std::collections::HashMap;
@@ -16,6 +18,9 @@ use crate::error::{Error, Result, list, shorten};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::predict::Features;
+pub use columns::Column;
+pub(crate) use columns::width;
+use columns::{Categories, Kind};
 use records::{Record, Records};
 
 /// Which column holds the label.
@@ -46,6 +51,14 @@ pub struct CsvOptions {
     pub label: Option<LabelColumn>,
     /// The classes that labels may name, in their order; every label that occurs when absent.
     pub classes: Option<Vec<String>>,
+    /// Columns of categories, each of which becomes a number of its own: 1 where a row belongs to it, else 0.
+    pub one_hot: Vec<LabelColumn>,
+    /// Columns that are not read, such as a number that only counts rows.
+    pub ignore: Vec<LabelColumn>,
+    /// The columns of the table that a model has learned from, in place of the two fields above; empty for none.
+    pub columns: Vec<Column>,
+    /// What stands between cells; a tab for a file called `.tsv` (or `.tsv.gz`), else a comma, when absent.
+    pub separator: Option<u8>,
     /// The most bytes to read, after decompression.
     pub limit_bytes: u64,
 }
@@ -56,12 +69,27 @@ impl Default for CsvOptions {
         Self {
             label: None,
             classes: None,
+            one_hot: Vec::new(),
+            ignore: Vec::new(),
+            columns: Vec::new(),
+            separator: None,
             limit_bytes: 1 << 30,
         }
     }
 }
 
-/// Reads labelled samples of shape `[columns - 1]`.
+impl CsvOptions {
+    /// What stands between the cells of this file.
+    fn separator_of(&self, path: &Path) -> u8 {
+        self.separator.unwrap_or_else(|| {
+            let name = path.to_string_lossy().to_ascii_lowercase();
+            let name = name.strip_suffix(".gz").unwrap_or(&name);
+            if name.ends_with(".tsv") { b'\t' } else { b',' }
+        })
+    }
+}
+
+/// Reads labelled samples of shape `[columns - 1]`, or of as many numbers as [`Column::width`] says of all columns.
 ///
 /// Classes are sorted, by value when all of them are numbers, else by their text.
 ///
@@ -88,7 +116,7 @@ pub fn read(path: &Path, options: &CsvOptions) -> Result<Dataset> {
 pub fn read_from(reader: impl BufRead, name: &Path, options: &CsvOptions) -> Result<Dataset> {
     let mut table = Table::new(name, options, None);
     table.read(reader)?;
-    let inputs = Inputs::new(table.values, &[table.n_features])?;
+    let inputs = inputs(table.kinds, table.values)?;
     let mut labels = table
         .labels
         .expect("set_columns demands a label column when no number of features is wanted, and no row is an error");
@@ -113,7 +141,19 @@ pub fn read_from(reader: impl BufRead, name: &Path, options: &CsvOptions) -> Res
     Dataset::new(inputs, labels, classes)
 }
 
-/// Reads samples to predict from: `n_features` columns, or one more, which then is the label.
+/// The samples, with their columns where not all are numbers.
+fn inputs(kinds: Vec<Kind>, values: Vec<f32>) -> Result<Inputs> {
+    let (columns, values) = columns::expand(kinds, values)?;
+    let plain = columns.iter().all(|column| *column == Column::Number);
+    let features = width(&columns).unwrap_or(usize::MAX);
+    let inputs = Inputs::new(values, &[features])?;
+    if plain {
+        return Ok(inputs);
+    }
+    inputs.with_columns(columns)
+}
+
+/// Reads samples to predict from: `n_features` columns (or those of [`CsvOptions::columns`]), or one more, which then is the label.
 ///
 /// # Errors
 /// As [`read`], for another number of columns, and without the demand for two classes.
@@ -131,10 +171,14 @@ pub fn read_features_from(
     n_features: usize,
     options: &CsvOptions,
 ) -> Result<Features> {
-    let mut table = Table::new(name, options, Some(n_features));
+    let wanted = match &options.columns[..] {
+        [] => n_features,
+        columns => columns.len(),
+    };
+    let mut table = Table::new(name, options, Some(wanted));
     table.read(reader)?;
     Ok(Features {
-        inputs: Inputs::new(table.values, &[n_features])?,
+        inputs: inputs(table.kinds, table.values)?,
         labels: table.labels.filter(|_| options.classes.is_some()),
     })
 }
@@ -143,11 +187,12 @@ pub fn read_features_from(
 struct Table<'a> {
     path: PathBuf,
     options: &'a CsvOptions,
-    /// The number of features that a model wants, when there is one.
+    /// The number of columns that a model wants, when there is one.
     wanted: Option<usize>,
     /// How many cells every row has.
     width: usize,
-    n_features: usize,
+    /// What the cells of a row hold, without the label.
+    kinds: Vec<Kind>,
     /// Which cell holds the label, from 0.
     label_cell: Option<usize>,
     values: Vec<f32>,
@@ -156,6 +201,8 @@ struct Table<'a> {
     seen: Vec<String>,
     number_of: HashMap<String, u32>,
     last_line: u64,
+    /// Rows of data so far.
+    rows: u64,
 }
 
 impl<'a> Table<'a> {
@@ -167,18 +214,20 @@ impl<'a> Table<'a> {
             options,
             wanted,
             width: 0,
-            n_features: 0,
+            kinds: Vec::new(),
             label_cell: None,
             values: Vec::new(),
             labels: None,
             seen,
             number_of,
             last_line: 0,
+            rows: 0,
         }
     }
 
     fn read(&mut self, reader: impl BufRead) -> Result<()> {
-        let mut records = Records::new(reader, &self.path, self.options.limit_bytes);
+        let separator = self.options.separator_of(&self.path);
+        let mut records = Records::new(reader, &self.path, self.options.limit_bytes, separator);
         let mut record = Record::default();
         if records.next(&mut record)? {
             let is_header = self.set_columns(&record)?;
@@ -190,7 +239,7 @@ impl<'a> Table<'a> {
             }
         }
         self.last_line = records.line;
-        if self.values.is_empty() {
+        if self.rows == 0 {
             return Err(Error::CsvEmpty {
                 path: self.path.clone(),
                 line: self.last_line,
@@ -221,14 +270,76 @@ impl<'a> Table<'a> {
             self.label_cell = Some(self.find_label(first)?);
             self.labels = Some(Vec::new());
         }
-        self.n_features = self.width - usize::from(self.label_cell.is_some());
-        if self.label_cell.is_some() && matches!(self.options.label, Some(LabelColumn::Name(_))) {
-            return Ok(true);
+        let by_name = |column: &LabelColumn| matches!(column, LabelColumn::Name(_));
+        let mut named = self.label_cell.is_some() && self.options.label.iter().any(by_name);
+        if self.options.columns.is_empty() {
+            self.kinds = self.find_kinds(first)?;
+            let asked = self.options.one_hot.iter().chain(&self.options.ignore);
+            named |= asked.into_iter().any(by_name);
+        } else {
+            self.take_kinds(first)?;
         }
-        for cell in (0..self.width).filter(|&cell| Some(cell) != self.label_cell) {
+        Ok(named || self.is_header(first)?)
+    }
+
+    /// Which cells hold categories, and which are not read, by what was asked for.
+    fn find_kinds(&self, first: &Record) -> Result<Vec<Kind>> {
+        let mut kinds: Vec<Kind> = (0..self.width).map(|_| Kind::Number).collect();
+        for column in &self.options.one_hot {
+            let cell = self.find_column(column, first, "column of categories")?;
+            kinds[cell] = Kind::OneHot(Categories::default());
+        }
+        for column in &self.options.ignore {
+            kinds[self.find_column(column, first, "column to ignore")?] = Kind::Ignored;
+        }
+        if let Some(cell) = self.label_cell {
+            kinds.remove(cell);
+        }
+        if kinds.iter().all(|kind| matches!(kind, Kind::Ignored)) {
+            return Err(Error::CsvNoColumn {
+                path: self.path.clone(),
+                line: first.line,
+                what: "column",
+                expected: "that is read".to_owned(),
+                found: "all of them to be ignored".to_owned(),
+            });
+        }
+        Ok(kinds)
+    }
+
+    /// The cells of a table that a model knows.
+    fn take_kinds(&mut self, first: &Record) -> Result<()> {
+        let columns = &self.options.columns;
+        let cells = self.width - usize::from(self.label_cell.is_some());
+        if cells != columns.len() {
+            return Err(Error::CsvRagged {
+                path: self.path.clone(),
+                line: first.line,
+                expected: format!("{} (or one more with a label)", columns.len()),
+                found: self.width,
+            });
+        }
+        let kind = |column: &Column| match column {
+            Column::Number => Kind::Number,
+            Column::OneHot(names) => Kind::OneHot(Categories::fixed(names)),
+            Column::Ignored => Kind::Ignored,
+        };
+        self.kinds = columns.iter().map(kind).collect();
+        Ok(())
+    }
+
+    /// Whether the first row has names over the columns: a text where a number should be, or a category that no model knows.
+    fn is_header(&self, first: &Record) -> Result<bool> {
+        let cells = (0..self.width).filter(|&cell| Some(cell) != self.label_cell);
+        for (cell, kind) in cells.zip(&self.kinds) {
             let text = first.cell(cell, &self.path)?;
-            // An empty cell is a number that is missing rather than a name.
-            if !text.is_empty() && text.parse::<f32>().is_err() {
+            let is_name = match kind {
+                // An empty cell is a number that is missing rather than a name.
+                Kind::Number => !text.is_empty() && text.parse::<f32>().is_err(),
+                Kind::OneHot(known) => !self.options.columns.is_empty() && !known.knows(text),
+                Kind::Ignored => false,
+            };
+            if is_name {
                 return Ok(true);
             }
         }
@@ -237,22 +348,35 @@ impl<'a> Table<'a> {
 
     /// Which cell of the first row stands over the labels.
     fn find_label(&self, first: &Record) -> Result<usize> {
+        match &self.options.label {
+            None => Ok(self.width - 1),
+            Some(column) => self.find_column(column, first, "label column"),
+        }
+    }
+
+    /// Which cell of the first row a column is.
+    fn find_column(
+        &self,
+        column: &LabelColumn,
+        first: &Record,
+        what: &'static str,
+    ) -> Result<usize> {
         let missing = |expected: String, found: String| {
-            Err(Error::CsvNoLabelColumn {
+            Err(Error::CsvNoColumn {
                 path: self.path.clone(),
                 line: first.line,
+                what,
                 expected,
                 found,
             })
         };
-        match &self.options.label {
-            None => Ok(self.width - 1),
-            Some(LabelColumn::Number(n)) if (1..=self.width).contains(n) => Ok(n - 1),
-            Some(LabelColumn::Number(n)) => missing(
+        match column {
+            LabelColumn::Number(n) if (1..=self.width).contains(n) => Ok(n - 1),
+            LabelColumn::Number(n) => missing(
                 format!("{n} (columns count from 1)"),
                 format!("{} columns", self.width),
             ),
-            Some(LabelColumn::Name(name)) => {
+            LabelColumn::Name(name) => {
                 let names = (0..self.width)
                     .map(|cell| first.cell(cell, &self.path))
                     .collect::<Result<Vec<_>>>()?;
@@ -280,15 +404,28 @@ impl<'a> Table<'a> {
                 found: row.len(),
             });
         }
+        let mut column = 0;
         for cell in 0..self.width {
             if Some(cell) == self.label_cell {
                 let label = self.label(row, cell)?;
                 self.labels.get_or_insert_default().push(label);
-            } else {
-                let value = self.number(row, cell)?;
-                self.values.push(value);
+                continue;
             }
+            match &mut self.kinds[column] {
+                Kind::Ignored => {}
+                Kind::Number => {
+                    let value = self.number(row, cell)?;
+                    self.values.push(value);
+                }
+                Kind::OneHot(categories) => {
+                    let name = row.cell(cell, &self.path)?;
+                    let number = categories.number(name, &self.path, (row.line, cell + 1))?;
+                    self.values.push(number as f32);
+                }
+            }
+            column += 1;
         }
+        self.rows += 1;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The grammar of CSV: rows of cells, separated by commas, quoted or not.
+//! The grammar of CSV: rows of cells, separated by commas or another byte, quoted or not.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,8 @@ enum State {
 pub(crate) struct Records<R> {
     reader: Counted<R>,
     path: PathBuf,
+    /// What stands between cells.
+    separator: u8,
     /// The line in the making; kept to reuse its memory.
     text: Vec<u8>,
     /// How many lines were read.
@@ -62,10 +64,11 @@ pub(crate) struct Records<R> {
 }
 
 impl<R: BufRead> Records<R> {
-    pub(crate) fn new(reader: R, path: &Path, limit_bytes: u64) -> Self {
+    pub(crate) fn new(reader: R, path: &Path, limit_bytes: u64, separator: u8) -> Self {
         Self {
             reader: Counted::new(reader, path, limit_bytes),
             path: path.to_owned(),
+            separator,
             text: Vec::new(),
             line: 0,
         }
@@ -77,7 +80,10 @@ impl<R: BufRead> Records<R> {
             if !self.next_line()? {
                 return Ok(false);
             }
-            if !self.text.trim_ascii().is_empty() {
+            // A line of separators is a row of empty cells.
+            if !self.text.trim_ascii().is_empty()
+                || (self.separator.is_ascii_whitespace() && self.text.contains(&self.separator))
+            {
                 break;
             }
         }
@@ -131,7 +137,7 @@ impl<R: BufRead> Records<R> {
                     end_cell(record, &state);
                     return Ok(State::Start);
                 }
-                (state, b',') => {
+                (state, _) if byte == self.separator => {
                     end_cell(record, &state);
                     State::Start
                 }
@@ -183,7 +189,7 @@ mod tests {
 
     fn rows(text: &[u8]) -> Result<Vec<(u64, Vec<String>)>> {
         let path = Path::new("t.csv");
-        let mut records = Records::new(text, path, 1000);
+        let mut records = Records::new(text, path, 1000, b',');
         let mut record = Record::default();
         let mut rows = Vec::new();
         while records.next(&mut record)? {
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn a_file_larger_than_the_limit_is_refused() {
         let limited = |text: &[u8], limit| {
-            let mut records = Records::new(text, Path::new("t.csv"), limit);
+            let mut records = Records::new(text, Path::new("t.csv"), limit, b',');
             let mut record = Record::default();
             while records.next(&mut record)? {}
             Ok::<(), Error>(())

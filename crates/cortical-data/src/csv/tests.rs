@@ -194,6 +194,120 @@ fn a_row_to_predict_from_needs_no_label() {
     );
 }
 
+/// A table with a number of the row, a colour, a length and a kind.
+const ANIMALS: &str = "row,colour,length,kind\n1,red,0.5,a\n2,blue,1.5,b\n3,red,2.5,a\n";
+
+fn animals(one_hot: &[&str], ignore: &[&str]) -> CsvOptions {
+    let columns = |names: &[&str]| names.iter().map(|name| LabelColumn::parse(name)).collect();
+    CsvOptions {
+        one_hot: columns(one_hot),
+        ignore: columns(ignore),
+        ..CsvOptions::default()
+    }
+}
+
+#[test]
+fn categories_become_a_number_each_and_a_model_keeps_them() {
+    for options in [
+        animals(&["colour"], &["row"]),
+        animals(&["2"], &["1"]),
+        animals(&["colour"], &["1"]),
+    ] {
+        let dataset = parse(ANIMALS, &options).unwrap();
+        let want = [[0.0, 1.0, 0.5], [1.0, 0.0, 1.5], [0.0, 1.0, 2.5]];
+        assert_eq!(
+            values(dataset.inputs()),
+            want,
+            "blue before red, then the length"
+        );
+        let columns = dataset.preprocess().columns().to_vec();
+        let colours = Column::OneHot(vec!["blue".into(), "red".into()]);
+        assert_eq!(columns, [Column::Ignored, colours, Column::Number]);
+
+        // What a model keeps of it reads later rows alike: with and without header and label, whatever the order of the rows.
+        let fitted = crate::Preprocess::fit(crate::Normalize::Auto, dataset.inputs()).unwrap();
+        let json = serde_json::to_string(&fitted).unwrap();
+        let saved: crate::Preprocess = serde_json::from_str(&json).unwrap();
+        assert_eq!(saved.columns(), columns);
+        let later = CsvOptions {
+            columns,
+            ..CsvOptions::default()
+        };
+        for text in [
+            "9,blue,7\n",
+            "row,colour,length\n9,blue,7\n",
+            "9,blue,7,b\n",
+        ] {
+            let read = read_features_from(text.as_bytes(), Path::new("t.csv"), 3, &later);
+            assert_eq!(values(&read.unwrap().inputs), [[1.0, 0.0, 7.0]], "{text}");
+        }
+        let unknown =
+            read_features_from(&b"9,blue,7\n9,green,7\n"[..], Path::new("t.csv"), 3, &later);
+        assert_eq!(
+            unknown.unwrap_err().to_string(),
+            "t.csv, line 2, column 2: expected one of the categories blue, red, found \"green\""
+        );
+        let short = read_features_from(&b"blue,7\n"[..], Path::new("t.csv"), 3, &later);
+        assert_eq!(
+            short.unwrap_err().to_string(),
+            "t.csv, line 1: expected 3 (or one more with a label) cells separated by commas, found 2"
+        );
+    }
+}
+
+#[test]
+fn columns_that_are_not_there_are_named() {
+    let check = |options: &CsvOptions, message: &str| {
+        assert_eq!(parse(ANIMALS, options).unwrap_err().to_string(), message);
+    };
+    check(
+        &animals(&["color"], &[]),
+        "t.csv, line 1: expected a column of categories \"color\", found the columns row, colour, length, kind",
+    );
+    check(
+        &animals(&[], &["7"]),
+        "t.csv, line 1: expected a column to ignore 7 (columns count from 1), found 4 columns",
+    );
+    check(
+        &animals(&[], &["1", "2", "3"]),
+        "t.csv, line 1: expected a column that is read, found all of them to be ignored",
+    );
+    check(
+        &animals(&[], &["row"]),
+        "t.csv, line 2, column 2: expected a number, found \"red\"",
+    );
+    let many: String = (0..5000).map(|i| format!("c{i},{}\n", i % 2)).collect();
+    assert_eq!(
+        parse(&many, &animals(&["1"], &[])).unwrap_err().to_string(),
+        "t.csv, line 4097, column 1: expected at most 4096 categories, found \"c4096\""
+    );
+    let empty = parse("a,1\n,2\n", &animals(&["1"], &[])).unwrap_err();
+    assert_eq!(
+        empty.to_string(),
+        "t.csv, line 2, column 1: expected a category, found \"\""
+    );
+}
+
+#[test]
+fn tabs_separate_the_cells_of_tsv() {
+    let text = "x\ty\tkind\n1\t 2 \ta,b\n3\t4\tc\n";
+    let dataset = read_from(text.as_bytes(), Path::new("t.TSV"), &CsvOptions::default()).unwrap();
+    assert_eq!(values(dataset.inputs()), [[1.0, 2.0], [3.0, 4.0]]);
+    assert_eq!(dataset.classes(), ["a,b", "c"]);
+    let empty = read_from(
+        &b"1\t2\ta\n\t\t\n"[..],
+        Path::new("t.tsv"),
+        &CsvOptions::default(),
+    );
+    let message = "t.tsv, line 2, column 1: expected a number, found \"\"";
+    assert_eq!(empty.unwrap_err().to_string(), message);
+    let semicolons = CsvOptions {
+        separator: Some(b';'),
+        ..CsvOptions::default()
+    };
+    assert_eq!(parse("1;a\n2;b\n", &semicolons).unwrap().len(), 2);
+}
+
 #[test]
 fn known_classes_keep_their_order_and_may_be_absent() {
     let dataset = parse("1,b\n2,b\n", &of_classes(&["c", "b", "a"])).unwrap();
@@ -226,6 +340,13 @@ proptest! {
         bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..200), csv_like()],
         label in prop_oneof![Just(None), (0usize..5).prop_map(|n| Some(LabelColumn::Number(n))), Just(Some(LabelColumn::Name("a".into())))],
     ) {
+        for one_hot in [vec![], vec![LabelColumn::Number(1)]] {
+            let columns = vec![Column::OneHot(vec!["a".into(), "1".into()]), Column::Ignored];
+            let options = CsvOptions { label: label.clone(), one_hot, ..CsvOptions::default() };
+            let _ = read_from(&bytes[..], Path::new("t.tsv"), &options);
+            let options = CsvOptions { columns, ..options };
+            let _ = read_features_from(&bytes[..], Path::new("t.csv"), 2, &options);
+        }
         let options = CsvOptions { label, ..CsvOptions::default() };
         if let Ok(dataset) = read_from(&bytes[..], Path::new("t.csv"), &options) {
             prop_assert!(!dataset.is_empty() && dataset.classes().len() > 1);

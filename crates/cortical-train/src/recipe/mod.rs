@@ -89,7 +89,7 @@ pub enum DeviceRecipe {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DataRecipe {
-    /// A name of the catalog, a CSV file or a folder of IDX files.
+    /// A name of the catalog, a CSV file, a safetensors table, a folder of pictures or of IDX files.
     pub name: String,
     /// What is held out where the data set has no test part of its own.
     pub test_fraction: f64,
@@ -101,6 +101,14 @@ pub struct DataRecipe {
     pub input_shape: Option<Vec<usize>>,
     /// The label column of a CSV file; the last one when absent.
     pub label: Option<LabelColumn>,
+    /// Columns of a CSV file that hold categories: each becomes a number of its own, 0 or 1.
+    pub one_hot: Vec<LabelColumn>,
+    /// Columns of a CSV file that are not read.
+    pub ignore: Vec<LabelColumn>,
+    /// In how many parts a cross-validation divides the samples.
+    pub folds: Option<usize>,
+    /// Which of them this run tests on, from 0.
+    pub fold: usize,
     /// A folder to look into first.
     pub dir: Option<PathBuf>,
 }
@@ -120,11 +128,14 @@ impl DataRecipe {
         OpenOptions {
             seed: Seed(self.split_seed),
             test_fraction: self.test_fraction,
+            fold: self.folds.map(|folds| (folds, self.fold)),
             normalize: self.normalize,
             input_shape: self.input_shape.clone(),
             data_dir: self.dir.clone(),
             csv: CsvOptions {
                 label: self.label.clone(),
+                one_hot: self.one_hot.clone(),
+                ignore: self.ignore.clone(),
                 ..CsvOptions::default()
             },
         }
@@ -192,6 +203,7 @@ mod tests {
             "data.label=3",
             "data.input_shape=[1, 8, 8]",
             "data.dir=some/where",
+            "data={ one_hot = [\"colour\", 3], ignore = [1], folds = 5, fold = 4 }",
             "data.name=a \"quoted\" name.csv",
             "optim.clip_norm=1",
             "optim.kind=sgd",
@@ -314,6 +326,15 @@ mod tests {
         check(
             "data.normalize=unti",
             "data.normalize: there is no kind of normalisation \"unti\"; did you mean \"unit\"?",
+        );
+        check("data.folds=1", "data.folds: expected at least 2, found 1");
+        check(
+            "data={ folds = 3, fold = 3 }",
+            "data.fold: expected a number below data.folds, found 3",
+        );
+        check(
+            "data.one_hot=[1.5]",
+            "data.one_hot: expected a list of names or numbers of columns, found the list [1.5]",
         );
         check(
             "data.input_shape=[]",

@@ -51,6 +51,18 @@ impl FieldValue for Label {
     }
 }
 
+/// Columns as a recipe writes them.
+struct Columns(Vec<LabelColumn>);
+
+impl FieldValue for Columns {
+    const EXPECTED: &'static str = "a list of names or numbers of columns";
+    fn from_value(value: &Value) -> Option<Self> {
+        let all = value.as_array()?.iter();
+        let columns = all.map(|value| Label::from_value(value).map(|label| label.0));
+        columns.collect::<Option<_>>().map(Self)
+    }
+}
+
 impl Recipe {
     /// Reads a recipe; what it does not say is as in `base`, or as in the preset that suits its data.
     ///
@@ -217,6 +229,16 @@ fn read_data(mut fields: Fields<'_>, base: Option<&Recipe>) -> Result<DataRecipe
         fields.check("input_shape", holds, expected, format_args!("{shape:?}"))?;
     }
     let label: Option<Label> = fields.get("label")?;
+    let one_hot: Option<Columns> = fields.get("one_hot")?;
+    let ignore: Option<Columns> = fields.get("ignore")?;
+    let folds: Option<usize> = fields.get("folds")?;
+    let folds = folds.or(base.folds);
+    let fold = fields.or("fold", base.fold)?;
+    if let Some(folds) = folds {
+        fields.check("folds", folds >= 2, "at least 2", folds)?;
+    }
+    let holds = fold < folds.unwrap_or(1);
+    fields.check("fold", holds, "a number below data.folds", fold)?;
     let dir: Option<String> = fields.get("dir")?;
     let split_seed = fields.or("split_seed", base.split_seed)?;
     let writable = split_seed <= i64::MAX as u64;
@@ -233,6 +255,10 @@ fn read_data(mut fields: Fields<'_>, base: Option<&Recipe>) -> Result<DataRecipe
         normalize: fields.choose("normalize", "kind of normalisation", &normalize, &NORMALIZE)?,
         input_shape: input_shape.or_else(|| base.input_shape.clone()),
         label: label.map(|label| label.0).or_else(|| base.label.clone()),
+        one_hot: one_hot.map_or_else(|| base.one_hot.clone(), |columns| columns.0),
+        ignore: ignore.map_or_else(|| base.ignore.clone(), |columns| columns.0),
+        folds,
+        fold,
         dir: dir.map(Into::into).or_else(|| base.dir.clone()),
     };
     fields.finish()?;

@@ -100,10 +100,14 @@ impl Recipe {
             let sizes = shape.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
             Value::from(sizes.collect::<Vec<_>>())
         });
-        let label = data.label.as_ref().map(|label| match label {
+        let column = |column: &LabelColumn| match column {
             LabelColumn::Number(n) => Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX)),
             LabelColumn::Name(name) => Value::from(name.as_str()),
-        });
+        };
+        let label = data.label.as_ref().map(column);
+        let columns = |all: &[LabelColumn]| {
+            (!all.is_empty()).then(|| Value::from(all.iter().map(column).collect::<Vec<_>>()))
+        };
         let dir = data
             .dir
             .as_ref()
@@ -112,7 +116,7 @@ impl Recipe {
             (
                 "name",
                 text(&data.name),
-                "a data set, a CSV file or a folder of IDX files",
+                "a data set, a CSV file or a folder of pictures or IDX files",
             ),
             (
                 "test_fraction",
@@ -138,6 +142,26 @@ impl Recipe {
                 "label",
                 label,
                 "name or number of a CSV file's label column; the last one by default",
+            ),
+            (
+                "one_hot",
+                columns(&data.one_hot),
+                "a CSV file's columns of categories",
+            ),
+            (
+                "ignore",
+                columns(&data.ignore),
+                "a CSV file's columns that are not read",
+            ),
+            (
+                "folds",
+                data.folds.and_then(whole),
+                "parts of a cross-validation",
+            ),
+            (
+                "fold",
+                data.folds.and_then(|_| whole(data.fold)),
+                "which of them is tested on, from 0",
             ),
             ("dir", dir, "a folder to look into first"),
         ])

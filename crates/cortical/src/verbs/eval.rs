@@ -122,7 +122,12 @@ fn named(
             model.classes().to_vec(),
         )?);
     }
-    let test = Recipe::for_data(name).data.open()?.test;
+    let mut data = Recipe::for_data(name).data;
+    if path.is_dir() {
+        // Pictures come in any size.
+        data.input_shape = Some(model.preprocess().input_shape().to_vec());
+    }
+    let test = data.open()?.test;
     if !is_known && test.classes().len() == model.classes().len() {
         // A folder of IDX files numbers its classes and does not name them.
         let labels = test.labels().to_vec();
