@@ -1,10 +1,14 @@
 //! `report.html`: a finished run as one page with pictures.
 
-use candle_core::Device;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
 use cortical_data::{Dataset, Loader};
 use cortical_kernels::isa;
+use cortical_kernels::matmul::Transposes;
 use cortical_neuron::{Layer, Pass};
 use cortical_report::{Histogram, LineChart, Matrix, Page, Picture, Series, number};
+use cortical_tensor::ops::matmul;
 use serde_json::Value;
 
 use crate::folder::RunPaths;
@@ -63,7 +67,9 @@ fn of_classifier(paths: &RunPaths, recipe: &Recipe, report: &Report) -> Result<S
         report.steps
     );
     let mut page = Page::new(&name, &summary);
-    page.figures(&figures(report, &lines));
+    let mut head = figures(report, &lines);
+    head.extend(arithmetic(&model, mean(&lines, "samples_per_second")));
+    page.figures(&head);
     curves(&mut page, &lines);
     mistakes(&mut page, report, &model, &test)?;
     weights(&mut page, &model)?;
@@ -74,7 +80,7 @@ fn of_classifier(paths: &RunPaths, recipe: &Recipe, report: &Report) -> Result<S
 }
 
 pub(crate) fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
+    format!("{:.2}\u{a0}%", 100.0 * share)
 }
 
 /// The figures at the top.
@@ -101,6 +107,33 @@ pub(crate) fn mean(lines: &[Value], figure: &str) -> Option<f64> {
     let all = points(lines, "step", figure);
     let sum: f64 = all.iter().map(|(_, value)| value).sum();
     (!all.is_empty()).then(|| sum / all.len() as f64)
+}
+
+/// How much of what the processor's fastest work reaches, a large matrix product, the training has used: a forward pass and, for the two
+/// gradients of each product, twice as much again.
+fn arithmetic(model: &TrainedModel, samples_per_second: Option<f64>) -> Option<(String, String)> {
+    let shape = model.preprocess().input_shape();
+    let cost = model.network().describe(shape).ok()?.multiply_adds as f64;
+    let gflops = 3.0 * 2.0 * cost * samples_per_second? / 1e9;
+    let peak = product_gflops().ok()?;
+    let share = percent(gflops / peak);
+    Some((
+        format!("of a product's {} GFLOP/s", number(peak.round())),
+        share,
+    ))
+}
+
+/// The best rate of some products of two matrices of 512 x 512.
+fn product_gflops() -> cortical_tensor::Result<f64> {
+    const SIDE: usize = 512;
+    let matrix = Tensor::ones((SIDE, SIDE), DType::F32, &Device::Cpu)?;
+    let mut best = f64::INFINITY;
+    for _ in 0..8 {
+        let started = Instant::now();
+        matmul(&matrix, &matrix, Transposes::default())?;
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (SIDE as f64).powi(3) / best / 1e9)
 }
 
 /// A figure of the lines of one kind, by step.

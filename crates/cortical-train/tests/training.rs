@@ -239,7 +239,7 @@ const EVERYTHING: &str = "[optim]\nkind = \"sgd\"\nlr = 0.1\nclip_norm = 1.0\n[s
 
 fn everything() -> Recipe {
     let text = "version = 1\n[data]\nname = \"iris\"\n[model]\nkind = \"mlp\"\nhidden = [8]\ndropout = 0.2\n\
-         [train]\nepochs = 6\nbatch_size = 11\naccumulate = 3\nlabel_smoothing = 0.1\nmixup = 0.4\nprefetch = 2\n\
+         [train]\nepochs = 6\nbatch_size = 11\naccumulate = 3\nlabel_smoothing = 0.1\nmixup = 0.4\nprefetch = 2\nrecompute = 2\n\
          validate_every = 3\nbalanced = true\n[checkpoint]\nevery_steps = 3\nkeep_best = 2\n[log]\nevery_steps = 2\ncsv = true\n";
     Recipe::from_toml(&format!("{text}{EVERYTHING}"), None, &[]).unwrap()
 }
@@ -501,6 +501,7 @@ fn a_finished_run_has_a_page() {
         "Confusion",
         "setosa",
         "Worst predictions",
+        "of a product&#39;s",
         "fc1.weight",
         "kind = &quot;mlp&quot;",
     ] {
@@ -508,4 +509,40 @@ fn a_finished_run_has_a_page() {
     }
     let error = cortical_train::write_page(&RunPaths::new(temporary.path())).unwrap_err();
     assert!(matches!(error, Error::NotARun { .. }), "{error}");
+}
+
+#[test]
+fn a_table_of_categories_is_learned_from_fold_by_fold() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("animals.csv");
+    // What an animal is follows from its cover alone.
+    let rows: String = (0..60)
+        .map(|i| {
+            let cover = ["fur", "scales", "feathers"][i % 3];
+            let kind = ["mammal", "fish", "bird"][i % 3];
+            format!("{i},{cover},{},{kind}\n", (i * 7) % 10)
+        })
+        .collect();
+    fs::write(&path, format!("row,cover,weight,kind\n{rows}")).unwrap();
+    let data = path.to_str().unwrap().replace('\\', "/");
+    let mut tested = 0;
+    for fold in 0..3 {
+        let text = format!(
+            "version = 1\n[data]\nname = \"{data}\"\none_hot = [\"cover\"]\nignore = [1]\nfolds = 3\nfold = {fold}\n\
+             [model]\nkind = \"softmax\"\n[optim]\nlr = 0.1\n[train]\nepochs = 30\n"
+        );
+        let recipe = Recipe::from_toml(&text, None, &[]).unwrap();
+        let root = temporary.path().join(format!("fold-{fold}"));
+        let report = uninterrupted(&root, &recipe);
+        assert_eq!(report.test.accuracy, 1.0, "fold {fold}");
+        tested += report.test.samples;
+        let model = TrainedModel::load(&RunPaths::new(&root).model(), &Device::Cpu).unwrap();
+        let rows = temporary.path().join("rows.csv");
+        fs::write(&rows, "row,cover,weight\n7,scales,3\n").unwrap();
+        let options = cortical_data::csv::CsvOptions::default();
+        let row = cortical_data::open_features(&rows, model.preprocess(), &options).unwrap();
+        let prediction = model.predict(&row.inputs, 1).unwrap();
+        assert_eq!(model.classes()[prediction[0].class], "fish");
+    }
+    assert_eq!(tested, 60, "every sample is tested on once");
 }
