@@ -30,6 +30,7 @@ pub mod sgd;
 
 use crate::isa::{self, InstructionSet};
 use crate::parallel::{self, TASK_ELEMENTS};
+use crate::prefetch;
 use crate::real::Real;
 
 /// The most state slices that an algorithm keeps for a parameter.
@@ -148,22 +149,57 @@ impl<T: Real, R: Rule<T, S>, const S: usize> Job for Chunk<'_, R, T, S> {
     fn run(self) {
         let Slices { param, grad, state } = self.slices;
         let n = param.len();
-        // Slices cut to one length let the compiler drop the bounds checks.
-        let grad = &grad[..n];
-        let state = state.map(|state| &mut state[..n]);
-        for i in 0..n {
-            // A loop and no closure: one that is not inlined costs a call for every element.
-            let mut before = [T::ZERO; S];
-            for s in 0..S {
-                before[s] = state[s][i];
+        let whole = n / BLOCK * BLOCK;
+        for at in (0..whole).step_by(BLOCK) {
+            // Copies on the stack overlap with nothing, which the compiler cannot know of the slices: this loop becomes vectors.
+            let (mut p, g) = (block(param, at), block(grad, at));
+            let mut s = [[T::ZERO; BLOCK]; S];
+            for k in 0..S {
+                s[k] = block(&*state[k], at);
             }
-            let (p, after) = self.rule.update(param[i], grad[i], before);
-            param[i] = p;
-            for s in 0..S {
-                state[s][i] = after[s];
+            for i in 0..BLOCK {
+                let mut before = [T::ZERO; S];
+                for k in 0..S {
+                    before[k] = s[k][i];
+                }
+                let (after, states) = self.rule.update(p[i], g[i], before);
+                p[i] = after;
+                for k in 0..S {
+                    s[k][i] = states[k];
+                }
+            }
+            param[at..at + BLOCK].copy_from_slice(&p);
+            for k in 0..S {
+                state[k][at..at + BLOCK].copy_from_slice(&s[k]);
+            }
+        }
+        for i in whole..n {
+            let mut before = [T::ZERO; S];
+            for k in 0..S {
+                before[k] = state[k][i];
+            }
+            let (after, states) = self.rule.update(param[i], grad[i], before);
+            param[i] = after;
+            for k in 0..S {
+                state[k][i] = states[k];
             }
         }
     }
+}
+
+/// Elements that are updated together: a few vectors, as the loop over them has to be worth vectorising.
+const BLOCK: usize = 64;
+
+/// The block that starts at an element, while what comes pages later is asked for.
+#[inline(always)]
+fn block<T: Real>(x: &[T], at: usize) -> [T; BLOCK] {
+    const LINE_BYTES: usize = 64;
+    let mut block = [T::ZERO; BLOCK];
+    block.copy_from_slice(&x[at..at + BLOCK]);
+    for i in (0..BLOCK).step_by(LINE_BYTES / size_of::<T>()) {
+        prefetch::ahead(&x[at + i]);
+    }
+    block
 }
 
 multiversion! {
