@@ -238,6 +238,10 @@ impl Tokenizer {
             let text = token.as_str().or_else(|| token["content"].as_str());
             self.eos.extend(text.and_then(|text| self.id(text)));
         }
+        if self.eos.is_empty() {
+            // Nothing says so, but this is what the token is for.
+            self.eos.extend(self.id(END));
+        }
         self.eos.sort_unstable();
         self.eos.dedup();
         Ok(())
