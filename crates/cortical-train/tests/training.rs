@@ -399,17 +399,17 @@ fn a_second_task_starts_from_the_first_ones_weights() {
 /// A table of which one row is too large for any network, and as many others as fill some batches.
 fn table_with_a_giant(folder: &Path) -> String {
     let rows = (0..60).map(|i| {
-        let (x, class) = if i == 20 {
-            ("3e38".to_owned(), "a")
-        } else {
-            (format!("{}", i % 7), ["a", "b"][i % 2])
+        let giant = |k: usize| match i {
+            20 => "3e38".to_owned(),
+            _ => format!("{}", (i + k) % 7),
         };
-        format!("{x},{},{class}\n", i % 5)
+        let numbers: Vec<String> = (0..8).map(giant).collect();
+        format!("{},{}\n", numbers.join(","), ["a", "b"][i % 2])
     });
     let path = folder.join("giant.csv");
     fs::write(
         &path,
-        std::iter::once("x,y,class\n".to_owned())
+        std::iter::once("a,b,c,d,e,f,g,h,class\n".to_owned())
             .chain(rows)
             .collect::<String>(),
     )
@@ -423,7 +423,7 @@ fn what_is_no_number_is_named_and_its_batches_can_be_left_out() {
     let data = table_with_a_giant(temporary.path());
     let recipe = |more: &str| {
         let text = format!(
-            "version = 1\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\n[model]\nkind = \"mlp\"\nhidden = [4]\n\
+            "version = 1\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\n[model]\nkind = \"mlp\"\nhidden = [64]\n\
              [train]\nepochs = 3\nbatch_size = 9\n[checkpoint]\nevery_steps = 2\n{more}"
         );
         Recipe::from_toml(&text, None, &[]).unwrap()
