@@ -106,22 +106,15 @@ mod tests {
 
     #[test]
     fn what_is_no_weight_is_refused() {
-        for (weights, text) in [
-            (
-                &[1.0, -1.0][..],
-                "weight 1: expected a number of at least 0, with a finite sum, found -1",
-            ),
-            (
-                &[f64::MAX, f64::MAX],
-                "weight 1: expected a number of at least 0, with a finite sum, found 179769313486231570000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
-            ),
-            (
-                &[0.0, 0.0],
-                "weight 0: expected a weight above 0 for one sample at least, found 0",
-            ),
-        ] {
-            assert_eq!(Weights::new(weights).unwrap_err().to_string(), text);
-        }
+        let refused = |weights: &[f64]| Weights::new(weights).unwrap_err().to_string();
+        let number = "expected a number of at least 0, with a finite sum, found";
+        assert_eq!(refused(&[1.0, -1.0]), format!("weight 1: {number} -1"));
+        let huge = refused(&[f64::MAX, f64::MAX]);
+        assert_eq!(huge, format!("weight 1: {number} {}", f64::MAX));
+        assert_eq!(
+            refused(&[0.0, 0.0]),
+            "weight 0: expected a weight above 0 for one sample at least, found 0"
+        );
         assert!(Weights::new(&[f64::NAN]).is_err());
         assert!(Weights::new(&[]).is_err());
     }

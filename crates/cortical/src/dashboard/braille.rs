@@ -58,7 +58,7 @@ mod tests {
     fn a_rising_line_goes_from_the_lower_left_to_the_upper_right() {
         let line: Vec<(f64, f64)> = (0..8).map(|i| (f64::from(i), f64::from(i))).collect();
         let rows = plot(&[line], 8.0, 4, 2);
-        assert_eq!(rows, ["⠀⠀⡠⠊", "⡠⠊⠀⠀"]);
+        assert_eq!(rows, ["⠀⠀⣠⠞", "⣠⠞⠁⠀"]);
     }
 
     #[test]
