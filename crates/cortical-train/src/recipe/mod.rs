@@ -187,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn one_field_of_a_network_can_be_changed_without_naming_its_kind() {
+        let read = |set: &[&str]| {
+            let sets: Vec<Override> = set.iter().map(|set| set.parse().unwrap()).collect();
+            Recipe::from_toml("version = 1", None, &sets).map(|recipe| recipe.to_toml())
+        };
+        let changed = read(&["data.name=iris", "model.hidden=[8]"]).unwrap();
+        assert!(changed.contains("kind = \"mlp\"") && changed.contains("hidden = [8]"));
+        let other = read(&["data.name=iris", "model.kind=softmax"]).unwrap();
+        assert!(!other.contains("hidden = "), "{other}");
+        let error = read(&["data.name=digits", "model.hidden=[8]"]).unwrap_err();
+        assert!(error.to_string().contains("hidden"), "{error}");
+    }
+
+    #[test]
     fn what_is_written_reads_back_and_hashes_alike() {
         let check = |recipe: &Recipe| {
             let text = recipe.to_toml();

@@ -99,7 +99,7 @@ impl Recipe {
             Ok::<_, FieldError>(found.unwrap_or_else(|| Fields::new(name, &empty)))
         };
         let data = section("data")?;
-        let model = section("model")?;
+        section("model")?;
         let schedule = section("schedule")?;
         for name in SECTIONS {
             section(name)?;
@@ -109,7 +109,6 @@ impl Recipe {
             _ => &empty,
         };
 
-        let has_model = table.contains_key("model");
         let data = read_data(data, base)?;
         let own;
         let base = match base {
@@ -119,15 +118,15 @@ impl Recipe {
                 &own
             }
         };
+        let suited = match &data.input_shape {
+            Some(shape) => ModelSpec::suggested_for(shape),
+            None => base.model.clone(),
+        };
         let device: String = fields.or("device", "cpu".to_owned())?;
         let recipe = Self {
             seed: fields.or("seed", base.seed)?,
             device: fields.choose("device", "device", &device, &[("cpu", DeviceRecipe::Cpu)])?,
-            model: match (has_model, &data.input_shape) {
-                (true, _) => ModelSpec::read(model)?,
-                (false, Some(shape)) => ModelSpec::suggested_for(shape),
-                (false, None) => base.model.clone(),
-            },
+            model: read_model(table.contains_key("model").then(|| part("model")), suited)?,
             data,
             optim: optim::read(part("optim"), &base.optim)?,
             schedule: ScheduleRecipe::read(schedule, part("schedule"), &base.schedule)?,
@@ -144,6 +143,26 @@ impl Recipe {
         fields.finish()?;
         Ok(recipe)
     }
+}
+
+/// The network: the one that suits the data, or as its table says; a table that names no kind changes fields of the one that suits.
+fn read_model(said: Option<&Table>, suited: ModelSpec) -> Result<ModelSpec, FieldError> {
+    let Some(said) = said else {
+        return Ok(suited);
+    };
+    let mut whole = said.clone();
+    if !["kind", "layers"]
+        .iter()
+        .any(|name| whole.contains_key(*name))
+    {
+        for (name, value) in suited.to_fields() {
+            let line = format!("{name} = {value}");
+            for (name, value) in line.parse::<Table>().unwrap_or_default() {
+                whole.entry(name).or_insert(value);
+            }
+        }
+    }
+    ModelSpec::read(Fields::new("model", &whole))
 }
 
 /// TOML, or the line that is none.
