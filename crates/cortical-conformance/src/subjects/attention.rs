@@ -169,7 +169,9 @@ pub(crate) fn dot_product(config: &Config<'_>, given: &Given) -> Result<Tensor, 
     let four = |t: &Tensor| match t.rank() {
         4 => Ok(t.clone()),
         3 => t.unsqueeze(1),
-        _ => t.unsqueeze(0)?.unsqueeze(0),
+        2 => t.unsqueeze(0)?.unsqueeze(0),
+        // All batches are one.
+        rank => t.flatten(0, rank - 4),
     };
     let mask = given
         .argument_opt(3, "attn_mask")
@@ -189,6 +191,7 @@ pub(crate) fn dot_product(config: &Config<'_>, given: &Given) -> Result<Tensor, 
     Ok(match rank {
         4 => y,
         3 => y.squeeze(1)?,
-        _ => y.squeeze(0)?.squeeze(0)?,
+        2 => y.squeeze(0)?.squeeze(0)?,
+        _ => y.reshape([&q.dims()[..rank - 3], &y.dims()[1..]].concat())?,
     })
 }

@@ -15,8 +15,9 @@ const NAME: &str = "matmul";
 ///
 /// # Shapes
 /// - `a`: `[…, m, k]`, or `[…, k, m]` where it is transposed
-/// - `b`: `[…, k, n]`, or `[…, n, k]` where it is transposed; the leading dimensions are those of `a`, or there are none
+/// - `b`: `[…, k, n]`, or `[…, n, k]` where it is transposed; the leading dimensions of both are broadcast to each other
 /// - result: `[…, m, n]`
+/// - without transposes also a vector `[k]` on either side, whose dimension of one is gone from the result
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device) when the
@@ -39,6 +40,13 @@ pub fn matmul<'a>(
     transposes: Transposes,
 ) -> Result<Tensor> {
     let (a, b) = (a.into(), b.into());
+    if let Some((a, b, gone)) = spread(a.tensor(), b.tensor(), transposes)? {
+        let mut c = matmul(&a, &b, transposes)?;
+        for dim in gone {
+            c = c.squeeze(c.rank() - dim)?;
+        }
+        return Ok(c);
+    }
     let dims = check(a.tensor(), b.tensor(), transposes)?;
     let dtype = a.tensor().dtype();
     if is_half(dtype) {
@@ -58,6 +66,47 @@ pub fn matmul<'a>(
         return composed(a.tensor(), b.tensor(), transposes, dims);
     }
     by_dtype!(NAME, "a", a.tensor(), T => forward::<T>(a, b, transposes, dims))
+}
+
+/// Vectors as matrices and batches of one shape, where that is not how they come; with the dimensions of the result, counted from its end,
+/// that a vector does not have. `None` as well where they do not go together, which the checks say better.
+fn spread(
+    a: &Tensor,
+    b: &Tensor,
+    transposes: Transposes,
+) -> Result<Option<(Tensor, Tensor, Vec<usize>)>> {
+    let plain = !transposes.a && !transposes.b;
+    if plain && a.rank().min(b.rank()) == 1 {
+        let (row, column) = (a.rank() == 1, b.rank() == 1);
+        let a = if row { a.unsqueeze(0)? } else { a.clone() };
+        let b = if column { b.unsqueeze(1)? } else { b.clone() };
+        let gone = [(column, 1), (row, if column { 1 } else { 2 })];
+        let gone = gone.into_iter().filter_map(|(is, dim)| is.then_some(dim));
+        return Ok(Some((a, b, gone.collect())));
+    }
+    let (Some(a_end), Some(b_end)) = (a.rank().checked_sub(2), b.rank().checked_sub(2)) else {
+        return Ok(None);
+    };
+    let (a_leading, b_leading) = (&a.dims()[..a_end], &b.dims()[..b_end]);
+    if a_leading == b_leading || b_leading.is_empty() {
+        return Ok(None);
+    }
+    let rank = a_end.max(b_end);
+    let from_end = |dims: &[usize], i: usize| match (i + dims.len()).checked_sub(rank) {
+        Some(at) => dims[at],
+        None => 1,
+    };
+    let mut leading = Vec::with_capacity(rank);
+    for i in 0..rank {
+        match (from_end(a_leading, i), from_end(b_leading, i)) {
+            (a, b) if a == b || b == 1 => leading.push(a),
+            (1, b) => leading.push(b),
+            _ => return Ok(None),
+        }
+    }
+    checked_count(NAME, &leading)?;
+    let whole = |t: &Tensor, end: usize| t.broadcast_as([&leading[..], &t.dims()[end..]].concat());
+    Ok(Some((whole(a, a_end)?, whole(b, b_end)?, Vec::new())))
 }
 
 /// `[batch, m, n, k]` of products that fit together.
@@ -239,6 +288,38 @@ mod tests {
     }
 
     #[test]
+    fn vectors_and_batches_that_broadcast() {
+        let run = |t: &[Tensor]| matmul(&t[0], &t[1], Transposes::default());
+        for (a, b, c) in [
+            (&[4][..], &[4][..], &[][..]),
+            (&[4], &[4, 3], &[3]),
+            (&[3, 4], &[4], &[3]),
+            (&[4], &[2, 4, 3], &[2, 3]),
+            (&[2, 3, 4], &[4], &[2, 3]),
+            (&[2, 1, 3, 4], &[5, 4, 2], &[2, 5, 3, 2]),
+            (&[3, 4], &[2, 4, 2], &[2, 3, 2]),
+        ] {
+            let (a, b) = (random(a, "a"), random(b, "b"));
+            let y = run(&[a.clone(), b.clone()]).unwrap();
+            assert_eq!(y.dims(), c);
+            let (m, n) = (a.dims().len() > 1, b.dims().len() > 1);
+            let a_2 = if m {
+                a.clone()
+            } else {
+                a.unsqueeze(0).unwrap()
+            };
+            let b_2 = if n {
+                b.clone()
+            } else {
+                b.unsqueeze(1).unwrap()
+            };
+            let want = a_2.broadcast_matmul(&b_2).unwrap();
+            crate::ops::testing::same(&y, &want.reshape(c).unwrap(), 1e-12);
+            check_gradients(&[a, b], run);
+        }
+    }
+
+    #[test]
     fn views_and_an_argument_used_twice() {
         let run = |t: &[Tensor]| matmul(&t[0], &t[1], Transposes::default());
         check_gradients(
@@ -264,7 +345,8 @@ mod tests {
             message(&[2, 3, 4], &[2, 5, 4]),
             "matmul: b must have shape [4, n] behind [2] or nothing, to go with a of [2, 3, 4], but has [2, 5, 4]"
         );
-        assert!(message(&[4], &[4, 4]).contains("[…, m, k]"));
+        assert!(message(&[3], &[4, 4]).contains("[3, n]"));
+        assert!(message(&[2, 1, 4], &[3, 5, 2]).contains("[4, n]"));
         let zero = Tensor::zeros((1, 1), DType::F32, &candle_core::Device::Cpu).unwrap();
         let (tall, wide) = (
             zero.broadcast_as((1 << 33, 1)).unwrap(),
