@@ -11,6 +11,12 @@ pub(crate) struct Axis {
     to: f64,
 }
 
+/// What is larger than this is drawn at the edge, and what is nearer to 0 than its inverse as 0 (or, upwards in powers of
+/// ten, at the other edge): beyond lie infinities and numbers that halving does not halve.
+const LARGEST: f64 = 1e300;
+/// Numbers that lie closer together than this share of their size are one number to the eye and to `f64`.
+const CLOSEST: f64 = 1e-12;
+
 impl Axis {
     /// An axis over these numbers; those that are none are passed over, and with `log` those that are not above 0.
     pub(crate) fn over(
@@ -19,12 +25,13 @@ impl Axis {
         (from, to): (f64, f64),
     ) -> Self {
         let usable = |x: &f64| x.is_finite() && (!log || *x > 0.0);
-        let bounds = numbers.filter(usable).fold(None, |bounds, x| {
+        let drawn = numbers.filter(usable).map(|x| drawable(x, log));
+        let bounds = drawn.fold(None, |bounds, x| {
             let (low, high) = bounds.unwrap_or((x, x));
             Some((x.min(low), x.max(high)))
         });
         let (mut low, mut high) = bounds.unwrap_or(if log { (0.1, 1.0) } else { (0.0, 1.0) });
-        if low == high {
+        if high / 2.0 - low / 2.0 <= CLOSEST * low.abs().max(high.abs()) {
             // One number alone lies in the middle.
             (low, high) = match (log, low == 0.0) {
                 (true, _) => (low / 2.0, high * 2.0),
@@ -63,6 +70,7 @@ impl Axis {
         if !x.is_finite() || (self.log && x <= 0.0) {
             return None;
         }
+        let x = drawable(x, self.log);
         let share = if self.log {
             (x.ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
         } else {
@@ -96,6 +104,16 @@ impl Axis {
         let first = (self.low / step).ceil();
         let count = ((self.high / step).floor() - first).clamp(0.0, 40.0) as u32;
         (0..=count).map(|i| (first + f64::from(i)) * step).collect()
+    }
+}
+
+/// The number as far as it can be drawn.
+fn drawable(x: f64, log: bool) -> f64 {
+    let x = x.clamp(-LARGEST, LARGEST);
+    match (x.abs() < 1.0 / LARGEST, log) {
+        (true, true) => 1.0 / LARGEST,
+        (true, false) => 0.0,
+        (false, _) => x,
     }
 }
 
@@ -151,5 +169,36 @@ mod tests {
         let axis = axis(&[f64::MIN, f64::MAX], false);
         assert_eq!(axis.place(0.0), Some(50.0));
         assert!(axis.ticks().len() < 50);
+    }
+
+    #[test]
+    fn one_number_of_any_size_lies_on_the_paper() {
+        let tiny = 5e-324;
+        for number in [
+            f64::MAX,
+            -1.639_526_911_647_874e308,
+            f64::MIN_POSITIVE,
+            tiny,
+            -tiny,
+            1.0,
+        ] {
+            for log in [false, true] {
+                let next = number - number * f64::EPSILON;
+                for numbers in [[number, number], [number, next]] {
+                    let axis = axis(&numbers, log).rounded();
+                    let places = numbers.map(|x| axis.place(x));
+                    let lies =
+                        |place: &Option<f64>| place.is_some_and(|p| (0.0..=100.0).contains(&p));
+                    assert!(
+                        places.iter().all(|p| lies(p) || (log && number < 0.0)),
+                        "{numbers:?} {log}: {places:?}"
+                    );
+                    assert!(
+                        axis.ticks().iter().all(|tick| tick.is_finite()),
+                        "{numbers:?} {log}"
+                    );
+                }
+            }
+        }
     }
 }
