@@ -20,6 +20,27 @@ pub(crate) fn ahead<T>(from: &T) {
     let _ = from;
 }
 
+/// As [`ahead`], for a line that will be written: it comes without being shared with the other cores first.
+#[inline(always)]
+pub(crate) fn ahead_to_write<T>(from: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above; a hint to write writes nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(std::ptr::from_ref(from).wrapping_byte_add(AHEAD).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
+/// [`ahead`] for every line of a row.
+#[inline(always)]
+pub(crate) fn row_ahead<T>(row: &[T]) {
+    for line in row.chunks((64 / size_of::<T>()).max(1)) {
+        ahead(&line[0]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -186,7 +186,7 @@ impl Real for f32 {
         // Beyond these the result is +∞ or 0; the second factor below covers the subnormal range.
         let x = if self > 89.0 { 89.0 } else { self };
         let x = if x < -104.0 { -104.0 } else { x };
-        let n = round_to_int(Real::mul_add::<I>(x, std::f32::consts::LOG2_E, 0.0));
+        let (n, whole) = round_to_int(Real::mul_add::<I>(x, std::f32::consts::LOG2_E, MAGIC));
         let r = Real::mul_add::<I>(n, -0.693_359_4, x);
         let r = Real::mul_add::<I>(n, 2.121_944_4e-4, r);
         let p = polynomial::<I, 6>(
@@ -202,10 +202,9 @@ impl Real for f32 {
         );
         let y = Real::mul_add::<I>(p, r * r, r) + 1.0;
         // 2ⁿ in two halves, so that neither leaves the range of normal numbers.
-        let n = n as i32;
-        let half = n >> 1;
-        let power = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
-        y * power(half) * power(n - half)
+        let half = whole >> 1;
+        let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
+        y * power(half) * power(whole.wrapping_sub(half))
     }
 
     /// Largest relative error 3·10⁻⁷ (Cephes' polynomial for `ln(1 + f)` on `[√½ − 1, √2 − 1]`).
@@ -345,11 +344,15 @@ fn polynomial<I: Isa, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     y
 }
 
-/// The nearest integer, ties to even, for |x| < 2²², by letting the addition round.
+/// 1.5 · 2²³: what is added to it is rounded to an integer, ties to even, as long as its size is below 2²².
+const MAGIC: f32 = 12_582_912.0;
+
+/// The integer that was rounded by adding it to [`MAGIC`], as both kinds of number. Its bits are read and not converted, since a
+/// conversion of each number that asks whether it is a `NaN` first is not always made one of vectors; from a `NaN` comes any integer.
 #[inline(always)]
-fn round_to_int(x: f32) -> f32 {
-    const MAGIC: f32 = 12_582_912.0;
-    (x + MAGIC) - MAGIC
+fn round_to_int(shifted: f32) -> (f32, i32) {
+    let whole = (shifted.to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);
+    (shifted - MAGIC, whole)
 }
 
 #[cfg(test)]

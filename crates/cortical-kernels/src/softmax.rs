@@ -5,8 +5,9 @@
 
 use crate::isa;
 use crate::parallel::{self, rows_per_task};
+use crate::prefetch;
 use crate::real::Real;
-use crate::reduce::{dot_body, max_body, sum_map};
+use crate::reduce::{LANES, dot_body, fold, max_body, sum_map};
 
 /// Which of the two functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +22,23 @@ multiversion! {
     fn forward_rows<T: Real>(kind: Kind, x: &[T], y: &mut [T], cols: usize) {
         for (x, y) in x.chunks_exact(cols).zip(y.chunks_exact_mut(cols)) {
             let max = max_body(x);
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = (*x - max).exp::<I>();
+            // The exponents take their time: what the next rows are read from and written to is asked for meanwhile.
+            let (xs, x_rest) = x.as_chunks::<LANES>();
+            let (ys, y_rest) = y.as_chunks_mut::<LANES>();
+            let mut lanes = [T::ZERO; LANES];
+            for (y, x) in ys.iter_mut().zip(xs) {
+                prefetch::ahead(x);
+                prefetch::ahead_to_write(y);
+                for i in 0..LANES {
+                    y[i] = (x[i] - max).exp::<I>();
+                    lanes[i] += y[i];
+                }
             }
-            let sum = sum_map(y, |e| e);
+            for ((y, x), lane) in y_rest.iter_mut().zip(x_rest).zip(&mut lanes) {
+                *y = (*x - max).exp::<I>();
+                *lane += *y;
+            }
+            let sum = fold(lanes, |a, b| a + b);
             match kind {
                 Kind::Softmax => {
                     let scale = T::ONE / sum;

@@ -3,6 +3,7 @@
 use super::{Affine, Gradients, Moments};
 use crate::isa;
 use crate::parallel::{self, rows_per_task};
+use crate::prefetch;
 use crate::real::Real;
 use crate::reduce::sum_map;
 
@@ -26,6 +27,8 @@ multiversion! {
         let rows = x.chunks_exact(cols).zip(y.chunks_exact_mut(cols));
         for ((x, y), moments) in rows.zip(moments) {
             // 1. The moments: a second pass over a row in the first cache is cheaper than lost digits.
+            prefetch::row_ahead(x);
+            prefetch::row_ahead(y);
             let mean = if centred { sum_map(x, |x| x) / count } else { T::ZERO };
             let var = sum_map(x, |x| (x - mean) * (x - mean)) / count;
             *moments = Moments { mean, var };
@@ -69,6 +72,8 @@ multiversion! {
         let (bs, b_rest) = d_bias.as_chunks_mut::<LANES>();
         let (gs, g_rest) = d_weight.as_chunks_mut::<LANES>();
         for ((((x, w), d), b), g) in xs.iter().zip(ws).zip(ds).zip(bs).zip(gs) {
+            prefetch::ahead(x);
+            prefetch::ahead(d);
             for i in 0..LANES {
                 let normal = (x[i] - m.mean) * r;
                 let weighted = d[i] * w[i];
@@ -95,6 +100,7 @@ multiversion! {
         x: &[T], m: Moments<T>, r: T, w: &[T], d_y: &[T], mean_g: T, mean_gx: T, d_x: &mut [T],
     ) {
         // r (g − mean_g − x̂ mean_gx) with the constants of the row drawn together.
+        prefetch::row_ahead(d_x);
         let (slope, shift) = (-(mean_gx * r * r), -(mean_g * r));
         for (((d_x, x), w), d) in d_x.iter_mut().zip(x).zip(w).zip(d_y) {
             *d_x = (*d * *w).mul_add::<I>(r, slope.mul_add::<I>(*x - m.mean, shift));
