@@ -293,21 +293,8 @@ impl Model for Bert {
         Ok(x)
     }
 
-    fn head(
-        &self,
-        _hidden: &Tensor,
-        _pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Option<Tensor>> {
-        Ok(None)
-    }
-
-    fn head_loss(
-        &self,
-        _hidden: &Tensor,
-        _labels: &Tensor,
-        _pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Option<Tensor>> {
-        Ok(None)
+    fn tokens(&self) -> &TokenTable {
+        &self.words
     }
 
     fn pooled(

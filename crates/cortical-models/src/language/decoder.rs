@@ -3,7 +3,7 @@
 use super::json::JsonFields;
 use super::parts::{Part, TensorSpec, activation, layer_name};
 use super::rope::Rope;
-use super::table::{TokenTable, projection_loss};
+use super::table::TokenTable;
 use super::{Head, Model, ModelCache};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
@@ -368,17 +368,10 @@ pub(crate) struct Decoder {
     tokens: TokenTable,
     blocks: Vec<DecoderBlock>,
     norm: RmsNorm,
-    head: Option<Projection>,
-    has_head: bool,
 }
 
 impl Decoder {
-    pub(crate) fn build(
-        config: &DecoderConfig,
-        prefix: &str,
-        head: Head,
-        params: &Params,
-    ) -> Result<Self> {
+    pub(crate) fn build(config: &DecoderConfig, prefix: &str, params: &Params) -> Result<Self> {
         let (d, eps) = (config.hidden_size, config.eps);
         let normal = |std: f64| Init::Normal { mean: 0.0, std };
         // What adds to the stream of every block begins smaller, so that the sum over blocks does not grow (GPT-2, section 2.3).
@@ -411,16 +404,10 @@ impl Decoder {
             blocks.push(block);
         }
         let norm = RmsNorm::config(&[d]).eps(eps).build(&place("norm"))?;
-        let own = || {
-            let config = Projection::config(d, config.vocab_size).init(inner);
-            config.build(&params.at("lm_head"))
-        };
         Ok(Self {
             tokens,
             blocks,
             norm,
-            head: (head == Head::Own).then(own).transpose()?,
-            has_head: head != Head::None,
         })
     }
 }
@@ -440,33 +427,14 @@ impl Model for Decoder {
         self.norm.forward(&x, pass)
     }
 
-    fn head(
-        &self,
-        hidden: &Tensor,
-        pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Option<Tensor>> {
-        match &self.head {
-            Some(head) => Ok(Some(head.apply(hidden, pass)?)),
-            None if self.has_head => Ok(Some(self.tokens.scores(hidden, pass)?)),
-            None => Ok(None),
-        }
-    }
-
-    fn head_loss(
-        &self,
-        hidden: &Tensor,
-        labels: &Tensor,
-        pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Option<Tensor>> {
-        match &self.head {
-            Some(head) => projection_loss(head, hidden, labels, pass).map(Some),
-            None if self.has_head => Ok(Some(self.tokens.loss(hidden, labels, pass)?)),
-            None => Ok(None),
-        }
+    fn tokens(&self) -> &TokenTable {
+        &self.tokens
     }
 
     fn projections(&self) -> Vec<&Projection> {
-        let blocks = self.blocks.iter().flat_map(DecoderBlock::projections);
-        blocks.chain(self.head.as_ref()).collect()
+        self.blocks
+            .iter()
+            .flat_map(DecoderBlock::projections)
+            .collect()
     }
 }

@@ -3,7 +3,7 @@
 use super::decoder::check_layers;
 use super::json::JsonFields;
 use super::parts::{Part, TensorSpec, activation, layer_name};
-use super::table::{TokenTable, projection_loss};
+use super::table::TokenTable;
 use super::{Head, Model, ModelCache};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
@@ -272,17 +272,10 @@ pub(crate) struct Gpt2 {
     wpe: Embedding,
     blocks: Vec<Block>,
     ln_f: LayerNorm,
-    head: Option<Projection>,
-    has_head: bool,
 }
 
 impl Gpt2 {
-    pub(crate) fn build(
-        config: &Gpt2Config,
-        prefix: &str,
-        head: Head,
-        params: &Params,
-    ) -> Result<Self> {
+    pub(crate) fn build(config: &Gpt2Config, prefix: &str, params: &Params) -> Result<Self> {
         let d = config.n_embd;
         let init = Init::Normal {
             mean: 0.0,
@@ -291,11 +284,6 @@ impl Gpt2 {
         let place = |name: &str| params.at(&format!("{prefix}{name}"));
         let positions = Embedding::config(config.n_positions, d).init(init);
         let block = |i: usize| Block::build(config, i, &place(&format!("h.{i}")));
-        let own = || {
-            Projection::config(d, config.vocab_size)
-                .init(init)
-                .build(&params.at("lm_head"))
-        };
         Ok(Self {
             wte: TokenTable::build(config.vocab_size, d, init, &place("wte"))?,
             wpe: positions.build(&place("wpe"))?,
@@ -303,8 +291,6 @@ impl Gpt2 {
             ln_f: LayerNorm::config(&[d])
                 .eps(config.eps)
                 .build(&place("ln_f"))?,
-            head: (head == Head::Own).then(own).transpose()?,
-            has_head: head != Head::None,
         })
     }
 }
@@ -328,29 +314,8 @@ impl Model for Gpt2 {
         self.ln_f.forward(&x, pass)
     }
 
-    fn head(
-        &self,
-        hidden: &Tensor,
-        pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Option<Tensor>> {
-        match &self.head {
-            Some(head) => Ok(Some(head.apply(hidden, pass)?)),
-            None if self.has_head => Ok(Some(self.wte.scores(hidden, pass)?)),
-            None => Ok(None),
-        }
-    }
-
-    fn head_loss(
-        &self,
-        hidden: &Tensor,
-        labels: &Tensor,
-        pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Option<Tensor>> {
-        match &self.head {
-            Some(head) => projection_loss(head, hidden, labels, pass).map(Some),
-            None if self.has_head => Ok(Some(self.wte.loss(hidden, labels, pass)?)),
-            None => Ok(None),
-        }
+    fn tokens(&self) -> &TokenTable {
+        &self.wte
     }
 
     fn projections(&self) -> Vec<&Projection> {
@@ -358,6 +323,6 @@ impl Model for Gpt2 {
             .blocks
             .iter()
             .flat_map(|b| [&b.c_attn, &b.attn_c_proj, &b.c_fc, &b.mlp_c_proj]);
-        blocks.chain(self.head.as_ref()).collect()
+        blocks.collect()
     }
 }

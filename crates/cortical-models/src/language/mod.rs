@@ -13,6 +13,7 @@ mod classifier;
 mod decoder;
 mod gguf;
 mod gpt2;
+mod head;
 mod json;
 mod load;
 mod parts;
@@ -37,9 +38,11 @@ pub use rope::{Rope, Scaling};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 use cortical_attention::Cache;
-use cortical_neuron::{Params, Pass, Projection};
+use cortical_neuron::{Init, Params, Pass, Projection};
+use head::TokenHead;
 use json::JsonFields;
 use serde_json::Value;
+use table::TokenTable;
 
 /// What a language model is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,6 +223,15 @@ impl LanguageConfig {
         }
     }
 
+    /// How tables and heads begin in a model that is drawn.
+    fn init(&self) -> Init {
+        let std = match self {
+            Self::Decoder(config) => config.init_std,
+            Self::Gpt2(_) | Self::Bert(_) => 0.02,
+        };
+        Init::Normal { mean: 0.0, std }
+    }
+
     /// How many parameters the whole model has: what "7B" counts. `None` when they cannot be counted.
     #[must_use]
     pub fn parameters(&self) -> Option<usize> {
@@ -272,17 +284,8 @@ pub(crate) trait Model: std::fmt::Debug + Send + Sync {
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor>;
 
-    /// The scores of a hidden state, where there is a head.
-    fn head(&self, hidden: &Tensor, pass: &mut Pass<'_>)
-    -> cortical_neuron::Result<Option<Tensor>>;
-
-    /// The mean cross-entropy of a hidden state's scores against labels, where there is a head.
-    fn head_loss(
-        &self,
-        hidden: &Tensor,
-        labels: &Tensor,
-        pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Option<Tensor>>;
+    /// The table that tokens are looked up in.
+    fn tokens(&self) -> &TokenTable;
 
     /// What BERT's pooler makes of the first token.
     fn pooled(
@@ -293,7 +296,7 @@ pub(crate) trait Model: std::fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Every projection of the blocks, and of the head where it has weights of its own.
+    /// Every projection of the blocks.
     fn projections(&self) -> Vec<&Projection>;
 }
 
@@ -324,7 +327,7 @@ pub(crate) trait Model: std::fmt::Debug + Send + Sync {
 pub struct LanguageModel {
     config: LanguageConfig,
     model: Box<dyn Model>,
-    has_head: bool,
+    head: Option<TokenHead>,
 }
 
 impl LanguageModel {
@@ -343,16 +346,15 @@ impl LanguageModel {
         params: &Params,
     ) -> Result<Self> {
         let model: Box<dyn Model> = match config {
-            LanguageConfig::Decoder(c) => {
-                Box::new(decoder::Decoder::build(c, prefix, head, params)?)
-            }
-            LanguageConfig::Gpt2(c) => Box::new(gpt2::Gpt2::build(c, prefix, head, params)?),
+            LanguageConfig::Decoder(c) => Box::new(decoder::Decoder::build(c, prefix, params)?),
+            LanguageConfig::Gpt2(c) => Box::new(gpt2::Gpt2::build(c, prefix, params)?),
             LanguageConfig::Bert(c) => Box::new(bert::Bert::build(c, prefix, params)?),
         };
+        let head = TokenHead::build(head, model.tokens(), config.init(), params)?;
         Ok(Self {
             config: config.clone(),
             model,
-            has_head: head != Head::None,
+            head,
         })
     }
 
@@ -407,10 +409,7 @@ impl LanguageModel {
     /// # Errors
     /// [`Error::NoHead`], and what an operation refuses.
     pub fn scores(&self, hidden: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let scores = self.model.head(hidden, pass)?;
-        scores.ok_or(Error::NoHead {
-            model: self.config.model_type(),
-        })
+        Ok(self.head()?.scores(hidden, pass)?)
     }
 
     /// The scores `[batch, rows, vocab_size]` of the token behind each of `ids`.
@@ -433,9 +432,13 @@ impl LanguageModel {
     /// # Errors
     /// Those of [`LanguageModel::logits`]; labels of another shape, or that are no tokens.
     pub fn loss(&self, ids: &Tensor, labels: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let head = self.head()?;
         let hidden = self.hidden(ids, None, pass)?;
-        let loss = self.model.head_loss(&hidden, labels, pass)?;
-        loss.ok_or(Error::NoHead {
+        Ok(head.loss(&hidden, labels, pass)?)
+    }
+
+    fn head(&self) -> Result<&TokenHead> {
+        self.head.as_ref().ok_or(Error::NoHead {
             model: self.config.model_type(),
         })
     }
@@ -443,7 +446,7 @@ impl LanguageModel {
     /// Whether the model scores tokens; encoders end with a hidden state.
     #[must_use]
     pub fn has_head(&self) -> bool {
-        self.has_head
+        self.head.is_some()
     }
 
     /// What BERT's pooler makes of the first token's hidden state: `[batch, hidden_size]`.
@@ -457,6 +460,8 @@ impl LanguageModel {
     /// Every projection of the blocks, and of the head where it has weights of its own: what low-rank changes are made of.
     #[must_use]
     pub fn projections(&self) -> Vec<&Projection> {
-        self.model.projections()
+        let mut all = self.model.projections();
+        all.extend(self.head.as_ref().and_then(TokenHead::projection));
+        all
     }
 }

@@ -1,10 +1,10 @@
-//! The table of tokens, and losses of heads.
+//! The table of tokens.
 
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::packed::PackedMatrix;
-use cortical_neuron::{Embedding, Error, Init, Layer, Pass, Projection, Result, Scope};
-use cortical_tensor::ops::{self, CrossEntropy};
+use cortical_neuron::{Embedding, Error, Init, Layer, Param, Pass, Result, Scope};
+use cortical_tensor::ops;
 use std::sync::Arc;
 
 /// A vector for each token, from parameters or from packed rows.
@@ -68,53 +68,28 @@ impl TokenTable {
             Self::Packed(packed) => ops::packed_linear(hidden, packed, None, Activation::Identity)?,
         })
     }
-    /// The mean cross-entropy of [`TokenTable::scores`] against the tokens that came.
-    pub(crate) fn loss(&self, hidden: &Tensor, labels: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let table = match self {
-            Self::Table(table) if !is_half(hidden) => table,
-            _ => return scores_loss(&self.scores(hidden, pass)?, labels),
-        };
-        let weight = table.weight().input(pass);
-        let options = CrossEntropy::default();
-        Ok(ops::linear_cross_entropy(
-            hidden, weight, None, labels, &options,
-        )?)
+
+    /// The vectors as a parameter, unless they lie packed.
+    pub(crate) fn weight(&self) -> Option<&Param> {
+        match self {
+            Self::Table(table) => Some(table.weight()),
+            Self::Packed(_) => None,
+        }
     }
-}
 
-/// The same for a head of its own.
-pub(crate) fn projection_loss(
-    head: &Projection,
-    hidden: &Tensor,
-    labels: &Tensor,
-    pass: &Pass<'_>,
-) -> Result<Tensor> {
-    let neurons = head.plain().filter(|_| !is_half(hidden));
-    let Some(neurons) = neurons else {
-        return scores_loss(&head.apply(hidden, pass)?, labels);
-    };
-    let (weight, bias) = neurons.inputs(pass);
-    let options = CrossEntropy::default();
-    Ok(ops::linear_cross_entropy(
-        hidden, weight, bias, labels, &options,
-    )?)
-}
+    /// How many tokens there are.
+    pub(crate) fn tokens(&self) -> usize {
+        match self {
+            Self::Table(table) => table.weight().dims()[0],
+            Self::Packed(packed) => packed.rows(),
+        }
+    }
 
-fn is_half(x: &Tensor) -> bool {
-    matches!(x.dtype(), DType::BF16 | DType::F16)
-}
-
-/// From the scores themselves, widened where they are narrow: a mean over thousands of tokens wants more than three digits.
-fn scores_loss(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let scores = match is_half(scores) {
-        true => scores.to_dtype(DType::F32)?,
-        false => scores.clone(),
-    };
-    let rows = scores.flatten_to(scores.rank().saturating_sub(2))?;
-    let labels = labels.flatten_all()?;
-    Ok(ops::cross_entropy(
-        &rows,
-        &labels,
-        &CrossEntropy::default(),
-    )?)
+    /// The elements of a token's vector.
+    pub(crate) fn dim(&self) -> usize {
+        match self {
+            Self::Table(table) => table.weight().dims()[1],
+            Self::Packed(packed) => packed.cols(),
+        }
+    }
 }
