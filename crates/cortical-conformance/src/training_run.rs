@@ -107,7 +107,7 @@ fn train(judge: &mut Judge<'_>, way: &'static str, fused: bool) -> Result<(), St
     Ok(())
 }
 
-/// `AdamW lr=3e-3 weight_decay=0.1`: PyTorch's name and its arguments.
+/// `AdamW lr=3e-3 betas=(0.8,0.95) amsgrad=True`: PyTorch's name and its arguments.
 fn optimizer(config: &Value) -> Result<OptimizerConfig, Stop> {
     let text = config["optimizer"].as_str().unwrap_or_default();
     let unknown = || Stop::UnknownOption {
@@ -119,8 +119,23 @@ fn optimizer(config: &Value) -> Result<OptimizerConfig, Stop> {
     recipe.insert("name".to_string(), words.next().ok_or_else(unknown)?.into());
     for word in words {
         let (key, value) = word.split_once('=').ok_or_else(unknown)?;
-        let value: f64 = value.parse().map_err(|_| unknown())?;
-        recipe.insert(key.to_string(), value.into());
+        let value = argument(value).ok_or_else(unknown)?;
+        recipe.insert(key.to_string(), value);
     }
     serde_json::from_value(recipe.into()).map_err(|_| unknown())
+}
+
+/// A number, a truth value or some numbers in parentheses, as Python writes them without spaces.
+fn argument(text: &str) -> Option<Value> {
+    match text {
+        "True" => Some(true.into()),
+        "False" => Some(false.into()),
+        _ => match text
+            .strip_prefix('(')
+            .and_then(|text| text.strip_suffix(')'))
+        {
+            Some(list) => list.split(',').map(argument).collect(),
+            None => text.parse::<f64>().ok().map(Value::from),
+        },
+    }
 }

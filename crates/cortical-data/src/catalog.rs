@@ -168,13 +168,17 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
         "fashion-mnist" => fashion_mnist(options)?,
         _ => {
             let path = Path::new(name_or_path);
-            if path.is_dir() && !idx::is_folder(path) && pictures::is_folder(path) {
+            if idx::is_folder(path) {
+                shaped(&idx::read_folder(path, None)?, options)?
+            } else if pictures::is_folder(path) {
                 match pictures::read_folder(path, options.input_shape.as_deref())? {
                     pictures::Folder::Split(splits) => folded(splits, options)?,
                     pictures::Folder::Whole(all) => hold_out(&all, options)?,
                 }
             } else if path.is_dir() {
-                shaped(&idx::read_folder(path, None)?, options)?
+                return Err(Error::NothingToLearn {
+                    path: path.to_owned(),
+                });
             } else if path.exists() && table::is_table(path) {
                 hold_out(&table::read_table(path)?, options)?
             } else if path.exists() {

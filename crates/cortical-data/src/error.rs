@@ -128,6 +128,14 @@ pub enum Error {
         /// The shape.
         found: Vec<usize>,
     },
+    /// A folder holds nothing to learn from.
+    #[error(
+        "{path}: found neither folders of PNG or JPEG pictures, one for each class, nor the four IDX files that begin with train-images-idx3-ubyte"
+    )]
+    NothingToLearn {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder of pictures has too few folders of classes.
     #[error("{path}: expected a folder for each of at least two classes, found {found}")]
     NoClassFolders {

@@ -159,18 +159,18 @@ pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Fold
     }))
 }
 
-/// Reads a picture, or all pictures of a folder in the order of their names, in the shape that a model takes.
-pub(crate) fn read_inputs(path: &Path, shape: &[usize]) -> Result<Inputs> {
+/// Reads a picture, or all pictures of a folder in the order of their names, in the shape that a model takes; with their paths.
+pub(crate) fn read_inputs(path: &Path, shape: &[usize]) -> Result<(Inputs, Vec<PathBuf>)> {
     let shape = three(shape)?;
     let paths = match path.is_dir() {
         true => files(path)?,
         false => vec![path.to_owned()],
     };
     let mut read = Read::default();
-    for path in paths {
-        read.add(path, 0)?;
+    for path in &paths {
+        read.add(path.clone(), 0)?;
     }
-    read.inputs(shape)
+    Ok((read.inputs(shape)?, paths))
 }
 
 /// A shape of three sizes.

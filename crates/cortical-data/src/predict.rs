@@ -1,7 +1,7 @@
 //! Samples to predict from: a CSV file, a file of IDX images, a picture or a folder of pictures, brought into the form that a saved model takes.
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::csv::{self, CsvOptions};
 use crate::error::{Error, Result};
@@ -18,6 +18,8 @@ pub struct Features {
     pub inputs: Inputs,
     /// The class of each sample, when the file has a label column and the options name the classes.
     pub labels: Option<Vec<u32>>,
+    /// The file of each sample, where each is one of its own.
+    pub files: Vec<PathBuf>,
 }
 
 /// Opens a file of samples for a model whose preprocessing was saved: a CSV file (with or without a label column) or a
@@ -46,10 +48,11 @@ pub fn open_features(
     options: &CsvOptions,
 ) -> Result<Features> {
     let pictures = || {
+        let (inputs, files) = pictures::read_inputs(path, preprocess.input_shape())?;
         Ok(Features {
-            inputs: pictures::read_inputs(path, preprocess.input_shape())?
-                .preprocessed(preprocess)?,
+            inputs: inputs.preprocessed(preprocess)?,
             labels: None,
+            files,
         })
     };
     if path.is_dir() {
@@ -64,6 +67,7 @@ pub fn open_features(
         Features {
             inputs: idx::read_images_from(reader, path)?.into_inputs()?,
             labels: None,
+            files: Vec::new(),
         }
     } else {
         let options = CsvOptions {

@@ -22,6 +22,8 @@ pub enum Width {
 /// ```toml
 /// layers = [
 ///   { conv2d = { out_channels = 32, kernel_size = 3, activation = "relu", max_pool = 2 } },
+///   { conv2d = { out_channels = 32, kernel_size = 3, bias = false } },
+///   { batch_norm = { activation = "relu" } },
 ///   { max_pool2d = 2 },
 ///   "flatten",
 ///   { dropout = 0.25 },
@@ -51,6 +53,13 @@ pub enum LayerSpec {
         activation: Activation,
         /// Size of the max pooling that follows, in the same operation.
         max_pool: Option<usize>,
+    },
+    /// Each channel brought to mean 0 and variance 1, then scaled and shifted.
+    BatchNorm {
+        /// The prefix of its parameters' names; `bn1`, `bn2`, ... when absent.
+        name: Option<String>,
+        /// What is done to each value afterwards.
+        activation: Activation,
     },
     /// The largest value of each window.
     MaxPool2d {
@@ -82,8 +91,9 @@ pub enum LayerSpec {
 }
 
 /// The kinds of layers by name.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "activation",
+    "batch_norm",
     "conv2d",
     "dropout",
     "flatten",
@@ -116,6 +126,7 @@ impl LayerSpec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Conv2d { .. } => "conv2d",
+            Self::BatchNorm { .. } => "batch_norm",
             Self::MaxPool2d { .. } => "max_pool2d",
             Self::Flatten => "flatten",
             Self::Dropout { .. } => "dropout",
@@ -141,6 +152,7 @@ impl LayerSpec {
         let path = format!("{path}.{kind}");
         match kind {
             "conv2d" => conv2d(&path, options),
+            "batch_norm" => batch_norm(&path, options),
             "max_pool2d" => max_pool2d(&path, options),
             "flatten" => match options {
                 Value::Table(table) if table.is_empty() => Ok(Self::Flatten),
@@ -192,6 +204,12 @@ impl LayerSpec {
                 if let Some(size) = max_pool {
                     set("max_pool", integer(*size));
                 }
+            }
+            Self::BatchNorm { name, activation } => {
+                if let Some(name) = name {
+                    set("name", Value::from(name.as_str()));
+                }
+                set("activation", Value::from(activations::name(*activation)));
             }
             Self::MaxPool2d {
                 kernel_size,
@@ -311,6 +329,16 @@ fn conv2d(path: &str, value: &Value) -> Result<LayerSpec, FieldError> {
     Ok(spec)
 }
 
+fn batch_norm(path: &str, value: &Value) -> Result<LayerSpec, FieldError> {
+    let mut fields = options(path, value, "settings such as { activation = \"relu\" }")?;
+    let spec = LayerSpec::BatchNorm {
+        name: read_name(&mut fields)?,
+        activation: read_activation(&mut fields)?,
+    };
+    fields.finish()?;
+    Ok(spec)
+}
+
 fn max_pool2d(path: &str, value: &Value) -> Result<LayerSpec, FieldError> {
     let size = Table::from_iter([("kernel_size".to_owned(), value.clone())]);
     let mut fields = match value {
@@ -389,6 +417,8 @@ mod tests {
             "{ conv2d = { out_channels = 32, kernel_size = 3, activation = \"relu\", max_pool = 2, name = \"c\" } }",
             "{ conv2d = { out_channels = 8, kernel_size = 5, stride = 2, padding = 2, bias = false } }",
             "{ max_pool2d = 2 }",
+            "{ batch_norm = { name = \"norm\", activation = \"relu\" } }",
+            "\"batch_norm\"",
             "{ max_pool2d = { kernel_size = 3, stride = 1 } }",
             "\"flatten\"",
             "{ flatten = {} }",

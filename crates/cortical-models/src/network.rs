@@ -8,15 +8,16 @@ use cortical_conv::{Conv2d, MaxPool2d};
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Description, Dropout, Error as NeuronError, Flatten, Layer, Params, Pass, Recompute,
+    BatchNorm, Description, Dropout, Error as NeuronError, Flatten, Layer, Params, Pass, Recompute,
     wrong_sample,
 };
 
 /// One built layer.
 #[derive(Debug)]
 enum Built {
-    /// Boxed, for it is ten times as large as the others.
+    /// Boxed as the next, for they are much larger than the others.
     Conv2d(Box<Conv2d>),
+    BatchNorm(Box<BatchNorm>),
     MaxPool2d(MaxPool2d),
     Flatten(Flatten),
     Dropout(Dropout),
@@ -28,6 +29,7 @@ impl Built {
     fn layer(&self) -> &dyn Layer {
         match self {
             Self::Conv2d(layer) => &**layer,
+            Self::BatchNorm(layer) => &**layer,
             Self::MaxPool2d(layer) => layer,
             Self::Flatten(layer) => layer,
             Self::Dropout(layer) => layer,
@@ -154,6 +156,10 @@ fn build_layer(place: &str, layer: &PlannedLayer, params: &Params) -> Result<Bui
                 config = config.max_pool(size);
             }
             Built::Conv2d(Box::new(config.build(&scope)?))
+        }
+        LayerSpec::BatchNorm { activation, .. } => {
+            let config = BatchNorm::config(layer.input_shape[0]).activation(activation);
+            Built::BatchNorm(Box::new(config.build(&scope)?))
         }
         LayerSpec::MaxPool2d {
             kernel_size,
@@ -285,7 +291,7 @@ mod tests {
     fn every_kind_gives_what_its_plan_says_and_every_parameter_a_gradient() {
         let text = "layers = [
             { conv2d = { out_channels = 3, kernel_size = 3, stride = 2, padding = 1, bias = false } },
-            { max_pool2d = { kernel_size = 2, stride = 1 } }, { activation = \"tanh\" }, \"flatten\",
+            { batch_norm = { activation = \"relu\" } }, { max_pool2d = { kernel_size = 2, stride = 1 } }, { activation = \"tanh\" }, \"flatten\",
             { dropout = 0.5 }, { linear = { out_features = 4, activation = \"gelu\" } }, { linear = \"classes\" }]";
         let table: toml::Table = text.parse().unwrap();
         let listed = ModelSpec::read(crate::fields::Fields::new("model", &table)).unwrap();

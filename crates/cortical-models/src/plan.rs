@@ -60,6 +60,7 @@ impl PlannedLayer {
                 kernel_size: k,
                 stride,
             } => format!("max pool {k}x{k}, stride {stride}"),
+            LayerSpec::BatchNorm { activation, .. } => format!("batch norm{}", with(*activation)),
             LayerSpec::Flatten => "flatten".to_owned(),
             LayerSpec::Dropout { p } => format!("dropout {p}"),
             LayerSpec::Linear { activation, .. } => format!("linear{}", with(*activation)),
@@ -101,13 +102,17 @@ impl Plan {
             classes,
             layers: Vec::with_capacity(layers.len()),
         };
-        let (mut convs, mut linears) = (0, 0);
+        let (mut convs, mut norms, mut linears) = (0, 0, 0);
         for spec in layers {
             let mut spec = spec.clone();
             match &mut spec {
                 LayerSpec::Conv2d { name, .. } => {
                     convs += 1;
                     name.get_or_insert_with(|| format!("conv{convs}"));
+                }
+                LayerSpec::BatchNorm { name, .. } => {
+                    norms += 1;
+                    name.get_or_insert_with(|| format!("bn{norms}"));
                 }
                 LayerSpec::Linear {
                     name, out_features, ..
@@ -135,7 +140,9 @@ impl Plan {
     fn push(&mut self, spec: LayerSpec) -> Result<()> {
         let index = self.layers.len() + 1;
         let name = match &spec {
-            LayerSpec::Conv2d { name, .. } | LayerSpec::Linear { name, .. } => name.clone(),
+            LayerSpec::Conv2d { name, .. }
+            | LayerSpec::BatchNorm { name, .. }
+            | LayerSpec::Linear { name, .. } => name.clone(),
             _ => None,
         };
         if let Some(name) = &name {
@@ -261,6 +268,11 @@ impl Step<'_> {
                 let [channels, height, width] = self.picture()?;
                 let side = |size| self.window(size, kernel_size, stride, 0);
                 Ok((vec![channels, side(height)?, side(width)?], 0))
+            }
+            // A scale and a shift for each channel.
+            LayerSpec::BatchNorm { .. } => {
+                let parameters = self.product(&[2, self.input[0]])?;
+                Ok((self.input.to_vec(), parameters))
             }
             LayerSpec::Flatten => Ok((vec![self.product(self.input)?], 0)),
             LayerSpec::Dropout { .. } | LayerSpec::Activation(_) => Ok((self.input.to_vec(), 0)),

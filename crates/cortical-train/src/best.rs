@@ -1,4 +1,6 @@
-//! The best test so far.
+//! The best test so far, and what ends a training early.
+
+use crate::observe::EarlyEnd;
 
 /// The best test so far, and how many since were not better.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,4 +24,18 @@ impl Best {
             self.since += 1;
         }
     }
+
+    /// Whether so many tests in a row were not better; 0 has any patience.
+    pub(crate) fn end(&self, patience: u64, step: u64) -> Option<EarlyEnd> {
+        (patience > 0 && self.since >= patience).then(|| EarlyEnd::Patience {
+            step,
+            tests: self.since,
+            best: self.figure.unwrap_or(f64::NAN),
+        })
+    }
+}
+
+/// Whether a budget of time is used up; 0 is none.
+pub(crate) fn over_budget(seconds: f64, spent: f64, step: u64) -> Option<EarlyEnd> {
+    (seconds > 0.0 && spent >= seconds).then_some(EarlyEnd::TimeBudget { step, seconds })
 }

@@ -6,6 +6,9 @@ use cortical_tensor::Rng;
 
 use crate::{Error, Result};
 
+/// The place of what is no number before the network has seen it.
+pub(crate) const INPUTS: &str = "the inputs";
+
 /// Why the batches of a step make no step.
 #[derive(Debug)]
 pub(crate) enum Broken {
@@ -33,18 +36,23 @@ pub(crate) fn place(
         return Ok(format!("the parameter {name}"));
     }
     if !is_finite(inputs)? {
-        return Ok("the inputs".to_owned());
+        return Ok(INPUTS.to_owned());
     }
+    let place = broken_output(network, inputs, Some(rng))?;
+    Ok(place.unwrap_or_else(|| "the loss itself".to_owned()))
+}
+
+/// The first layer whose output is no number: in training with these random numbers, or in evaluation.
+pub(crate) fn broken_output(
+    network: &impl Layer,
+    inputs: &Tensor,
+    rng: Option<&Rng>,
+) -> Result<Option<String>> {
     let mut first = First::default();
-    let mut rng = rng.clone();
-    let mut pass = Pass::train(&mut rng).observed_by(&mut first);
-    let forward = network.forward(inputs, &mut pass);
-    drop(pass);
-    forward?;
-    Ok(match first.layer {
-        Some(layer) => format!("the output of {layer}"),
-        None => "the loss itself".to_owned(),
-    })
+    let mut rng = rng.cloned();
+    let pass = rng.as_mut().map_or_else(Pass::eval, Pass::train);
+    network.forward(inputs, &mut pass.observed_by(&mut first))?;
+    Ok(first.layer.map(|layer| format!("the output of {layer}")))
 }
 
 /// Remembers the first layer whose output is no number.

@@ -52,7 +52,9 @@ pub use language::{
 };
 pub use lr_finder::{LrFinding, find_lr};
 pub use model_file::{Prediction, TrainedModel};
-pub use observe::{EpochMetrics, Event, Observer, Setup, StepMetrics, Stop, TestMetrics, Warning};
+pub use observe::{
+    EarlyEnd, EpochMetrics, Event, Observer, Setup, StepMetrics, Stop, TestMetrics, Warning,
+};
 pub use page::write_page;
 pub use pool::in_pool;
 pub use recipe::{

@@ -99,9 +99,9 @@ pub enum Warning {
         /// Where it came up first.
         place: String,
     },
-    /// The weights were no numbers any more, and the training went back to its newest checkpoint.
+    /// The weights were no numbers any more or led to none, and the training went back to its newest checkpoint.
     #[error(
-        "{place} is no number: back to the checkpoint of step {step}; the steps that led there will be left out"
+        "{place} is no number: back to the checkpoint of step {step}; the step that led there will be left out"
     )]
     RolledBack {
         /// The step of the checkpoint.
@@ -132,6 +132,32 @@ impl Warning {
     }
 }
 
+/// Why a training ends before its last step.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EarlyEnd {
+    /// `train.patience` is used up.
+    #[error(
+        "ends early after step {step}: {tests} tests in a row found nothing better than {best:.4}"
+    )]
+    Patience {
+        /// Steps taken.
+        step: u64,
+        /// Tests since the best one.
+        tests: u64,
+        /// What the best test found.
+        best: f64,
+    },
+    /// `train.time_budget_s` is used up.
+    #[error("ends early after step {step}: its {seconds} s are used up")]
+    TimeBudget {
+        /// Steps taken.
+        step: u64,
+        /// The budget.
+        seconds: f64,
+    },
+}
+
 /// What happens in a training.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -153,6 +179,8 @@ pub enum Event<'a> {
         /// Its folder.
         path: &'a Path,
     },
+    /// The step before was the last one, though there were to be more.
+    EarlyEnd(EarlyEnd),
 }
 
 /// Somebody who watches; the training itself prints nothing.

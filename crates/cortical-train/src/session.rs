@@ -17,7 +17,7 @@ use cortical_optim::{ModelEma, Optimizer, Plateau, Schedule, clip_grad_value};
 use cortical_tensor::Rng;
 use cortical_tensor::ops::{CrossEntropy, cross_entropy};
 
-use crate::best::Best;
+use crate::best::{Best, over_budget};
 use crate::evaluate::{Evaluation, predicted};
 use crate::folder::RunFolder;
 use crate::guard::{self, Broken};
@@ -111,9 +111,18 @@ struct Session<'a> {
     left_out: BTreeSet<Position>,
     /// Steps in a row that were left out.
     skips: u64,
+    /// Where the batches of the steps stand that were taken since the newest checkpoint.
+    taken: Vec<Position>,
+    /// Inputs of the newest of them.
+    inputs: Option<Tensor>,
+    /// How often the training went back to that checkpoint.
+    roll_backs: u32,
     /// What the test after the newest step found, if there was one.
     tested: Option<(u64, Evaluation)>,
 }
+
+/// After so many steps in a row without a number the weights are taken to be spoilt, though all of them are numbers.
+const USELESS: u64 = 3;
 
 /// The name of the random stream inside steps.
 const STREAM: &str = "train";
@@ -125,7 +134,7 @@ impl<'a> Session<'a> {
         let (train, every) = (&self.recipe.train, self.recipe.checkpoint.every_steps);
         let mut since_log = (Instant::now(), 0);
         while self.step < self.total_steps {
-            if stop.is_requested() {
+            if stop.is_requested() && (self.skips == 0 || self.recipe.guard.max_skips == 0) {
                 return self.stop(observer);
             }
             if let Some(metrics) = self.step(observer)? {
@@ -137,22 +146,34 @@ impl<'a> Session<'a> {
                     since_log = (Instant::now(), 0);
                 }
             }
-            let mut is_last = self.is_over_budget();
+            let mut end = over_budget(train.time_budget_s, self.sums.train_seconds, self.step);
             if self.loader.position().batch == 0 {
                 let metrics = self.end_epoch(observer)?;
                 observer.event(Event::Epoch(&metrics));
-                is_last |= self.has_lost_patience();
+                end = end.or(self.best.end(train.patience, self.step));
                 since_log = (Instant::now(), 0);
             } else if is_due(self.step, train.validate_every) {
                 self.test(observer)?;
-                is_last |= self.has_lost_patience();
+                end = end.or(self.best.end(train.patience, self.step));
                 since_log = (Instant::now(), 0);
             }
-            if is_last {
+            let is_last = end.is_some() || self.step >= self.total_steps;
+            if is_last
+                && self.recipe.guard.on_nan == OnNan::Skip
+                && let Some(place) = self.broken()?
+            {
+                self.roll_back(place, observer)?;
+                continue;
+            }
+            if let Some(end) = end {
+                if self.step < self.total_steps {
+                    observer.event(Event::EarlyEnd(end));
+                }
                 break;
             }
             // At the very end the model itself takes the place of a checkpoint.
-            if is_due(self.step, every) && self.step < self.total_steps {
+            // While steps lead to no number, the newest of those before may have to go.
+            if is_due(self.step, every) && self.step < self.total_steps && self.skips == 0 {
                 self.commit(observer)?;
             }
         }
@@ -196,6 +217,8 @@ impl<'a> Session<'a> {
         }
         self.step += 1;
         self.skips = 0;
+        self.taken.push(first);
+        self.inputs = Some(batches[0].inputs.clone());
         if let Some(average) = &mut self.average
             && self.step > self.recipe.average.from_step
         {
@@ -312,27 +335,18 @@ impl<'a> Session<'a> {
                 place,
             });
         }
-        self.left_out.insert(at);
         self.skips += 1;
-        if guard::broken_weight(&self.params)?.is_some() {
+        let is_useless = self.skips >= USELESS && !self.taken.is_empty() && place != guard::INPUTS;
+        if is_useless || guard::broken_weight(&self.params)?.is_some() {
             // The step before has spoilt the weights already: it goes as well, and everything since the last checkpoint is done again.
-            self.roll_back(at, place, observer)?;
+            self.roll_back(place, observer)?;
         } else {
+            self.left_out.insert(at);
             let warning = crate::Warning::StepLeftOut { step, place };
             observer.event(Event::Warning(&warning));
             self.step += 1;
         }
         Ok(None)
-    }
-
-    fn is_over_budget(&self) -> bool {
-        let budget = self.recipe.train.time_budget_s;
-        budget > 0.0 && self.sums.train_seconds >= budget
-    }
-
-    fn has_lost_patience(&self) -> bool {
-        let patience = self.recipe.train.patience;
-        patience > 0 && self.best.since >= patience
     }
 
     /// Saves everything, because somebody asked to stop.

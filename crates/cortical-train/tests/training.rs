@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Device;
 use cortical_train::{
-    Error, Event, Outcome, Recipe, RunFolder, RunPaths, Stop, TrainedModel, evaluate, in_pool,
-    train,
+    Error, Event, Outcome, Recipe, RunFolder, RunPaths, Stop, TrainedModel, Warning, evaluate,
+    in_pool, train,
 };
 
 /// A small recipe with everything that has state: dropout, momentum, a schedule, batches that do not come out even.
@@ -396,11 +396,11 @@ fn a_second_task_starts_from_the_first_ones_weights() {
     );
 }
 
-/// A table of which one row is too large for any network, and as many others as fill some batches.
-fn table_with_a_giant(folder: &Path) -> String {
+/// A table of which one row has this number everywhere, and as many others as fill some batches.
+fn table_with_a_giant(folder: &Path, number: &str) -> String {
     let rows = (0..60).map(|i| {
         let giant = |k: usize| match i {
-            20 => "3e38".to_owned(),
+            20 => number.to_owned(),
             _ => format!("{}", (i + k) % 7),
         };
         let numbers: Vec<String> = (0..8).map(giant).collect();
@@ -420,7 +420,8 @@ fn table_with_a_giant(folder: &Path) -> String {
 #[test]
 fn what_is_no_number_is_named_and_its_batches_can_be_left_out() {
     let temporary = tempfile::tempdir().unwrap();
-    let data = table_with_a_giant(temporary.path());
+    // Too large for any network.
+    let data = table_with_a_giant(temporary.path(), "3e38");
     let recipe = |more: &str| {
         let text = format!(
             "version = 1\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\n[model]\nkind = \"mlp\"\nhidden = [64]\n\
@@ -477,17 +478,90 @@ fn what_is_no_number_is_named_and_its_batches_can_be_left_out() {
 }
 
 #[test]
+fn a_step_after_which_all_losses_are_no_number_is_taken_back() {
+    let temporary = tempfile::tempdir().unwrap();
+    // Its loss and gradients are numbers; with the weights after the step no other loss is.
+    let data = table_with_a_giant(temporary.path(), "1e25");
+    let run = |name: &str, every: u64, max_skips: u64, stop: &dyn Stop| {
+        let text = format!(
+            "version = 1\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\n[model]\nkind = \"mlp\"\nhidden = [64]\n\
+             [optim]\nkind = \"sgd\"\nlr = 0.01\n[train]\nepochs = 3\nbatch_size = 9\n[checkpoint]\nevery_steps = {every}\n\
+             [guard]\non_nan = \"skip\"\nmax_skips = {max_skips}"
+        );
+        let recipe = Recipe::from_toml(&text, None, &[]).unwrap();
+        let root = temporary.path().join(name);
+        let folder = match root.exists() {
+            true => RunFolder::open(&root).unwrap().0,
+            false => RunFolder::create(&root, &recipe).unwrap(),
+        };
+        let mut back = Vec::new();
+        let mut observer = |event: Event<'_>| {
+            if let Event::Warning(Warning::RolledBack { step, .. }) = event {
+                back.push(*step);
+            }
+        };
+        (train(folder, &recipe, stop, &mut observer), back)
+    };
+    let (outcome, back) = run("whole", 2, 10, &());
+    let Outcome::Finished(report) = outcome.unwrap() else {
+        panic!("nobody asked it to stop");
+    };
+    assert!(report.test.loss < 10.0, "{}", report.test.loss);
+    assert!(!back.is_empty());
+    // Where it stands when it is stopped makes no difference.
+    let whole = model(&temporary.path().join("whole"));
+    for asked in [1, 4, 7, 9, 13, 16, 20] {
+        let name = format!("stopped-{asked}");
+        let (outcome, _) = run(&name, 2, 10, &After(AtomicU64::new(asked)));
+        assert!(matches!(outcome, Ok(Outcome::Stopped { .. })), "{asked}");
+        let (outcome, _) = run(&name, 2, 10, &());
+        assert!(matches!(outcome, Ok(Outcome::Finished(_))), "{asked}");
+        assert_eq!(model(&temporary.path().join(&name)), whole, "{asked}");
+    }
+    // With nothing to go back to it does not end as if all were well.
+    for max_skips in [0, 2] {
+        let (outcome, _) = run(&format!("nowhere-{max_skips}"), 0, max_skips, &());
+        assert!(
+            matches!(outcome, Err(Error::Diverged { .. })),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn a_run_ends_when_tests_stop_getting_better_or_its_steps_are_up() {
     let temporary = tempfile::tempdir().unwrap();
-    let steps = |name: &str, train: &str| {
-        let text = format!("version = 1\n[data]\nname = \"iris\"\n[train]\nepochs = 60\n{train}");
+    let steps = |name: &str, limits: &str| {
+        let text = format!("version = 1\n[data]\nname = \"iris\"\n[train]\nepochs = 60\n{limits}");
         let recipe = Recipe::from_toml(&text, None, &[]).unwrap();
-        uninterrupted(&temporary.path().join(name), &recipe).steps
+        let folder = RunFolder::create(&temporary.path().join(name), &recipe).unwrap();
+        let mut said = String::new();
+        let mut observer = |event: Event<'_>| {
+            if let Event::EarlyEnd(end) = event {
+                said = end.to_string();
+            }
+        };
+        match train(folder, &recipe, &(), &mut observer).unwrap() {
+            Outcome::Finished(report) => (report.steps, said),
+            other => panic!("{other:?}"),
+        }
     };
     let patient = steps("patience", "patience = 3\nmonitor = \"test_accuracy\"");
-    assert!(patient < 480 && patient > 24, "{patient}");
-    assert_eq!(steps("max", "max_steps = 11"), 11);
-    assert_eq!(steps("overfit", "overfit_batches = 2\nmax_steps = 30"), 30);
+    assert!(patient.0 < 480 && patient.0 > 24, "{patient:?}");
+    let said = format!(
+        "ends early after step {}: 3 tests in a row found nothing better than ",
+        patient.0
+    );
+    assert!(patient.1.starts_with(&said), "{patient:?}");
+    let (spent, said) = steps("budget", "time_budget_s = 1e-9");
+    assert_eq!(
+        (spent, &*said),
+        (1, "ends early after step 1: its 0.000000001 s are used up")
+    );
+    // These are as long as they were to be.
+    assert_eq!(steps("max", "max_steps = 11"), (11, String::new()));
+    let overfit = steps("overfit", "overfit_batches = 2\nmax_steps = 30");
+    assert_eq!(overfit, (30, String::new()));
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl Observer for Dashboard {
                     .remarks
                     .push(format!("checkpoint of step {step} is on the disk"));
             }
+            Event::EarlyEnd(end) => self.state.remarks.push(end.to_string()),
             _ => return,
         }
         self.draw();

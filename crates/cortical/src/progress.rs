@@ -171,6 +171,7 @@ impl Observer for Progress<'_> {
                 Some(bar) => bar.suspend(|| self.output.warning(&warning.to_string())),
                 None => self.output.warning(&warning.to_string()),
             },
+            Event::EarlyEnd(end) if !self.output.is_quiet() => self.line(&format!("  {end}")),
             _ => {}
         }
     }

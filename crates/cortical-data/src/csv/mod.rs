@@ -180,6 +180,7 @@ pub fn read_features_from(
     Ok(Features {
         inputs: inputs(table.kinds, table.values)?,
         labels: table.labels.filter(|_| options.classes.is_some()),
+        files: Vec::new(),
     })
 }
 

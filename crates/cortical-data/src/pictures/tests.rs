@@ -164,7 +164,9 @@ fn a_folder_for_each_class_is_a_data_set() {
         let saved = Preprocess::new(&[1, 2, 2], 255.0, vec![], vec![]).unwrap();
         open_features(&folder.path().join(what), &saved, &CsvOptions::default()).unwrap()
     };
-    assert_eq!(predicted("light").inputs.len(), 10);
+    let light = predicted("light");
+    assert_eq!(light.inputs.len(), 10);
+    assert!(light.files[9].ends_with("light/9.PNG"), "{:?}", light.files);
     let one = predicted("dark/9.png").inputs;
     assert_eq!((one.len(), one.raw_row(0).unwrap()), (1, vec![9.0; 4]));
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cortical_models::language::LanguageConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::observe::Warning;
+use crate::observe::{EarlyEnd, Warning};
 
 /// What happens in a training.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,8 @@ pub enum LanguageEvent<'a> {
         /// Its step.
         step: u64,
     },
+    /// The step before was the last one, though there were to be more.
+    EarlyEnd(EarlyEnd),
 }
 
 /// What a finished training found: `report.json`.

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::observe::{LanguageEvent, LanguageOutcome};
 use super::text::Corpus;
-use crate::best::Best;
+use crate::best::{Best, over_budget};
 use crate::folder::RunFolder;
 use crate::guard;
 use crate::metrics::MetricsLog;
@@ -103,7 +103,8 @@ impl Session<'_> {
                 });
             }
             self.take_step(observer)?;
-            let mut is_last = self.is_over_budget();
+            let train = &self.recipe.train;
+            let mut end = over_budget(train.time_budget_s, self.seconds, self.step);
             let due = |every: u64| every > 0 && self.step.is_multiple_of(every);
             let (tests, saves) = (
                 due(self.recipe.train.validate_every),
@@ -111,10 +112,12 @@ impl Session<'_> {
             );
             if tests && self.step < self.total_steps {
                 self.test(observer)?;
-                let patience = self.recipe.train.patience;
-                is_last |= patience > 0 && self.best.since >= patience;
+                end = end.or(self.best.end(train.patience, self.step));
             }
-            if is_last {
+            if let Some(end) = end {
+                if self.step < self.total_steps {
+                    observer(LanguageEvent::EarlyEnd(end));
+                }
                 break;
             }
             if saves && self.step < self.total_steps {
@@ -223,11 +226,6 @@ impl Session<'_> {
             place,
         }));
         Ok(())
-    }
-
-    fn is_over_budget(&self) -> bool {
-        let budget = self.recipe.train.time_budget_s;
-        budget > 0.0 && self.seconds >= budget
     }
 }
 

@@ -249,14 +249,23 @@ impl Section for StartRecipe {
 }
 
 /// The table `[guard]`: what happens when a loss or a gradient is no number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct GuardRecipe {
     /// Whether the batch is left out, or the run ends.
     pub on_nan: OnNan,
-    /// How many batches in a row may be left out.
+    /// How many steps in a row may be left out; 0 for any number.
     pub max_skips: u64,
+}
+
+impl Default for GuardRecipe {
+    fn default() -> Self {
+        Self {
+            on_nan: OnNan::default(),
+            max_skips: 10,
+        }
+    }
 }
 
 /// What happens when a loss or a gradient is no number.

@@ -11,6 +11,7 @@ use cortical_tensor::Rng;
 
 use super::{STREAM, Session, Sums};
 use crate::best::Best;
+use crate::evaluate::Evaluation;
 use crate::guard;
 use crate::observe::{Event, Observer, Warning};
 use crate::recipe::{OnNan, fnv};
@@ -21,22 +22,23 @@ const LEFT_OUT: &str = "left_out ";
 const KEPT: &str = "kept ";
 
 impl Session<'_> {
-    /// Writes a checkpoint of this moment, unless the weights are no numbers: those are never committed.
+    /// Writes a checkpoint of this moment, unless the weights are no numbers: those are never committed. Nor are, where a training may go back, those
+    /// with which the newest inputs lead to none.
     pub(super) fn commit(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
-        if let Some(name) = guard::broken_weight(&self.params)? {
-            let place = format!("the parameter {name}");
-            if self.recipe.guard.on_nan == OnNan::Skip {
-                let at = self.loader.position();
-                self.roll_back(at, place, observer)?;
-                return Ok(self.folder.paths().checkpoints().folder(self.step));
+        if let Some(place) = self.broken()? {
+            if self.recipe.guard.on_nan == OnNan::Stop {
+                return Err(self.diverged(place));
             }
-            return Err(self.diverged(place));
+            self.roll_back(place, observer)?;
+            return Ok(self.folder.paths().checkpoints().folder(self.step));
         }
         // The lines about the steps so far must be there when the checkpoint says that they are.
         self.metrics.sync()?;
         let checkpoints = self.folder.paths().checkpoints();
         let path = checkpoints.save(&self.checkpoint()?)?;
         checkpoints.prune(self.recipe.checkpoint.keep)?;
+        self.taken.clear();
+        self.roll_backs = 0;
         observer.event(Event::Checkpoint {
             step: self.step,
             path: &path,
@@ -44,11 +46,23 @@ impl Session<'_> {
         Ok(path)
     }
 
-    /// Refuses to end with weights that are no numbers.
-    pub(super) fn refuse_broken_weights(&self) -> Result<()> {
+    /// What is no number among the weights or, where a training may go back, in the network's outputs for the newest inputs.
+    pub(super) fn broken(&self) -> Result<Option<String>> {
+        match (guard::broken_weight(&self.params)?, &self.inputs) {
+            (Some(name), _) => Ok(Some(format!("the parameter {name}"))),
+            (None, Some(inputs)) if self.recipe.guard.on_nan == OnNan::Skip => {
+                guard::broken_output(&self.network, inputs, None)
+            }
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// Refuses to end with weights that are no numbers, or that lead to none.
+    pub(super) fn refuse_broken(&self, test: &Evaluation) -> Result<()> {
         match guard::broken_weight(&self.params)? {
-            None => Ok(()),
             Some(name) => Err(self.diverged(format!("the parameter {name}"))),
+            None if !test.loss.is_finite() => Err(self.diverged("the loss of the test".to_owned())),
+            None => Ok(()),
         }
     }
 
@@ -69,6 +83,7 @@ impl Session<'_> {
             ("samples", self.sums.samples),
             ("train_seconds", self.sums.train_seconds),
             ("best_since", self.best.since as f64),
+            ("skips", self.skips as f64),
         ]
         .map(|(name, sum)| (name.to_owned(), sum))
         .into();
@@ -168,6 +183,9 @@ impl Session<'_> {
             figure: figure("best"),
             since: figure("best_since").unwrap_or(0.0) as u64,
         };
+        self.skips = figure("skips").unwrap_or(0.0) as u64;
+        self.taken.clear();
+        (self.inputs, self.tested) = (None, None);
         self.kept = numbered(&state.metrics, KEPT)
             .filter_map(|(rest, figure)| Some((rest.parse().ok()?, figure)))
             .collect();
@@ -182,38 +200,24 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Goes back to the newest checkpoint, after a step that spoilt the weights: the one that ended at `at`. What led there is left out from now on.
-    pub(super) fn roll_back(
-        &mut self,
-        at: Position,
-        place: String,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
+    /// Goes back to the newest checkpoint, after a step that spoilt the weights. It is the newest one that is left out from now on; if that does not
+    /// help, the newest two of those that are left, then four …
+    pub(super) fn roll_back(&mut self, place: String, observer: &mut dyn Observer) -> Result<()> {
         let checkpoints = self.folder.paths().checkpoints();
         let latest = checkpoints.latest_valid(self.params.device())?;
-        let Some(checkpoint) = latest.checkpoint else {
+        let (Some(checkpoint), Some(&newest)) = (latest.checkpoint, self.taken.last()) else {
             return Err(self.diverged(place));
         };
-        let spoilt = self.step_before(at);
-        self.left_out.extend(spoilt);
+        // The batches after it have done nothing wrong.
+        self.left_out.retain(|at| *at < newest);
+        let spoilt = 1_usize.checked_shl(self.roll_backs).unwrap_or(usize::MAX);
+        self.left_out.extend(self.taken.iter().rev().take(spoilt));
+        self.roll_backs += 1;
         self.restore(&checkpoint, observer)?;
         self.metrics.cut(self.step)?;
         let step = self.step;
         observer.event(Event::Warning(&Warning::RolledBack { step, place }));
         Ok(())
-    }
-
-    /// Where the batches of the step before the one at `at` begin; `None` at the very beginning.
-    fn step_before(&self, at: Position) -> Option<Position> {
-        let batches = self.loader.loader().batches_per_epoch();
-        let accumulate = self.recipe.train.accumulate.max(1);
-        if at.batch > 0 {
-            let batch = (at.batch - 1) / accumulate * accumulate;
-            return Some(Position { batch, ..at });
-        }
-        let epoch = at.epoch.checked_sub(1)?;
-        let batch = batches.saturating_sub(1) / accumulate * accumulate;
-        Some(Position { epoch, batch })
     }
 
     /// Writes the model: with averaged weights, where there are any.

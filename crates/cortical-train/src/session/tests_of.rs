@@ -73,11 +73,11 @@ impl Session<'_> {
 
     /// Writes the model and, last, the report that says that the run is finished.
     pub(super) fn finish(mut self) -> Result<Report> {
-        self.refuse_broken_weights()?;
         let test = match self.tested.take() {
             Some((step, test)) if step == self.step => test,
             _ => self.evaluate()?,
         };
+        self.refuse_broken(&test)?;
         let paths = self.folder.paths();
         self.save_model(&paths.model())?;
         self.metrics.finish()?;

@@ -18,7 +18,7 @@ const BATCH_SIZE: usize = 256;
 
 /// `cortical predict`
 pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> Result<Done> {
-    let (predictions, labels, classes) = in_pool(common.threads, || -> Result<_> {
+    let (predictions, features, classes) = in_pool(common.threads, || -> Result<_> {
         let (model, _) = load_model(&args.run)?;
         if !args.file.exists() {
             return Err(Error::NotFound {
@@ -32,19 +32,33 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
         };
         let features = open_features(&args.file, model.preprocess(), &options)?;
         let predictions = model.predict(&features.inputs, BATCH_SIZE)?;
-        Ok((predictions, features.labels, model.classes().to_vec()))
+        Ok((predictions, features, model.classes().to_vec()))
     })??;
 
-    let accuracy = labels.as_ref().map(|labels| {
+    let accuracy = features.labels.as_ref().map(|labels| {
         let pairs = labels.iter().zip(&predictions);
         let right = pairs
             .filter(|(label, p)| **label as usize == p.class)
             .count();
         (right, right as f64 / predictions.len().max(1) as f64)
     });
+    // Pictures are known by their files, other samples by their places.
+    let file = |row: usize| {
+        features
+            .files
+            .get(row)
+            .map(|file| file.display().to_string())
+    };
     let rows: Vec<Value> = predictions
         .iter()
-        .map(|p| json!({ "label": classes[p.class], "probability": p.probability }))
+        .enumerate()
+        .map(|(row, p)| {
+            let mut object = json!({ "label": classes[p.class], "probability": p.probability });
+            if let Some(file) = file(row) {
+                object["file"] = file.into();
+            }
+            object
+        })
         .collect();
     let mut object = Map::new();
     object.insert("run".to_owned(), json!(args.run.display().to_string()));
@@ -53,15 +67,19 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
         object.insert("accuracy".to_owned(), json!(accuracy));
     }
     output.result(&Value::Object(object), |style| {
+        let sample = match features.files.is_empty() {
+            true => ("row", Align::Right),
+            false => ("file", Align::Left),
+        };
         let mut table = Table::new(&[
-            ("row", Align::Right),
+            sample,
             ("label", Align::Left),
             ("probability", Align::Right),
         ]);
         for (row, p) in predictions.iter().enumerate() {
             let probability = format!("{:.4}", p.probability);
             table.row(vec![
-                (row + 1).to_string(),
+                file(row).unwrap_or_else(|| (row + 1).to_string()),
                 classes[p.class].clone(),
                 probability,
             ]);

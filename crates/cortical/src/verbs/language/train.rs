@@ -215,6 +215,7 @@ fn show(event: &LanguageEvent<'_>, output: &Output) {
             ));
         }
         LanguageEvent::Warning(warning) => output.warning(&warning.to_string()),
+        LanguageEvent::EarlyEnd(end) => output.remark(&end.to_string()),
         LanguageEvent::Step { step, loss, lr, .. } if step % 10 == 0 => {
             output.remark(&format!("step {step:>6}  loss {loss:.4}  lr {lr:.2e}"));
         }
