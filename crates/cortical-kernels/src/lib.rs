@@ -74,5 +74,6 @@ pub mod roofline;
 pub mod rope;
 mod scratch;
 pub mod softmax;
+mod stream;
 #[cfg(test)]
 mod testing;

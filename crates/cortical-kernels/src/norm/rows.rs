@@ -6,6 +6,7 @@ use crate::parallel::{self, rows_per_task};
 use crate::prefetch;
 use crate::real::Real;
 use crate::reduce::sum_map;
+use crate::stream;
 
 /// A block of rows sums its own part of the gradients of weight and bias; there are at most this many blocks, so that
 /// the parts stay small beside the data.
@@ -20,15 +21,15 @@ fn rows_per_block(rows: usize, cols: usize) -> usize {
 
 multiversion! {
     fn forward_rows<T: Real>(
-        x: &[T], affine: Affine<'_, T>, eps: T, centred: bool, moments: &mut [Moments<T>], y: &mut [T],
+        x: &[T], affine: Affine<'_, T>, eps: T, centred: bool, moments: &mut [Moments<T>], y: &mut [T], buffer: &mut [T],
     ) {
         let cols = x.len() / moments.len();
         let count = T::from_f64(cols as f64);
         let rows = x.chunks_exact(cols).zip(y.chunks_exact_mut(cols));
-        for ((x, y), moments) in rows.zip(moments) {
+        for ((x, result), moments) in rows.zip(moments) {
+            let y = if buffer.is_empty() { &mut *result } else { &mut *buffer };
             // 1. The moments: a second pass over a row in the first cache is cheaper than lost digits.
             prefetch::row_ahead(x);
-            prefetch::row_ahead(y);
             let mean = if centred { sum_map(x, |x| x) / count } else { T::ZERO };
             let var = sum_map(x, |x| (x - mean) * (x - mean)) / count;
             *moments = Moments { mean, var };
@@ -56,6 +57,7 @@ multiversion! {
                     }
                 }
             }
+            stream::finish_row(buffer, result);
         }
     }
 }
@@ -97,14 +99,15 @@ multiversion! {
 
 multiversion! {
     fn backward_row<T: Real>(
-        x: &[T], m: Moments<T>, r: T, w: &[T], d_y: &[T], mean_g: T, mean_gx: T, d_x: &mut [T],
+        x: &[T], m: Moments<T>, r: T, w: &[T], d_y: &[T], mean_g: T, mean_gx: T, result: &mut [T], buffer: &mut [T],
     ) {
+        let d_x = if buffer.is_empty() { &mut *result } else { &mut *buffer };
         // r (g − mean_g − x̂ mean_gx) with the constants of the row drawn together.
-        prefetch::row_ahead(d_x);
         let (slope, shift) = (-(mean_gx * r * r), -(mean_g * r));
         for (((d_x, x), w), d) in d_x.iter_mut().zip(x).zip(w).zip(d_y) {
             *d_x = (*d * *w).mul_add::<I>(r, slope.mul_add::<I>(*x - m.mean, shift));
         }
+        stream::finish_row(buffer, result);
     }
 }
 
@@ -131,10 +134,13 @@ fn forward<T: Real>(
         return;
     }
     let isa = isa::current();
-    let rows = rows_per_task(cols);
+    let (rows, elements) = (rows_per_task(cols), y.len());
     parallel::chunks2_mut(y, rows * cols, moments, rows, |i, y, moments| {
         let at = i * rows * cols;
-        forward_rows(isa, &x[at..at + y.len()], affine, eps, centred, moments, y);
+        stream::with_row(stream::pays::<T>(elements), cols, |buffer| {
+            let x = &x[at..at + y.len()];
+            forward_rows(isa, x, affine, eps, centred, moments, y, buffer);
+        });
     });
 }
 
@@ -177,22 +183,36 @@ fn backward<T: Real>(
         }
     }
     let scale = T::from_f64(1.0 / cols as f64);
+    let past = stream::pays::<T>(x.len());
     parallel::chunks_mut(&mut parts, 1, |block, part| {
         let Block { d_x, sums } = &mut part[0];
         let (d_bias, d_weight) = sums.split_at_mut(cols);
         let first = block * rows;
-        for row in first..(first + rows).min(moments.len()) {
-            let span = row * cols..(row + 1) * cols;
-            let (x, d_y, m) = (&x[span.clone()], &d_y[span], moments[row]);
-            let r = m.rstd(eps);
-            let (sum_g, sum_gx) = backward_sums(isa, x, m, r, weight, d_y, d_bias, d_weight);
-            if let Some(d_x) = d_x {
-                let at = (row - first) * cols;
-                let mean_g = if centred { sum_g * scale } else { T::ZERO };
-                let d_x = &mut d_x[at..at + cols];
-                backward_row(isa, x, m, r, weight, d_y, mean_g, sum_gx * scale, d_x);
+        stream::with_row(past, cols, |buffer| {
+            for row in first..(first + rows).min(moments.len()) {
+                let span = row * cols..(row + 1) * cols;
+                let (x, d_y, m) = (&x[span.clone()], &d_y[span], moments[row]);
+                let r = m.rstd(eps);
+                let (sum_g, sum_gx) = backward_sums(isa, x, m, r, weight, d_y, d_bias, d_weight);
+                if let Some(d_x) = d_x {
+                    let at = (row - first) * cols;
+                    let mean_g = if centred { sum_g * scale } else { T::ZERO };
+                    let d_x = &mut d_x[at..at + cols];
+                    backward_row(
+                        isa,
+                        x,
+                        m,
+                        r,
+                        weight,
+                        d_y,
+                        mean_g,
+                        sum_gx * scale,
+                        d_x,
+                        buffer,
+                    );
+                }
             }
-        }
+        });
     });
     for sums in sums.chunks_exact(2 * cols) {
         gradients.add(isa, &sums[..cols], &sums[cols..]);

@@ -363,3 +363,35 @@ fn gradients_that_nobody_wants_are_left_out() {
     layer_backward(&x, 4, None, 1e-5, &moments, &[1.0; 12], gradients);
     assert_eq!(d_bias, [3.0; 4]);
 }
+
+/// Results of 16 MB are written past the caches, which is another way through the same arithmetic.
+#[test]
+fn results_that_no_cache_holds_are_those_of_their_rows() {
+    const COLS: usize = 1030;
+    let rows = (16 << 20) / size_of::<f32>() / COLS + 2;
+    let x = singles(&numbers(rows * COLS, 1));
+    let d_y = singles(&numbers(rows * COLS, 2));
+    let weight = singles(&numbers(COLS, 3));
+    let norm = |x: &[f32], d_y: &[f32]| {
+        let affine = Affine {
+            weight: Some(&weight),
+            bias: None,
+        };
+        let mut moments = vec![Moments::default(); x.len() / COLS];
+        let (mut y, mut d_x) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        layer_forward(x, COLS, affine, 1e-5, &mut y, &mut moments);
+        let gradients = Gradients {
+            d_x: Some(&mut d_x),
+            d_weight: None,
+            d_bias: None,
+        };
+        layer_backward(x, COLS, Some(&weight), 1e-5, &moments, d_y, gradients);
+        (y, d_x)
+    };
+    let (y, d_x) = norm(&x, &d_y);
+    for row in [0, 1, rows / 2, rows - 1] {
+        let span = row * COLS..(row + 1) * COLS;
+        let of_row = norm(&x[span.clone()], &d_y[span.clone()]);
+        assert_eq!((&y[span.clone()], &d_x[span]), (&*of_row.0, &*of_row.1));
+    }
+}
