@@ -26,7 +26,13 @@ pub struct Run {
     pub state: State,
 }
 
-/// Recurrent layers over a sequence; the equations stand at [`cortical_kernels::recurrent`].
+/// Recurrent layers over a sequence.
+///
+/// With a step's input x, the state h of the step before and `s_k = W_ih,k x + b_ih,k + W_hh,k h + b_hh,k` for each of the sums k of a neuron:
+///
+/// - RNN: `h' = tanh(s)`, or ReLU in the place of tanh
+/// - LSTM: `c' = σ(s_f) ⊙ c + σ(s_i) ⊙ tanh(s_g)`, `h' = σ(s_o) ⊙ tanh(c')`
+/// - GRU: `n = tanh(W_ih,n x + b_ih,n + σ(s_r) ⊙ (W_hh,n h + b_hh,n))`, `h' = (1 − σ(s_z)) ⊙ n + σ(s_z) ⊙ h`
 ///
 /// A neuron reads the step's input (the layer below, in the layers above) and what all neurons of its layer showed at the step before. Its weights
 /// are the same at every step. Each layer and direction has `G·h·in + G·h·h + 2·G·h` parameters and `G·h·(in + h)` multiply-adds a step, where G is the number of
