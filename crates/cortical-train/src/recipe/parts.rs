@@ -275,7 +275,8 @@ pub enum OnNan {
     /// The run ends, and says in which layer and at which step.
     #[default]
     Stop,
-    /// The step is undone and its batches are left out.
+    /// The step is undone and its batches are left out. A step after which every loss is no number is taken back: the run returns to its newest
+    /// checkpoint and leaves out the newest step; if that does not help the newest two, then four …
     Skip,
 }
 
