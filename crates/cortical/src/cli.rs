@@ -83,7 +83,7 @@ pub(crate) enum Verb {
     after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set start.freeze=[\"conv*\"] --set start.replace=[\"fc2.*\"]"
 )]
 pub(crate) struct TrainArgs {
-    /// Start from a built-in recipe: digits, fashion-mnist, iris or table
+    /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris or table
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     pub(crate) preset: Option<String>,
     /// Start from a recipe in a TOML file

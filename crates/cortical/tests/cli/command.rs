@@ -192,7 +192,7 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "train --preset digit",
         2,
-        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, fashion-mnist, iris, table",
+        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, fashion-mnist, fashion-mnist-cnn, iris, table",
     );
     check(
         "train --data digitz",
