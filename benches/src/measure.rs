@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
 use cortical_kernels::isa;
 use cortical_kernels::roofline::Roofline;
+use cortical_tensor::awake;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -195,6 +196,11 @@ impl Workload {
     /// # Errors
     /// Whatever the work refuses, and [`Error::Checksum`] when it computes nonsense.
     pub fn run(self) -> Result<Row> {
+        // As a loop over steps would be written by somebody in a hurry; PyTorch's threads stay awake between steps by themselves.
+        awake(|| self.measured())
+    }
+
+    fn measured(self) -> Result<Row> {
         let mut job = (self.build)()?;
         job.prepare()?;
         let checksum = job.step()?.checksum()?;

@@ -3,6 +3,9 @@
 //! Work is cut by the size of the problem and never by the number of threads, and partial sums are combined in
 //! the order of their parts. With one thread everything runs in place, without a pool.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
 use rayon::prelude::*;
 
 /// How many elements of cheap arithmetic make a task worth handing to another thread.
@@ -12,6 +15,82 @@ pub const TASK_ELEMENTS: usize = 16 * 1024;
 #[must_use]
 pub fn is_parallel() -> bool {
     rayon::current_num_threads() > 1
+}
+
+/// How long [`awake`] waits for the other threads. A sleeping one comes within a tenth of a millisecond; one that is busy elsewhere may not come.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Calls `f` while the other threads of the pool stay awake.
+///
+/// A thread without work falls asleep within microseconds, and waking it takes the system some tens of them: more than half a matrix-vector product of a small
+/// network, and a step of decoding is hundreds of those. Inside `f` the other threads look for work without rest instead, as those of OpenMP do
+/// between two parallel regions; that keeps their processors busy, so it is for work that is short of time. What is computed, and its bits, are the same.
+///
+/// Outside a pool's threads, or with one thread, it only calls `f`.
+pub fn awake<R>(f: impl FnOnce() -> R) -> R {
+    let others = rayon::current_num_threads() - 1;
+    if others == 0 || rayon::current_thread_index().is_none() {
+        return f();
+    }
+    let watch = Watch::default();
+    rayon::in_place_scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(|_| watch.stand());
+        }
+        // No watch may be taken up later than this: it could be by a thread that waits, inside other work, for something that only that work's end can bring.
+        let begin = Instant::now();
+        while watch.started.load(Ordering::Acquire) < others && begin.elapsed() < PATIENCE {
+            std::hint::spin_loop();
+        }
+        watch.has_begun.store(true, Ordering::Release);
+        let _end = End(&watch);
+        f()
+    })
+}
+
+/// What the other threads know while they stay awake.
+#[derive(Default)]
+struct Watch {
+    started: AtomicUsize,
+    has_begun: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Watch {
+    /// Looks for work until the watch is over; returns at once if it has begun without this thread.
+    fn stand(&self) {
+        if self.has_begun.load(Ordering::Acquire) {
+            return;
+        }
+        self.started.fetch_add(1, Ordering::AcqRel);
+        // Nobody looks for work before, so that nobody finds a second watch.
+        while !self.has_begun.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        let mut looks = 0_u32;
+        while !self.is_over.load(Ordering::Acquire) {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                looks = 0;
+                continue;
+            }
+            looks += 1;
+            if looks.is_multiple_of(1024) {
+                // Somebody else may have use for the processor.
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
+/// Ends a watch, also when what it was for panics.
+struct End<'a>(&'a Watch);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Release);
+    }
 }
 
 /// Calls `f(i)` for every `i` in `0..tasks`.
@@ -83,4 +162,60 @@ pub fn chunks2_mut<A: Send, B: Send>(
 #[must_use]
 pub fn rows_per_task(row_len: usize) -> usize {
     (TASK_ELEMENTS / row_len.max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(threads: usize) -> rayon::ThreadPool {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn work_is_done_while_threads_stay_awake() {
+        for threads in [1, 2, 4] {
+            let sums = pool(threads).install(|| {
+                awake(|| {
+                    // One inside another finds everybody busy, and goes on.
+                    let inner = awake(|| map(100, |i| i));
+                    (0..50)
+                        .map(|n| map(n, |i| inner[i]).iter().sum::<usize>())
+                        .collect::<Vec<_>>()
+                })
+            });
+            assert_eq!(
+                sums,
+                (0..50)
+                    .map(|n: usize| n * n.saturating_sub(1) / 2)
+                    .collect::<Vec<_>>()
+            );
+        }
+        assert_eq!(awake(|| 7), 7);
+    }
+
+    #[test]
+    fn many_at_once_come_to_an_end() {
+        let pool = pool(3);
+        let total: usize = std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..6)
+                .map(|_| scope.spawn(|| pool.install(|| awake(|| map(64, |i| i).len()))))
+                .collect();
+            runs.into_iter().map(|run| run.join().unwrap()).sum()
+        });
+        assert_eq!(total, 6 * 64);
+    }
+
+    #[test]
+    fn a_panic_ends_the_watch() {
+        let pool = pool(2);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.install(|| awake(|| panic!("as asked")));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(pool.install(|| awake(|| map(9, |i| i).len())), 9);
+    }
 }

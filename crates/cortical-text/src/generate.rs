@@ -5,6 +5,7 @@ use crate::sample::Sampler;
 use candle_core::{DType, Device, Tensor};
 use cortical_models::language::{LanguageModel, ModelCache};
 use cortical_neuron::Pass;
+use cortical_tensor::awake;
 use std::time::{Duration, Instant};
 
 /// Prompt tokens that are read at a time: enough for the matrix product to run at its speed, few enough for the scores to stay small.
@@ -181,7 +182,8 @@ impl<'a> Generator<'a> {
             self.stop = Some(Stop::Positions);
             return Ok(None);
         }
-        let scores = self.scores()?;
+        // Hundreds of small products a token: no thread should have to be woken for each.
+        let scores = awake(|| self.scores())?;
         let token = self.sampler.next(&scores, &self.text)?;
         if self.ends.contains(&token) {
             self.stop = Some(Stop::End);

@@ -14,8 +14,8 @@ use cortical_io::Metadata;
 use cortical_models::{Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
 use cortical_optim::{ModelEma, Optimizer, Plateau, Schedule, clip_grad_value};
-use cortical_tensor::Rng;
 use cortical_tensor::ops::{CrossEntropy, cross_entropy};
+use cortical_tensor::{Rng, awake};
 
 use crate::best::{Best, over_budget};
 use crate::evaluate::{Evaluation, predicted};
@@ -195,7 +195,7 @@ impl<'a> Session<'a> {
             self.optimizer.set_momentum(momentum)?;
         }
         let (rng, buffers) = (self.rng.clone(), guard::buffers(&self.params));
-        let mut done = match self.accumulate(&batches) {
+        let mut done = match awake(|| self.accumulate(&batches)) {
             Ok(done) => done,
             Err(Broken::Error(error)) => return Err(*error),
             Err(Broken::Loss(loss)) => {
@@ -206,7 +206,8 @@ impl<'a> Session<'a> {
             }
         };
         let limit = self.recipe.optim.clip_norm.unwrap_or(f64::INFINITY);
-        match self.optimizer.step_clipped(limit, self.recipe.optim.norm()) {
+        let norm = self.recipe.optim.norm();
+        match awake(|| self.optimizer.step_clipped(limit, norm)) {
             Ok(norm) => done.grad_norm = norm,
             Err(cortical_optim::Error::NotFinite { name, norm }) => {
                 guard::restore(buffers)?;

@@ -12,7 +12,7 @@ use candle_core::{DType, Tensor};
 use cortical_models::language::LanguageModel;
 use cortical_neuron::{Params, Pass};
 use cortical_optim::{ModelEma, Optimizer, Schedule, clip_grad_value};
-use cortical_tensor::Rng;
+use cortical_tensor::{Rng, awake};
 use serde_json::json;
 
 use super::observe::{LanguageEvent, LanguageOutcome};
@@ -135,7 +135,7 @@ impl Session<'_> {
         if let Some(momentum) = self.schedule.momentum(self.step) {
             self.optimizer.set_momentum(momentum)?;
         }
-        let done = self.accumulate()?;
+        let done = awake(|| self.accumulate())?;
         if !done.loss.is_finite() {
             let place = match guard::broken_weight(&self.params)? {
                 Some(name) => format!("the parameter {name}"),
@@ -148,7 +148,7 @@ impl Session<'_> {
             clip_grad_value(&self.params, limit)?;
         }
         let limit = optim.clip_norm.unwrap_or(f64::INFINITY);
-        let grad_norm = match self.optimizer.step_clipped(limit, optim.norm()) {
+        let grad_norm = match awake(|| self.optimizer.step_clipped(limit, optim.norm())) {
             Ok(norm) => norm,
             Err(cortical_optim::Error::NotFinite { name, norm }) => {
                 return self.leave_out(norm, format!("the gradient of {name}"), observer);
