@@ -3,6 +3,8 @@
 //! Each number is the sum of three of `bf16` ([`super::pack`]), and of the nine products of parts the six that reach into the
 //! twenty-four bits of an `f32` are added, the small ones first. Every product of two `bf16` is exact in `f32`, and the sums are `f32`.
 //!
+//! Where every number of both operands is a `bf16` already, the five products with middle and low parts are zero and are left out: the sums have the same value.
+//!
 //! The code is assembly because the compiler has no types for tiles yet. Tile registers belong to nobody between two calls: a
 //! [`Configured`] value says that they have their shape on this thread.
 
@@ -24,6 +26,8 @@ pub(super) struct Block {
     pub(super) c_row: usize,
     /// Whether to add to what is in `c`.
     pub(super) add: bool,
+    /// Whether both operands have high parts only.
+    pub(super) narrow: bool,
 }
 
 /// Tile registers of sixteen rows of 64 bytes on this thread, until it is dropped.
@@ -71,11 +75,15 @@ impl Configured {
     pub(super) unsafe fn run(&self, rows: usize, columns: usize, block: &Block) {
         // SAFETY: the caller's promises.
         unsafe {
-            match (rows > 1, columns > 1) {
-                (true, true) => two_by_two(block),
-                (true, false) => two_by_one(block),
-                (false, true) => one_by_two(block),
-                (false, false) => one_by_one(block),
+            match (block.narrow, rows > 1, columns > 1) {
+                (false, true, true) => wide::two_by_two(block),
+                (false, true, false) => wide::two_by_one(block),
+                (false, false, true) => wide::one_by_two(block),
+                (false, false, false) => wide::one_by_one(block),
+                (true, true, true) => narrow::two_by_two(block),
+                (true, true, false) => narrow::two_by_one(block),
+                (true, false, true) => narrow::one_by_two(block),
+                (true, false, false) => narrow::one_by_one(block),
             }
         }
     }
@@ -115,14 +123,64 @@ macro_rules! ahead {
     };
 }
 
-/// Makes one shape of the kernel. The six products want the parts (high, low), (high, middle), (middle, middle), (middle, high),
+/// What is done with one packed block. The six products of wide numbers want the parts (high, low), (high, middle), (middle, middle), (middle, high),
 /// (low, high), (high, high) of the left and the right operand; in this order only one part is loaded twice.
 /// While they run, the next block comes nearer: its 12 KiB are more than the processor asks for by itself.
+macro_rules! products {
+    (wide, $a:ident, $b:ident, $multiply:literal) => {
+        concat!(
+            $a!("0"),
+            "\n",
+            $b!("2048"),
+            "\n",
+            ahead!("0"),
+            $multiply,
+            "\n",
+            $b!("1024"),
+            "\n",
+            ahead!("1"),
+            $multiply,
+            "\n",
+            $a!("1024"),
+            "\n",
+            ahead!("2"),
+            $multiply,
+            "\n",
+            $b!("0"),
+            "\n",
+            ahead!("3"),
+            $multiply,
+            "\n",
+            $a!("2048"),
+            "\n",
+            ahead!("4"),
+            $multiply,
+            "\n",
+            $a!("0"),
+            "\n",
+            ahead!("5"),
+            $multiply
+        )
+    };
+    (narrow, $a:ident, $b:ident, $multiply:literal) => {
+        concat!(
+            $a!("0"),
+            "\n",
+            $b!("0"),
+            "\n",
+            ahead!("0"),
+            ahead!("1"),
+            $multiply
+        )
+    };
+}
+
+/// Makes one shape of the kernel.
 macro_rules! kernel {
-    ($name:ident, load: $load:expr, zero: $zero:expr, a: $a:ident, b: $b:ident, multiply: $multiply:expr, store: $store:expr) => {
+    ($parts:ident $name:ident, load: $load:expr, zero: $zero:expr, a: $a:ident, b: $b:ident, multiply: $multiply:literal, store: $store:expr) => {
         /// # Safety
         /// As [`Configured::run`], on a thread whose tiles are configured.
-        unsafe fn $name(block: &Block) {
+        pub(super) unsafe fn $name(block: &Block) {
             let below = block.c.wrapping_add(TILE * block.c_row);
             // SAFETY: the caller's promises: the packed blocks and the sums are all that is read and written.
             unsafe {
@@ -134,12 +192,7 @@ macro_rules! kernel {
                     "3:",
                     $zero,
                     "2:",
-                    $a!("0"), $b!("2048"), ahead!("0"), $multiply,
-                    $b!("1024"), ahead!("1"), $multiply,
-                    $a!("1024"), ahead!("2"), $multiply,
-                    $b!("0"), ahead!("3"), $multiply,
-                    $a!("2048"), ahead!("4"), $multiply,
-                    $a!("0"), ahead!("5"), $multiply,
+                    products!($parts, $a, $b, $multiply),
                     "add {a0}, {step}",
                     "add {a1}, {step}",
                     "add {b0}, {step}",
@@ -200,39 +253,52 @@ macro_rules! two_b {
     };
 }
 
-kernel!(
-    two_by_two,
-    load: "tileloadd tmm0, [{c0} + {row}]\ntileloadd tmm1, [{c0} + {row} + 64]\ntileloadd tmm2, [{c1} + {row}]\ntileloadd tmm3, [{c1} + {row} + 64]",
-    zero: "tilezero tmm0\ntilezero tmm1\ntilezero tmm2\ntilezero tmm3",
-    a: two_a,
-    b: two_b,
-    multiply: "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7",
-    store: "tilestored [{c0} + {row}], tmm0\ntilestored [{c0} + {row} + 64], tmm1\ntilestored [{c1} + {row}], tmm2\ntilestored [{c1} + {row} + 64], tmm3"
-);
-kernel!(
-    two_by_one,
-    load: "tileloadd tmm0, [{c0} + {row}]\ntileloadd tmm2, [{c1} + {row}]",
-    zero: "tilezero tmm0\ntilezero tmm2",
-    a: two_a,
-    b: one_b,
-    multiply: "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm2, tmm5, tmm6",
-    store: "tilestored [{c0} + {row}], tmm0\ntilestored [{c1} + {row}], tmm2"
-);
-kernel!(
-    one_by_two,
-    load: "tileloadd tmm0, [{c0} + {row}]\ntileloadd tmm1, [{c0} + {row} + 64]\n# {c1}",
-    zero: "tilezero tmm0\ntilezero tmm1",
-    a: one_a,
-    b: two_b,
-    multiply: "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7",
-    store: "tilestored [{c0} + {row}], tmm0\ntilestored [{c0} + {row} + 64], tmm1"
-);
-kernel!(
-    one_by_one,
-    load: "tileloadd tmm0, [{c0} + {row}]\n# {c1}",
-    zero: "tilezero tmm0",
-    a: one_a,
-    b: one_b,
-    multiply: "tdpbf16ps tmm0, tmm4, tmm6",
-    store: "tilestored [{c0} + {row}], tmm0"
-);
+/// Makes the kernels for every shape of a block.
+macro_rules! shapes {
+    ($parts:ident) => {
+        mod $parts {
+            use super::{Block, PART, TILE};
+            use std::arch::asm;
+
+            kernel!(
+                $parts two_by_two,
+                load: "tileloadd tmm0, [{c0} + {row}]\ntileloadd tmm1, [{c0} + {row} + 64]\ntileloadd tmm2, [{c1} + {row}]\ntileloadd tmm3, [{c1} + {row} + 64]",
+                zero: "tilezero tmm0\ntilezero tmm1\ntilezero tmm2\ntilezero tmm3",
+                a: two_a,
+                b: two_b,
+                multiply: "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7",
+                store: "tilestored [{c0} + {row}], tmm0\ntilestored [{c0} + {row} + 64], tmm1\ntilestored [{c1} + {row}], tmm2\ntilestored [{c1} + {row} + 64], tmm3"
+            );
+            kernel!(
+                $parts two_by_one,
+                load: "tileloadd tmm0, [{c0} + {row}]\ntileloadd tmm2, [{c1} + {row}]",
+                zero: "tilezero tmm0\ntilezero tmm2",
+                a: two_a,
+                b: one_b,
+                multiply: "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm2, tmm5, tmm6",
+                store: "tilestored [{c0} + {row}], tmm0\ntilestored [{c1} + {row}], tmm2"
+            );
+            kernel!(
+                $parts one_by_two,
+                load: "tileloadd tmm0, [{c0} + {row}]\ntileloadd tmm1, [{c0} + {row} + 64]\n# {c1}",
+                zero: "tilezero tmm0\ntilezero tmm1",
+                a: one_a,
+                b: two_b,
+                multiply: "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7",
+                store: "tilestored [{c0} + {row}], tmm0\ntilestored [{c0} + {row} + 64], tmm1"
+            );
+            kernel!(
+                $parts one_by_one,
+                load: "tileloadd tmm0, [{c0} + {row}]\n# {c1}",
+                zero: "tilezero tmm0",
+                a: one_a,
+                b: one_b,
+                multiply: "tdpbf16ps tmm0, tmm4, tmm6",
+                store: "tilestored [{c0} + {row}], tmm0"
+            );
+        }
+    };
+}
+
+shapes!(wide);
+shapes!(narrow);

@@ -7,6 +7,8 @@
 //! The shorter side of the output is packed whole, the longer one task by task. Sums run over pieces whose length depends on `k`
 //! alone, so neither the cut into tasks nor the number of threads shows in the bits.
 //!
+//! Operands that were `bf16` before they were widened have one part only, and take one product instead of six.
+//!
 //! Where an operand holds numbers whose parts could overflow, or numbers that are none, nothing is done and the caller takes
 //! another kernel, which gives what IEEE arithmetic gives.
 //!
@@ -23,7 +25,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::InstructionSet;
 use crate::{parallel, scratch};
 use kernel::{Block, Configured};
-use pack::{BLOCK, STEPS, TILE, TOO_LARGE};
+use pack::{BLOCK, STEPS, Seen, TILE, TOO_LARGE};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -85,18 +87,17 @@ impl<'a> Operand<'a> {
         2 * self.view.rows.div_ceil(STEPS) * BLOCK
     }
 
-    /// Packs a strip; returns whether all its numbers are small enough.
-    fn pack(&self, strip: usize, to: &mut [f32]) -> bool {
-        let mut largest = 0;
+    /// Packs a strip.
+    fn pack(&self, strip: usize, to: &mut [f32]) -> Seen {
+        let mut seen = Seen::default();
         for (tile, to) in to.chunks_exact_mut(self.strip_len() / 2).enumerate() {
             let first = strip * STRIP + tile * TILE;
             if first < self.view.cols {
                 // SAFETY: tiles are used where AMX was detected, which no processor has without AVX-512.
-                let bits = unsafe { pack::columns(self.view, first, self.is_right, to) };
-                largest = largest.max(bits);
+                seen = seen.and(unsafe { pack::columns(self.view, first, self.is_right, to) });
             }
         }
-        largest < TOO_LARGE
+        seen
     }
 
     /// Whether [`Self::pack`] will find all numbers small enough.
@@ -174,11 +175,13 @@ pub(super) fn matmul(
         |packed: &mut [f32]| {
             // A product that replaces C can be made anew by another kernel; one that is added must not begin in vain.
             let is_fine = AtomicBool::new(!output.add || cut.is_small());
+            let is_narrow = AtomicBool::new(true);
             parallel::chunks_mut(packed, shared.strip_len(), |at, to| {
-                if !shared.pack(at / shared.strip_len(), to) {
-                    is_fine.store(false, Ordering::Relaxed);
-                }
+                let seen = shared.pack(at / shared.strip_len(), to);
+                is_fine.fetch_and(seen.is_small(), Ordering::Relaxed);
+                is_narrow.fetch_and(seen.is_narrow(), Ordering::Relaxed);
             });
+            let is_narrow = is_narrow.into_inner();
             if !is_fine.load(Ordering::Relaxed) {
                 return false;
             }
@@ -192,11 +195,12 @@ pub(super) fn matmul(
             parallel::for_each(cut.strips().div_ceil(together), |task| {
                 let strips = task * together..((task + 1) * together).min(cut.strips());
                 scratch::with(strips.len() * cut.strip_len(), |own: &mut [f32]| {
+                    let mut seen = Seen::default();
                     for (i, to) in own.chunks_exact_mut(cut.strip_len()).enumerate() {
-                        if !cut.pack(strips.start + i, to) {
-                            is_fine.store(false, Ordering::Relaxed);
-                        }
+                        seen = seen.and(cut.pack(strips.start + i, to));
                     }
+                    is_fine.fetch_and(seen.is_small(), Ordering::Relaxed);
+                    let narrow = is_narrow && seen.is_narrow();
                     let shared_strips = 0..shared.strips();
                     let (left, right) = if rows_apart {
                         ((&*own, strips.clone()), (&*packed, shared_strips))
@@ -204,7 +208,7 @@ pub(super) fn matmul(
                         ((&*packed, shared_strips), (&*own, strips.clone()))
                     };
                     // SAFETY: tasks have different strips of the longer side, so different elements of C.
-                    unsafe { output.multiply(a.cols.div_ceil(STEPS), left, right) };
+                    unsafe { output.multiply(a.cols.div_ceil(STEPS), left, right, narrow) };
                 });
             });
             is_fine.into_inner()
@@ -242,9 +246,8 @@ pub(super) fn pack(b: MatRef<'_, f32>, packed: &mut [f32]) -> bool {
     let right = Operand::right(b);
     let is_fine = AtomicBool::new(true);
     parallel::chunks_mut(packed, right.strip_len(), |at, to| {
-        if !right.pack(at / right.strip_len(), to) {
-            is_fine.store(false, Ordering::Relaxed);
-        }
+        let seen = right.pack(at / right.strip_len(), to);
+        is_fine.fetch_and(seen.is_small(), Ordering::Relaxed);
     });
     is_fine.into_inner()
 }
@@ -253,7 +256,7 @@ fn pack_serial(operand: Operand<'_>, packed: &mut [f32]) -> bool {
     let strips = packed.chunks_exact_mut(operand.strip_len());
     strips
         .enumerate()
-        .fold(true, |fine, (i, to)| operand.pack(i, to) && fine)
+        .fold(true, |fine, (i, to)| operand.pack(i, to).is_small() && fine)
 }
 
 /// As [`serial`] with a right operand that [`pack`] has packed.
@@ -284,7 +287,14 @@ pub(super) fn prepacked(
             c: Disjoint::new(c),
         };
         // SAFETY: the output is exclusively borrowed; only a processor with AMX packs operands for tiles.
-        unsafe { output.multiply(a.cols.div_ceil(STEPS), (own, rows), (packed, columns)) };
+        unsafe {
+            output.multiply(
+                a.cols.div_ceil(STEPS),
+                (own, rows),
+                (packed, columns),
+                false,
+            );
+        };
         true
     })
 }
@@ -310,6 +320,7 @@ impl Output<'_> {
         blocks: usize,
         (left, rows): (&[f32], Range<usize>),
         (right, columns): (&[f32], Range<usize>),
+        narrow: bool,
     ) {
         // SAFETY: the caller's promise.
         let tiles = unsafe { Configured::new() };
@@ -333,6 +344,7 @@ impl Output<'_> {
                             c: std::ptr::null_mut(),
                             c_row: self.row,
                             add: self.add || first > 0,
+                            narrow,
                         };
                         // SAFETY: `at` has seen that the operands hold `depth` blocks; the caller owns these elements of C.
                         unsafe { self.block(&tiles, i * STRIP, j * STRIP, block) };

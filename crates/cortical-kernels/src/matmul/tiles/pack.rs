@@ -25,7 +25,72 @@ pub(super) const BLOCK: usize = 3 * PART / size_of::<f32>();
 /// (the instructions take them for zero) change no product by more than 2⁻⁸⁶.
 pub(super) const TOO_LARGE: u32 = 0x5380_0000;
 
-/// Packs the blocks of sixteen columns of `x` (`[k, columns]`, of which `first` is the first) and returns the largest bits of a magnitude.
+/// What packing has seen of an operand's numbers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// The largest bits of a magnitude.
+    largest: u32,
+    /// All bits that were set in any number.
+    any: u32,
+}
+
+impl Seen {
+    /// Both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            largest: self.largest.max(other.largest),
+            any: self.any | other.any,
+        }
+    }
+
+    /// Whether the numbers may be multiplied in parts.
+    pub(super) fn is_small(self) -> bool {
+        self.largest < TOO_LARGE
+    }
+
+    /// Whether every number is a `bf16`, so that its middle and low parts are zero.
+    pub(super) fn is_narrow(self) -> bool {
+        self.any & 0xffff == 0
+    }
+}
+
+/// [`Seen`] for each lane.
+#[derive(Clone, Copy)]
+struct Lanes {
+    largest: __m512i,
+    any: __m512i,
+}
+
+impl Lanes {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn none() -> Self {
+        Self {
+            largest: _mm512_setzero_si512(),
+            any: _mm512_setzero_si512(),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn and(self, other: Self) -> Self {
+        Self {
+            largest: _mm512_max_epu32(self.largest, other.largest),
+            any: _mm512_or_si512(self.any, other.any),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn fold(self) -> Seen {
+        Seen {
+            largest: _mm512_reduce_max_epu32(self.largest),
+            any: _mm512_reduce_or_epi32(self.any) as u32,
+        }
+    }
+}
+
+/// Packs the blocks of sixteen columns of `x` (`[k, columns]`, of which `first` is the first) and returns what it has seen.
 /// With `lines_are_steps` the operand is a right one, otherwise the transpose of a left one.
 ///
 /// # Safety
@@ -36,24 +101,24 @@ pub(super) unsafe fn columns(
     first: usize,
     lines_are_steps: bool,
     to: &mut [f32],
-) -> u32 {
+) -> Seen {
     let width = (x.cols - first).min(TILE);
     let steps_apart = x.col_stride == 1 && x.row_stride != 1;
-    let mut largest = 0;
+    let mut seen = Seen::default();
     for (block, to) in to.chunks_exact_mut(BLOCK).enumerate() {
         let start = block * STEPS;
         let x = x.block(start..(start + STEPS).min(x.rows), first..first + width);
         // SAFETY: the caller's promise; the block's 3 · 1024 bytes are what is written.
-        let bits = unsafe {
+        let of_block = unsafe {
             if steps_apart == lines_are_steps {
                 in_place(x, lines_are_steps, to.as_mut_ptr())
             } else {
                 turned(x, steps_apart, to.as_mut_ptr())
             }
         };
-        largest = largest.max(bits);
+        seen = seen.and(of_block);
     }
-    largest
+    seen
 }
 
 /// The mask of the first `count` lanes.
@@ -67,9 +132,9 @@ fn mask(count: usize) -> __mmask16 {
 /// # Safety
 /// As [`columns`]; the block of `to` can be written.
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-unsafe fn in_place(x: MatRef<'_, f32>, lines_are_steps: bool, to: *mut f32) -> u32 {
+unsafe fn in_place(x: MatRef<'_, f32>, lines_are_steps: bool, to: *mut f32) -> Seen {
     let from = x.data.as_ptr();
-    let mut largest = _mm512_setzero_si512();
+    let mut seen = Lanes::none();
     for line in 0..TILE {
         // SAFETY: masks and conditions leave out what lies beyond the matrix; the line lies inside the block.
         unsafe {
@@ -91,10 +156,10 @@ unsafe fn in_place(x: MatRef<'_, f32>, lines_are_steps: bool, to: *mut f32) -> u
                 };
                 (row(0), row(TILE))
             };
-            largest = _mm512_max_epu32(largest, split(first, second, to.add(line * TILE)));
+            seen = seen.and(split(first, second, to.add(line * TILE)));
         }
     }
-    _mm512_reduce_max_epu32(largest)
+    seen.fold()
 }
 
 /// A block that is transposed on its way.
@@ -102,7 +167,7 @@ unsafe fn in_place(x: MatRef<'_, f32>, lines_are_steps: bool, to: *mut f32) -> u
 /// # Safety
 /// As [`in_place`].
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-unsafe fn turned(x: MatRef<'_, f32>, steps_apart: bool, to: *mut f32) -> u32 {
+unsafe fn turned(x: MatRef<'_, f32>, steps_apart: bool, to: *mut f32) -> Seen {
     let mut halves = [[0.0_f32; TILE * TILE]; 2];
     for (half, out) in halves.iter_mut().enumerate() {
         let start = half * TILE;
@@ -120,7 +185,7 @@ unsafe fn turned(x: MatRef<'_, f32>, steps_apart: bool, to: *mut f32) -> u32 {
         // SAFETY: the rows named by the shape lie inside the block, and 16 × 16 numbers fit behind `out`.
         unsafe { transpose16(shape, x.data.as_ptr(), apart, out.as_mut_ptr(), TILE) };
     }
-    let mut largest = _mm512_setzero_si512();
+    let mut seen = Lanes::none();
     for line in 0..TILE {
         // SAFETY: the line lies inside the halves and inside the block.
         unsafe {
@@ -128,24 +193,27 @@ unsafe fn turned(x: MatRef<'_, f32>, steps_apart: bool, to: *mut f32) -> u32 {
                 _mm512_loadu_epi32(half.as_ptr().add(line * TILE).cast())
             };
             let (first, second) = (load(&halves[0]), load(&halves[1]));
-            largest = _mm512_max_epu32(largest, split(first, second, to.add(line * TILE)));
+            seen = seen.and(split(first, second, to.add(line * TILE)));
         }
     }
-    _mm512_reduce_max_epu32(largest)
+    seen.fold()
 }
 
-/// Writes the parts of two vectors as pairs and returns the bits of the larger magnitudes.
+/// Writes the parts of two vectors as pairs and returns what it has seen.
 ///
 /// # Safety
 /// As [`columns`]; a line can be written in each of the three parts.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-unsafe fn split(first: __m512i, second: __m512i, to: *mut f32) -> __m512i {
+unsafe fn split(first: __m512i, second: __m512i, to: *mut f32) -> Lanes {
     let magnitude = _mm512_set1_epi32(0x7fff_ffff);
-    let largest = _mm512_max_epu32(
-        _mm512_and_si512(first, magnitude),
-        _mm512_and_si512(second, magnitude),
-    );
+    let seen = Lanes {
+        largest: _mm512_max_epu32(
+            _mm512_and_si512(first, magnitude),
+            _mm512_and_si512(second, magnitude),
+        ),
+        any: _mm512_or_si512(first, second),
+    };
     let (mut first, mut second) = (first, second);
     for part in 0..3 {
         let (high, other) = (nearest(first), nearest(second));
@@ -156,7 +224,7 @@ unsafe fn split(first: __m512i, second: __m512i, to: *mut f32) -> __m512i {
         }
         (first, second) = (rest(first, high), rest(second, other));
     }
-    largest
+    seen
 }
 
 /// The nearest `bf16`, in the upper half of the bits.

@@ -223,3 +223,53 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         });
     }
 }
+
+#[test]
+fn numbers_that_are_narrow_have_the_bits_that_six_products_give() {
+    if !has_tiles() {
+        return;
+    }
+    let [m, n, k] = [70, 48, 100];
+    let narrow = |numbers: Vec<f64>| -> Vec<f32> {
+        let bits = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+        singles(&numbers).into_iter().map(bits).collect()
+    };
+    let (x, y) = (narrow(numbers(m * k, 1)), narrow(numbers(k * n, 2)));
+    let mut short = vec![0.0; m * n];
+    assert!(run(
+        [m, n, k],
+        [&x, &y],
+        [false; 2],
+        0,
+        Write::Replace,
+        &mut short
+    ));
+    assert!(
+        compare(
+            [m, n, k],
+            [&x, &y],
+            [false; 2],
+            0,
+            Write::Replace,
+            &vec![0.0; m * n],
+            &short
+        ) < 1e-6
+    );
+    // One more column of other numbers, and everything is multiplied in three parts.
+    let wide: Vec<f32> = y
+        .chunks(n)
+        .flat_map(|row| row.iter().copied().chain([0.1]))
+        .collect();
+    let mut long = vec![0.0; m * (n + 1)];
+    assert!(run(
+        [m, n + 1, k],
+        [&x, &wide],
+        [false; 2],
+        0,
+        Write::Replace,
+        &mut long
+    ));
+    for (short, long) in short.chunks(n).zip(long.chunks(n + 1)) {
+        assert_eq!(short, &long[..n]);
+    }
+}
