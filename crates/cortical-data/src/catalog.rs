@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::csv::{self, CsvOptions};
 use crate::dataset::{Dataset, Splits};
-use crate::embedded::{digits, iris};
+use crate::embedded::{digits, iris, moby_dick};
 use crate::error::{Error, Result};
 use crate::idx;
 use crate::pictures;
@@ -105,6 +105,50 @@ const FASHION_CLASSES: [&str; 10] = [
 #[must_use]
 pub fn catalog() -> &'static [Entry] {
     CATALOG
+}
+
+/// A text that language models learn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Text {
+    /// The name that recipes know it by.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// Under which terms it may be used.
+    pub licence: &'static str,
+    /// Who wrote it, and how it comes here.
+    pub source: &'static str,
+}
+
+impl Text {
+    /// The whole text.
+    ///
+    /// # Errors
+    /// None; the text is part of the program.
+    pub fn read(&self) -> Result<String> {
+        moby_dick()
+    }
+}
+
+const TEXTS: &[Text] = &[Text {
+    name: "moby-dick",
+    summary: "the novel Moby-Dick; or, The Whale, embedded",
+    licence: "public domain",
+    source: "H. Melville 1851, as the stdlib project ships it",
+}];
+
+/// The texts that are part of the program.
+///
+/// ```
+/// let text = cortical_data::texts()[0];
+/// assert_eq!(text.name, "moby-dick");
+/// assert!(text.read()?.contains("Call me Ishmael."));
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
+#[must_use]
+pub fn texts() -> &'static [Text] {
+    TEXTS
 }
 
 /// How [`open`] opens a data set.

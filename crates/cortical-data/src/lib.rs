@@ -39,7 +39,7 @@ mod split;
 mod table;
 
 pub use augment::Augment;
-pub use catalog::{Entry, OpenOptions, catalog, open};
+pub use catalog::{Entry, OpenOptions, Text, catalog, open, texts};
 pub use dataset::{Dataset, Splits};
 pub use embedded::{digits, iris, moby_dick};
 pub use error::{Error, Result};

@@ -1,7 +1,7 @@
 //! `data`
 
 use cortical_data::csv::LabelColumn;
-use cortical_data::{Entry, catalog};
+use cortical_data::{Entry, Text, catalog, texts};
 use cortical_train::Recipe;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn list(output: &Output) {
             value
         })
         .collect();
-    output.result(&json!({ "data": entries }), |style| {
+    output.result(&json!({ "data": entries, "texts": texts() }), |style| {
         let mut table = Table::new(&[
             ("name", Align::Left),
             ("samples", Align::Right),
@@ -61,13 +61,52 @@ fn list(output: &Output) {
                 availability(entry),
             ]);
         }
+        for text in texts() {
+            let dash = || "-".to_owned();
+            let place = "embedded, for language models".to_owned();
+            table.row(vec![
+                text.name.to_owned(),
+                dash(),
+                "text".to_owned(),
+                dash(),
+                place,
+            ]);
+        }
         let hint = "  A CSV file with a label column, or a folder of IDX files, is a data set too.";
         format!("{}\n{hint}", table.render(style))
     });
 }
 
+/// The text that language models learn from.
+fn describe_text(text: &Text, output: &Output) -> Result<()> {
+    let content = text.read()?;
+    let (bytes, lines) = (content.len(), content.lines().count());
+    let words = content.split_whitespace().count();
+    let mut value = json!(text);
+    value["bytes"] = json!(bytes);
+    value["lines"] = json!(lines);
+    value["words"] = json!(words);
+    output.result(&value, |style| {
+        format!(
+            "  {}: {}\n  source: {}\n  licence: {}\n  {} bytes, {} lines, {} words; language models learn from it: cortical train --model llama-tiny --data {}",
+            style.bold(text.name),
+            text.summary,
+            text.source,
+            text.licence,
+            count(bytes),
+            count(lines),
+            count(words),
+            text.name
+        )
+    });
+    Ok(())
+}
+
 /// One data set, opened.
 fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
+    if let Some(text) = texts().iter().find(|text| text.name == name) {
+        return describe_text(text, output);
+    }
     let mut recipe = Recipe::for_data(name).data;
     recipe.label = args.label.as_deref().map(LabelColumn::parse);
     let splits = recipe.open()?;
