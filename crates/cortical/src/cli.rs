@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use cortical_train::Override;
 
-use crate::cli_language::{ChatArgs, GenerateArgs, LogitsArgs, PerplexityArgs, TokensArgs};
+use crate::cli_language::{
+    ChatArgs, GenerateArgs, LogitsArgs, MergeArgs, PerplexityArgs, TokensArgs,
+};
 
 /// Train, resume, evaluate, use and inspect neural networks.
 #[derive(Debug, Parser)]
@@ -68,6 +70,8 @@ pub(crate) enum Verb {
     Chat(ChatArgs),
     /// Write a language model's scores for tokens to a file, to compare them with another implementation's
     Logits(LogitsArgs),
+    /// Write a language model as a folder of its own, with its low-rank changes made part of its weights
+    Merge(MergeArgs),
     /// Turn text into a language model's tokens
     Tokens(TokensArgs),
     /// Measure how well a language model foresees a text
@@ -83,7 +87,7 @@ pub(crate) enum Verb {
     after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set start.freeze=[\"conv*\"] --set start.replace=[\"fc2.*\"]"
 )]
 pub(crate) struct TrainArgs {
-    /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris or table
+    /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a language model
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     pub(crate) preset: Option<String>,
     /// Start from a recipe in a TOML file

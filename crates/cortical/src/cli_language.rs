@@ -74,6 +74,19 @@ pub(crate) struct LogitsArgs {
 
 #[derive(Debug, Args)]
 #[command(
+    after_help = "Examples:\n  cortical merge runs/smollm2-001 --out models/mine\n  cortical merge smollm2.gguf --out models/smollm2\n\nThe folder has config.json, model.safetensors in f32 and tokenizer.json, as Hugging Face has them."
+)]
+pub(crate) struct MergeArgs {
+    /// A run or a folder with low-rank changes, or any model
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// The folder to write, which must not be there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
     after_help = "Examples:\n  cortical tokens models/smollm2 \"Call me Ishmael.\"\n  cortical tokens smollm2.gguf \"Call me Ishmael.\" --json\n  cortical tokens models/smollm2 --ids 3,5,7"
 )]
 pub(crate) struct TokensArgs {

@@ -29,6 +29,15 @@ pub(crate) enum Error {
     /// Nothing is there.
     #[error("{} does not exist", path.display())]
     NotFound { path: PathBuf },
+    /// Something is there already.
+    #[error("{} exists already; choose another folder", path.display())]
+    Occupied { path: PathBuf },
+    /// A folder cannot be made.
+    #[error("{}: {why}", path.display())]
+    Folder { path: PathBuf, why: std::io::Error },
+    /// A model cannot be described as Hugging Face does.
+    #[error("{}: transformers has no name for what this model computes, so there is no config.json for it", path.display())]
+    NoConfig { path: PathBuf },
     /// Data to test on has no labels.
     #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoLabels { path: PathBuf },
@@ -91,6 +100,7 @@ impl Error {
             | Self::OtherSeed { .. }
             | Self::NoData { .. }
             | Self::NotFound { .. }
+            | Self::Occupied { .. }
             | Self::UnknownModel { .. } => true,
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),

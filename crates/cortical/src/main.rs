@@ -79,6 +79,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Generate(args) => verbs::language::generate::generate(args, common, output),
         Verb::Chat(args) => verbs::language::chat::chat(args, common, output),
         Verb::Logits(args) => verbs::language::logits::logits(args, output),
+        Verb::Merge(args) => verbs::language::merge::merge(args, output),
         Verb::Tokens(args) => verbs::language::tokens::tokens(args, output),
         Verb::Perplexity(args) => verbs::language::perplexity::perplexity(args, output),
         Verb::Data(args) => verbs::data::data(args, output),

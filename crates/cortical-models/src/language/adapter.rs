@@ -1,7 +1,7 @@
 //! Low-rank changes in the files of the PEFT library: `adapter_config.json` and `adapter_model.safetensors`.
 
-use super::LanguageConfig;
 use super::json::JsonFields;
+use super::{LanguageConfig, LanguageModel};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 use cortical_io::{TensorFile, read_text, save_tensors, write_atomic};
@@ -74,6 +74,19 @@ pub fn save_adapter(
     let text = format!("{description:#}\n");
     write_atomic(folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
     Ok(())
+}
+
+/// Makes all low-rank changes part of a model's weights, and gives its tensors by their names without those changes: the model as others open it.
+/// The model keeps the merged weights; `unmerge` of its projections takes the changes out again.
+///
+/// # Errors
+/// [`cortical_neuron::Error::Fixed`] for changes of packed weights; when a tensor cannot be made.
+pub fn merged_tensors(model: &LanguageModel, params: &Params) -> Result<Vec<(String, Tensor)>> {
+    for projection in model.projections() {
+        projection.merge()?;
+    }
+    let all = params.named_tensors();
+    Ok(all.into_iter().filter(|(name, _)| !is_part(name)).collect())
 }
 
 /// What the low-rank changes in a folder belong to.
@@ -229,6 +242,42 @@ mod tests {
                 .to_string();
             assert!(error.contains("lora_magnitude_vector"), "{error}");
         }
+    }
+
+    #[test]
+    fn merged_tensors_are_a_model_that_computes_the_same() {
+        let adapted = adapted(true);
+        for param in adapted.params.all().iter().filter(|p| is_part(p.name())) {
+            let other = param.tensor().affine(1.0, 0.1).unwrap();
+            param.set(&other).unwrap();
+        }
+        let ids = Tensor::new(&[[1_u32, 5, 7]], &candle_core::Device::Cpu).unwrap();
+        let scores = |model: &LanguageModel| -> Vec<f32> {
+            let mut pass = cortical_neuron::Pass::eval();
+            let scores = model.logits(&ids, None, &mut pass).unwrap();
+            scores.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let beside = scores(&adapted.model);
+        let tensors = merged_tensors(&adapted.model, &adapted.params).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let config = adapted.model.config().to_json().unwrap();
+        let path = folder.path().join("config.json");
+        write_atomic(path, |file| file.write_all(config.as_bytes())).unwrap();
+        let file = folder.path().join("model.safetensors");
+        save_tensors(file, &tensors, &Default::default()).unwrap();
+        let merged = open(folder.path(), &LoadOptions::default()).unwrap();
+        let plain = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");
+        let plain = open(plain, &LoadOptions::default()).unwrap();
+        let far = |a: &[f32], b: &[f32]| {
+            let each = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+            each.fold(0.0, f32::max)
+        };
+        let merged = scores(&merged.model);
+        assert!(far(&beside, &merged) < 1e-4, "merged");
+        assert!(
+            far(&beside, &scores(&plain.model)) > 1e-3,
+            "the change acts"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod tests;
 mod write;
 
 pub use account::{Account, AccountLine};
-pub use adapter::{load_adapter, read_adapter_config, save_adapter};
+pub use adapter::{load_adapter, merged_tensors, read_adapter_config, save_adapter};
 pub use bert::BertConfig;
 pub use classifier::TextClassifier;
 pub use decoder::{DecoderConfig, Family};

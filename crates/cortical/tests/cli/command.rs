@@ -89,6 +89,8 @@ fn one_way_through_every_verb() {
     }
     assert!(place.run("data").expect(0).out.contains("digits"));
     assert!(place.run("data iris").expect(0).out.contains("setosa"));
+    let said = place.run("data moby-dick").expect(0);
+    assert!(said.out.contains("public domain"), "{}", said.out);
     let said = place.run("resume runs/iris-001").expect(0);
     assert!(said.err.contains("finished already"), "{}", said.err);
     // A second run takes the next number.
@@ -192,7 +194,7 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "train --preset digit",
         2,
-        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, fashion-mnist, fashion-mnist-cnn, iris, table",
+        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, fashion-mnist, fashion-mnist-cnn, iris, table, moby-dick",
     );
     check(
         "train --data digitz",

@@ -4,4 +4,5 @@
 
 mod command;
 mod interruption;
+mod language;
 mod support;

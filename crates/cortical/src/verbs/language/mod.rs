@@ -4,6 +4,7 @@ pub(crate) mod chat;
 pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod logits;
+pub(crate) mod merge;
 pub(crate) mod perplexity;
 pub(crate) mod preset;
 pub(crate) mod tokens;

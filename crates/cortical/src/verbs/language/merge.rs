@@ -1,0 +1,69 @@
+//! `merge`
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use cortical_models::language::{self, LoadOptions, Weights};
+use cortical_text::Tokenizer;
+use serde_json::json;
+
+use crate::Done;
+use crate::cli_language::MergeArgs;
+use crate::error::{Error, Result};
+use crate::output::Output;
+use crate::style::count;
+
+/// `cortical merge`: a model as a folder of its own, its low-rank changes a part of its weights.
+pub(crate) fn merge(args: &MergeArgs, output: &Output) -> Result<Done> {
+    super::exists(&args.model)?;
+    let options = LoadOptions {
+        weights: Weights::Single,
+        ..Default::default()
+    };
+    let loaded = language::open(&args.model, &options)?;
+    let config = loaded.model.config().to_json();
+    let config = config.ok_or_else(|| Error::NoConfig {
+        path: args.model.clone(),
+    })?;
+    let changes = loaded.model.projections();
+    let changes = changes.iter().filter(|p| p.adapter().is_some()).count();
+    let tensors = language::merged_tensors(&loaded.model, &loaded.params)?;
+    new_folder(&args.out)?;
+    let write = |name: &str, text: &str| {
+        cortical_io::write_atomic(args.out.join(name), |file| file.write_all(text.as_bytes()))
+    };
+    // Others look for this word in the files of PyTorch's models.
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    cortical_io::save_tensors(args.out.join("model.safetensors"), &tensors, &metadata)?;
+    write("config.json", &config)?;
+    // A model may have no tokenizer, and take numbers only.
+    match Tokenizer::open(&args.model).and_then(|own| own.to_json()) {
+        Ok(text) => write("tokenizer.json", &text)?,
+        Err(why) => output.warning(&format!("no tokenizer was written: {why}")),
+    }
+    let folder = args.out.display().to_string();
+    let value = json!({ "folder": folder, "changes": changes, "tensors": tensors.len() });
+    output.result(&value, |_| {
+        let (changes, tensors) = (count(changes), count(tensors.len()));
+        format!("{folder}: {tensors} tensors, {changes} low-rank changes are part of them")
+    });
+    Ok(Done::Finished)
+}
+
+/// Makes the folder, which must not be there yet: what is in it might be somebody's only model.
+fn new_folder(path: &Path) -> Result<()> {
+    let failed = |why| Error::Folder {
+        path: path.to_owned(),
+        why,
+    };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(failed)?;
+    }
+    fs::create_dir(path).map_err(|why| match why.kind() {
+        ErrorKind::AlreadyExists => Error::Occupied {
+            path: path.to_owned(),
+        },
+        _ => failed(why),
+    })
+}

@@ -1,0 +1,69 @@
+//! Language models from outside.
+
+use cortical_io::TensorFile;
+
+use crate::support::Place;
+
+/// A small model, trained for two steps on a text of its own.
+fn trained() -> Place {
+    let place = Place::new();
+    let line = "the sea, the open sea, and the white whale in it. ";
+    place.write("text.txt", line.repeat(20));
+    let small = "--set train.block=16 --set train.batch_size=2 --set train.max_steps=2 --set train.sample_tokens=4";
+    place
+        .run(&format!(
+            "train --model llama-tiny --data text.txt --out base {small}"
+        ))
+        .expect(0);
+    place
+        .run(&format!(
+            "train --model base --data text.txt --out adapted --set lora.rank=2 --lr 0.1 {small}"
+        ))
+        .expect(0);
+    place
+}
+
+/// The scores of some tokens.
+fn logits(place: &Place, model: &str) -> Vec<f32> {
+    let file = format!("{model}.safetensors");
+    place
+        .run(&format!("logits {model} --ids 116,104,101,32 --out {file}"))
+        .expect(0);
+    let file = TensorFile::open(place.path(&file)).unwrap();
+    let scores = file.load("logits", &candle_core::Device::Cpu).unwrap();
+    scores.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn a_merged_model_computes_what_the_adapted_one_does() {
+    let place = trained();
+    let said = place.run("merge adapted --out merged").expect(0);
+    assert!(said.out.contains("6 low-rank changes"), "{}", said.out);
+    let far = |a: &[f32], b: &[f32]| {
+        let each = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        each.fold(0.0, f32::max)
+    };
+    let [base, adapted, merged] = ["base", "adapted", "merged"].map(|name| logits(&place, name));
+    assert!(far(&adapted, &merged) < 1e-4);
+    assert!(far(&base, &merged) > 1e-3, "training changed something");
+    let tokens = place.run("tokens merged whale").expect(0).out;
+    assert_eq!(tokens, place.run("tokens base whale").expect(0).out);
+    let said = place.run("merge adapted --out merged").expect(2);
+    assert!(said.err.contains("exists already"), "{}", said.err);
+}
+
+#[test]
+fn the_preset_is_a_recipe_whose_fields_can_be_set() {
+    let place = Place::new();
+    let line = "train --preset moby-dick --print-recipe --set train.max_steps=3 --lr 0.1";
+    let said = place.run(line).expect(0);
+    for part in [
+        "model = \"llama-tiny\"",
+        "name = \"moby-dick\"",
+        "max_steps = 3 ",
+        "validate_every = 200",
+        "lr = 0.1 ",
+    ] {
+        assert!(said.out.contains(part), "{part}\n{}", said.out);
+    }
+}
