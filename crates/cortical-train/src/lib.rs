@@ -61,7 +61,7 @@ pub use recipe::{
     AverageKind, AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GroupRecipe,
     GuardRecipe, LANGUAGE_VERSION, LanguageData, LanguageRecipe, LanguageTrain, LogRecipe,
     LoraRecipe, Monitor, OnNan, OptimRecipe, Override, Preset, RECIPE_VERSION, Recipe,
-    ScheduleRecipe, StartRecipe, StorageType, TrainRecipe, presets,
+    ScheduleRecipe, StartRecipe, StorageType, TrainRecipe, language_presets, presets,
 };
 pub use report::Report;
 pub use scores::{Classification, Regression};

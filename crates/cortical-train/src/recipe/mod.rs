@@ -27,7 +27,7 @@ pub use parts::{
     AverageKind, AverageRecipe, CheckpointRecipe, GuardRecipe, LogRecipe, Monitor, OnNan,
     StartRecipe, TrainRecipe,
 };
-pub use presets::{Preset, presets};
+pub use presets::{Preset, language_presets, presets};
 pub use schedule::ScheduleRecipe;
 
 /// Version of the format of recipes. A reader refuses newer ones.

@@ -8,8 +8,8 @@ use cortical_models::ModelSpec;
 use cortical_optim::{AdamWConfig, OptimizerConfig};
 
 use super::{
-    AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GuardRecipe, LogRecipe, OptimRecipe,
-    Recipe, ScheduleRecipe, StartRecipe, TrainRecipe,
+    AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GuardRecipe, LanguageRecipe,
+    LogRecipe, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe, TrainRecipe,
 };
 
 /// A recipe that comes with the command.
@@ -45,6 +45,37 @@ const PRESETS: [Preset; 5] = [
 ];
 
 const FASHION_MNIST_CNN: &str = include_str!("fashion-mnist-cnn.toml");
+
+/// Recipes for language models by their names.
+const LANGUAGE: [(Preset, &str); 1] = [(
+    Preset {
+        name: "moby-dick",
+        summary: "a language model of a million parameters on the bytes of the embedded novel",
+    },
+    include_str!("moby-dick.toml"),
+)];
+
+/// The recipes for language models that come with the command.
+pub fn language_presets() -> impl Iterator<Item = Preset> {
+    LANGUAGE.into_iter().map(|(preset, _)| preset)
+}
+
+impl LanguageRecipe {
+    /// The text of the preset of this name, for [`LanguageRecipe::from_toml`].
+    ///
+    /// ```
+    /// use cortical_train::LanguageRecipe;
+    /// let text = LanguageRecipe::preset("moby-dick").expect("it comes with the command");
+    /// assert_eq!(LanguageRecipe::from_toml(text, &[])?.model, "llama-tiny");
+    /// # Ok::<(), cortical_train::Error>(())
+    /// ```
+    #[must_use]
+    pub fn preset(name: &str) -> Option<&'static str> {
+        let mut all = LANGUAGE.iter();
+        all.find(|(preset, _)| preset.name == name)
+            .map(|(_, text)| *text)
+    }
+}
 
 /// The recipes that come with the command.
 #[must_use]

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use cortical_data::catalog;
 use cortical_models::fields::nearest;
 use cortical_train::{
-    Observer, Outcome, Override, Recipe, Report, RunFolder, RunPaths, find_lr, in_pool, presets,
-    read_recipe_file, write_page,
+    Observer, Outcome, Override, Recipe, Report, RunFolder, RunPaths, find_lr, in_pool,
+    language_presets, presets, read_recipe_file, write_page,
 };
 use serde_json::{Map, Value, json};
 
@@ -189,7 +189,10 @@ fn absolute(path: &Path) -> String {
 }
 
 fn unknown_preset(name: &str) -> Error {
-    let names = || presets().iter().map(|preset| preset.name);
+    let names = || {
+        let all = presets().iter().copied().chain(language_presets());
+        all.map(|preset| preset.name)
+    };
     Error::UnknownPreset {
         found: name.to_owned(),
         nearest: nearest(name, names()),

@@ -60,9 +60,10 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Option<LanguageRecipe>> {
         let path = Path::new(name);
         preset(name).is_some() || path.join("config.json").is_file() || GgufFile::is_gguf(path)
     };
+    let preset = args.preset.as_deref();
     let text = match &args.recipe {
         Some(file) if file.is_file() => Some(cortical_io::read_text(file, 1 << 20)?),
-        _ => None,
+        _ => preset.and_then(LanguageRecipe::preset).map(str::to_owned),
     };
     let text = match (text, &args.model) {
         (Some(text), _) if LanguageRecipe::is_one(&text) => text,
