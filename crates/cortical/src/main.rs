@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cortical_kernels::alloc::CachingAllocator;
+use cortical_train::in_pool;
 use serde_json::json;
 
 use crate::cli::{Cli, Verb};
@@ -70,18 +71,24 @@ fn keep_caught_panics_quiet() {
 
 fn run(cli: &Cli, output: &Output) -> Result<Done> {
     let common = &cli.common;
+    // These compute from beginning to end, so all of it belongs to threads of a pool.
+    let pooled = |work: &(dyn Fn() -> Result<Done> + Sync)| -> Result<Done> {
+        in_pool(common.threads, work)?
+    };
     match &cli.verb {
         Verb::Train(args) => verbs::train::train(args, common, output),
         Verb::Resume(args) => verbs::train::resume(args, common, output),
         Verb::Eval(args) => verbs::eval::eval(args, common, output),
         Verb::Predict(args) => verbs::predict::predict(args, common, output),
         Verb::Inspect(args) => verbs::inspect::inspect(args, output),
-        Verb::Generate(args) => verbs::language::generate::generate(args, common, output),
-        Verb::Chat(args) => verbs::language::chat::chat(args, common, output),
-        Verb::Logits(args) => verbs::language::logits::logits(args, output),
-        Verb::Merge(args) => verbs::language::merge::merge(args, output),
+        Verb::Generate(args) => {
+            pooled(&|| verbs::language::generate::generate(args, common, output))
+        }
+        Verb::Chat(args) => pooled(&|| verbs::language::chat::chat(args, common, output)),
+        Verb::Logits(args) => pooled(&|| verbs::language::logits::logits(args, output)),
+        Verb::Merge(args) => pooled(&|| verbs::language::merge::merge(args, output)),
         Verb::Tokens(args) => verbs::language::tokens::tokens(args, output),
-        Verb::Perplexity(args) => verbs::language::perplexity::perplexity(args, output),
+        Verb::Perplexity(args) => pooled(&|| verbs::language::perplexity::perplexity(args, output)),
         Verb::Data(args) => verbs::data::data(args, output),
         Verb::Report(args) => verbs::report::report(args, output),
     }
