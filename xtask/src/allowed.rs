@@ -52,7 +52,6 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         &[
             CANDLE,
             THISERROR,
-            PROPTEST,
             allow(
                 "rayon",
                 "tests: the same bits on pools of 1, 2, 4 and 8 threads",
