@@ -424,6 +424,32 @@ pub enum Error {
         /// The cell.
         column: usize,
     },
+    /// A row has no text.
+    #[error("{path}, line {line}, column {column}: expected a text, found nothing")]
+    CsvNoText {
+        /// The file.
+        path: PathBuf,
+        /// The row's first line.
+        line: u64,
+        /// The cell.
+        column: usize,
+    },
+    /// One column is asked for as text and as label.
+    #[error("{path}: column {column} is to be both text and label; choose two columns")]
+    TextIsLabel {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: usize,
+    },
+    /// Lines of text are to teach classes.
+    #[error(
+        "{path}: lines of text have no labels; expected a CSV file with a column of texts and one of labels"
+    )]
+    TextsUnlabelled {
+        /// The file.
+        path: PathBuf,
+    },
     /// A label is none of the classes that the model knows.
     #[error(
         "{path}, line {line}, column {column}: expected a label among {expected}, found {found:?}"

@@ -50,5 +50,5 @@ pub use predict::{Features, open_features};
 pub use prefetch::Prefetch;
 pub use preprocess::{Normalize, Preprocess};
 pub use sampling::Weights;
-pub use split::{fold, split};
+pub use split::{fold, split, split_rows};
 pub use table::read_table;

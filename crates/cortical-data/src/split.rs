@@ -1,5 +1,7 @@
 //! Holding out a part of the samples, every class in proportion.
 
+use std::collections::BTreeMap;
+
 use cortical_tensor::{Rng, Seed};
 
 use crate::dataset::{Dataset, Splits};
@@ -22,39 +24,56 @@ use crate::error::{Error, Result};
 /// # Ok::<(), cortical_data::Error>(())
 /// ```
 pub fn split(dataset: &Dataset, test_fraction: f64, seed: Seed) -> Result<Splits> {
+    let [train, test] = split_rows(dataset.labels(), test_fraction, seed)?;
+    Ok(Splits {
+        train: dataset.select(&train)?,
+        test: dataset.select(&test)?,
+    })
+}
+
+/// As [`split`], of samples of any kind: the rows to learn from and those held out, each in their order, of samples with these labels.
+///
+/// # Errors
+/// As [`split`].
+///
+/// ```
+/// use cortical_data::split_rows;
+/// use cortical_tensor::Seed;
+/// let [train, test] = split_rows(&[0, 0, 0, 1, 1, 1], 0.34, Seed(1))?;
+/// assert_eq!((train.len(), test.len()), (4, 2));
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
+pub fn split_rows(labels: &[u32], test_fraction: f64, seed: Seed) -> Result<[Vec<usize>; 2]> {
     if !(test_fraction > 0.0 && test_fraction < 1.0) {
         return Err(Error::TestFraction {
             found: test_fraction,
         });
     }
-    let counts = dataset.class_counts();
-    let quotas = quotas(&counts, test_fraction);
-
-    let mut by_class: Vec<Vec<usize>> = counts.iter().map(|&n| Vec::with_capacity(n)).collect();
-    for (row, &label) in dataset.labels().iter().enumerate() {
-        by_class[label as usize].push(row);
+    // A map, as a label may be any number.
+    let mut by_class: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (row, &label) in labels.iter().enumerate() {
+        by_class.entry(label).or_default().push(row);
     }
+    let counts: Vec<usize> = by_class.values().map(Vec::len).collect();
+    let quotas = quotas(&counts, test_fraction);
     let mut rng = Rng::new(seed, "split");
     let (mut train, mut test) = (Vec::new(), Vec::new());
-    for (mut rows, quota) in by_class.into_iter().zip(quotas) {
+    for (mut rows, quota) in by_class.into_values().zip(quotas) {
         rng.shuffle(&mut rows);
         test.extend_from_slice(&rows[..quota]);
         train.extend_from_slice(&rows[quota..]);
     }
     if train.is_empty() || test.is_empty() {
         return Err(Error::EmptySplit {
-            samples: dataset.len(),
-            classes: counts.iter().filter(|&&n| n > 0).count(),
+            samples: labels.len(),
+            classes: counts.len(),
             train: train.len(),
             test: test.len(),
         });
     }
     train.sort_unstable();
     test.sort_unstable();
-    Ok(Splits {
-        train: dataset.select(&train)?,
-        test: dataset.select(&test)?,
-    })
+    Ok([train, test])
 }
 
 /// Part `fold` of a cross-validation: the samples are dealt into `folds` parts, every class in turn, of which this one is

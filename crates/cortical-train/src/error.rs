@@ -243,6 +243,20 @@ pub enum Error {
         /// How many the model has.
         tokens: usize,
     },
+    /// A text that comes to nothing.
+    #[error(
+        "the tokenizer makes no token of the text {text:?}; leave it out, or choose another data.tokenizer"
+    )]
+    NoTokens {
+        /// How it begins.
+        text: String,
+    },
+    /// A table to test on has no labels.
+    #[error("{} has no labels to test against; expected a label column", path.display())]
+    NoLabels {
+        /// The table.
+        path: PathBuf,
+    },
     /// A model without a tokenizer is to use its own.
     #[error(
         "data.tokenizer is \"model\", but the model brings no tokenizer; choose bytes, characters or bpe-N"
@@ -323,6 +337,8 @@ impl Error {
                 | Self::LongBlock { .. }
                 | Self::UnknownToken { .. }
                 | Self::NoOwnTokenizer
+                | Self::NoTokens { .. }
+                | Self::NoLabels { .. }
                 | Self::TooManySteps { .. }
                 | Self::RunExists { .. }
                 | Self::FolderNotEmpty { .. }

@@ -48,6 +48,20 @@ pub struct ClassScore {
 }
 
 impl Evaluation {
+    /// What scores of these classes come to.
+    pub(crate) fn new(scores: &Classification, classes: &[String]) -> Self {
+        Self {
+            samples: scores.samples(),
+            loss: rounded(scores.loss()),
+            accuracy: rounded(scores.accuracy()),
+            classes: classes.to_vec(),
+            confusion: scores.confusion().to_vec(),
+            top_5: (classes.len() > 5).then(|| rounded(scores.top_k(5))),
+            macro_f1: rounded(scores.macro_f1()),
+            auroc: scores.macro_auroc(),
+        }
+    }
+
     /// The classes one by one.
     #[must_use]
     pub fn per_class(&self) -> Vec<ClassScore> {
@@ -120,16 +134,7 @@ pub(crate) fn evaluate_batches(
         let labels = batch.labels.to_vec1::<u32>()?;
         scores.add(&logits.to_vec2::<f32>()?, &labels, f64::from(loss));
     }
-    Ok(Evaluation {
-        samples: scores.samples(),
-        loss: rounded(scores.loss()),
-        accuracy: rounded(scores.accuracy()),
-        classes: classes.to_vec(),
-        confusion: scores.confusion().to_vec(),
-        top_5: (classes.len() > 5).then(|| rounded(scores.top_k(5))),
-        macro_f1: rounded(scores.macro_f1()),
-        auroc: scores.macro_auroc(),
-    })
+    Ok(Evaluation::new(&scores, classes))
 }
 
 #[cfg(test)]

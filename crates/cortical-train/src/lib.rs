@@ -3,7 +3,8 @@
 //! - [`Recipe`]: everything that decides how a training goes, as TOML with checked fields and built-in presets.
 //! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/`, `report.json` and `report.html`, locked while a process works in it.
 //! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a break.
-//! - [`train_language`]: the same for language models, which learn from raw text, as a [`LanguageRecipe`] says.
+//! - [`train_language`]: the same for language models, which learn from raw text or labelled texts, as a [`LanguageRecipe`] says; [`TextModel`] tells
+//!   classes of texts apart.
 //! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin with.
 //! - [`TrainedModel`] and [`evaluate`]: what a trained network knows and how good it is.
 //!
@@ -48,7 +49,8 @@ pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
 pub use folder::{RunFolder, RunPaths, RunRecipe, read_recipe_file};
 pub use language::{
-    Foresight, LanguageEvent, LanguageOutcome, LanguageReport, evaluate_language, train_language,
+    Foresight, LanguageEvent, LanguageOutcome, LanguageReport, Material, TextMistake, TextModel,
+    evaluate_language, train_language,
 };
 pub use lr_finder::{LrFinding, find_lr};
 pub use model_file::{Prediction, TrainedModel};
@@ -58,9 +60,9 @@ pub use observe::{
 pub use page::write_page;
 pub use pool::in_pool;
 pub use recipe::{
-    AverageKind, AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GroupRecipe,
-    GuardRecipe, LANGUAGE_VERSION, LanguageData, LanguageRecipe, LanguageTrain, LogRecipe,
-    LoraRecipe, Monitor, OnNan, OptimRecipe, Override, Preset, RECIPE_VERSION, Recipe,
+    AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, DataRecipe, DeviceRecipe,
+    GroupRecipe, GuardRecipe, LANGUAGE_VERSION, LanguageData, LanguageRecipe, LanguageTrain,
+    LogRecipe, LoraRecipe, Monitor, OnNan, OptimRecipe, Override, Preset, RECIPE_VERSION, Recipe,
     ScheduleRecipe, StartRecipe, StorageType, TrainRecipe, language_presets, presets,
 };
 pub use report::Report;

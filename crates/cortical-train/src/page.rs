@@ -11,6 +11,7 @@ use cortical_report::{Histogram, LineChart, Matrix, Page, Picture, Series, numbe
 use cortical_tensor::ops::matmul;
 use serde_json::Value;
 
+use crate::evaluate::Evaluation;
 use crate::folder::RunPaths;
 use crate::language;
 use crate::metrics::whole_lines;
@@ -210,9 +211,8 @@ struct Mistake {
     loss: f64,
 }
 
-/// The confusion matrix, the classes one by one, and the samples that the network is most wrong about.
-fn mistakes(page: &mut Page, report: &Report, model: &TrainedModel, test: &Dataset) -> Result<()> {
-    let evaluation = &report.test;
+/// The confusion matrix, and the classes one by one.
+pub(crate) fn scores(page: &mut Page, evaluation: &Evaluation) {
     page.section("Confusion")
         .wide(&Matrix::new(&evaluation.classes, &evaluation.confusion).to_svg());
     let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), percent);
@@ -230,6 +230,11 @@ fn mistakes(page: &mut Page, report: &Report, model: &TrainedModel, test: &Datas
         .collect();
     page.section("Classes")
         .table(&["class", "#samples", "#precision", "#recall"], &rows);
+}
+
+/// How well classes are told apart, and the samples that the network is most wrong about.
+fn mistakes(page: &mut Page, report: &Report, model: &TrainedModel, test: &Dataset) -> Result<()> {
+    scores(page, &report.test);
 
     let classes = model.classes();
     let worst = worst(model, test)?;

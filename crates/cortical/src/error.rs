@@ -38,6 +38,9 @@ pub(crate) enum Error {
     /// A model cannot be described as Hugging Face does.
     #[error("{}: transformers has no name for what this model computes, so there is no config.json for it", path.display())]
     NoConfig { path: PathBuf },
+    /// A model of classes is to write or to foresee text.
+    #[error("{} tells classes of texts apart and foresees none; use `cortical predict {} texts.csv`", path.display(), path.display())]
+    TellsClasses { path: PathBuf },
     /// Data to test on has no labels.
     #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoLabels { path: PathBuf },
@@ -101,6 +104,7 @@ impl Error {
             | Self::NoData { .. }
             | Self::NotFound { .. }
             | Self::Occupied { .. }
+            | Self::TellsClasses { .. }
             | Self::UnknownModel { .. } => true,
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),

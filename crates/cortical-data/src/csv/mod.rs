@@ -5,44 +5,25 @@
 //! such ([`CsvOptions::one_hot`]): so a number with a typing error is an error and not a category.
 
 mod columns;
+mod labels;
 mod records;
+mod texts;
 
-use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::dataset::Dataset;
-use crate::error::{Error, Result, list, shorten};
+use crate::error::{Error, Result, shorten};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::predict::Features;
 pub use columns::Column;
 pub(crate) use columns::width;
 use columns::{Categories, Kind};
+pub use labels::LabelColumn;
+use labels::{Labels, sort_classes};
 use records::{Record, Records};
-
-/// Which column holds the label.
-///
-/// In a recipe it is written `label = "species"` or `label = 5`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum LabelColumn {
-    /// The column of this number, counted from 1 as in every message.
-    Number(usize),
-    /// The column of this name in the header.
-    Name(String),
-}
-
-impl LabelColumn {
-    /// A column as a person writes it: a number, else a name.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        text.parse()
-            .map_or_else(|_| Self::Name(text.to_owned()), Self::Number)
-    }
-}
+pub use texts::{TextOptions, Texts, read_texts, read_texts_from};
 
 /// What to expect of a CSV file.
 #[derive(Clone, Debug)]
@@ -81,12 +62,15 @@ impl Default for CsvOptions {
 impl CsvOptions {
     /// What stands between the cells of this file.
     fn separator_of(&self, path: &Path) -> u8 {
-        self.separator.unwrap_or_else(|| {
-            let name = path.to_string_lossy().to_ascii_lowercase();
-            let name = name.strip_suffix(".gz").unwrap_or(&name);
-            if name.ends_with(".tsv") { b'\t' } else { b',' }
-        })
+        self.separator.unwrap_or_else(|| separator_of(path))
     }
+}
+
+/// What stands between the cells of a file by its name.
+fn separator_of(path: &Path) -> u8 {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    if name.ends_with(".tsv") { b'\t' } else { b',' }
 }
 
 /// Reads labelled samples of shape `[columns - 1]`, or of as many numbers as [`Column::width`] says of all columns.
@@ -117,27 +101,11 @@ pub fn read_from(reader: impl BufRead, name: &Path, options: &CsvOptions) -> Res
     let mut table = Table::new(name, options, None);
     table.read(reader)?;
     let inputs = inputs(table.kinds, table.values)?;
-    let mut labels = table
+    let labels = table
         .labels
         .expect("set_columns demands a label column when no number of features is wanted, and no row is an error");
-    let classes = match &options.classes {
-        Some(classes) => classes.clone(),
-        None => {
-            let (classes, rank) = sort_classes(table.seen);
-            for label in &mut labels {
-                *label = rank[*label as usize];
-            }
-            classes
-        }
-    };
-    if let [only] = &classes[..] {
-        return Err(Error::CsvOneClass {
-            path: name.to_owned(),
-            line: table.last_line,
-            column: table.label_cell.map_or(0, |cell| cell + 1),
-            found: shorten(only),
-        });
-    }
+    let column = table.label_cell.map_or(0, |cell| cell + 1);
+    let (labels, classes) = labels.finish(name, (table.last_line, column))?;
     Dataset::new(inputs, labels, classes)
 }
 
@@ -179,7 +147,7 @@ pub fn read_features_from(
     table.read(reader)?;
     Ok(Features {
         inputs: inputs(table.kinds, table.values)?,
-        labels: table.labels.filter(|_| options.classes.is_some()),
+        labels: (table.labels.filter(|_| options.classes.is_some())).map(Labels::into_numbers),
         files: Vec::new(),
     })
 }
@@ -197,10 +165,7 @@ struct Table<'a> {
     /// Which cell holds the label, from 0.
     label_cell: Option<usize>,
     values: Vec<f32>,
-    labels: Option<Vec<u32>>,
-    /// The labels' texts in the order in which they were given or first seen.
-    seen: Vec<String>,
-    number_of: HashMap<String, u32>,
+    labels: Option<Labels>,
     last_line: u64,
     /// Rows of data so far.
     rows: u64,
@@ -208,8 +173,6 @@ struct Table<'a> {
 
 impl<'a> Table<'a> {
     fn new(path: &Path, options: &'a CsvOptions, wanted: Option<usize>) -> Self {
-        let seen = options.classes.clone().unwrap_or_default();
-        let number_of = seen.iter().cloned().zip(0..).collect();
         Self {
             path: path.to_owned(),
             options,
@@ -219,8 +182,6 @@ impl<'a> Table<'a> {
             label_cell: None,
             values: Vec::new(),
             labels: None,
-            seen,
-            number_of,
             last_line: 0,
             rows: 0,
         }
@@ -269,7 +230,7 @@ impl<'a> Table<'a> {
         }
         if self.wanted != Some(self.width) {
             self.label_cell = Some(self.find_label(first)?);
-            self.labels = Some(Vec::new());
+            self.labels = Some(Labels::new(self.options.classes.as_deref()));
         }
         let by_name = |column: &LabelColumn| matches!(column, LabelColumn::Name(_));
         let mut named = self.label_cell.is_some() && self.options.label.iter().any(by_name);
@@ -287,11 +248,11 @@ impl<'a> Table<'a> {
     fn find_kinds(&self, first: &Record) -> Result<Vec<Kind>> {
         let mut kinds: Vec<Kind> = (0..self.width).map(|_| Kind::Number).collect();
         for column in &self.options.one_hot {
-            let cell = self.find_column(column, first, "column of categories")?;
+            let cell = column.find(first, &self.path, "column of categories")?;
             kinds[cell] = Kind::OneHot(Categories::default());
         }
         for column in &self.options.ignore {
-            kinds[self.find_column(column, first, "column to ignore")?] = Kind::Ignored;
+            kinds[column.find(first, &self.path, "column to ignore")?] = Kind::Ignored;
         }
         if let Some(cell) = self.label_cell {
             kinds.remove(cell);
@@ -351,47 +312,7 @@ impl<'a> Table<'a> {
     fn find_label(&self, first: &Record) -> Result<usize> {
         match &self.options.label {
             None => Ok(self.width - 1),
-            Some(column) => self.find_column(column, first, "label column"),
-        }
-    }
-
-    /// Which cell of the first row a column is.
-    fn find_column(
-        &self,
-        column: &LabelColumn,
-        first: &Record,
-        what: &'static str,
-    ) -> Result<usize> {
-        let missing = |expected: String, found: String| {
-            Err(Error::CsvNoColumn {
-                path: self.path.clone(),
-                line: first.line,
-                what,
-                expected,
-                found,
-            })
-        };
-        match column {
-            LabelColumn::Number(n) if (1..=self.width).contains(n) => Ok(n - 1),
-            LabelColumn::Number(n) => missing(
-                format!("{n} (columns count from 1)"),
-                format!("{} columns", self.width),
-            ),
-            LabelColumn::Name(name) => {
-                let names = (0..self.width)
-                    .map(|cell| first.cell(cell, &self.path))
-                    .collect::<Result<Vec<_>>>()?;
-                let mut found = (0..self.width).filter(|&cell| names[cell] == name);
-                match (found.next(), found.next()) {
-                    (Some(cell), None) => Ok(cell),
-                    (Some(_), Some(_)) => {
-                        missing(format!("{name:?}"), "it more than once".to_owned())
-                    }
-                    (None, _) => {
-                        missing(format!("{name:?}"), format!("the columns {}", list(&names)))
-                    }
-                }
-            }
+            Some(column) => column.find(first, &self.path, "label column"),
         }
     }
 
@@ -408,8 +329,9 @@ impl<'a> Table<'a> {
         let mut column = 0;
         for cell in 0..self.width {
             if Some(cell) == self.label_cell {
-                let label = self.label(row, cell)?;
-                self.labels.get_or_insert_default().push(label);
+                if let Some(labels) = &mut self.labels {
+                    labels.add(row, cell, &self.path)?;
+                }
                 continue;
             }
             match &mut self.kinds[column] {
@@ -449,48 +371,6 @@ impl<'a> Table<'a> {
             }),
         }
     }
-
-    /// The number of the class in a cell; a class not seen before gets the next one, unless the classes are given.
-    fn label(&mut self, row: &Record, cell: usize) -> Result<u32> {
-        let text = row.cell(cell, &self.path)?;
-        if let Some(&number) = self.number_of.get(text) {
-            return Ok(number);
-        }
-        let (path, line, column) = (self.path.clone(), row.line, cell + 1);
-        if text.is_empty() {
-            return Err(Error::CsvNoLabel { path, line, column });
-        }
-        if let Some(classes) = &self.options.classes {
-            return Err(Error::CsvUnknownLabel {
-                path,
-                line,
-                column,
-                expected: list(classes),
-                found: shorten(text),
-            });
-        }
-        let number = self.seen.len() as u32;
-        self.seen.push(text.to_owned());
-        self.number_of.insert(text.to_owned(), number);
-        Ok(number)
-    }
-}
-
-/// Sorts class names, by value when all are numbers, and tells the new number of each old one.
-fn sort_classes(seen: Vec<String>) -> (Vec<String>, Vec<u32>) {
-    let numbers: Option<Vec<f64>> = seen.iter().map(|name| name.parse().ok()).collect();
-    let mut order: Vec<usize> = (0..seen.len()).collect();
-    order.sort_by(|&a, &b| {
-        let by_value = numbers.as_ref().map(|x| x[a].total_cmp(&x[b]));
-        by_value
-            .unwrap_or(std::cmp::Ordering::Equal)
-            .then_with(|| seen[a].cmp(&seen[b]))
-    });
-    let mut rank = vec![0; seen.len()];
-    for (new, &old) in order.iter().enumerate() {
-        rank[old] = new as u32;
-    }
-    (order.iter().map(|&old| seen[old].clone()).collect(), rank)
 }
 
 #[cfg(test)]

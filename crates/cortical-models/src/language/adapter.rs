@@ -1,5 +1,6 @@
 //! Low-rank changes in the files of the PEFT library: `adapter_config.json` and `adapter_model.safetensors`.
 
+use super::classifier::{full_name, is_head};
 use super::json::JsonFields;
 use super::{LanguageConfig, LanguageModel};
 use crate::error::{Error, Result};
@@ -32,8 +33,8 @@ fn peft_name(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// Saves the low-rank changes of a model into a folder, as PEFT's `from_pretrained` reads them. `base` is what the changes belong to: a folder or a
-/// name on the hub.
+/// Saves the low-rank changes of a model into a folder, as PEFT's `from_pretrained` reads them, and the head over classes if there is one. `base` is what
+/// the changes belong to: a folder or a name on the hub.
 ///
 /// # Errors
 /// [`Error::NoAdapter`] when there are none; those of the files.
@@ -46,15 +47,30 @@ pub fn save_adapter(
     let folder = folder.as_ref();
     let all = params.all();
     let parts = all.iter().filter(|param| is_part(param.name()));
-    let tensors: Vec<(String, Tensor)> = parts
-        .map(|param| (peft_name(param.name()), param.tensor().clone()))
+    let mut tensors: Vec<(String, Tensor)> = parts
+        .map(|param| (param.name().to_owned(), param.tensor().clone()))
         .collect();
     let Some(adapters) = params.adapters().filter(|_| !tensors.is_empty()) else {
         return Err(Error::NoAdapter);
     };
+    // A head over classes is trained as a whole, and goes with the changes.
+    let heads = all.iter().filter(|param| is_head(param.name()));
+    let heads: Vec<_> = heads
+        .map(|param| (param.name().to_owned(), param.tensor().clone()))
+        .collect();
+    let first = heads.first().and_then(|(name, _)| name.split('.').next());
+    let head: Vec<String> = first.map(str::to_owned).into_iter().collect();
+    tensors.extend(heads);
+    for (name, _) in &mut tensors {
+        if !head.is_empty() {
+            *name = full_name(config, name);
+        }
+        *name = peft_name(name);
+    }
     let description = json!({
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": if head.is_empty() { "CAUSAL_LM" } else { "SEQ_CLS" },
+        "modules_to_save": if head.is_empty() { Value::Null } else { json!(head) },
         "base_model_name_or_path": base,
         "r": adapters.rank,
         "lora_alpha": adapters.alpha,
@@ -118,9 +134,15 @@ pub fn read_adapter_config(folder: impl AsRef<Path>) -> Result<Adapters> {
     let mut fields = fields(folder.as_ref())?;
     fields.only("peft_type", &[json!("LORA")])?;
     fields.only("bias", &[json!("none")])?;
+    // A head over classes may come with the changes.
+    let heads = [json!([]), json!(["score"]), json!(["classifier"])];
+    let both = [
+        json!(["classifier", "score"]),
+        json!(["score", "classifier"]),
+    ];
+    fields.only("modules_to_save", &[&heads[..], &both].concat())?;
     for (name, empty) in [
         ("use_rslora", json!(false)),
-        ("modules_to_save", json!([])),
         ("rank_pattern", json!({})),
         ("alpha_pattern", json!({})),
         ("layers_to_transform", json!([])),
@@ -146,15 +168,52 @@ pub fn read_adapter_config(folder: impl AsRef<Path>) -> Result<Adapters> {
 /// # Errors
 /// [`Error::Tensors`] with every tensor that is missing, of another shape or of no use; the model is then as it was.
 pub fn load_adapter(folder: impl AsRef<Path>, params: &Params) -> Result<()> {
-    let file = TensorFile::open(folder.as_ref().join(TENSORS))?;
+    load_changes(folder.as_ref(), params, false)
+}
+
+/// As [`load_adapter`]; a head over classes beside the changes is left to [`load_head`] where `headless` says so.
+pub(super) fn load_changes(folder: &Path, params: &Params, headless: bool) -> Result<()> {
+    let is_spare = |name: &str| {
+        let own = name.strip_prefix(PREFIX);
+        headless && own.is_some_and(is_head)
+    };
+    load_parts(folder, params, is_part, is_spare)
+}
+
+/// Loads the head over classes that was saved beside low-rank changes, if there is one.
+///
+/// # Errors
+/// As [`load_adapter`].
+pub(super) fn load_head(folder: &Path, params: &Params) -> Result<()> {
+    let file = TensorFile::open(folder.join(TENSORS))?;
+    let head = |name: &str| name.strip_prefix(PREFIX).is_some_and(is_head);
+    match file.tensors().iter().any(|tensor| head(tensor.name())) {
+        true => load_parts(folder, params, is_head, |name| !head(name)),
+        false => Ok(()),
+    }
+}
+
+/// What stands before the names of a model's body, in one that has a head over classes.
+const BODIES: [&str; 4] = ["", "model.", "transformer.", "bert."];
+
+/// Loads the parameters that `is_own` names; of what the file has beside them, only what is spare may go unused.
+fn load_parts(
+    folder: &Path,
+    params: &Params,
+    is_own: impl Fn(&str) -> bool,
+    is_spare: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let file = TensorFile::open(folder.join(TENSORS))?;
     let mut differences = Vec::new();
     let mut found = Vec::new();
     for param in params
         .all()
         .into_iter()
-        .filter(|param| is_part(param.name()))
+        .filter(|param| is_own(param.name()))
     {
-        let name = peft_name(param.name());
+        let names = BODIES.map(|body| peft_name(&format!("{body}{}", param.name())));
+        let there = names.iter().find(|name| file.info(name).is_some());
+        let name = there.unwrap_or(&names[0]).clone();
         match file.info(&name) {
             None => differences.push(format!("{name} {:?} is missing", param.dims())),
             Some(info) if info.shape() != param.dims() => {
@@ -168,7 +227,8 @@ pub fn load_adapter(folder: impl AsRef<Path>, params: &Params) -> Result<()> {
         }
     }
     for tensor in file.tensors() {
-        if !found.iter().any(|(name, _)| name == tensor.name()) {
+        let is_used = found.iter().any(|(name, _)| name == tensor.name());
+        if !is_used && !is_spare(tensor.name()) {
             differences.push(format!(
                 "{} {:?} is not in the model",
                 tensor.name(),
@@ -278,6 +338,46 @@ mod tests {
             far(&beside, &scores(&plain.model)) > 1e-3,
             "the change acts"
         );
+    }
+
+    #[test]
+    fn a_head_over_classes_goes_with_the_changes() {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");
+        let classifier = |folder: &Path, adapters: Option<Adapters>| {
+            let options = LoadOptions {
+                adapters,
+                ..Default::default()
+            };
+            super::super::TextClassifier::open(folder, 2, &options).unwrap()
+        };
+        let (first, params) = classifier(&base, adapted(false).params.adapters());
+        for param in params.all() {
+            if is_part(param.name()) || is_head(param.name()) {
+                let other = param.tensor().affine(1.0, 0.25).unwrap();
+                param.set(&other).unwrap();
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let config = first.model().config();
+        save_adapter(folder.path(), &params, config, &base.display().to_string()).unwrap();
+        let text = read_text(folder.path().join(CONFIG), 1 << 20).unwrap();
+        assert!(
+            text.contains("SEQ_CLS") && text.contains("modules_to_save"),
+            "{text}"
+        );
+        let (second, _) = classifier(folder.path(), None);
+        let mut pass = cortical_neuron::Pass::eval();
+        let texts = [vec![1, 5, 7], vec![2]];
+        let [a, b] = [&first, &second].map(|c| {
+            let logits = c.logits(&texts, &mut pass).unwrap();
+            logits.to_vec2::<f32>().unwrap()
+        });
+        assert_eq!(a, b);
+        // A model without such a head has no use for it.
+        let error = open(folder.path(), &LoadOptions::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("score.weight"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! A pretrained model that serves a second task: classes of whole texts.
 
+use super::adapter::{CONFIG as ADAPTER_CONFIG, load_head, merged_tensors};
+use super::load::CONFIG_BYTES;
 use super::{Head, LanguageConfig, LanguageModel, LoadOptions, Loaded, open};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
+use cortical_io::read_text;
 use cortical_neuron::{Init, Params, Pass, Projection};
-use std::collections::BTreeMap;
+use serde_json::Value;
 use std::path::Path;
 
 /// A language model whose head over tokens gave way to one over classes. Everything below the head is what pretraining left there, so that few
@@ -60,8 +63,13 @@ impl TextClassifier {
             headless: true,
             ..options.clone()
         };
+        let path = path.as_ref();
         let Loaded { model, params, .. } = open(path, &options)?;
-        Ok((Self::on(model, classes, &params)?, params))
+        let classifier = Self::on(model, classes, &params)?;
+        if path.join(ADAPTER_CONFIG).is_file() {
+            load_head(path, &params)?;
+        }
+        Ok((classifier, params))
     }
 
     fn on(model: LanguageModel, classes: usize, params: &Params) -> Result<Self> {
@@ -83,13 +91,22 @@ impl TextClassifier {
         &self.model
     }
 
+    /// Whether a parameter of this name belongs to the head: what is trained beside low-rank changes.
+    #[must_use]
+    pub fn is_head(name: &str) -> bool {
+        is_head(name)
+    }
+
     /// How many classes there are.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.head.outputs()
     }
 
-    /// The scores `[texts, classes]` of texts of any lengths. Those of one length go through the model together; there is no padding.
+    /// The scores `[texts, classes]` of texts of any lengths.
+    ///
+    /// Texts of like lengths go through the model together. In a decoder the shorter ones are followed by the tokens of nothing, which no token before them
+    /// sees; BERT would see them, so that its texts wait for others of their length.
     ///
     /// # Errors
     /// [`Error::NoTokens`] for no text and for an empty one, [`Error::TooLong`], and what an operation refuses.
@@ -99,39 +116,137 @@ impl TextClassifier {
                 got: vec![texts.len(), 0],
             });
         }
-        let mut by_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (at, text) in texts.iter().enumerate() {
-            by_length.entry(text.len()).or_default().push(at);
-        }
-        let (mut rows, mut order) = (Vec::new(), Vec::new());
-        for (length, group) in by_length {
-            let ids: Vec<u32> = group.iter().flat_map(|at| texts[*at].clone()).collect();
-            let ids = Tensor::from_vec(ids, (group.len(), length), &Device::Cpu)?;
-            rows.push(self.summary(&ids, pass)?);
-            order.extend(group);
-        }
-        // Back to the order in which the texts came.
-        let mut place = vec![0_u32; order.len()];
-        for (row, at) in (0_u32..).zip(order) {
-            place[at] = row;
+        let mut rows = Vec::new();
+        // Where in the rows each text is.
+        let mut place = vec![0_u32; texts.len()];
+        let mut count = 0;
+        for group in self.groups(texts) {
+            rows.push(self.summary(&group, texts, pass)?);
+            for at in group {
+                place[at] = count;
+                count += 1;
+            }
         }
         let place = Tensor::new(place, &Device::Cpu)?;
         let all = Tensor::cat(&rows, 0)?.index_select(&place, 0)?;
         Ok(self.head.apply(&all, pass)?)
     }
 
-    /// What the model makes of whole texts: `[batch, hidden_size]`.
-    fn summary(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let hidden = self.model.hidden(ids, None, pass)?;
+    /// Texts that go through the model together, the longest first.
+    fn groups(&self, texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|at| std::cmp::Reverse(texts[*at].len()));
+        let fits = |long: usize, short: usize| match self.model.config() {
+            LanguageConfig::Bert(_) => long == short,
+            // At most a quarter of the work may be for nothing.
+            _ => long - short <= long / 4,
+        };
+        let same = |a: &usize, b: &usize| fits(texts[*a].len(), texts[*b].len());
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for at in order {
+            match groups.last_mut() {
+                Some(group) if same(&group[0], &at) => group.push(at),
+                _ => groups.push(vec![at]),
+            }
+        }
+        groups
+    }
+
+    /// What the model makes of the texts of a group: `[texts, hidden_size]`.
+    fn summary(&self, group: &[usize], texts: &[Vec<u32>], pass: &mut Pass<'_>) -> Result<Tensor> {
+        let longest = texts[group[0]].len();
+        let mut ids = Vec::with_capacity(group.len() * longest);
+        for at in group {
+            ids.extend(&texts[*at]);
+            ids.resize(ids.len() + longest - texts[*at].len(), 0);
+        }
+        let ids = Tensor::from_vec(ids, (group.len(), longest), &Device::Cpu)?;
+        let hidden = self.model.hidden(&ids, None, pass)?;
         if let Some(pooled) = self.model.pooled(&hidden, pass)? {
             return Ok(pooled);
         }
-        let row = match self.model.config() {
-            LanguageConfig::Bert(_) => 0,
-            _ => ids.dim(1)? - 1,
-        };
-        Ok(hidden.narrow(1, row, 1)?.squeeze(1)?)
+        if let LanguageConfig::Bert(_) = self.model.config() {
+            return Ok(hidden.narrow(1, 0, 1)?.squeeze(1)?);
+        }
+        let last: Vec<u32> = (group.iter().zip(0_u32..))
+            .map(|(at, row)| row * longest as u32 + texts[*at].len() as u32 - 1)
+            .collect();
+        let last = Tensor::new(last, &Device::Cpu)?;
+        let all = hidden.reshape((group.len() * longest, ()))?;
+        Ok(all.index_select(&last, 0)?)
     }
+
+    /// The tensors by the names that transformers' classes for sequence classification have, low-rank changes left out: what a `model.safetensors` beside
+    /// [`LanguageConfig::to_classifier_json`] holds. `merge` makes the changes part of the weights first.
+    ///
+    /// # Errors
+    /// As [`merged_tensors`].
+    pub fn tensors(&self, params: &Params) -> Result<Vec<(String, Tensor)>> {
+        let config = self.model.config();
+        let tensors = merged_tensors(&self.model, params)?;
+        let named = |(name, tensor): (String, Tensor)| (full_name(config, &name), tensor);
+        Ok(tensors.into_iter().map(named).collect())
+    }
+}
+
+/// The names of heads over classes.
+const HEADS: [&str; 2] = ["score", "classifier"];
+
+/// Whether a parameter belongs to a head over classes.
+pub(super) fn is_head(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or_default();
+    HEADS.contains(&first)
+}
+
+/// A parameter's name in a model with a head over classes, whose body has a name of its own.
+pub(super) fn full_name(config: &LanguageConfig, name: &str) -> String {
+    let body = match config {
+        LanguageConfig::Bert(_) => "bert.",
+        other => other.prefix(),
+    };
+    match is_head(name) || name.starts_with(body) {
+        true => name.to_owned(),
+        false => format!("{body}{name}"),
+    }
+}
+
+/// The classes of a model whose `config.json` says that it scores classes of texts; `None` for any other.
+///
+/// # Errors
+/// A configuration that cannot be read, or whose `id2label` does not number its classes from 0.
+pub fn read_classes(folder: impl AsRef<Path>) -> Result<Option<Vec<String>>> {
+    let path = folder.as_ref().join("config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = read_text(path, CONFIG_BYTES)?;
+    let value: Value = serde_json::from_str(&text).map_err(|why| Error::Json { why })?;
+    let is_one = |name: &Value| {
+        let name = name.as_str().unwrap_or_default();
+        name.ends_with("ForSequenceClassification")
+    };
+    if !value["architectures"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(is_one))
+    {
+        return Ok(None);
+    }
+    let labels = &value["id2label"];
+    let wrong = || Error::Config {
+        field: "id2label".to_owned(),
+        expected: "a name for each class, numbered from 0".to_owned(),
+        got: super::json::short(labels),
+    };
+    let names = labels.as_object().ok_or_else(wrong)?;
+    let name = |class: usize| {
+        let name = names.get(&class.to_string())?;
+        name.as_str().map(str::to_owned)
+    };
+    let classes: Option<Vec<String>> = (0..names.len()).map(name).collect();
+    classes
+        .filter(|all| !all.is_empty())
+        .map(Some)
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -148,6 +263,10 @@ mod tests {
 
     fn numbers(t: &Tensor) -> Vec<f32> {
         t.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn write(path: &Path, text: &str) {
+        cortical_io::write_atomic(path, |file| file.write_all(text.as_bytes())).unwrap();
     }
 
     /// Texts of two kinds and several lengths.
@@ -209,10 +328,25 @@ mod tests {
 
     #[test]
     fn the_order_of_texts_and_what_stands_beside_them_change_nothing() {
+        for name in [
+            "bert",
+            "gpt2",
+            "llama-grouped-tied",
+            "mistral-window",
+            "qwen2",
+        ] {
+            stand_alone(name);
+        }
+    }
+
+    fn stand_alone(name: &str) {
         let (classifier, _) =
-            TextClassifier::open(fixture("bert"), 3, &LoadOptions::default()).unwrap();
+            TextClassifier::open(fixture(name), 3, &LoadOptions::default()).unwrap();
         assert_eq!(classifier.classes(), 3);
-        let (texts, _) = texts();
+        // Some go together, and some alone.
+        let texts: Vec<Vec<u32>> = [5, 8, 1, 7, 6, 2, 8, 3]
+            .map(|length| (3..3 + length).collect())
+            .into();
         let mut pass = Pass::eval();
         let all = classifier.logits(&texts, &mut pass).unwrap();
         for (at, text) in texts.iter().enumerate() {
@@ -221,12 +355,59 @@ mod tests {
                 .unwrap();
             let row = all.narrow(0, at, 1).unwrap();
             for (a, b) in numbers(&row).iter().zip(numbers(&alone)) {
-                assert!((a - b).abs() < 1e-5, "{a} {b}");
+                assert!((a - b).abs() < 1e-5, "{name} {at} {a} {b}");
             }
         }
         for wrong in [vec![], vec![vec![1], vec![]]] {
             let error = classifier.logits(&wrong, &mut pass).unwrap_err();
             assert!(matches!(error, Error::NoTokens { .. }));
+        }
+    }
+
+    #[test]
+    fn what_was_saved_opens_with_its_classes() {
+        for name in ["llama-grouped-tied", "gpt2", "qwen2", "bert"] {
+            let (first, params) =
+                TextClassifier::open(fixture(name), 2, &LoadOptions::default()).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            assert_eq!(read_classes(folder.path()).unwrap(), None);
+            let names = ["no".to_owned(), "yes".to_owned()];
+            let config = first.model().config().to_classifier_json(&names).unwrap();
+            write(&folder.path().join("config.json"), &config);
+            let tensors = first.tensors(&params).unwrap();
+            let file = folder.path().join("model.safetensors");
+            cortical_io::save_tensors(file, &tensors, &Default::default()).unwrap();
+
+            let classes = read_classes(folder.path()).unwrap().unwrap();
+            assert_eq!(classes, names, "{name}");
+            let options = LoadOptions::default();
+            let (second, _) = TextClassifier::open(folder.path(), 2, &options).unwrap();
+            let (texts, _) = texts();
+            let [a, b] =
+                [&first, &second].map(|c| numbers(&c.logits(&texts, &mut Pass::eval()).unwrap()));
+            assert_eq!(a, b, "{name}");
+            let error = TextClassifier::open(folder.path(), 3, &options).unwrap_err();
+            assert!(error.to_string().contains("[2, "), "{error}");
+        }
+    }
+
+    #[test]
+    fn classes_that_are_not_numbered_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |labels: &str| {
+            let text = format!(
+                r#"{{"architectures": ["LlamaForSequenceClassification"], "id2label": {labels}}}"#
+            );
+            write(&folder.path().join("config.json"), &text);
+            read_classes(folder.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            read(r#"{"1": "b", "0": "a"}"#).unwrap().unwrap(),
+            ["a", "b"]
+        );
+        for wrong in [r#"{"1": "a"}"#, r#"{"0": 3}"#, "{}", "null", r#"["a"]"#] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.starts_with("id2label is "), "{wrong}: {error}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Language models out of Hugging Face folders and GGUF files.
 
-use super::adapter::{CONFIG as ADAPTER_CONFIG, base_of_adapter};
+use super::adapter::{CONFIG as ADAPTER_CONFIG, base_of_adapter, load_changes};
 use super::gguf::{self, GgufSource};
-use super::{Head, LanguageConfig, LanguageModel, load_adapter, read_adapter_config};
+use super::{Head, LanguageConfig, LanguageModel, read_adapter_config};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use cortical_io::{GgufFile, ModelFiles, read_text};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The most bytes of a `config.json` that are read.
-const CONFIG_BYTES: u64 = 4 << 20;
+pub(super) const CONFIG_BYTES: u64 = 4 << 20;
 
 /// How a model is opened.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +119,7 @@ fn open_adapted(path: &Path, options: &LoadOptions) -> Result<Loaded> {
         ..options.clone()
     };
     let loaded = open(found, &options)?;
-    load_adapter(path, &loaded.params)?;
+    load_changes(path, &loaded.params, options.headless)?;
     Ok(Loaded {
         path: path.into(),
         ..loaded

@@ -27,7 +27,7 @@ mod write;
 pub use account::{Account, AccountLine};
 pub use adapter::{load_adapter, merged_tensors, read_adapter_config, save_adapter};
 pub use bert::BertConfig;
-pub use classifier::TextClassifier;
+pub use classifier::{TextClassifier, read_classes};
 pub use decoder::{DecoderConfig, Family};
 pub use gpt2::Gpt2Config;
 pub use load::{LoadOptions, Loaded, Weights, open};

@@ -23,6 +23,44 @@ impl LanguageConfig {
         };
         Some(format!("{value:#}\n"))
     }
+
+    /// As [`LanguageConfig::to_json`], of a model whose head scores these classes of texts, as transformers' classes for sequence classification have it.
+    ///
+    /// ```
+    /// use cortical_models::language::preset;
+    /// let config = preset("llama-tiny").expect("a preset").config;
+    /// let classes = ["bad".to_owned(), "good".to_owned()];
+    /// let text = config.to_classifier_json(&classes).expect("a llama");
+    /// assert!(text.contains("LlamaForSequenceClassification"));
+    /// ```
+    #[must_use]
+    pub fn to_classifier_json(&self, classes: &[String]) -> Option<String> {
+        let mut value: Value = serde_json::from_str(&self.to_json()?).ok()?;
+        let class = match self {
+            Self::Decoder(config) => class_of(config.family),
+            Self::Gpt2(_) => "GPT2",
+            Self::Bert(_) => "Bert",
+        };
+        let numbered = classes.iter().enumerate();
+        let names = numbered
+            .clone()
+            .map(|(i, name)| (i.to_string(), json!(name)));
+        let numbers = numbered.map(|(i, name)| (name.clone(), json!(i)));
+        value["architectures"] = json!([format!("{class}ForSequenceClassification")]);
+        value["id2label"] = Value::Object(names.collect());
+        value["label2id"] = Value::Object(numbers.collect());
+        Some(format!("{value:#}\n"))
+    }
+}
+
+/// What the names of a family's classes in transformers begin with.
+fn class_of(family: Family) -> &'static str {
+    match family {
+        Family::Llama => "Llama",
+        Family::Mistral => "Mistral",
+        Family::Qwen2 => "Qwen2",
+        Family::Qwen3 => "Qwen3",
+    }
 }
 
 /// The name that transformers has for an activation.
@@ -92,14 +130,8 @@ fn scaling(scaling: &Scaling, theta: f64) -> Value {
 }
 
 fn decoder(c: &DecoderConfig) -> Option<Value> {
-    let class = match c.family {
-        Family::Llama => "LlamaForCausalLM",
-        Family::Mistral => "MistralForCausalLM",
-        Family::Qwen2 => "Qwen2ForCausalLM",
-        Family::Qwen3 => "Qwen3ForCausalLM",
-    };
     let mut value = json!({
-        "architectures": [class],
+        "architectures": [format!("{}ForCausalLM", class_of(c.family))],
         "model_type": c.family.name(),
         "vocab_size": c.vocab_size,
         "hidden_size": c.hidden_size,

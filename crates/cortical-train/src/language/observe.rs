@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cortical_models::language::LanguageConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::evaluate::Evaluation;
 use crate::observe::{EarlyEnd, Warning};
 
 /// What happens in a training.
@@ -21,10 +22,8 @@ pub enum LanguageEvent<'a> {
         trainable: usize,
         /// Bytes of the parameters, their gradients and what the optimizer keeps before its first step.
         bytes: u64,
-        /// Tokens to learn from.
-        train_tokens: usize,
-        /// Tokens to test on.
-        test_tokens: usize,
+        /// What there is to learn from.
+        material: Material,
         /// Steps taken earlier.
         start_step: u64,
         /// Steps of the run.
@@ -36,7 +35,7 @@ pub enum LanguageEvent<'a> {
     Step {
         /// Steps so far.
         step: u64,
-        /// The loss in nats a token.
+        /// The loss in nats a token, or a text.
         loss: f64,
         /// The learning rate.
         lr: f64,
@@ -45,14 +44,16 @@ pub enum LanguageEvent<'a> {
         /// Tokens of the step.
         tokens: usize,
     },
-    /// The held-out text was foreseen, and a text was written.
+    /// The held-out text was foreseen and a text was written, or held-out texts were told apart.
     Test {
         /// Steps so far.
         step: u64,
-        /// The loss in nats a token.
+        /// The loss in nats a token, or a text.
         loss: f64,
         /// What the model wrote.
         sample: &'a str,
+        /// The share of texts whose class was recognised, where classes are learned.
+        accuracy: Option<f64>,
     },
     /// A checkpoint is on the disk.
     Checkpoint {
@@ -61,6 +62,44 @@ pub enum LanguageEvent<'a> {
     },
     /// The step before was the last one, though there were to be more.
     EarlyEnd(EarlyEnd),
+}
+
+/// What a model learns from and is tested on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Material {
+    /// Tokens of raw text, each of which is the label of the one before.
+    Tokens {
+        /// To learn from.
+        train: usize,
+        /// To test on.
+        test: usize,
+    },
+    /// Texts with a class each.
+    Texts {
+        /// To learn from.
+        train: usize,
+        /// To test on.
+        test: usize,
+        /// How many classes there are.
+        classes: usize,
+    },
+}
+
+/// A text that a model took for another class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TextMistake {
+    /// How it begins.
+    pub text: String,
+    /// Its class.
+    pub label: String,
+    /// The class that it was taken for.
+    pub prediction: String,
+    /// How probable that class was for the model.
+    pub probability: f64,
+    /// The loss in nats.
+    pub loss: f64,
 }
 
 /// What a finished training found: `report.json`.
@@ -79,12 +118,18 @@ pub struct LanguageReport {
     pub parameters: usize,
     /// Those of them that training changed.
     pub trainable: usize,
-    /// The loss on the held-out text in nats a token; `null` where none was held out.
+    /// The loss on the held-out text in nats a token, or a text of a class; `null` where none was held out.
     pub test_loss: Option<f64>,
-    /// `e` to its power.
+    /// `e` to its power, where tokens are foreseen.
     pub perplexity: Option<f64>,
     /// What the model writes at the end.
     pub sample: String,
+    /// How well classes are told apart, where they are learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Evaluation>,
+    /// The held-out texts that the model is most wrong about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<TextMistake>,
 }
 
 /// How a training ended.

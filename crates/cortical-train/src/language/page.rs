@@ -3,9 +3,9 @@
 use cortical_report::{LineChart, Page, number};
 use serde_json::Value;
 
-use super::observe::LanguageReport;
+use super::observe::{LanguageReport, TextMistake};
 use crate::folder::RunPaths;
-use crate::page::{environment, mean, norms, percent, steps, tests};
+use crate::page::{environment, mean, norms, percent, scores, steps, tests};
 use crate::recipe::LanguageRecipe;
 
 /// Texts that are shown at most.
@@ -22,22 +22,44 @@ pub(crate) fn page(
     let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let summary = format!(
         "{} on {}, {} parameters, {} steps",
-        recipe.model, recipe.data.name, report.parameters, report.steps
+        short(&recipe.model),
+        short(&recipe.data.name),
+        report.parameters,
+        report.steps
     );
     let mut page = Page::new(&name, &summary);
     page.figures(&figures(report, lines));
-    curves(&mut page, lines);
-    samples(&mut page, lines);
+    if recipe.classify.is_some() {
+        curves_of_classes(&mut page, lines);
+        if let Some(test) = &report.test {
+            scores(&mut page, test);
+        }
+        mistakes(&mut page, report);
+    } else {
+        curves(&mut page, lines);
+        samples(&mut page, lines);
+    }
     page.section("Recipe").code(recipe.to_toml().trim_end());
     page.section("Environment")
         .table(&["", ""], &environment(recipe.hash()));
     page.to_html()
 }
 
+/// The last part of a path: a page goes to others, who have no use for the rest.
+fn short(name: &str) -> &str {
+    let end = name.trim_end_matches(['/', '\\']);
+    end.rsplit(['/', '\\']).next().unwrap_or(name)
+}
+
 /// The figures at the top.
 fn figures(report: &LanguageReport, lines: &[Value]) -> Vec<(String, String)> {
     let mut figures = Vec::new();
     let mut add = |name: &str, value: String| figures.push((name.to_owned(), value));
+    if let Some(test) = &report.test {
+        add("test accuracy", percent(test.accuracy));
+        add("test loss", number(test.loss));
+        add("macro F1", number(test.macro_f1));
+    }
     if let (Some(loss), Some(perplexity)) = (report.test_loss, report.perplexity) {
         add("held-out loss, nats a token", number(loss));
         add("perplexity", number(perplexity));
@@ -80,6 +102,53 @@ fn curves(page: &mut Page, lines: &[Value]) {
                 .to_svg(),
         );
     norms(page, lines);
+}
+
+/// Loss, accuracy, learning rate and gradients over the steps of a model of classes.
+fn curves_of_classes(page: &mut Page, lines: &[Value]) {
+    let chart = |title: &str| LineChart::new(title, "step");
+    let loss = steps(lines, "step", "loss");
+    let smooth = loss.smoothed(0.9);
+    page.section("Curves")
+        .chart(
+            &chart("Loss, nats a text")
+                .series(loss.faint())
+                .series(smooth)
+                .series(tests(lines, "held out", "test_loss"))
+                .log_y()
+                .to_svg(),
+        )
+        .chart(
+            &chart("Accuracy on held-out texts")
+                .series(tests(lines, "held out", "test_accuracy"))
+                .percent()
+                .to_svg(),
+        )
+        .chart(
+            &chart("Learning rate")
+                .series(steps(lines, "step", "lr"))
+                .to_svg(),
+        );
+    norms(page, lines);
+}
+
+/// The texts that the model is most wrong about.
+fn mistakes(page: &mut Page, report: &LanguageReport) {
+    if report.mistakes.is_empty() {
+        return;
+    }
+    let row = |mistake: &TextMistake| {
+        vec![
+            mistake.text.clone(),
+            mistake.label.clone(),
+            format!("{}, {}", mistake.prediction, percent(mistake.probability)),
+            number(mistake.loss),
+        ]
+    };
+    let rows: Vec<Vec<String>> = report.mistakes.iter().map(row).collect();
+    page.section("Worst predictions")
+        .text("The held-out texts with the highest loss among those that were taken for another class.")
+        .table(&["text", "is", "prediction", "#loss"], &rows);
 }
 
 /// What the model wrote at its tests, the first and the last among those that are shown.

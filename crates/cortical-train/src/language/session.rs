@@ -1,5 +1,7 @@
 //! The loop of a language model's training.
 
+#[cfg(test)]
+mod classes_tests;
 mod keep;
 mod open;
 #[cfg(test)]
@@ -9,14 +11,13 @@ mod tests_of;
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
-use cortical_models::language::LanguageModel;
 use cortical_neuron::{Params, Pass};
 use cortical_optim::{ModelEma, Optimizer, Schedule, clip_grad_value};
 use cortical_tensor::{Rng, awake};
 use serde_json::json;
 
 use super::observe::{LanguageEvent, LanguageOutcome};
-use super::text::Corpus;
+use super::task::{Task, Tested};
 use crate::best::{Best, over_budget};
 use crate::folder::RunFolder;
 use crate::guard;
@@ -24,10 +25,9 @@ use crate::metrics::MetricsLog;
 use crate::observe::{Stop, Warning};
 use crate::recipe::{LanguageRecipe, OnNan};
 use crate::{Error, Result};
-use tests_of::Tested;
 
-/// The random streams: blocks, and what is random inside steps.
-const BLOCKS: &str = "blocks";
+/// The random streams: what batches are made of, and what is random inside steps.
+const BATCHES: &str = "blocks";
 const STEPS: &str = "train";
 
 /// Somebody who watches.
@@ -47,35 +47,34 @@ pub fn train_language(
     if let Some(report) = folder.paths().read_language_report()? {
         return Ok(LanguageOutcome::AlreadyFinished(report));
     }
-    match Session::new(&folder, recipe, observer) {
-        Ok(session) => session.run(stop, observer),
-        Err(error) => {
-            folder.discard_if_new();
-            Err(error)
-        }
-    }
+    let error = match Session::new(&folder, recipe, observer) {
+        Ok(session) => return session.run(stop, observer),
+        Err(error) => error,
+    };
+    folder.discard_if_new();
+    Err(error)
 }
 
 /// A training between two steps.
 struct Session<'a> {
     folder: &'a RunFolder,
     recipe: &'a LanguageRecipe,
-    corpus: Corpus,
-    model: LanguageModel,
+    task: Box<dyn Task + 'a>,
     params: Params,
     optimizer: Box<dyn Optimizer>,
     schedule: Schedule,
     average: Option<ModelEma>,
-    /// Draws where blocks begin.
-    blocks: Rng,
+    /// Draws what batches are made of.
+    batches: Rng,
     /// Draws what is random inside steps.
     steps: Rng,
     metrics: MetricsLog,
     /// Steps taken so far.
     step: u64,
     total_steps: u64,
-    /// Seconds spent on steps since the run began.
+    /// Seconds spent on steps since the run began, and tokens that were read.
     seconds: f64,
+    tokens: u64,
     best: Best,
     /// Steps in a row that were left out.
     skips: u64,
@@ -127,7 +126,7 @@ impl Session<'_> {
         self.finish(observer).map(LanguageOutcome::Finished)
     }
 
-    /// One step: blocks forward, the loss of every next token backward, the weights updated.
+    /// One step: batches forward, their losses backward, the weights updated.
     fn take_step(&mut self, observer: Observer<'_>) -> Result<()> {
         let began = Instant::now();
         let lr = self.schedule.lr(self.step, self.recipe.optim.lr());
@@ -164,6 +163,7 @@ impl Session<'_> {
         }
         let seconds = began.elapsed().as_secs_f64();
         self.seconds += seconds;
+        self.tokens += done.tokens as u64;
         let every = self.recipe.log.every_steps;
         if every > 0 && self.step.is_multiple_of(every) {
             self.metrics.record(&json!({
@@ -181,30 +181,32 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Forward and backward for each batch of a step. All have as many tokens, so that the gradients are those of one large batch.
+    /// Forward and backward for each batch of a step. All count alike, so that the gradients are those of one large batch.
     fn accumulate(&mut self) -> Result<Accumulated> {
-        let train = &self.recipe.train;
-        let share = 1.0 / train.accumulate as f64;
-        let mut loss = 0.0;
-        for _ in 0..train.accumulate {
-            let (batch, block) = (train.batch_size, train.block);
-            let (ids, labels) = self.corpus.batch(batch, block, &mut self.blocks)?;
+        let batches = self.recipe.train.accumulate;
+        let share = 1.0 / batches as f64;
+        let mut done = Accumulated {
+            loss: 0.0,
+            tokens: 0,
+        };
+        for batch in 0..batches {
+            let batch = self.step * batches + batch;
             let mut pass = Pass::train(&mut self.steps);
-            let mut of_batch = self.model.loss(&ids, &labels, &mut pass)?;
-            loss += number(&of_batch)? * share;
-            if !loss.is_finite() {
+            let (mut loss, tokens) = self.task.loss(batch, &mut self.batches, &mut pass)?;
+            done.tokens += tokens;
+            done.loss += number(&loss)? * share;
+            if !done.loss.is_finite() {
                 break;
             }
-            if train.accumulate > 1 {
-                of_batch = of_batch.affine(share, 0.0)?;
+            if batches > 1 {
+                loss = loss.affine(share, 0.0)?;
             }
-            self.params.backward(&of_batch)?;
+            self.params.backward(&loss)?;
         }
-        let tokens = train.accumulate as usize * train.batch_size * train.block;
-        Ok(Accumulated { loss, tokens })
+        Ok(done)
     }
 
-    /// A step that led to no number: the run ends, or the weights stay as they are and its blocks are left out.
+    /// A step that led to no number: the run ends, or the weights stay as they are and its batches are left out.
     fn leave_out(&mut self, loss: f64, place: String, observer: Observer<'_>) -> Result<()> {
         self.params.zero_grad();
         let (step, limit) = (self.step + 1, self.recipe.guard.max_skips);

@@ -106,7 +106,12 @@ fn documents(text: &str) -> Result<Vec<String>> {
     files.iter().map(|file| read(file)).collect()
 }
 
-fn tokenizer(name: &str, own: Option<Tokenizer>, documents: &[String]) -> Result<Tokenizer> {
+/// The tokenizer of this name; `own` is that of the model.
+pub(super) fn tokenizer(
+    name: &str,
+    own: Option<Tokenizer>,
+    documents: &[String],
+) -> Result<Tokenizer> {
     let all = || documents.join("\n\n");
     match (name, own) {
         ("auto" | "model", Some(own)) => Ok(own),

@@ -1,17 +1,19 @@
 //! Everything that decides how a language model is trained.
 
+mod parts;
+
 use cortical_models::fields::{FieldError, Fields};
 use cortical_optim::{AdamWConfig, OptimizerConfig};
-use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::section::{self, Section};
+use super::section;
 use super::write::{Line, values_of, whole, write_sections};
 use super::{
     AverageRecipe, CheckpointRecipe, GuardRecipe, LogRecipe, OptimRecipe, Override, ScheduleRecipe,
     StartRecipe, fnv, optim, read,
 };
 use crate::Result;
+pub use parts::{ClassifyRecipe, LanguageData, LanguageTrain, LoraRecipe, StorageType};
 
 /// The version of the recipes that this program writes and reads.
 pub const LANGUAGE_VERSION: u64 = 1;
@@ -43,6 +45,8 @@ pub struct LanguageRecipe {
     pub schedule: ScheduleRecipe,
     /// How long, and how much text at a time.
     pub train: LanguageTrain,
+    /// Learn classes of texts in place of the next token.
+    pub classify: Option<ClassifyRecipe>,
     /// Train low-rank changes in place of the weights.
     pub lora: Option<LoraRecipe>,
     /// A second set of weights that follows the trained ones.
@@ -57,241 +61,13 @@ pub struct LanguageRecipe {
     pub log: LogRecipe,
 }
 
-/// The table `[data]`: what a language model learns from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct LanguageData {
-    /// `moby-dick`, a text file, or a folder of `.txt` files, each a document.
-    pub name: String,
-    /// `auto`, `model` for that of the model, `bytes`, `characters`, or `bpe-2048` for byte pairs trained on the text.
-    pub tokenizer: String,
-    /// The share of the text, at its end, that is held out.
-    pub test_fraction: f64,
-}
-
-impl Default for LanguageData {
-    fn default() -> Self {
-        Self {
-            name: "moby-dick".to_owned(),
-            tokenizer: "auto".to_owned(),
-            test_fraction: 0.1,
-        }
-    }
-}
-
-impl Section for LanguageData {
-    const FIELDS: &'static [(&'static str, &'static str)] = &[
-        (
-            "name",
-            "moby-dick, a text file, or a folder of .txt files, each a document",
-        ),
-        (
-            "tokenizer",
-            "auto, model, bytes, characters, or bpe-2048 to train one",
-        ),
-        ("test_fraction", "held out, from the text's end"),
-    ];
-    const FIRST: &'static [&'static str] = &["name", "tokenizer", "test_fraction"];
-
-    fn broken(&self) -> Option<(&'static str, &'static str, String)> {
-        let holds = (0.0..=0.9).contains(&self.test_fraction);
-        let size = self.tokenizer.strip_prefix("bpe-").map(str::parse::<u32>);
-        let known = ["auto", "model", "bytes", "characters"].contains(&self.tokenizer.as_str());
-        (!holds)
-            .then(|| {
-                let found = self.test_fraction.to_string();
-                ("test_fraction", "a share from 0 to 0.9", found)
-            })
-            .or_else(|| {
-                let expected =
-                    "auto, model, bytes, characters, or bpe-N for N tokens, such as bpe-2048";
-                let named = known || matches!(size, Some(Ok(_)));
-                (!named).then(|| ("tokenizer", expected, self.tokenizer.clone()))
-            })
-    }
-}
-
-/// The form in which weights lie in memory and in the model's file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StorageType {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// The upper 16 of them: half the memory, three digits.
-    Bf16,
-}
-
-/// The table `[train]` of a language model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct LanguageTrain {
-    /// How often as many tokens as the text has are read; 0 for as many steps as `max_steps` says.
-    pub epochs: u64,
-    /// Steps after which the run ends; 0 for after its epochs.
-    pub max_steps: u64,
-    /// Blocks of a batch.
-    pub batch_size: usize,
-    /// Tokens of a block.
-    pub block: usize,
-    /// Batches whose gradients make one step.
-    pub accumulate: u64,
-    /// Seconds of training after which the run ends; 0 for no limit. What such a run computes depends on the machine's speed.
-    pub time_budget_s: f64,
-    /// Steps between two tests on the held-out text; 0 for one at the end.
-    pub validate_every: u64,
-    /// How many tests in a row may fail to improve before the run ends; 0 for any number.
-    pub patience: u64,
-    /// Blocks of a test, evenly spread over the held-out text; 0 for all of it.
-    pub eval_blocks: usize,
-    /// Tokens of the text that the model writes at each test.
-    pub sample_tokens: usize,
-    /// How weights lie in memory and in the model's file.
-    pub dtype: StorageType,
-}
-
-impl Default for LanguageTrain {
-    fn default() -> Self {
-        Self {
-            epochs: 0,
-            max_steps: 1000,
-            batch_size: 8,
-            block: 256,
-            accumulate: 1,
-            time_budget_s: 0.0,
-            validate_every: 100,
-            patience: 0,
-            eval_blocks: 64,
-            sample_tokens: 200,
-            dtype: StorageType::F32,
-        }
-    }
-}
-
-impl Section for LanguageTrain {
-    const FIELDS: &'static [(&'static str, &'static str)] = &[
-        (
-            "epochs",
-            "how often the text's length is read; 0: as max_steps says",
-        ),
-        (
-            "max_steps",
-            "the run ends after so many; 0: after its epochs",
-        ),
-        ("batch_size", "blocks of a batch"),
-        ("block", "tokens of a block"),
-        ("accumulate", "batches whose gradients make one step"),
-        ("time_budget_s", "seconds of training; 0: no limit"),
-        ("validate_every", "steps between tests; 0: one at the end"),
-        (
-            "patience",
-            "tests without improvement before the end; 0: any number",
-        ),
-        (
-            "eval_blocks",
-            "blocks of a test; 0: the whole held-out text",
-        ),
-        ("sample_tokens", "tokens that the model writes at a test"),
-        ("dtype", "f32, or bf16 for weights of half the size"),
-    ];
-    const FIRST: &'static [&'static str] = &["epochs", "max_steps", "batch_size", "block"];
-
-    fn broken(&self) -> Option<(&'static str, &'static str, String)> {
-        let within = |name, n: u64, least: u64, most: u64, expected| {
-            (!(least..=most).contains(&n)).then(|| (name, expected, n.to_string()))
-        };
-        let (million, billion) = (1 << 20, 1_000_000_000);
-        let ends = self.epochs > 0 || self.max_steps > 0;
-        within(
-            "batch_size",
-            self.batch_size as u64,
-            1,
-            million,
-            "from 1 to 1048576",
-        )
-        .or_else(|| within("block", self.block as u64, 2, million, "from 2 to 1048576"))
-        .or_else(|| {
-            within(
-                "accumulate",
-                self.accumulate,
-                1,
-                million,
-                "from 1 to 1048576",
-            )
-        })
-        .or_else(|| within("epochs", self.epochs, 0, billion, "at most 1000000000"))
-        .or_else(|| {
-            let steps = self.max_steps;
-            within("max_steps", steps, 0, 1 << 40, "at most 1099511627776")
-        })
-        .or_else(|| {
-            let expected = "at least 1 where train.epochs is 0";
-            (!ends).then(|| ("max_steps", expected, "0".to_owned()))
-        })
-        .or_else(|| {
-            let (budget, expected) = (self.time_budget_s, "a number of at least 0");
-            let holds = budget >= 0.0 && budget.is_finite();
-            (!holds).then(|| ("time_budget_s", expected, budget.to_string()))
-        })
-    }
-}
-
-/// The table `[lora]`: low-rank changes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct LoraRecipe {
-    /// Their rank.
-    pub rank: usize,
-    /// Their scale times the rank.
-    pub alpha: f64,
-    /// The projections that get one.
-    pub targets: Vec<String>,
-    /// With a length for each weight vector.
-    pub dora: bool,
-}
-
-impl Default for LoraRecipe {
-    fn default() -> Self {
-        Self {
-            rank: 8,
-            alpha: 16.0,
-            targets: vec!["q_proj".to_owned(), "v_proj".to_owned()],
-            dora: false,
-        }
-    }
-}
-
-impl Section for LoraRecipe {
-    const FIELDS: &'static [(&'static str, &'static str)] = &[
-        ("rank", "numbers that a change is described by, each way"),
-        ("alpha", "its scale times the rank"),
-        ("targets", "the projections that get one"),
-        ("dora", "with a length for each weight vector as well"),
-    ];
-    const FIRST: &'static [&'static str] = &["rank", "alpha", "targets", "dora"];
-
-    fn broken(&self) -> Option<(&'static str, &'static str, String)> {
-        let rank = (!(1..=1 << 16).contains(&self.rank)).then(|| self.rank.to_string());
-        let rank = rank.map(|found| ("rank", "from 1 to 65536", found));
-        let alpha = self.alpha.is_finite() && self.alpha > 0.0;
-        rank.or_else(|| (!alpha).then(|| ("alpha", "a number above 0", self.alpha.to_string())))
-            .or_else(|| {
-                let expected = "names such as [\"q_proj\", \"v_proj\"]";
-                let empty = self.targets.is_empty();
-                empty.then(|| ("targets", expected, "none".to_owned()))
-            })
-    }
-}
-
 /// The tables that are read by themselves.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "data",
     "optim",
     "schedule",
     "train",
+    "classify",
     "lora",
     "average",
     "start",
@@ -309,12 +85,6 @@ impl LanguageRecipe {
     #[must_use]
     pub fn new(model: &str) -> Self {
         let train = LanguageTrain::default();
-        let config = AdamWConfig {
-            lr: 3e-3,
-            betas: (0.9, 0.95),
-            weight_decay: 0.1,
-            ..AdamWConfig::default()
-        };
         Self {
             seed: 0,
             model: model.to_owned(),
@@ -322,13 +92,14 @@ impl LanguageRecipe {
             optim: OptimRecipe {
                 clip_norm: Some(1.0),
                 decay_norms_and_biases: false,
-                ..OptimRecipe::new(OptimizerConfig::AdamW(config))
+                ..OptimRecipe::new(adamw(3e-3))
             },
             schedule: ScheduleRecipe::Cosine {
                 warmup_steps: WARMUP,
                 min_factor: 0.1,
             },
             train,
+            classify: None,
             lora: None,
             average: AverageRecipe::default(),
             start: StartRecipe::default(),
@@ -342,6 +113,23 @@ impl LanguageRecipe {
                 ..LogRecipe::default()
             },
         }
+    }
+
+    /// As [`LanguageRecipe::new`] for classes of texts: three epochs of small steps, without a warm-up that might be longer than the run, and all
+    /// held-out texts at each test.
+    fn of_classes(model: &str) -> Self {
+        let mut recipe = Self::new(model);
+        recipe.optim.config = adamw(1e-4);
+        recipe.schedule = ScheduleRecipe::Cosine {
+            warmup_steps: 0,
+            min_factor: 0.1,
+        };
+        recipe.train.epochs = 3;
+        recipe.train.max_steps = 0;
+        recipe.train.eval_blocks = 0;
+        recipe.train.sample_tokens = 0;
+        recipe.classify = Some(ClassifyRecipe::default());
+        recipe
     }
 
     /// The recipe's first lines, to which everything else is a default.
@@ -382,7 +170,11 @@ impl LanguageRecipe {
         let model: String = fields.required("model")?;
         let name = "the name, folder or file of a language model";
         fields.check("model", !model.is_empty(), name, "nothing")?;
-        let base = Self::new(&model);
+        let classifies = table.contains_key("classify");
+        let base = match classifies {
+            true => Self::of_classes(&model),
+            false => Self::new(&model),
+        };
         let seed = fields.or("seed", base.seed)?;
         let writable = seed <= i64::MAX as u64;
         fields.check("seed", writable, "at most 9223372036854775807", seed)?;
@@ -395,6 +187,15 @@ impl LanguageRecipe {
             _ => &empty,
         };
         let train = section::read("train", part("train"), &base.train)?;
+        let classify = classifies
+            .then(|| section::read("classify", part("classify"), &ClassifyRecipe::default()));
+        if classifies && train.sample_tokens > 0 {
+            return Err(FieldError::Range {
+                path: "train.sample_tokens".to_owned(),
+                expected: "0, as a model of classes writes no text".to_owned(),
+                found: train.sample_tokens.to_string(),
+            });
+        }
         let lora = table.contains_key("lora");
         let lora = lora.then(|| section::read("lora", part("lora"), &LoraRecipe::default()));
         let schedule = Fields::new("schedule", part("schedule"));
@@ -413,6 +214,7 @@ impl LanguageRecipe {
             optim: optim::read(part("optim"), &base.optim)?,
             schedule,
             train,
+            classify: classify.transpose()?,
             lora: lora.transpose()?,
             average: section::read("average", part("average"), &base.average)?,
             start: section::read("start", part("start"), &base.start)?,
@@ -471,6 +273,8 @@ impl LanguageRecipe {
             ("schedule", self.schedule.lines()),
             ("train", section::lines(&self.train)),
         ];
+        let classify = self.classify.iter();
+        sections.extend(classify.map(|table| ("classify", section::lines(table))));
         sections.extend(self.lora.iter().map(|lora| ("lora", section::lines(lora))));
         sections.extend([
             ("average", section::lines(&self.average)),
@@ -481,6 +285,16 @@ impl LanguageRecipe {
         ]);
         sections
     }
+}
+
+/// The optimizer of language models.
+fn adamw(lr: f64) -> OptimizerConfig {
+    OptimizerConfig::AdamW(AdamWConfig {
+        lr,
+        betas: (0.9, 0.95),
+        weight_decay: 0.1,
+        ..AdamWConfig::default()
+    })
 }
 
 /// The schedule of a run whose recipe names none: the warm-up of a short run is a tenth of it.
@@ -510,6 +324,8 @@ mod tests {
         for set in [
             "seed=3",
             "lora.rank=2",
+            "classify={}",
+            "classify={ text = 2, label = \"stars\" }",
             "lora={ dora = true, targets = [\"down_proj\"] }",
             "train={ max_steps = 7, accumulate = 2, dtype = \"bf16\", epochs = 2 }",
             "data={ tokenizer = \"bpe-512\", test_fraction = 0 }",
@@ -580,6 +396,14 @@ mod tests {
         check(
             "schedule.kind=plateau",
             "schedule.kind: expected a schedule over the steps of the run, found plateau",
+        );
+        check(
+            "classify.label=text",
+            "classify.label: expected another column than that of texts, found \"text\"",
+        );
+        check(
+            "classify.labels=2",
+            "there is no field classify.labels; did you mean classify.label?",
         );
         check(
             "kind=speech",

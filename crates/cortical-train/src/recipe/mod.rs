@@ -19,7 +19,8 @@ use cortical_models::ModelSpec;
 use cortical_tensor::Seed;
 
 pub use language::{
-    LANGUAGE_VERSION, LanguageData, LanguageRecipe, LanguageTrain, LoraRecipe, StorageType,
+    ClassifyRecipe, LANGUAGE_VERSION, LanguageData, LanguageRecipe, LanguageTrain, LoraRecipe,
+    StorageType,
 };
 pub use optim::{GroupRecipe, OptimRecipe};
 pub use overrides::Override;

@@ -1,8 +1,10 @@
 //! `predict`
 
-use cortical_data::csv::{CsvOptions, LabelColumn};
+use std::path::Path;
+
+use cortical_data::csv::{CsvOptions, LabelColumn, read_texts};
 use cortical_data::open_features;
-use cortical_train::in_pool;
+use cortical_train::{Prediction, TextModel, in_pool};
 use serde_json::{Map, Value, json};
 
 use crate::Done;
@@ -18,13 +20,16 @@ const BATCH_SIZE: usize = 256;
 
 /// `cortical predict`
 pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> Result<Done> {
-    let (predictions, features, classes) = in_pool(common.threads, || -> Result<_> {
+    if args.run.is_dir()
+        && let Some(model) = TextModel::open(&args.run)?
+    {
+        let found = in_pool(common.threads, || of_texts(&model, args))??;
+        show(args, found, output);
+        return Ok(Done::Finished);
+    }
+    let found = in_pool(common.threads, || -> Result<_> {
         let (model, _) = load_model(&args.run)?;
-        if !args.file.exists() {
-            return Err(Error::NotFound {
-                path: args.file.clone(),
-            });
-        }
+        exists(&args.file)?;
         let options = CsvOptions {
             label: args.label.as_deref().map(LabelColumn::parse),
             classes: Some(model.classes().to_vec()),
@@ -32,30 +37,82 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
         };
         let features = open_features(&args.file, model.preprocess(), &options)?;
         let predictions = model.predict(&features.inputs, BATCH_SIZE)?;
-        Ok((predictions, features, model.classes().to_vec()))
+        let files = features.files.iter();
+        Ok(Found {
+            predictions,
+            labels: features.labels,
+            samples: files.map(|file| file.display().to_string()).collect(),
+            kind: "file",
+            classes: model.classes().to_vec(),
+        })
     })??;
+    show(args, found, output);
+    Ok(Done::Finished)
+}
 
-    let accuracy = features.labels.as_ref().map(|labels| {
-        let pairs = labels.iter().zip(&predictions);
+/// What was predicted of which samples.
+struct Found {
+    predictions: Vec<Prediction>,
+    /// The classes that the file says.
+    labels: Option<Vec<u32>>,
+    /// What a person knows the samples by; empty where that is their place.
+    samples: Vec<String>,
+    /// What that is.
+    kind: &'static str,
+    classes: Vec<String>,
+}
+
+/// Classes of the texts of a table, or of the lines of a text file.
+fn of_texts(model: &TextModel, args: &PredictArgs) -> Result<Found> {
+    exists(&args.file)?;
+    let mut options = model.options();
+    if let Some(label) = &args.label {
+        options.label = LabelColumn::parse(label);
+    }
+    let read = read_texts(&args.file, &options)?;
+    Ok(Found {
+        predictions: model.predict(&read.texts)?,
+        labels: read.labels,
+        samples: read.texts,
+        kind: "text",
+        classes: read.classes,
+    })
+}
+
+fn exists(path: &Path) -> Result<()> {
+    match path.exists() {
+        true => Ok(()),
+        false => Err(Error::NotFound {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// Characters of a text in a table.
+const TEXT_CHARS: usize = 60;
+
+fn show(args: &PredictArgs, found: Found, output: &Output) {
+    let Found {
+        predictions,
+        classes,
+        samples,
+        kind,
+        ..
+    } = &found;
+    let accuracy = found.labels.as_ref().map(|labels| {
+        let pairs = labels.iter().zip(predictions);
         let right = pairs
             .filter(|(label, p)| **label as usize == p.class)
             .count();
         (right, right as f64 / predictions.len().max(1) as f64)
     });
-    // Pictures are known by their files, other samples by their places.
-    let file = |row: usize| {
-        features
-            .files
-            .get(row)
-            .map(|file| file.display().to_string())
-    };
     let rows: Vec<Value> = predictions
         .iter()
         .enumerate()
         .map(|(row, p)| {
             let mut object = json!({ "label": classes[p.class], "probability": p.probability });
-            if let Some(file) = file(row) {
-                object["file"] = file.into();
+            if let Some(sample) = samples.get(row) {
+                object[*kind] = sample.as_str().into();
             }
             object
         })
@@ -67,9 +124,9 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
         object.insert("accuracy".to_owned(), json!(accuracy));
     }
     output.result(&Value::Object(object), |style| {
-        let sample = match features.files.is_empty() {
+        let sample = match samples.is_empty() {
             true => ("row", Align::Right),
-            false => ("file", Align::Left),
+            false => (*kind, Align::Left),
         };
         let mut table = Table::new(&[
             sample,
@@ -77,12 +134,13 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
             ("probability", Align::Right),
         ]);
         for (row, p) in predictions.iter().enumerate() {
+            let sample = match (samples.get(row), *kind) {
+                (Some(text), "text") => one_line(text),
+                (Some(file), _) => file.clone(),
+                (None, _) => (row + 1).to_string(),
+            };
             let probability = format!("{:.4}", p.probability);
-            table.row(vec![
-                file(row).unwrap_or_else(|| (row + 1).to_string()),
-                classes[p.class].clone(),
-                probability,
-            ]);
+            table.row(vec![sample, classes[p.class].clone(), probability]);
         }
         table.render(style)
     });
@@ -93,5 +151,14 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
             percent(accuracy)
         ));
     }
-    Ok(Done::Finished)
+}
+
+/// The beginning of a text, on one line.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(TEXT_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }

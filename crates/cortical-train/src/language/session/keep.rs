@@ -7,7 +7,7 @@ use cortical_kernels::isa;
 use cortical_models::language::save_adapter;
 use cortical_tensor::Rng;
 
-use super::{BLOCKS, Observer, STEPS, Session};
+use super::{BATCHES, Observer, STEPS, Session};
 use crate::best::Best;
 use crate::evaluate::rounded;
 use crate::language::observe::{LanguageEvent, LanguageReport};
@@ -20,9 +20,10 @@ impl Session<'_> {
         self.refuse_broken_weights()?;
         // The lines about the steps so far must be there when the checkpoint says that they are.
         self.metrics.sync()?;
-        let random = [(BLOCKS, &self.blocks), (STEPS, &self.steps)];
+        let random = [(BATCHES, &self.batches), (STEPS, &self.steps)];
         let mut metrics = vec![
             ("train_seconds".to_owned(), self.seconds),
+            ("tokens".to_owned(), self.tokens as f64),
             ("best_since".to_owned(), self.best.since as f64),
         ];
         metrics.extend(self.best.figure.map(|best| ("best".to_owned(), best)));
@@ -74,9 +75,13 @@ impl Session<'_> {
                 .map(Rng::from_state)
                 .ok_or(Error::CheckpointLacks { step, what })
         };
-        (self.blocks, self.steps) = (stream(BLOCKS)?, stream(STEPS)?);
+        (self.batches, self.steps) = (stream(BATCHES)?, stream(STEPS)?);
         let figure = |name: &str| state.metrics.get(name).copied();
         self.seconds = figure("train_seconds").unwrap_or(0.0);
+        // Checkpoints of before did not count tokens; all batches had as many.
+        let train = &self.recipe.train;
+        let of_step = train.accumulate * (train.batch_size * train.block) as u64;
+        self.tokens = figure("tokens").map_or(step * of_step, |tokens| tokens as u64);
         self.best = Best {
             figure: figure("best"),
             since: figure("best_since").unwrap_or(0.0) as u64,
@@ -110,31 +115,32 @@ impl Session<'_> {
         };
         let paths = self.folder.paths();
         self.metrics.finish()?;
-        let (params, lora) = (&self.params, &self.recipe.lora);
-        let (config, base) = (self.model.config(), &self.recipe.model);
+        let (params, lora, task) = (&self.params, &self.recipe.lora, &self.task);
+        let (config, base) = (task.config(), &self.recipe.model);
         let save = || -> Result<()> {
             match lora {
                 Some(_) => Ok(save_adapter(paths.root(), params, config, base)?),
-                None => Ok(cortical_io::save(paths.model(), params)?),
+                None => task.save(paths, params),
             }
         };
         match &mut self.average {
             Some(average) if average.updates() > 0 => average.during(save)??,
             _ => save()?,
         }
-        let train = &self.recipe.train;
-        let of_step = train.accumulate * (train.batch_size * train.block) as u64;
+        let foresees = tested.classes.is_none();
         let trainable = self.params.trainable();
         let report = LanguageReport {
             kind: "language".to_owned(),
             steps: self.step,
-            tokens: self.step * of_step,
+            tokens: self.tokens,
             train_seconds: rounded(self.seconds),
             parameters: self.params.count(),
             trainable: trainable.iter().map(|param| param.count()).sum(),
             test_loss: tested.loss,
-            perplexity: tested.loss.map(f64::exp),
+            perplexity: tested.loss.filter(|_| foresees).map(f64::exp),
             sample: tested.sample,
+            test: tested.classes,
+            mistakes: tested.mistakes,
         };
         paths.write_report(&report)?;
         Ok(report)

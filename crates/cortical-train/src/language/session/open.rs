@@ -2,21 +2,24 @@
 
 use candle_core::{DType, Device};
 use cortical_models::language::{
-    self, LanguageConfig, LanguageModel, LoadOptions, Loaded, Weights, preset,
+    self, LanguageConfig, LanguageModel, LoadOptions, Loaded, TextClassifier, Weights, preset,
 };
 use cortical_neuron::{Adapters, Params};
 use cortical_optim::ModelEma;
 use cortical_tensor::{Rng, Seed};
 use cortical_text::Tokenizer;
 
-use super::{BLOCKS, Observer, STEPS, Session};
+use super::{BATCHES, Observer, STEPS, Session};
 use crate::best::Best;
 use crate::folder::RunFolder;
+use crate::language::classes::{Classes, Shown};
+use crate::language::next_token::NextToken;
 use crate::language::observe::LanguageEvent;
-use crate::language::text::Corpus;
+use crate::language::task::{Task, check};
+use crate::language::text::{self, Corpus};
 use crate::metrics::MetricsLog;
 use crate::observe::Warning;
-use crate::recipe::{LanguageRecipe, StorageType};
+use crate::recipe::{ClassifyRecipe, LanguageRecipe, StorageType};
 use crate::{Error, Result, start};
 
 /// The columns of `metrics.csv`.
@@ -32,6 +35,19 @@ const COLUMNS: &[&str] = &[
     "train_seconds",
 ];
 
+/// The columns of `metrics.csv` where classes are learned.
+const COLUMNS_OF_CLASSES: &[&str] = &[
+    "event",
+    "step",
+    "loss",
+    "lr",
+    "grad_norm",
+    "tokens_per_second",
+    "test_loss",
+    "test_accuracy",
+    "train_seconds",
+];
+
 impl<'a> Session<'a> {
     /// Reads the text, opens or draws the model, and goes to where the newest checkpoint was written.
     pub(super) fn new(
@@ -39,7 +55,7 @@ impl<'a> Session<'a> {
         recipe: &'a LanguageRecipe,
         observer: Observer<'_>,
     ) -> Result<Self> {
-        let (corpus, model, params) = prepare(recipe)?;
+        let (task, params) = prepare(recipe)?;
         let paths = folder.paths();
         let latest = paths.checkpoints().latest_valid(&Device::Cpu)?;
         // What a checkpoint holds has begun from the other network already.
@@ -48,11 +64,12 @@ impl<'a> Session<'a> {
         }
         if recipe.lora.is_some() {
             for param in params.all() {
-                param.set_trainable(param.name().contains("lora_"));
+                let name = param.name();
+                param.set_trainable(name.contains("lora_") || TextClassifier::is_head(name));
             }
         }
         start::freeze(&recipe.start, &params)?;
-        let total_steps = total_steps(recipe, corpus.train.len())?;
+        let total_steps = total_steps(recipe, task.as_ref())?;
         let schedule = recipe.schedule.over(total_steps, recipe.optim.lr())?;
         schedule.validate()?;
         for skipped in &latest.skipped {
@@ -62,20 +79,24 @@ impl<'a> Session<'a> {
         let step = latest.checkpoint.as_ref().map_or(0, |c| c.state.step);
         let seed = Seed(recipe.seed);
         let average = recipe.average.averaging();
+        let columns = match recipe.classify {
+            Some(_) => COLUMNS_OF_CLASSES,
+            None => COLUMNS,
+        };
         let mut session = Self {
-            metrics: MetricsLog::open(paths, &recipe.log, COLUMNS, step)?,
+            metrics: MetricsLog::open(paths, &recipe.log, columns, step)?,
             optimizer: recipe.optim.config.build(&params, recipe.optim.groups())?,
             average: average.map(|a| ModelEma::new(&params, a)).transpose()?,
-            blocks: Rng::new(seed, BLOCKS),
+            batches: Rng::new(seed, BATCHES),
             steps: Rng::new(seed, STEPS),
             seconds: 0.0,
+            tokens: 0,
             best: Best::default(),
             skips: 0,
             tested: None,
             folder,
             recipe,
-            corpus,
-            model,
+            task,
             params,
             schedule,
             step,
@@ -96,10 +117,10 @@ impl<'a> Session<'a> {
                 file.write_all(text.as_bytes())
             })?)
         };
-        if let Some(text) = self.model.config().to_json() {
+        if let Some(text) = self.task.description() {
             write("config.json", &text)?;
         }
-        let tokenizer = self.corpus.tokenizer.to_json().map_err(Error::text)?;
+        let tokenizer = self.task.tokenizer().to_json().map_err(Error::text)?;
         write("tokenizer.json", &tokenizer)
     }
 
@@ -123,89 +144,107 @@ impl<'a> Session<'a> {
             .map(|(_, tensor)| of_tensor(tensor))
             .sum::<u64>();
         Ok(LanguageEvent::Ready {
-            config: self.model.config(),
+            config: self.task.config(),
             parameters: self.params.count(),
             trainable,
             bytes,
-            train_tokens: self.corpus.train.len(),
-            test_tokens: self.corpus.test.len(),
+            material: self.task.material(),
             start_step: self.step,
             total_steps: self.total_steps,
         })
     }
 }
 
-/// The text and the model to train on it, from a preset or from files.
-pub(in crate::language) fn prepare(
-    recipe: &LanguageRecipe,
-) -> Result<(Corpus, LanguageModel, Params)> {
-    let preset = preset(&recipe.model);
-    let own = match preset {
+/// The model and what it is trained for, from a preset or from files.
+fn prepare<'r>(recipe: &'r LanguageRecipe) -> Result<(Box<dyn Task + 'r>, Params)> {
+    let own = match preset(&recipe.model) {
         Some(_) => None,
         None => Tokenizer::open(&recipe.model).ok(),
     };
+    match &recipe.classify {
+        None => foresee(recipe, own),
+        Some(classify) => tell_apart(recipe, classify, own),
+    }
+}
+
+/// The task of the next token.
+fn foresee<'r>(
+    recipe: &'r LanguageRecipe,
+    own: Option<Tokenizer>,
+) -> Result<(Box<dyn Task + 'r>, Params)> {
     let corpus = Corpus::open(&recipe.data, own)?;
     let (block, tokens) = (recipe.train.block, corpus.train.len());
     if tokens <= block + 1 {
         return Err(Error::ShortText { tokens, block });
     }
-    let adapters = recipe.lora.as_ref().map(|lora| Adapters {
+    let (model, params) = match drawn(recipe, &corpus.tokenizer) {
+        Some((config, params)) => (LanguageModel::build(&config, &params)?, params),
+        None => {
+            let Loaded { model, params, .. } = language::open(&recipe.model, &options(recipe))?;
+            (model, params)
+        }
+    };
+    let all = corpus.train.iter().chain(&corpus.test);
+    check(all, model.config(), block)?;
+    Ok((Box::new(NextToken::new(recipe, corpus, model)), params))
+}
+
+/// The task of classes of texts.
+fn tell_apart<'r>(
+    recipe: &'r LanguageRecipe,
+    classify: &ClassifyRecipe,
+    own: Option<Tokenizer>,
+) -> Result<(Box<dyn Task + 'r>, Params)> {
+    let shown = Shown::open(recipe, classify)?;
+    let tokenizer = text::tokenizer(&recipe.data.tokenizer, own, &shown.train.texts)?;
+    let classes = shown.classes.len();
+    let (classifier, params) = match drawn(recipe, &tokenizer) {
+        Some((config, params)) => (TextClassifier::build(&config, classes, &params)?, params),
+        None => TextClassifier::open(&recipe.model, classes, &options(recipe))?,
+    };
+    let task = Classes::new(recipe, classifier, tokenizer, shown)?;
+    Ok((Box::new(task), params))
+}
+
+/// The sizes of a preset with a place for its parameters, if the recipe names one: a fresh model learns the tokens that there are.
+fn drawn(recipe: &LanguageRecipe, tokenizer: &Tokenizer) -> Option<(LanguageConfig, Params)> {
+    let config = preset(&recipe.model)?.config;
+    let tokens = tokenizer.vocab_size().max(config.vocab_size());
+    let dtype = match recipe.train.dtype {
+        StorageType::F32 => DType::F32,
+        StorageType::Bf16 => DType::BF16,
+    };
+    let params = Params::with_dtype(&Device::Cpu, Seed(recipe.seed), dtype);
+    params.adapt(adapters(recipe));
+    Some((config.with_vocab_size(tokens), params))
+}
+
+/// How the recipe opens a model that is there.
+fn options(recipe: &LanguageRecipe) -> LoadOptions {
+    LoadOptions {
+        weights: match recipe.train.dtype {
+            StorageType::F32 => Weights::Single,
+            StorageType::Bf16 => Weights::Half,
+        },
+        adapters: adapters(recipe),
+        seed: recipe.seed,
+        ..Default::default()
+    }
+}
+
+fn adapters(recipe: &LanguageRecipe) -> Option<Adapters> {
+    recipe.lora.as_ref().map(|lora| Adapters {
         rank: lora.rank,
         alpha: lora.alpha,
         targets: lora.targets.clone(),
         dora: lora.dora,
-    });
-    let (dtype, weights) = match recipe.train.dtype {
-        StorageType::F32 => (DType::F32, Weights::Single),
-        StorageType::Bf16 => (DType::BF16, Weights::Half),
-    };
-    let words = corpus.tokenizer.vocab_size();
-    let (model, params) = match preset {
-        Some(preset) => {
-            // A fresh model learns the tokens that there are.
-            let tokens = words.max(preset.config.vocab_size());
-            let config = preset.config.with_vocab_size(tokens);
-            let params = Params::with_dtype(&Device::Cpu, Seed(recipe.seed), dtype);
-            params.adapt(adapters);
-            (LanguageModel::build(&config, &params)?, params)
-        }
-        None => {
-            let options = LoadOptions {
-                weights,
-                adapters,
-                seed: recipe.seed,
-                ..Default::default()
-            };
-            let Loaded { model, params, .. } = language::open(&recipe.model, &options)?;
-            (model, params)
-        }
-    };
-    check(&corpus, model.config(), block)?;
-    Ok((corpus, model, params))
-}
-
-/// Refuses a text that the model cannot read.
-fn check(corpus: &Corpus, config: &LanguageConfig, block: usize) -> Result<()> {
-    let all = corpus.train.iter().chain(&corpus.test);
-    let (largest, tokens) = (all.max().copied().unwrap_or(0), config.vocab_size());
-    if largest as usize >= tokens {
-        return Err(Error::UnknownToken {
-            token: largest,
-            tokens,
-        });
-    }
-    match config.table_positions() {
-        Some(positions) if block > positions => Err(Error::LongBlock { block, positions }),
-        _ => Ok(()),
-    }
+    })
 }
 
 /// How many steps a run has: those of its epochs, or fewer if they are limited.
-fn total_steps(recipe: &LanguageRecipe, tokens: usize) -> Result<u64> {
+fn total_steps(recipe: &LanguageRecipe, task: &dyn Task) -> Result<u64> {
     let train = &recipe.train;
-    let of_step = (train.batch_size * train.block) as u64 * train.accumulate;
-    let in_epoch = (tokens as u64).div_ceil(of_step).max(1);
-    let (epochs, batches) = (train.epochs, in_epoch);
+    let (epochs, batches) = (train.epochs, task.steps_of_epoch(train.accumulate).max(1));
     let steps = epochs
         .checked_mul(batches)
         .ok_or(Error::TooManySteps { epochs, batches })?;

@@ -12,7 +12,7 @@ use crate::recipe::{LoraRecipe, StorageType};
 use crate::{Override, RunPaths};
 
 /// Asks to stop after some steps.
-struct After(AtomicU64);
+pub(super) struct After(pub(super) AtomicU64);
 
 impl Stop for After {
     fn is_requested(&self) -> bool {
@@ -53,7 +53,7 @@ fn trained(root: &Path, recipe: &LanguageRecipe) -> (LanguageReport, Vec<f64>) {
     }
 }
 
-fn model_bytes(root: &Path) -> Vec<u8> {
+pub(super) fn model_bytes(root: &Path) -> Vec<u8> {
     std::fs::read(RunPaths::new(root).model()).unwrap()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use cortical_models::language::{self, LoadOptions, Weights};
+use cortical_models::language::{self, LanguageModel, LoadOptions, TextClassifier, Weights};
 use cortical_text::Tokenizer;
 use serde_json::json;
 
@@ -21,14 +21,34 @@ pub(crate) fn merge(args: &MergeArgs, output: &Output) -> Result<Done> {
         weights: Weights::Single,
         ..Default::default()
     };
-    let loaded = language::open(&args.model, &options)?;
-    let config = loaded.model.config().to_json();
+    let (model, params, classes) = match language::read_classes(&args.model)? {
+        None => {
+            let loaded = language::open(&args.model, &options)?;
+            (Merged::Tokens(loaded.model), loaded.params, Vec::new())
+        }
+        Some(classes) => {
+            let (classifier, params) = TextClassifier::open(&args.model, classes.len(), &options)?;
+            (Merged::Classes(classifier), params, classes)
+        }
+    };
+    let (config, tensors) = match &model {
+        Merged::Tokens(model) => {
+            let tensors = language::merged_tensors(model, &params)?;
+            (model.config().to_json(), tensors)
+        }
+        Merged::Classes(classifier) => {
+            let config = classifier.model().config();
+            (
+                config.to_classifier_json(&classes),
+                classifier.tensors(&params)?,
+            )
+        }
+    };
     let config = config.ok_or_else(|| Error::NoConfig {
         path: args.model.clone(),
     })?;
-    let changes = loaded.model.projections();
+    let changes = model.body().projections();
     let changes = changes.iter().filter(|p| p.adapter().is_some()).count();
-    let tensors = language::merged_tensors(&loaded.model, &loaded.params)?;
     new_folder(&args.out)?;
     let write = |name: &str, text: &str| {
         cortical_io::write_atomic(args.out.join(name), |file| file.write_all(text.as_bytes()))
@@ -49,6 +69,21 @@ pub(crate) fn merge(args: &MergeArgs, output: &Output) -> Result<Done> {
         format!("{folder}: {tensors} tensors, {changes} low-rank changes are part of them")
     });
     Ok(Done::Finished)
+}
+
+/// A model with either head.
+enum Merged {
+    Tokens(LanguageModel),
+    Classes(TextClassifier),
+}
+
+impl Merged {
+    fn body(&self) -> &LanguageModel {
+        match self {
+            Self::Tokens(model) => model,
+            Self::Classes(classifier) => classifier.model(),
+        }
+    }
 }
 
 /// Makes the folder, which must not be there yet: what is in it might be somebody's only model.

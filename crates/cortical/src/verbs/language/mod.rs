@@ -24,6 +24,11 @@ use crate::style::{bytes, count, duration};
 /// Opens a model and says what it is.
 fn open(args: &ModelArgs, output: &Output) -> Result<Loaded> {
     exists(&args.model)?;
+    if language::read_classes(&args.model)?.is_some() {
+        return Err(Error::TellsClasses {
+            path: args.model.clone(),
+        });
+    }
     let began = Instant::now();
     let options = LoadOptions {
         weights: args.weights(),

@@ -5,8 +5,8 @@ use std::path::Path;
 use cortical_io::GgufFile;
 use cortical_models::language::preset;
 use cortical_train::{
-    LanguageEvent, LanguageOutcome, LanguageRecipe, LanguageReport, Override, RunFolder, RunPaths,
-    in_pool, train_language, write_page,
+    LanguageEvent, LanguageOutcome, LanguageRecipe, LanguageReport, Material, Override, RunFolder,
+    RunPaths, in_pool, train_language, write_page,
 };
 use serde_json::json;
 
@@ -14,8 +14,9 @@ use crate::Done;
 use crate::cli::{Common, TrainArgs};
 use crate::error::{Error, Result};
 use crate::output::{Output, print_line};
+use crate::scores;
 use crate::signals;
-use crate::style::{self, Style, count, duration};
+use crate::style::{self, Style, count, duration, percent};
 
 /// `cortical train`, if the arguments ask for a language model.
 pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Result<Option<Done>> {
@@ -70,6 +71,13 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Option<LanguageRecipe>> {
         (None, Some(name)) if is_model(name) => LanguageRecipe::new(&found(name)).head(),
         _ => return Ok(None),
     };
+    // A table has labelled texts; a recipe that says so itself, or is about text, stays as it is.
+    let is_table = args.recipe.is_none() && args.data.as_deref().is_some_and(is_table);
+    let text = if is_table {
+        text + "[classify]\n"
+    } else {
+        text
+    };
     let mut set: Vec<Override> = Vec::new();
     set.extend(
         args.model
@@ -93,7 +101,9 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Option<LanguageRecipe>> {
     if args.fast_dev_run {
         number("train.max_steps", Some(3));
         number("train.eval_blocks", Some(1));
-        number("train.sample_tokens", Some(8));
+        if !is_table {
+            number("train.sample_tokens", Some(8));
+        }
         number("checkpoint.every_steps", Some(2));
         number("log.every_steps", Some(1));
     }
@@ -104,6 +114,13 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Option<LanguageRecipe>> {
     set.extend(common.seed.map(|n| Override::new("seed", whole(n))));
     set.extend(args.set.iter().cloned());
     Ok(Some(LanguageRecipe::from_toml(&text, &set)?))
+}
+
+/// Whether data are a table by their name.
+fn is_table(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.strip_suffix(".gz").unwrap_or(&lower);
+    stem.ends_with(".csv") || stem.ends_with(".tsv")
 }
 
 /// A file by its absolute path, so that a run finds it again from wherever it is resumed; a name as it is.
@@ -171,7 +188,7 @@ fn work(
             output,
         )),
         LanguageOutcome::Finished(report) | LanguageOutcome::AlreadyFinished(report) => {
-            let value = json!({
+            let mut value = json!({
                 "run": root,
                 "steps": report.steps,
                 "tokens": report.tokens,
@@ -182,7 +199,13 @@ fn work(
                 "perplexity": report.perplexity,
                 "sample": report.sample,
             });
-            output.result(&value, |style| finished(&root, &report, style));
+            if let Some(test) = &report.test {
+                value["test_accuracy"] = json!(test.accuracy);
+            }
+            output.result(&value, |style| match &recipe.classify {
+                Some(_) => told_apart(&root, &report, style),
+                None => foreseen(&root, &report, style),
+            });
             Ok(Done::Finished)
         }
         // The enumeration may grow; what is not known here has nothing to say.
@@ -197,20 +220,18 @@ fn show(event: &LanguageEvent<'_>, output: &Output) {
             parameters,
             trainable,
             bytes,
-            train_tokens,
-            test_tokens,
+            material,
             start_step,
             total_steps,
         } => {
             let share = 100.0 * *trainable as f64 / (*parameters).max(1) as f64;
             output.remark(&format!(
-                "{} with {} parameters, {} of them trained ({share:.2} %), {} of weights and gradients, on {} tokens, {} held out; steps {} to {}",
+                "{} with {} parameters, {} of them trained ({share:.2} %), {} of weights and gradients, on {}; steps {} to {}",
                 output.err.bold(config.model_type()),
                 count(*parameters),
                 count(*trainable),
                 style::bytes(*bytes),
-                count(*train_tokens),
-                count(*test_tokens),
+                of_what(*material),
                 start_step + 1,
                 count(*total_steps),
             ));
@@ -220,7 +241,18 @@ fn show(event: &LanguageEvent<'_>, output: &Output) {
         LanguageEvent::Step { step, loss, lr, .. } if step % 10 == 0 => {
             output.remark(&format!("step {step:>6}  loss {loss:.4}  lr {lr:.2e}"));
         }
-        LanguageEvent::Test { step, loss, sample } => {
+        LanguageEvent::Test {
+            step,
+            loss,
+            accuracy: Some(accuracy),
+            ..
+        } => output.remark(&format!(
+            "step {step:>6}  held-out loss {loss:.4}, accuracy {}",
+            output.err.bold(&percent(*accuracy))
+        )),
+        LanguageEvent::Test {
+            step, loss, sample, ..
+        } => {
             let sample = sample.replace('\n', " ");
             output.remark(&format!(
                 "step {step:>6}  held-out loss {} (perplexity {:.2})\n  {}",
@@ -233,8 +265,42 @@ fn show(event: &LanguageEvent<'_>, output: &Output) {
     }
 }
 
-fn finished(root: &str, report: &LanguageReport, style: &Style) -> String {
-    let rate = report.tokens as f64 / report.train_seconds.max(1e-9);
+/// What a model learns from, in words.
+fn of_what(material: Material) -> String {
+    match material {
+        Material::Tokens { train, test } => {
+            format!("{} tokens, {} held out", count(train), count(test))
+        }
+        Material::Texts {
+            train,
+            test,
+            classes,
+        } => format!(
+            "{} texts of {} classes, {} held out",
+            count(train),
+            count(classes),
+            count(test)
+        ),
+        // The enumeration may grow; what is not known here has no name.
+        _ => "data".to_owned(),
+    }
+}
+
+/// The end of a training of classes.
+fn told_apart(root: &str, report: &LanguageReport, style: &Style) -> String {
+    let headline = match &report.test {
+        Some(test) => scores::headline(test, style),
+        None => "no texts were held out".to_owned(),
+    };
+    format!(
+        "\n{headline} after {}\n\n  pictures     {root}/report.html\n  test again   cortical eval {root}\n  other texts  {}\n",
+        speed(report),
+        style.bold(&format!("cortical predict {root} texts.csv"))
+    )
+}
+
+/// The end of a training on text.
+fn foreseen(root: &str, report: &LanguageReport, style: &Style) -> String {
     let loss = match (report.test_loss, report.perplexity) {
         (Some(loss), Some(perplexity)) => format!(
             "held-out loss {} nats a token, perplexity {perplexity:.2}",
@@ -243,11 +309,20 @@ fn finished(root: &str, report: &LanguageReport, style: &Style) -> String {
         _ => "no text was held out".to_owned(),
     };
     format!(
-        "\n{loss} after {} of training ({} tokens a second)\n\n  pictures             {root}/report.html\n  go on from a prompt  {}\n",
-        duration(report.train_seconds),
-        count(rate as u64),
+        "\n{loss} after {}\n\n  pictures             {root}/report.html\n  go on from a prompt  {}\n",
+        speed(report),
         style.bold(&format!(
             "cortical generate {root} --prompt \"The whale\" --temperature 0.8"
         ))
+    )
+}
+
+/// How long a training took, and how fast it was.
+fn speed(report: &LanguageReport) -> String {
+    let rate = report.tokens as f64 / report.train_seconds.max(1e-9);
+    let seconds = duration(report.train_seconds);
+    format!(
+        "{seconds} of training ({} tokens a second)",
+        count(rate as u64)
     )
 }

@@ -1,0 +1,163 @@
+//! The label column: where it is, and how its texts become classes.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::records::Record;
+use crate::error::{Error, Result, list, shorten};
+
+/// Which column holds the label.
+///
+/// In a recipe it is written `label = "species"` or `label = 5`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LabelColumn {
+    /// The column of this number, counted from 1 as in every message.
+    Number(usize),
+    /// The column of this name in the header.
+    Name(String),
+}
+
+impl LabelColumn {
+    /// A column as a person writes it: a number, else a name.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        text.parse()
+            .map_or_else(|_| Self::Name(text.to_owned()), Self::Number)
+    }
+
+    /// Which cell of the first row the column is; `what` is its task, in words.
+    pub(super) fn find(&self, first: &Record, path: &Path, what: &'static str) -> Result<usize> {
+        let width = first.len();
+        let missing = |expected: String, found: String| {
+            Err(Error::CsvNoColumn {
+                path: path.to_owned(),
+                line: first.line,
+                what,
+                expected,
+                found,
+            })
+        };
+        match self {
+            Self::Number(n) if (1..=width).contains(n) => Ok(n - 1),
+            Self::Number(n) => missing(
+                format!("{n} (columns count from 1)"),
+                format!("{width} columns"),
+            ),
+            Self::Name(name) => {
+                let names = (0..width)
+                    .map(|cell| first.cell(cell, path))
+                    .collect::<Result<Vec<_>>>()?;
+                let mut found = (0..width).filter(|&cell| names[cell] == name);
+                match (found.next(), found.next()) {
+                    (Some(cell), None) => Ok(cell),
+                    (Some(_), Some(_)) => {
+                        missing(format!("{name:?}"), "it more than once".to_owned())
+                    }
+                    (None, _) => {
+                        missing(format!("{name:?}"), format!("the columns {}", list(&names)))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The labels read so far, as numbers of classes.
+#[derive(Debug)]
+pub(super) struct Labels {
+    numbers: Vec<u32>,
+    /// The classes in the order in which they were given or first seen.
+    classes: Vec<String>,
+    number_of: HashMap<String, u32>,
+    /// Whether the classes were given, so that there are no others.
+    given: bool,
+}
+
+impl Labels {
+    pub(super) fn new(classes: Option<&[String]>) -> Self {
+        let given = classes.is_some();
+        let classes = classes.unwrap_or_default().to_vec();
+        Self {
+            numbers: Vec::new(),
+            number_of: classes.iter().cloned().zip(0..).collect(),
+            classes,
+            given,
+        }
+    }
+
+    /// Adds the label in a cell; a class not seen before gets the next number, unless the classes are given.
+    pub(super) fn add(&mut self, row: &Record, cell: usize, path: &Path) -> Result<()> {
+        let text = row.cell(cell, path)?;
+        if let Some(&number) = self.number_of.get(text) {
+            self.numbers.push(number);
+            return Ok(());
+        }
+        let (path, line, column) = (path.to_owned(), row.line, cell + 1);
+        if text.is_empty() {
+            return Err(Error::CsvNoLabel { path, line, column });
+        }
+        if self.given {
+            return Err(Error::CsvUnknownLabel {
+                path,
+                line,
+                column,
+                expected: list(&self.classes),
+                found: shorten(text),
+            });
+        }
+        let number = self.classes.len() as u32;
+        self.classes.push(text.to_owned());
+        self.number_of.insert(text.to_owned(), number);
+        self.numbers.push(number);
+        Ok(())
+    }
+
+    /// The numbers as they are.
+    pub(super) fn into_numbers(self) -> Vec<u32> {
+        self.numbers
+    }
+
+    /// The numbers and the classes, sorted unless they were given. `last` is the last line and the label's column, for the error about a single class.
+    pub(super) fn finish(
+        mut self,
+        path: &Path,
+        last: (u64, usize),
+    ) -> Result<(Vec<u32>, Vec<String>)> {
+        if !self.given {
+            let (classes, rank) = sort_classes(self.classes);
+            for number in &mut self.numbers {
+                *number = rank[*number as usize];
+            }
+            self.classes = classes;
+        }
+        if let [only] = &self.classes[..] {
+            return Err(Error::CsvOneClass {
+                path: path.to_owned(),
+                line: last.0,
+                column: last.1,
+                found: shorten(only),
+            });
+        }
+        Ok((self.numbers, self.classes))
+    }
+}
+
+/// Sorts class names, by value when all are numbers, and tells the new number of each old one.
+pub(super) fn sort_classes(seen: Vec<String>) -> (Vec<String>, Vec<u32>) {
+    let numbers: Option<Vec<f64>> = seen.iter().map(|name| name.parse().ok()).collect();
+    let mut order: Vec<usize> = (0..seen.len()).collect();
+    order.sort_by(|&a, &b| {
+        let by_value = numbers.as_ref().map(|x| x[a].total_cmp(&x[b]));
+        by_value
+            .unwrap_or(std::cmp::Ordering::Equal)
+            .then_with(|| seen[a].cmp(&seen[b]))
+    });
+    let mut rank = vec![0; seen.len()];
+    for (new, &old) in order.iter().enumerate() {
+        rank[old] = new as u32;
+    }
+    (order.iter().map(|&old| seen[old].clone()).collect(), rank)
+}

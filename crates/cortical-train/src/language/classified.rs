@@ -1,0 +1,147 @@
+//! A trained model of classes of texts: predictions and tests.
+
+use std::path::Path;
+
+use cortical_data::csv::{TextOptions, read_texts};
+use cortical_models::language::{LoadOptions, TextClassifier, Weights, read_classes};
+use cortical_text::Tokenizer;
+
+use super::classes::{Shown, evaluation, scores, tokens};
+use crate::evaluate::Evaluation;
+use crate::model_file::{Prediction, prediction};
+use crate::recipe::ClassifyRecipe;
+use crate::{Error, Result, RunPaths};
+
+/// Texts at a time where no recipe says how many.
+const BATCH: usize = 16;
+/// Tokens of a text that are read at most where no recipe says so.
+const MOST: usize = 512;
+
+/// A language model that tells classes of texts apart: the folder of a run with `[classify]`, or one that transformers wrote.
+///
+/// ```no_run
+/// use cortical_train::TextModel;
+/// let model = TextModel::open("runs/reviews-001".as_ref())?.expect("a model of classes");
+/// let found = model.predict(&["I would buy it again."])?;
+/// println!("{} ({:.2})", model.classes()[found[0].class], found[0].probability);
+/// # Ok::<(), cortical_train::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TextModel {
+    classifier: TextClassifier,
+    tokenizer: Tokenizer,
+    classes: Vec<String>,
+    /// Tokens of a text that are read at most, and texts at a time.
+    most: usize,
+    batch: usize,
+    /// The columns that it was trained on.
+    columns: ClassifyRecipe,
+}
+
+impl TextModel {
+    /// Opens the model in a folder; `None` if the folder has none, or one of another kind.
+    ///
+    /// # Errors
+    /// A model, a tokenizer or a recipe that cannot be read; [`Error::NotFinished`].
+    pub fn open(folder: &Path) -> Result<Option<Self>> {
+        let Some(classes) = read_classes(folder)? else {
+            return Ok(None);
+        };
+        let paths = RunPaths::new(folder);
+        let mut recipe = None;
+        if paths.is_run() {
+            recipe = paths.read_language_recipe()?;
+            if paths.read_language_report()?.is_none() {
+                let path = folder.to_owned();
+                return Err(Error::NotFinished { path });
+            }
+        }
+        let options = LoadOptions {
+            weights: Weights::Single,
+            ..LoadOptions::default()
+        };
+        let (classifier, _) = TextClassifier::open(folder, classes.len(), &options)?;
+        let positions = classifier.model().config().table_positions();
+        let trained = recipe.as_ref().map(|recipe| &recipe.train);
+        let most = trained.map_or(MOST, |train| train.block);
+        let batch = trained.map_or(BATCH, |train| train.batch_size);
+        Ok(Some(Self {
+            classifier,
+            tokenizer: Tokenizer::open(folder).map_err(Error::text)?,
+            classes,
+            most: positions.map_or(most, |positions| most.min(positions)),
+            batch,
+            columns: recipe
+                .and_then(|recipe| recipe.classify)
+                .unwrap_or_default(),
+        }))
+    }
+
+    /// The names of the classes.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// How a table of texts is read: the columns that the model was trained on, and its classes.
+    #[must_use]
+    pub fn options(&self) -> TextOptions {
+        TextOptions {
+            text: self.columns.text.clone(),
+            label: self.columns.label.clone(),
+            classes: Some(self.classes.clone()),
+            ..TextOptions::default()
+        }
+    }
+
+    /// What the model takes each text for.
+    ///
+    /// # Errors
+    /// A text that the tokenizer makes nothing of.
+    pub fn predict(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Prediction>> {
+        let scores = self.scores(texts)?;
+        Ok(scores.iter().map(|row| prediction(row)).collect())
+    }
+
+    /// Tests on all labelled texts of a table.
+    ///
+    /// # Errors
+    /// As [`read_texts`](cortical_data::csv::read_texts) and [`TextModel::predict`]; [`Error::NoLabels`].
+    pub fn evaluate(&self, path: &Path, options: &TextOptions) -> Result<Evaluation> {
+        let read = read_texts(path, options)?;
+        let labels = read.labels.ok_or_else(|| Error::NoLabels {
+            path: path.to_owned(),
+        })?;
+        evaluation(&self.scores(&read.texts)?, &labels, &self.classes)
+    }
+
+    /// Tests on the texts that the run in the folder held out; `None` if it held out none, or the folder is no run.
+    ///
+    /// # Errors
+    /// A recipe or a table that cannot be read.
+    pub fn evaluate_held_out(&self, folder: &Path) -> Result<Option<Evaluation>> {
+        let paths = RunPaths::new(folder);
+        let recipe = match paths.is_run() {
+            true => paths.read_language_recipe()?,
+            false => None,
+        };
+        let Some(recipe) = recipe else {
+            return Ok(None);
+        };
+        let test = Shown::open(&recipe, &self.columns)?.test;
+        if test.texts.is_empty() {
+            return Ok(None);
+        }
+        let scores = self.scores(&test.texts)?;
+        evaluation(&scores, &test.labels, &self.classes).map(Some)
+    }
+
+    fn scores(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
+        let each = texts.iter();
+        let ids: Vec<Vec<u32>> = each
+            .map(|text| tokens(&self.tokenizer, text.as_ref(), self.most))
+            .collect::<Result<_>>()?;
+        let ids: Vec<&[u32]> = ids.iter().map(|ids| &ids[..]).collect();
+        scores(&self.classifier, &ids, self.batch)
+    }
+}
