@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use crate::text::{escape, number};
 
+/// Room for the line that explains rows and columns.
+const LEGEND: f64 = 310.0;
+
 /// A square table of counts, rows what is true and columns what was said: a confusion matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
@@ -39,9 +42,13 @@ impl Matrix {
         let left = 16.0 + 7.0 * longest.unwrap_or(0) as f64;
         let side = (560.0 / n.max(1) as f64).clamp(10.0, 52.0);
         let top = left.min(120.0) + 10.0;
-        let (width, height) = (left + side * n as f64 + 10.0, top + side * n as f64 + 26.0);
+        // The line below the table has its length whatever the table's.
+        let width = (left + side * n as f64 + 10.0).max(LEGEND);
+        let height = top + side * n as f64 + 26.0;
+        // A small table is not blown up to the width of the page.
+        let most = (width * 1.3).min(720.0);
         let mut svg = format!(
-            "<svg class=\"matrix\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"confusion matrix\">"
+            "<svg class=\"matrix\" style=\"max-width:{most:.0}px\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"confusion matrix\">"
         );
         for (i, row) in self.counts.iter().enumerate() {
             let whole = row.iter().sum::<u64>().max(1) as f64;
@@ -111,6 +118,14 @@ fn shortened(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::page::tests::assert_well_formed;
+
+    #[test]
+    fn a_small_table_stays_small_and_its_legend_whole() {
+        let names = ["no", "yes"].map(str::to_owned);
+        let svg = Matrix::new(&names, &[vec![3, 1], vec![0, 4]]).to_svg();
+        assert!(svg.contains("viewBox=\"0 0 310 "), "{svg}");
+        assert!(svg.contains("max-width:403px"), "{svg}");
+    }
 
     #[test]
     fn counts_stand_in_their_cells() {

@@ -53,7 +53,7 @@ impl TextClassifier {
     /// those of the head among them, are in [`Loaded::params`]; low-rank changes are made where `options` say so.
     ///
     /// # Errors
-    /// As [`open`]; a head in the folder that has another number of classes.
+    /// As [`open`]; a head in the folder that has another number of classes, unless [`LoadOptions::new_head`] draws one.
     pub fn open(
         path: impl AsRef<Path>,
         classes: usize,
@@ -66,7 +66,7 @@ impl TextClassifier {
         let path = path.as_ref();
         let Loaded { model, params, .. } = open(path, &options)?;
         let classifier = Self::on(model, classes, &params)?;
-        if path.join(ADAPTER_CONFIG).is_file() {
+        if !options.new_head && path.join(ADAPTER_CONFIG).is_file() {
             load_head(path, &params)?;
         }
         Ok((classifier, params))
@@ -388,6 +388,12 @@ mod tests {
             assert_eq!(a, b, "{name}");
             let error = TextClassifier::open(folder.path(), 3, &options).unwrap_err();
             assert!(error.to_string().contains("[2, "), "{error}");
+            let options = LoadOptions {
+                new_head: true,
+                ..options
+            };
+            let (third, _) = TextClassifier::open(folder.path(), 3, &options).unwrap();
+            assert_eq!(third.classes(), 3, "{name}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Language models out of Hugging Face folders and GGUF files.
 
 use super::adapter::{CONFIG as ADAPTER_CONFIG, base_of_adapter, load_changes};
+use super::classifier::is_head;
 use super::gguf::{self, GgufSource};
 use super::{Head, LanguageConfig, LanguageModel, read_adapter_config};
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct LoadOptions {
     pub seed: u64,
     /// Leave the head over tokens out, and any other head that the files have: for a model that gets a head of its own.
     pub headless: bool,
+    /// Draw a head over classes anew where the files have one: for other classes than theirs.
+    pub new_head: bool,
 }
 
 /// How a model's weights lie in memory.
@@ -87,6 +90,7 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     let source = Arc::new(FolderSource {
         files,
         weights: options.weights,
+        new_head: options.new_head,
     });
     let params = store(source, options);
     let model = LanguageModel::build_as(&config, prefix, head, &params)?;
@@ -303,10 +307,15 @@ pub(super) fn pack(
 struct FolderSource {
     files: ModelFiles,
     weights: Weights,
+    /// Whether a head over classes is none of the files' business.
+    new_head: bool,
 }
 
 impl FolderSource {
     fn load(&self, name: &str) -> cortical_neuron::Result<Option<Tensor>> {
+        if self.new_head && is_head(name) {
+            return Ok(None);
+        }
         let has = |name: &str| self.files.tensors().any(|tensor| tensor.name() == name);
         let older = older_name(name);
         let found = match older {

@@ -200,7 +200,15 @@ fn tell_apart<'r>(
     let classes = shown.classes.len();
     let (classifier, params) = match drawn(recipe, &tokenizer) {
         Some((config, params)) => (TextClassifier::build(&config, classes, &params)?, params),
-        None => TextClassifier::open(&recipe.model, classes, &options(recipe))?,
+        None => {
+            // Other classes need another head.
+            let own = language::read_classes(&recipe.model)?;
+            let options = LoadOptions {
+                new_head: own.is_some_and(|own| own != shown.classes),
+                ..options(recipe)
+            };
+            TextClassifier::open(&recipe.model, classes, &options)?
+        }
     };
     let task = Classes::new(recipe, classifier, tokenizer, shown)?;
     Ok((Box::new(task), params))
