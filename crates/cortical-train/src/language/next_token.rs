@@ -1,7 +1,7 @@
 //! The task that needs no labels: the next token.
 
 use candle_core::Tensor;
-use cortical_models::language::{LanguageConfig, LanguageModel};
+use cortical_models::language::{LanguageConfig, LanguageModel, merged_tensors};
 use cortical_neuron::{Params, Pass};
 use cortical_tensor::Rng;
 use cortical_text::{Generator, Sampler, Sampling, Tokenizer};
@@ -110,6 +110,16 @@ impl Task for NextToken<'_> {
     }
 
     fn save(&self, paths: &RunPaths, params: &Params) -> Result<()> {
-        Ok(cortical_io::save(paths.model(), params)?)
+        if params.adapters().is_none() {
+            return Ok(cortical_io::save(paths.model(), params)?);
+        }
+        // Trained on from a model with low-rank changes, as a whole: a whole model comes of it.
+        let tensors = merged_tensors(&self.model, params)?;
+        let metadata = cortical_io::model_metadata(&Default::default());
+        Ok(cortical_io::save_tensors(
+            paths.model(),
+            &tensors,
+            &metadata,
+        )?)
     }
 }

@@ -67,3 +67,45 @@ fn the_preset_is_a_recipe_whose_fields_can_be_set() {
         assert!(said.out.contains(part), "{part}\n{}", said.out);
     }
 }
+
+#[test]
+fn a_table_of_texts_makes_a_model_of_classes() {
+    let place = trained();
+    let row = |i: usize| ["awful,bad\n", "lovely,good\n"][i % 2];
+    let table: String = (0..20).map(row).collect();
+    place.write("reviews.csv", format!("text,label\n{table}"));
+    place.write("new.txt", "lovely\n\nawful\n");
+    let line = "train --model adapted --data reviews.csv --epochs 1 --batch 4 --out opinions";
+    let said = place.run(line).expect(0);
+    assert!(
+        said.err.contains("18 texts of 2 classes, 2 held out"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.out.contains("cortical predict opinions"),
+        "{}",
+        said.out
+    );
+
+    let said = place.run("predict opinions new.txt --json").expect(0);
+    let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(found["predictions"].as_array().unwrap().len(), 2);
+    assert_eq!(found["predictions"][1]["text"], "awful");
+    let said = place.run("predict opinions reviews.csv").expect(0);
+    assert!(said.err.contains("of 20 are right"), "{}", said.err);
+    let said = place.run("eval opinions").expect(0);
+    assert!(said.out.contains("of 2 right"), "{}", said.out);
+    let said = place.run("generate opinions --prompt x").expect(2);
+    assert!(
+        said.err.contains("use `cortical predict opinions"),
+        "{}",
+        said.err
+    );
+    place.run("merge opinions --out whole").expect(0);
+    let [a, b] = ["opinions", "whole"].map(|model| {
+        let line = format!("predict {model} new.txt --quiet");
+        place.run(&line).expect(0).out
+    });
+    assert_eq!(a, b);
+}

@@ -147,6 +147,24 @@ fn low_rank_changes_are_trained_alone_and_saved_for_peft() {
 }
 
 #[test]
+fn training_on_from_low_rank_changes_gives_a_whole_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = recipe(folder.path(), &["train.max_steps=3"]);
+    let root = |name: &str| folder.path().join(name);
+    trained(&root("base"), &base);
+    let mut adapted = base.clone();
+    adapted.model = root("base").display().to_string();
+    adapted.lora = Some(LoraRecipe::default());
+    trained(&root("adapted"), &adapted);
+    let mut on = base;
+    on.model = root("adapted").display().to_string();
+    let (report, _) = trained(&root("on"), &on);
+    let again = crate::language::evaluate_language(&RunPaths::new(root("on")), None);
+    let again = again.unwrap().unwrap().loss;
+    assert!((again - report.test_loss.unwrap()).abs() < 1e-4, "{again}");
+}
+
+#[test]
 fn batches_that_make_one_step_are_one_large_batch() {
     let folder = tempfile::tempdir().unwrap();
     let one = recipe(folder.path(), &["train.batch_size=4"]);
