@@ -113,11 +113,7 @@ impl<T: Real> Job<'_, T> {
                     }
                 }
                 // 3. The values, weighted.
-                if dv > 0 {
-                    let weights = MatRef::strided(scores, n, keys.len(), KEY_BLOCK, 1);
-                    let v = self.v.rows(b, h / self.sizes.group(), keys, dv);
-                    matmul_task(self.isa, weights, v, sums, dv, Write::Add);
-                }
+                self.weigh(b, h, keys, scores, sums);
             }
             // 4. The means.
             for r in 0..n {
@@ -145,6 +141,26 @@ impl<T: Real> Job<'_, T> {
         });
     }
 
+    /// Adds the values of a block of keys, weighted by rows of `scores` [`KEY_BLOCK`] apart.
+    fn weigh(&self, b: usize, h: usize, keys: Range<usize>, scores: &[T], sums: &mut [T]) {
+        let (dv, g) = (self.sizes.value_dim, h / self.sizes.group());
+        if dv == 0 {
+            return;
+        }
+        if self.k_transposed.is_empty() {
+            let v = &self.v.data[self.v.strides.at(b, g, keys.start)..];
+            for (scores, sums) in scores.chunks(KEY_BLOCK).zip(sums.chunks_exact_mut(dv)) {
+                let weights = &scores[..keys.len()];
+                row::add_weighted(self.isa, weights, v, self.v.strides.row, sums);
+            }
+            return;
+        }
+        let n = sums.len() / dv;
+        let weights = MatRef::strided(scores, n, keys.len(), KEY_BLOCK, 1);
+        let v = self.v.rows(b, g, keys, dv);
+        matmul_task(self.isa, weights, v, sums, dv, Write::Add);
+    }
+
     fn log(&self, max: T, sum: T) -> T {
         T::from_f64(max.to_f64() + sum.to_f64().ln())
     }
@@ -153,11 +169,13 @@ impl<T: Real> Job<'_, T> {
     fn scores(&self, b: usize, h: usize, queries: Range<usize>, keys: Range<usize>, out: &mut [T]) {
         let (d, g) = (self.sizes.dim, h / self.sizes.group());
         if self.k_transposed.is_empty() {
-            for (r, i) in queries.enumerate() {
+            let k = match d {
+                0 => &[][..],
+                _ => &self.k.data[self.k.strides.at(b, g, keys.start)..],
+            };
+            for (i, out) in queries.zip(out.chunks_mut(KEY_BLOCK)) {
                 let q = self.q.row(b, h, i, d);
-                for (c, j) in keys.clone().enumerate() {
-                    out[r * KEY_BLOCK + c] = row::dot(self.isa, q, self.k.row(b, g, j, d));
-                }
+                row::dots(self.isa, q, k, self.k.strides.row, &mut out[..keys.len()]);
             }
             return;
         }

@@ -80,6 +80,41 @@ multiversion! {
 }
 
 multiversion! {
+    /// `outⱼ = Σ xᵢ rows[j · stride + i]`: the scores of one query.
+    pub(super) fn dots<T: Real>(x: &[T], rows: &[T], stride: usize, out: &mut [T]) {
+        for (j, out) in out.iter_mut().enumerate() {
+            *out = dot_body::<I, T>(x, &rows[j * stride..j * stride + x.len()]);
+        }
+    }
+}
+
+multiversion! {
+    /// `sumsᵢ += Σ weightsⱼ rows[j · stride + i]`: the values of one query, weighted.
+    pub(super) fn add_weighted<T: Real>(weights: &[T], rows: &[T], stride: usize, sums: &mut [T]) {
+        // As many sums as stay in registers.
+        const TOGETHER: usize = 64;
+        let (blocks, rest) = sums.as_chunks_mut::<TOGETHER>();
+        let behind = blocks.len() * TOGETHER;
+        for (block, sums) in blocks.iter_mut().enumerate() {
+            let mut own = *sums;
+            for (j, w) in weights.iter().enumerate() {
+                let at = j * stride + block * TOGETHER;
+                for (sum, v) in own.iter_mut().zip(&rows[at..at + TOGETHER]) {
+                    *sum = w.mul_add::<I>(*v, *sum);
+                }
+            }
+            *sums = own;
+        }
+        for (j, w) in weights.iter().enumerate() {
+            let at = j * stride + behind;
+            for (sum, v) in rest.iter_mut().zip(&rows[at..]) {
+                *sum = w.mul_add::<I>(*v, *sum);
+            }
+        }
+    }
+}
+
+multiversion! {
     /// `out[c, r] = x[r · stride + c]` for `out` of `cols` rows.
     pub(super) fn transpose<T: Real>(x: &[T], stride: usize, cols: usize, out: &mut [T]) {
         const TILE: usize = 16;
