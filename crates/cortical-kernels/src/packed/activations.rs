@@ -13,8 +13,8 @@ pub(super) struct Activations {
     pub(super) scales: Vec<f32>,
     /// The sum of each half block's rounded numbers, for weights with a least value or an offset.
     pub(super) sums: Vec<i32>,
-    /// The sum of each block's rounded numbers times its scale.
-    pub(super) sums_scaled: Vec<f32>,
+    /// The scale of each block, and the sum of its rounded numbers times that.
+    pub(super) scales_and_sums: Vec<[f32; 2]>,
 }
 
 impl Activations {
@@ -26,7 +26,7 @@ impl Activations {
                 numbers: Vec::new(),
                 scales: Vec::new(),
                 sums: Vec::new(),
-                sums_scaled: Vec::new(),
+                scales_and_sums: Vec::new(),
             };
         }
         let blocks = x.len().div_ceil(32);
@@ -35,19 +35,21 @@ impl Activations {
         let mut sums = vec![0; 2 * blocks];
         round(isa::current(), x, &mut numbers, &mut scales, &mut sums);
         let both = sums.as_chunks::<2>().0.iter().zip(&scales);
-        let sums_scaled = both.map(|([a, b], scale)| scale * (a + b) as f32).collect();
+        let scales_and_sums = both
+            .map(|([a, b], scale)| [*scale, scale * (a + b) as f32])
+            .collect();
         Self {
             plain: Vec::new(),
             numbers,
             scales,
             sums,
-            sums_scaled,
+            scales_and_sums,
         }
     }
 
     /// The sum of block `b`'s rounded numbers times its scale.
     pub(super) fn weighted(&self, b: usize) -> f32 {
-        self.sums_scaled[b]
+        self.scales_and_sums[b][1]
     }
 }
 

@@ -218,6 +218,14 @@ macro_rules! vectors {
                 _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
             }
 
+            /// The half-precision numbers in a block's first four bytes; whatever stands there, reading both is faster than one.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn two_halves(block: &[u8]) -> __m128 {
+                let bits = i32::from_le_bytes([block[0], block[1], block[2], block[3]]);
+                _mm_cvtph_ps(_mm_cvtsi32_si128(bits))
+            }
+
             #[target_feature(enable = $features)]
             #[inline]
             fn total(v: __m256) -> f32 {
@@ -235,68 +243,117 @@ macro_rules! vectors {
                 _mm256_and_si256(both, _mm256_set1_epi8(15))
             }
 
+            /// Takes one block after the other, the even ones into one state and the odd ones into another. Both are variables and no array: an array
+            /// that is indexed by the block stands in memory, where each block waits for the one before.
+            macro_rules! blocks {
+                ($count:expr, $zero:expr, |$b:ident, $state:pat_param| $step:expr) => {{
+                    let (mut even, mut odd, count) = ($zero, $zero, $count);
+                    for pair in 0..count / 2 {
+                        let ($b, $state) = (2 * pair, even);
+                        even = $step;
+                        let ($b, $state) = (2 * pair + 1, odd);
+                        odd = $step;
+                    }
+                    if count % 2 == 1 {
+                        let ($b, $state) = (count - 1, even);
+                        even = $step;
+                    }
+                    (even, odd)
+                }};
+            }
+
+            /// The sum of both states.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn both((even, odd): (__m256, __m256)) -> f32 {
+                total(_mm256_add_ps(even, odd))
+            }
+
+            /// Sums, and in its second number the part that a least value or an offset adds.
+            type Sums = (__m256, __m128);
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn no_sums() -> Sums {
+                (_mm256_setzero_ps(), _mm_setzero_ps())
+            }
+
+            /// What sums of blocks come to, where the second part counts so often.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn with_least((even, odd): (Sums, Sums), factor: f32) -> f32 {
+                let least = _mm_cvtss_f32(_mm_movehdup_ps(_mm_add_ps(even.1, odd.1)));
+                least.mul_add(factor, both((even.0, odd.0)))
+            }
+
+            /// One block's products, for its scale and its least value (or twice its scale) in the first two numbers of `own`.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn add(own: __m128, x: &[f32; 2], products: __m256, (sum, least): Sums) -> Sums {
+                // SAFETY: two numbers are there, and any address will do.
+                let x = unsafe { _mm_castpd_ps(_mm_load_sd(x.as_ptr().cast())) };
+                let scaled = _mm_mul_ps(own, x);
+                (
+                    _mm256_fmadd_ps(_mm256_broadcastss_ps(scaled), products, sum),
+                    _mm_add_ps(scaled, least),
+                )
+            }
+
             #[target_feature(enable = $features)]
             fn q4_1(row: &[u8], x: &Activations) -> f32 {
-                let (mut sums, mut least) = ([_mm256_setzero_ps(); 2], 0.0_f32);
                 let blocks = row.as_chunks::<20>().0;
-                let numbers = x.numbers.as_chunks::<32>().0;
-                let meta = x.scales.iter().zip(&x.sums_scaled);
-                for (b, ((block, x), (scale, sum))) in
-                    blocks.iter().zip(numbers).zip(meta).enumerate()
-                {
-                    let d = half(block, 0) * scale;
-                    least = half(block, 2).mul_add(*sum, least);
-                    let products = dot(nibbles(&block[4..]), load32(x));
-                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(d), products, sums[b % 2]);
-                }
-                total(_mm256_add_ps(sums[0], sums[1])) + least
+                let count = blocks.len();
+                let numbers = &x.numbers.as_chunks::<32>().0[..count];
+                let scales = &x.scales_and_sums[..count];
+                let sums = blocks!(count, no_sums(), |b, sums| {
+                    let block = &blocks[b];
+                    let own = two_halves(block);
+                    let products = dot(nibbles(&block[4..]), load32(&numbers[b]));
+                    add(own, &scales[b], products, sums)
+                });
+                with_least(sums, 1.0)
             }
 
             #[target_feature(enable = $features)]
             fn q4_0(row: &[u8], x: &Activations) -> f32 {
-                let (mut sums, mut least) = ([_mm256_setzero_ps(); 2], 0.0_f32);
                 let blocks = row.as_chunks::<18>().0;
-                let numbers = x.numbers.as_chunks::<32>().0;
-                let meta = x.scales.iter().zip(&x.sums_scaled);
-                for (b, ((block, x), (scale, sum))) in
-                    blocks.iter().zip(numbers).zip(meta).enumerate()
-                {
-                    let d = half(block, 0);
-                    least = (-8.0 * d).mul_add(*sum, least);
-                    let products = dot(nibbles(&block[2..]), load32(x));
-                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(d * scale), products, sums[b % 2]);
-                }
-                total(_mm256_add_ps(sums[0], sums[1])) + least
+                let count = blocks.len();
+                let numbers = &x.numbers.as_chunks::<32>().0[..count];
+                let scales = &x.scales_and_sums[..count];
+                let sums = blocks!(count, no_sums(), |b, sums| {
+                    let own = _mm_moveldup_ps(two_halves(&blocks[b]));
+                    let products = dot(nibbles(&blocks[b][2..]), load32(&numbers[b]));
+                    add(own, &scales[b], products, sums)
+                });
+                with_least(sums, -8.0)
             }
 
             #[target_feature(enable = $features)]
             fn q8(row: &[u8], x: &Activations) -> f32 {
-                let mut sums = [_mm256_setzero_ps(); 2];
                 let blocks = row.as_chunks::<34>().0;
-                let numbers = x.numbers.as_chunks::<32>().0;
-                for (b, ((block, x), scale)) in
-                    blocks.iter().zip(numbers).zip(&x.scales).enumerate()
-                {
-                    let d = half(block, 0) * scale;
-                    let products = dot_signed(load32(&block[2..]), load32(x));
-                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(d), products, sums[b % 2]);
-                }
-                total(_mm256_add_ps(sums[0], sums[1]))
+                let count = blocks.len();
+                let numbers = &x.numbers.as_chunks::<32>().0[..count];
+                let scales = &x.scales[..count];
+                both(blocks!(count, _mm256_setzero_ps(), |b, sum| {
+                    let d = _mm_mul_ss(two_halves(&blocks[b]), _mm_set_ss(scales[b]));
+                    let products = dot_signed(load32(&blocks[b][2..]), load32(&numbers[b]));
+                    _mm256_fmadd_ps(_mm256_broadcastss_ps(d), products, sum)
+                }))
             }
 
             #[target_feature(enable = $features)]
             fn int8(row: &[u8], x: &Activations) -> f32 {
-                let mut sums = [_mm256_setzero_ps(); 2];
                 let (blocks, rest) = row[4..].as_chunks::<32>();
-                let numbers = x.numbers.as_chunks::<32>().0;
-                for (b, ((w, x), scale)) in blocks.iter().zip(numbers).zip(&x.scales).enumerate() {
-                    let products = dot_signed(load32(w), load32(x));
-                    sums[b % 2] = _mm256_fmadd_ps(_mm256_set1_ps(*scale), products, sums[b % 2]);
-                }
-                let mut sum = total(_mm256_add_ps(sums[0], sums[1]));
+                let count = blocks.len();
+                let numbers = &x.numbers.as_chunks::<32>().0[..count];
+                let scales = &x.scales[..count];
+                let sums = blocks!(count, _mm256_setzero_ps(), |b, sum| {
+                    let products = dot_signed(load32(&blocks[b]), load32(&numbers[b]));
+                    _mm256_fmadd_ps(_mm256_set1_ps(scales[b]), products, sum)
+                });
+                let mut sum = both(sums);
                 if !rest.is_empty() {
-                    let b = blocks.len();
-                    sum += x.scales[b] * super::signed(rest, &x.numbers[32 * b..]) as f32;
+                    sum += x.scales[count] * super::signed(rest, &x.numbers[32 * count..]) as f32;
                 }
                 sum * f32::from_le_bytes([row[0], row[1], row[2], row[3]])
             }
@@ -317,7 +374,7 @@ macro_rules! vectors {
                                 dot(_mm256_and_si256(part, low), load32(&x.numbers[32 * at..]));
                             let scale = d * f32::from(s) * x.scales[at];
                             sums[h] = _mm256_fmadd_ps(_mm256_set1_ps(scale), products, sums[h]);
-                            least = (-e * f32::from(m)).mul_add(x.sums_scaled[at], least);
+                            least = (-e * f32::from(m)).mul_add(x.weighted(at), least);
                         }
                     }
                 }
@@ -375,18 +432,22 @@ macro_rules! vectors {
 
             #[target_feature(enable = $features)]
             fn halves(row: &[u8], x: &[f32]) -> f32 {
-                let mut sums = [_mm256_setzero_ps(); 4];
-                let (blocks, rest) = row.as_chunks::<16>();
-                for (b, (w, x)) in blocks.iter().zip(x.chunks_exact(8)).enumerate() {
-                    sums[b % 4] =
-                        _mm256_fmadd_ps(_mm256_cvtph_ps(load16(w)), load8(x), sums[b % 4]);
-                }
-                let sums = _mm256_add_ps(
-                    _mm256_add_ps(sums[0], sums[1]),
-                    _mm256_add_ps(sums[2], sums[3]),
-                );
-                let mut sum = total(sums);
-                for (w, x) in rest.as_chunks::<2>().0.iter().zip(&x[8 * blocks.len()..]) {
+                // Two vectors a block: four sums hide how long one addition takes.
+                let (blocks, rest) = row.as_chunks::<32>();
+                let count = blocks.len();
+                let (own, behind) = x.split_at(16 * count);
+                let own = own.as_chunks::<16>().0;
+                let zero = (_mm256_setzero_ps(), _mm256_setzero_ps());
+                let (even, odd) = blocks!(count, zero, |b, (low, high)| {
+                    let [w0, w1] = [load16(&blocks[b]), load16(&blocks[b][16..])];
+                    (
+                        _mm256_fmadd_ps(_mm256_cvtph_ps(w0), load8(&own[b]), low),
+                        _mm256_fmadd_ps(_mm256_cvtph_ps(w1), load8(&own[b][8..]), high),
+                    )
+                });
+                let sums = (_mm256_add_ps(even.0, even.1), _mm256_add_ps(odd.0, odd.1));
+                let mut sum = both(sums);
+                for (w, x) in rest.as_chunks::<2>().0.iter().zip(behind) {
                     sum = half(w, 0).mul_add(*x, sum);
                 }
                 sum
@@ -394,21 +455,32 @@ macro_rules! vectors {
 
             #[target_feature(enable = $features)]
             fn brains(row: &[u8], x: &[f32]) -> f32 {
-                let mut sums = [_mm256_setzero_ps(); 4];
-                let (blocks, rest) = row.as_chunks::<16>();
-                for (b, (w, x)) in blocks.iter().zip(x.chunks_exact(8)).enumerate() {
-                    let w = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load16(w)));
-                    sums[b % 4] = _mm256_fmadd_ps(_mm256_castsi256_ps(w), load8(x), sums[b % 4]);
-                }
-                let sums = _mm256_add_ps(
-                    _mm256_add_ps(sums[0], sums[1]),
-                    _mm256_add_ps(sums[2], sums[3]),
-                );
-                let mut sum = total(sums);
-                for (w, x) in rest.as_chunks::<2>().0.iter().zip(&x[8 * blocks.len()..]) {
+                // Two vectors a block: four sums hide how long one addition takes.
+                let (blocks, rest) = row.as_chunks::<32>();
+                let count = blocks.len();
+                let (own, behind) = x.split_at(16 * count);
+                let own = own.as_chunks::<16>().0;
+                let zero = (_mm256_setzero_ps(), _mm256_setzero_ps());
+                let (even, odd) = blocks!(count, zero, |b, (low, high)| {
+                    let [w0, w1] = [load16(&blocks[b]), load16(&blocks[b][16..])];
+                    (
+                        _mm256_fmadd_ps(brain(w0), load8(&own[b]), low),
+                        _mm256_fmadd_ps(brain(w1), load8(&own[b][8..]), high),
+                    )
+                });
+                let sums = (_mm256_add_ps(even.0, even.1), _mm256_add_ps(odd.0, odd.1));
+                let mut sum = both(sums);
+                for (w, x) in rest.as_chunks::<2>().0.iter().zip(behind) {
                     sum = super::bf16_to_f32(u16::from_le_bytes(*w)).mul_add(*x, sum);
                 }
                 sum
+            }
+
+            /// Eight numbers that are the upper halves of those in single precision.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn brain(w: __m128i) -> __m256 {
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(w)))
             }
         }
     };
