@@ -158,6 +158,17 @@ pub fn chunks2_mut<A: Send, B: Send>(
     }
 }
 
+/// Rows of a task where all `rows` are `work`, and `worth` of it is worth handing to another thread: a multiple of `together`.
+///
+/// The tasks are as many as a multiple of four, so that two threads, or four, have as many each: five like ones take two threads as long as six would.
+pub(crate) fn even_rows(rows: usize, work: usize, worth: usize, together: usize) -> usize {
+    let tasks = match work / worth {
+        0 => 1,
+        tasks => tasks.next_multiple_of(4),
+    };
+    rows.div_ceil(tasks).max(1).next_multiple_of(together)
+}
+
 /// How many rows of `row_len` elements make one task: a function of the problem alone.
 #[must_use]
 pub fn rows_per_task(row_len: usize) -> usize {
@@ -173,6 +184,20 @@ mod tests {
             .num_threads(threads)
             .build()
             .unwrap()
+    }
+
+    #[test]
+    fn even_tasks_are_for_two_threads_or_four() {
+        // Little work is one task, and a task is never less than what goes together.
+        assert_eq!(even_rows(100, 1000, 2000, 4), 100);
+        assert_eq!(even_rows(3, 1 << 20, 1000, 4), 4);
+        assert_eq!(even_rows(0, 0, 1000, 4), 4);
+        // Five tasks' worth are eight tasks.
+        assert_eq!(even_rows(576, 576 * 576, 1 << 16, 4), 72);
+        for rows in 1..300 {
+            let of_task = even_rows(rows, rows * 1000, 2000, 1);
+            assert!(rows.div_ceil(of_task) <= (rows / 2).next_multiple_of(4).max(1));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ const TASK: usize = 1 << 16;
 /// `y[r, j] = Σ_p x[r, p] · w[j, p]` with row-major `x` of `[m, k]`, `w` of `[n, k]`, `y` of `[m, n]`.
 pub(super) fn product<T: Real>([m, n, k]: [usize; 3], x: &[T], w: &[T], y: &mut [T]) {
     let isa = isa::current();
-    let neurons = (TASK / k).max(1).next_multiple_of(TOGETHER);
+    let neurons = parallel::even_rows(n, n * k, TASK, TOGETHER);
     for r in 0..m {
         let x = &x[r * k..(r + 1) * k];
         let y = &mut y[r * n..(r + 1) * n];

@@ -254,9 +254,7 @@ impl PackedMatrix {
     /// A row of inputs at a time, from the packed weights.
     fn few(&self, x: &[f32], y: &mut [f32]) {
         let isa = isa::current();
-        let task = (TASK_BYTES / self.row_bytes)
-            .max(1)
-            .next_multiple_of(dot::TOGETHER);
+        let task = parallel::even_rows(self.rows, self.bytes.len(), TASK_BYTES, dot::TOGETHER);
         for (x, y) in x.chunks_exact(self.cols).zip(y.chunks_exact_mut(self.rows)) {
             let x = Activations::new(self.format, x);
             parallel::chunks_mut(y, task, |first, y| {
