@@ -12,6 +12,9 @@ use crate::{isa, reduce, scratch};
 
 /// How some images of one group are differentiated; what the ways of convolving differ in.
 pub(super) trait ImageBackward<T>: Sync {
+    /// Whether it wants the gradients of a pool's windows instead of those of the weighted sums.
+    const WINDOWS: bool = false;
+
     /// Elements of the weight gradient's partial sums.
     fn partial_len(&self) -> usize;
 
@@ -24,13 +27,22 @@ pub(super) trait ImageBackward<T>: Sync {
         count: usize,
         alone: bool,
         x: &[T],
-        d_z: &[T],
+        arrived: Arrived<'_, T>,
         d_x: Option<&mut [T]>,
         d_weight: Option<&mut [T]>,
     );
 
     /// Turns the sum over all images into the weight's layout.
     fn finish(&self, sum: &[T], write: Write, d_weight: &mut [T]);
+}
+
+/// The gradient that arrives at some images of one group.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a, T> {
+    /// Of the weighted sums; of a pool's windows, taken through the activation, for [`ImageBackward::WINDOWS`].
+    pub(super) d: &'a [T],
+    /// Which tap of each window won; empty for weighted sums.
+    pub(super) taps: &'a [u8],
 }
 
 /// How many images are differentiated together at most: those of few pixels, so that sums stay in registers for longer, as long
@@ -80,9 +92,9 @@ impl Cut {
 }
 
 /// Runs `method` over every image and group.
-pub(super) fn backward<T: Real>(
+pub(super) fn backward<T: Real, M: ImageBackward<T>>(
     g: &Geometry,
-    method: &impl ImageBackward<T>,
+    method: &M,
     x: &[T],
     upstream: &Upstream<'_, T>,
     gradients: Gradients<'_, T>,
@@ -128,10 +140,10 @@ pub(super) fn backward<T: Real>(
                     let own = at * in_len..(at + count) * in_len;
                     let out = at * out_len..(at + count) * out_len;
                     scratch::with(upstream.scratch_len(out.len()), |room| {
-                        let d_z = upstream.sum(isa, out, room);
+                        let arrived = upstream.arrive(isa, M::WINDOWS, out, room);
                         if group_bias > 0 {
-                            for d_z in d_z.chunks_exact(out_len.max(1)) {
-                                reduce::add_row_sums(isa, d_z, d_bias);
+                            for d in arrived.d.chunks_exact((arrived.d.len() / count).max(1)) {
+                                reduce::add_row_sums(isa, d, d_bias);
                             }
                         }
                         // SAFETY: each image and group has its own inputs, in one task.
@@ -139,7 +151,7 @@ pub(super) fn backward<T: Real>(
                         let d_weight = (weight_len > 0).then_some(&mut *d_weight);
                         // A transposed convolution has no input here, as nobody asks for the weight gradient.
                         let x = x.get(own).unwrap_or_default();
-                        method.images(group, count, tasks < FEW, x, d_z, d_x, d_weight);
+                        method.images(group, count, tasks < FEW, x, arrived, d_x, d_weight);
                     });
                 }
             }

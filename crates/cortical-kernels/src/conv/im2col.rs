@@ -3,7 +3,7 @@
 //! Serves any shape and both number types. Windows are unrolled a block at a time, so that the columns of a large
 //! image never stand in memory together. A 1×1 kernel needs no columns: the image is the matrix.
 
-use super::driver::ImageBackward;
+use super::driver::{Arrived, ImageBackward};
 use super::{Geometry, Sink};
 use crate::isa::InstructionSet;
 use crate::matmul::{MatRef, Write, matmul_serial};
@@ -232,11 +232,11 @@ impl<T: Real> ImageBackward<T> for Im2col<'_, T> {
         count: usize,
         _alone: bool,
         x: &[T],
-        d_z: &[T],
+        arrived: Arrived<'_, T>,
         mut d_x: Option<&mut [T]>,
         mut d_weight: Option<&mut [T]>,
     ) {
-        let g = &self.g;
+        let (g, d_z) = (&self.g, arrived.d);
         let in_len = g.in_per_group() * g.in_pixels();
         let out_len = g.out_per_group() * g.out_pixels();
         for i in 0..count {

@@ -242,9 +242,7 @@ fn dispatch<T: Real>(
 ) {
     #[cfg(target_arch = "x86_64")]
     if direct::serves::<T>(isa::current(), g) {
-        let wants = (gradients.input.is_some(), gradients.weight.is_some());
-        let method = direct::Direct::new(isa::current(), g, weight, wants);
-        return driver::backward(g, &method, x, upstream, gradients);
+        return direct::backward(isa::current(), g, x, weight, upstream, gradients);
     }
     let method = im2col::Im2col { g: *g, weight };
     driver::backward(g, &method, x, upstream, gradients);

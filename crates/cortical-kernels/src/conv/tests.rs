@@ -414,3 +414,74 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         }
     }
 }
+
+/// Under a pool the gradients are those of the dense gradient that it spreads, for shapes that the sparse way serves wholly, in part and not
+/// at all; what is not a number spreads, the bits are the same for any number of threads.
+#[test]
+fn the_backward_pass_under_a_pool_equals_the_dense_one() {
+    for (channels, out_channels, size, conv, (kernel, stride)) in [
+        (32, 20, 13, (3, 1, 0), (2, 2)),
+        (40, 7, 14, (3, 1, 1), (3, 2)),
+        (3, 6, 17, (5, 2, 2), (2, 2)),
+        (19, 33, 12, (1, 1, 0), (4, 4)),
+        (6, 5, 12, (5, 1, 0), (1, 3)),
+        (1, 4, 11, (3, 1, 1), (2, 2)),
+    ] {
+        let axes = square(size, conv.0, conv.1, conv.2);
+        let g = Geometry::new(9, channels, out_channels, 1, axes).unwrap();
+        let pool = pool_over(&g, kernel, stride);
+        let (x, weight): (Vec<f32>, Vec<f32>) =
+            (numbers(g.input_len(), 1), numbers(g.weight_len(), 2));
+        let mut pooled: Vec<f32> = numbers(pool.output_len(), 3);
+        let taps: Vec<u8> = (0..pooled.len())
+            .map(|i| (i * i % 23 % pool.taps()) as u8)
+            .collect();
+        let mut d_pooled: Vec<f32> = numbers(pooled.len(), 4);
+        let run = |pooled: &[f32], d_pooled: &[f32], threads| {
+            let gated: Vec<f32> = (pooled.iter().zip(d_pooled))
+                .map(|(y, d)| if *y > 0.0 { *d } else { 0.0 })
+                .collect();
+            let mut d_z = vec![0.0; g.output_len()];
+            pool::max_backward(&pool, &gated, &taps, &mut d_z);
+            let sparse = Upstream::Pooled {
+                activation: Activation::Relu,
+                pool: &pool,
+                pooled,
+                taps: &taps,
+                d_pooled,
+            };
+            let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            threads.expect("a pool").install(|| {
+                [sparse, Upstream::Sum { d_z: &d_z }].map(|upstream| {
+                    let (mut d_x, mut d_w) = (vec![9.0; x.len()], vec![9.0; weight.len()]);
+                    let mut d_b = vec![9.0; out_channels];
+                    let gradients = Gradients {
+                        input: Some(&mut d_x),
+                        weight: Some((&mut d_w, Write::Replace)),
+                        bias: Some((&mut d_b, Write::Replace)),
+                    };
+                    backward(&g, &x, &weight, &upstream, gradients);
+                    [d_x, d_w, d_b]
+                })
+            })
+        };
+        let [sparse, dense] = run(&pooled, &d_pooled, 1);
+        for (what, (got, want)) in ["d_x", "d_w", "d_b"].iter().zip(sparse.iter().zip(&dense)) {
+            assert_near(what, got, want, 2e-4);
+        }
+        for threads in [2, 4, 8] {
+            assert!(run(&pooled, &d_pooled, threads)[0] == sparse);
+        }
+        let last = pooled.len() - 1;
+        (pooled[last], d_pooled[last]) = (1.0, f32::NAN);
+        let [sparse, dense] = run(&pooled, &d_pooled, 2);
+        for (got, want) in sparse.iter().zip(&dense) {
+            assert!(got.iter().any(|d| d.is_nan()));
+            assert!(
+                got.iter()
+                    .zip(want)
+                    .all(|(got, want)| !got.is_nan() || want.is_nan())
+            );
+        }
+    }
+}

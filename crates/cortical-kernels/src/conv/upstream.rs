@@ -1,5 +1,6 @@
 //! The gradient that arrives from above, taken back to the convolution's weighted sum one image at a time.
 
+use super::driver::Arrived;
 use crate::activation::{self, Activation, Saves};
 use crate::isa::InstructionSet;
 use crate::pool::{self, Tap};
@@ -63,7 +64,15 @@ impl<'a, T: Real> Upstream<'a, T> {
         }
     }
 
-    /// How much room [`Self::sum`] needs for `len` elements.
+    /// The pool, if there is one.
+    pub(super) fn pool(&self) -> Option<&'a pool::Geometry> {
+        match *self {
+            Self::Pooled { pool, .. } => Some(pool),
+            _ => None,
+        }
+    }
+
+    /// How much room [`Self::arrive`] needs for `len` elements.
     pub(super) fn scratch_len(&self, len: usize) -> usize {
         match self {
             Self::Sum { .. } => 0,
@@ -73,26 +82,28 @@ impl<'a, T: Real> Upstream<'a, T> {
         }
     }
 
-    /// The elements `own` of the gradient of the weighted sum, whole planes; `room` holds them if they have to be
-    /// computed.
-    pub(super) fn sum<'r>(
+    /// The elements `own` of the gradient of the weighted sum, whole planes, or for `windows` those of the pool's windows above them; `room`
+    /// holds them if they have to be computed.
+    pub(super) fn arrive<'r>(
         &self,
         isa: InstructionSet,
+        windows: bool,
         own: Range<usize>,
         room: &'r mut [T],
-    ) -> &'r [T]
+    ) -> Arrived<'r, T>
     where
         'a: 'r,
     {
+        let sum = |d| Arrived { d, taps: &[] };
         match *self {
-            Self::Sum { d_z } => &d_z[own],
+            Self::Sum { d_z } => sum(&d_z[own]),
             Self::Activated {
                 activation,
                 saved,
                 d_y,
             } => {
                 activation::backward_chunk(isa, activation, &saved[own.clone()], &d_y[own], room);
-                room
+                sum(room)
             }
             Self::Pooled {
                 activation,
@@ -113,8 +124,12 @@ impl<'a, T: Real> Upstream<'a, T> {
                     &d_pooled[own.clone()],
                     gated,
                 );
-                pool::max_backward_planes(isa, pool, gated, &taps[own], d_z);
-                d_z
+                let taps = &taps[own];
+                if windows {
+                    return Arrived { d: gated, taps };
+                }
+                pool::max_backward_planes(isa, pool, gated, taps, d_z);
+                sum(d_z)
             }
         }
     }

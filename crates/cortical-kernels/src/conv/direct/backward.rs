@@ -4,7 +4,7 @@ use super::gather::Source;
 use super::plan::{self, Runs, Segment};
 use super::{TASKS, lanes, most_channels, ranges, single, single_mut, tile, weight};
 use crate::conv::Geometry;
-use crate::conv::driver::{self, ImageBackward};
+use crate::conv::driver::{self, Arrived, ImageBackward};
 use crate::disjoint::Disjoint;
 use crate::isa::InstructionSet;
 use crate::matmul::Write;
@@ -374,11 +374,11 @@ impl<T: Real> ImageBackward<T> for Direct {
         count: usize,
         alone: bool,
         x: &[T],
-        d_z: &[T],
+        arrived: Arrived<'_, T>,
         d_x: Option<&mut [T]>,
         d_weight: Option<&mut [T]>,
     ) {
-        let (x, d_z) = (single(x), single(d_z));
+        let (x, d_z) = (single(x), single(arrived.d));
         if let Some(sums) = d_weight {
             self.weight_gradient(alone, x, d_z, single_mut(sums));
         }

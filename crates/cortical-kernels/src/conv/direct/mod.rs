@@ -7,18 +7,23 @@
 //! | [`tile`] | the kernel of forward pass and input gradient |
 //! | [`weight`] | the kernel of the weight gradient |
 //! | [`forward`], [`backward`] | the passes over images, groups and channels |
+//! | [`sparse`] | the backward pass under a max pool, over the pixels that have a gradient |
+//! | [`lists`] | its kernel |
+//! | [`channels`] | the padded input laid out for it, channels-last |
 
 mod backward;
+mod channels;
 mod forward;
 mod gather;
+mod lists;
 mod plan;
+mod sparse;
 mod tile;
 mod weight;
 
-pub(super) use backward::Direct;
 pub(super) use forward::forward;
 
-use super::Geometry;
+use super::{Geometry, Gradients, Upstream, driver};
 use crate::isa::InstructionSet;
 use crate::real::Real;
 use std::ops::Range;
@@ -31,6 +36,59 @@ pub(super) fn serves<T: Real>(isa: InstructionSet, g: &Geometry) -> bool {
         && g.input_len() > 0
         && g.output_len() > 0
         && plan::fits(g)
+}
+
+/// The gradients, each in the way that its shape is worth.
+pub(super) fn backward<T: Real>(
+    isa: InstructionSet,
+    g: &Geometry,
+    x: &[T],
+    weight: &[T],
+    upstream: &Upstream<'_, T>,
+    gradients: Gradients<'_, T>,
+) {
+    let Gradients {
+        input,
+        weight: d_weight,
+        bias,
+    } = gradients;
+    let pool = upstream.pool();
+    let serves = pool.map_or_else(Default::default, |pool| sparse::serves(isa, g, pool));
+    let (few_input, all_input) = if serves.input {
+        (input, None)
+    } else {
+        (None, input)
+    };
+    let (few_weight, all_weight) = if serves.weight {
+        (d_weight, None)
+    } else {
+        (None, d_weight)
+    };
+    let few = sparse::Serves {
+        input: few_input.is_some(),
+        weight: few_weight.is_some(),
+    };
+    let has_few = few != sparse::Serves::default();
+    let (few_bias, all_bias) = if has_few { (bias, None) } else { (None, bias) };
+    if let (Some(pool), true) = (pool, has_few) {
+        let gradients = Gradients {
+            input: few_input,
+            weight: few_weight,
+            bias: few_bias,
+        };
+        let method = sparse::Sparse::new(isa, g, pool, single(weight), few);
+        driver::backward(g, &method, x, upstream, gradients);
+    }
+    let all = (all_input.is_some(), all_weight.is_some());
+    if all.0 || all.1 || all_bias.is_some() {
+        let gradients = Gradients {
+            input: all_input,
+            weight: all_weight,
+            bias: all_bias,
+        };
+        let method = backward::Direct::new(isa, g, weight, all);
+        driver::backward(g, &method, x, upstream, gradients);
+    }
 }
 
 /// The numbers of a caller who has asked [`serves`].

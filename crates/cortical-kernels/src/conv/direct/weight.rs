@@ -211,7 +211,7 @@ simd! {
 /// # Safety
 /// `from` holds the planes of the channels that are there, and `d` has room for `plane · width` numbers.
 #[inline(always)]
-unsafe fn transpose_plane<S: Simd>(
+pub(super) unsafe fn transpose_plane<S: Simd>(
     from: *const f32,
     plane: usize,
     channels: usize,
@@ -221,10 +221,11 @@ unsafe fn transpose_plane<S: Simd>(
     let lanes = S::LANES;
     let squares = plane / lanes * lanes;
     for c in (0..width).step_by(lanes) {
-        let there = (channels - c).min(lanes);
+        let there = channels.saturating_sub(c).min(lanes);
         // SAFETY: the caller's promises.
         unsafe {
-            let from = from.add(c * plane);
+            // Vectors without any channel that is there are not read.
+            let from = from.wrapping_add(c * plane);
             let mut p = 0;
             if there == lanes {
                 while p < squares {
