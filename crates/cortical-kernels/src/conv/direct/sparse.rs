@@ -72,7 +72,7 @@ pub(super) fn serves(isa: InstructionSet, g: &Geometry, pool: &pool::Geometry) -
         (tile.max(8) + 6) * lanes
     };
     Serves {
-        input: channels >= lanes && 2 * sparse(&Side::new(isa, g, pool, true)) < 2 * dense,
+        input: channels >= lanes && sparse(&Side::new(isa, g, pool, true)) < dense,
         weight: sparse(&Side::new(isa, g, pool, false)) < dense,
     }
 }
@@ -216,7 +216,7 @@ impl<'a> Sparse<'a> {
         }
     }
 
-    /// Multiplications of vectors for one window of one channel.
+    /// Multiplications of the windows of one channel.
     fn products(&self) -> usize {
         self.g.fan_in() * self.pool.out_pixels()
     }
