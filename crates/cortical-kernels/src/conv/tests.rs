@@ -143,6 +143,43 @@ proptest! {
     }
 }
 
+/// Shapes whose gradients under a pool are taken from its windows: channels for a vector and more, batches for many tasks and for few.
+fn windowed_geometry() -> impl Strategy<Value = Geometry> {
+    let axis = (2_usize..13, 1_usize..6, 0_usize..3, 0_usize..3).prop_filter_map(
+        "the kernel fits",
+        |(input, kernel, before, after)| {
+            let axis = Axis {
+                input,
+                kernel,
+                stride: 1,
+                padding: [before, after],
+                dilation: 1,
+            };
+            axis.output().is_ok().then_some(axis)
+        },
+    );
+    let channels = prop_oneof![
+        3 => (Just(1_usize), 4_usize..90, 1_usize..7),
+        1 => (2_usize..4, 4_usize..20, 1_usize..4),
+    ];
+    (1_usize..11, channels, axis.clone(), axis).prop_map(
+        |(batch, (groups, per_in, per_out), height, width)| {
+            let axes = [Axis::UNUSED, height, width];
+            Geometry::new(batch, groups * per_in, groups * per_out, groups, axes)
+                .expect("a small shape")
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn gradients_taken_from_windows_equal_the_naive_ones(g in windowed_geometry()) {
+        for isa in [InstructionSet::Avx2, InstructionSet::Avx512] {
+            limited_to(isa, || check_pooled(&g));
+        }
+    }
+}
+
 /// A pooled forward pass in single precision against its two steps in double precision, and back.
 fn check_pooled(g: &Geometry) {
     let [_, height, width] = g.output();
