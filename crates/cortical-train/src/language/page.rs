@@ -29,14 +29,19 @@ pub(crate) fn page(
     );
     let mut page = Page::new(&name, &summary);
     page.figures(&figures(report, lines));
+    let tested = |title: &str, figure: &str| {
+        LineChart::new(title, "step").series(tests(lines, "held out", figure))
+    };
     if recipe.classify.is_some() {
-        curves_of_classes(&mut page, lines);
+        let accuracy = tested("Accuracy on held-out texts", "test_accuracy").percent();
+        curves(&mut page, lines, "text", &accuracy);
         if let Some(test) = &report.test {
             scores(&mut page, test);
         }
         mistakes(&mut page, report);
     } else {
-        curves(&mut page, lines);
+        let perplexity = tested("Perplexity of the held-out text", "perplexity").log_y();
+        curves(&mut page, lines, "token", &perplexity);
         samples(&mut page, lines);
     }
     page.section("Recipe").code(recipe.to_toml().trim_end());
@@ -76,54 +81,21 @@ fn figures(report: &LanguageReport, lines: &[Value]) -> Vec<(String, String)> {
     figures
 }
 
-/// Loss, perplexity, learning rate and gradients over the steps.
-fn curves(page: &mut Page, lines: &[Value]) {
+/// Loss, a figure of the held-out part, learning rate and gradients over the steps; `unit` is what a loss is of.
+fn curves(page: &mut Page, lines: &[Value], unit: &str, held_out: &LineChart) {
     let chart = |title: &str| LineChart::new(title, "step");
     let loss = steps(lines, "step", "loss");
     let smooth = loss.smoothed(0.9);
     page.section("Curves")
         .chart(
-            &chart("Loss, nats a token")
+            &chart(&format!("Loss, nats a {unit}"))
                 .series(loss.faint())
                 .series(smooth)
                 .series(tests(lines, "held out", "test_loss"))
                 .log_y()
                 .to_svg(),
         )
-        .chart(
-            &chart("Perplexity of the held-out text")
-                .series(tests(lines, "held out", "perplexity"))
-                .log_y()
-                .to_svg(),
-        )
-        .chart(
-            &chart("Learning rate")
-                .series(steps(lines, "step", "lr"))
-                .to_svg(),
-        );
-    norms(page, lines);
-}
-
-/// Loss, accuracy, learning rate and gradients over the steps of a model of classes.
-fn curves_of_classes(page: &mut Page, lines: &[Value]) {
-    let chart = |title: &str| LineChart::new(title, "step");
-    let loss = steps(lines, "step", "loss");
-    let smooth = loss.smoothed(0.9);
-    page.section("Curves")
-        .chart(
-            &chart("Loss, nats a text")
-                .series(loss.faint())
-                .series(smooth)
-                .series(tests(lines, "held out", "test_loss"))
-                .log_y()
-                .to_svg(),
-        )
-        .chart(
-            &chart("Accuracy on held-out texts")
-                .series(tests(lines, "held out", "test_accuracy"))
-                .percent()
-                .to_svg(),
-        )
+        .chart(&held_out.to_svg())
         .chart(
             &chart("Learning rate")
                 .series(steps(lines, "step", "lr"))

@@ -22,31 +22,24 @@ use crate::observe::Warning;
 use crate::recipe::{ClassifyRecipe, LanguageRecipe, StorageType};
 use crate::{Error, Result, start};
 
-/// The columns of `metrics.csv`.
-const COLUMNS: &[&str] = &[
-    "event",
-    "step",
-    "loss",
-    "lr",
-    "grad_norm",
-    "tokens_per_second",
-    "test_loss",
-    "perplexity",
-    "train_seconds",
-];
+/// The columns of `metrics.csv`, with a test's figure beside its loss.
+const fn columns(figure: &'static str) -> [&'static str; 9] {
+    [
+        "event",
+        "step",
+        "loss",
+        "lr",
+        "grad_norm",
+        "tokens_per_second",
+        "test_loss",
+        figure,
+        "train_seconds",
+    ]
+}
 
-/// The columns of `metrics.csv` where classes are learned.
-const COLUMNS_OF_CLASSES: &[&str] = &[
-    "event",
-    "step",
-    "loss",
-    "lr",
-    "grad_norm",
-    "tokens_per_second",
-    "test_loss",
-    "test_accuracy",
-    "train_seconds",
-];
+/// Of the next token, and of classes.
+const OF_TOKENS: &[&str] = &columns("perplexity");
+const OF_CLASSES: &[&str] = &columns("test_accuracy");
 
 impl<'a> Session<'a> {
     /// Reads the text, opens or draws the model, and goes to where the newest checkpoint was written.
@@ -80,8 +73,8 @@ impl<'a> Session<'a> {
         let seed = Seed(recipe.seed);
         let average = recipe.average.averaging();
         let columns = match recipe.classify {
-            Some(_) => COLUMNS_OF_CLASSES,
-            None => COLUMNS,
+            Some(_) => OF_CLASSES,
+            None => OF_TOKENS,
         };
         let mut session = Self {
             metrics: MetricsLog::open(paths, &recipe.log, columns, step)?,
