@@ -286,7 +286,7 @@ macro_rules! vectors {
                 least.mul_add(factor, both((even.0, odd.0)))
             }
 
-            /// One block's products, for its scale and its least value (or twice its scale) in the first two numbers of `own`.
+            /// Adds one block's products: the first number of `own` is its scale, the second its least value, or its scale again where the offset is the same for all.
             #[target_feature(enable = $features)]
             #[inline]
             fn add(own: __m128, x: &[f32; 2], products: __m256, (sum, least): Sums) -> Sums {
@@ -430,50 +430,40 @@ macro_rules! vectors {
                 total(_mm256_add_ps(sums[0], sums[1])) + offset
             }
 
+            /// The dot product of weights of 16 bits: how eight of them, and one, become numbers in single precision.
+            macro_rules! sixteen_bits {
+                ($row:ident, $x:ident, |$w:ident| $eight:expr, |$one:ident| $single:expr) => {{
+                    // Two vectors a block: four sums hide how long one addition takes.
+                    let (blocks, rest) = $row.as_chunks::<32>();
+                    let count = blocks.len();
+                    let (own, behind) = $x.split_at(16 * count);
+                    let own = own.as_chunks::<16>().0;
+                    let zero = (_mm256_setzero_ps(), _mm256_setzero_ps());
+                    let (even, odd) = blocks!(count, zero, |b, (low, high)| {
+                        let $w = load16(&blocks[b]);
+                        let low = _mm256_fmadd_ps($eight, load8(&own[b]), low);
+                        let $w = load16(&blocks[b][16..]);
+                        (low, _mm256_fmadd_ps($eight, load8(&own[b][8..]), high))
+                    });
+                    let sums = (_mm256_add_ps(even.0, even.1), _mm256_add_ps(odd.0, odd.1));
+                    let mut sum = both(sums);
+                    for ($one, x) in rest.as_chunks::<2>().0.iter().zip(behind) {
+                        sum = $single.mul_add(*x, sum);
+                    }
+                    sum
+                }};
+            }
+
             #[target_feature(enable = $features)]
             fn halves(row: &[u8], x: &[f32]) -> f32 {
-                // Two vectors a block: four sums hide how long one addition takes.
-                let (blocks, rest) = row.as_chunks::<32>();
-                let count = blocks.len();
-                let (own, behind) = x.split_at(16 * count);
-                let own = own.as_chunks::<16>().0;
-                let zero = (_mm256_setzero_ps(), _mm256_setzero_ps());
-                let (even, odd) = blocks!(count, zero, |b, (low, high)| {
-                    let [w0, w1] = [load16(&blocks[b]), load16(&blocks[b][16..])];
-                    (
-                        _mm256_fmadd_ps(_mm256_cvtph_ps(w0), load8(&own[b]), low),
-                        _mm256_fmadd_ps(_mm256_cvtph_ps(w1), load8(&own[b][8..]), high),
-                    )
-                });
-                let sums = (_mm256_add_ps(even.0, even.1), _mm256_add_ps(odd.0, odd.1));
-                let mut sum = both(sums);
-                for (w, x) in rest.as_chunks::<2>().0.iter().zip(behind) {
-                    sum = half(w, 0).mul_add(*x, sum);
-                }
-                sum
+                sixteen_bits!(row, x, |w| _mm256_cvtph_ps(w), |one| half(one, 0))
             }
 
             #[target_feature(enable = $features)]
             fn brains(row: &[u8], x: &[f32]) -> f32 {
-                // Two vectors a block: four sums hide how long one addition takes.
-                let (blocks, rest) = row.as_chunks::<32>();
-                let count = blocks.len();
-                let (own, behind) = x.split_at(16 * count);
-                let own = own.as_chunks::<16>().0;
-                let zero = (_mm256_setzero_ps(), _mm256_setzero_ps());
-                let (even, odd) = blocks!(count, zero, |b, (low, high)| {
-                    let [w0, w1] = [load16(&blocks[b]), load16(&blocks[b][16..])];
-                    (
-                        _mm256_fmadd_ps(brain(w0), load8(&own[b]), low),
-                        _mm256_fmadd_ps(brain(w1), load8(&own[b][8..]), high),
-                    )
-                });
-                let sums = (_mm256_add_ps(even.0, even.1), _mm256_add_ps(odd.0, odd.1));
-                let mut sum = both(sums);
-                for (w, x) in rest.as_chunks::<2>().0.iter().zip(behind) {
-                    sum = super::bf16_to_f32(u16::from_le_bytes(*w)).mul_add(*x, sum);
-                }
-                sum
+                sixteen_bits!(row, x, |w| brain(w), |one| super::bf16_to_f32(
+                    u16::from_le_bytes(*one)
+                ))
             }
 
             /// Eight numbers that are the upper halves of those in single precision.

@@ -2,7 +2,7 @@
 
 use super::adapter::{CONFIG as ADAPTER_CONFIG, load_head, merged_tensors};
 use super::load::CONFIG_BYTES;
-use super::{Head, LanguageConfig, LanguageModel, LoadOptions, Loaded, open};
+use super::{Head, LanguageConfig, LanguageModel, LoadOptions, Loaded, Scaling, open};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
 use cortical_io::read_text;
@@ -106,7 +106,7 @@ impl TextClassifier {
     /// The scores `[texts, classes]` of texts of any lengths.
     ///
     /// Texts of like lengths go through the model together. In a decoder the shorter ones are followed by the tokens of nothing, which no token before them
-    /// sees; BERT would see them, so that its texts wait for others of their length.
+    /// sees; BERT would see them, and some rotary positions depend on the length, so that such texts wait for others of their length.
     ///
     /// # Errors
     /// [`Error::NoTokens`] for no text and for an empty one, [`Error::TooLong`], and what an operation refuses.
@@ -136,10 +136,19 @@ impl TextClassifier {
     fn groups(&self, texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(texts[*at].len()));
-        let fits = |long: usize, short: usize| match self.model.config() {
-            LanguageConfig::Bert(_) => long == short,
+        let waits = match self.model.config() {
+            LanguageConfig::Bert(_) => true,
+            // These turn by angles that depend on how many tokens there are.
+            LanguageConfig::Decoder(config) => matches!(
+                config.rope.scaling,
+                Scaling::Dynamic { .. } | Scaling::LongRope { .. }
+            ),
+            LanguageConfig::Gpt2(_) => false,
+        };
+        let fits = |long: usize, short: usize| match waits {
+            true => long == short,
             // At most a quarter of the work may be for nothing.
-            _ => long - short <= long / 4,
+            false => long - short <= long / 4,
         };
         let same = |a: &usize, b: &usize| fits(texts[*a].len(), texts[*b].len());
         let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -176,8 +185,8 @@ impl TextClassifier {
         Ok(all.index_select(&last, 0)?)
     }
 
-    /// The tensors by the names that transformers' classes for sequence classification have, low-rank changes left out: what a `model.safetensors` beside
-    /// [`LanguageConfig::to_classifier_json`] holds. `merge` makes the changes part of the weights first.
+    /// The tensors by the names that transformers' classes for sequence classification have, low-rank changes made part of the weights: what a
+    /// `model.safetensors` beside [`LanguageConfig::to_classifier_json`] holds.
     ///
     /// # Errors
     /// As [`merged_tensors`].
@@ -344,7 +353,7 @@ mod tests {
             TextClassifier::open(fixture(name), 3, &LoadOptions::default()).unwrap();
         assert_eq!(classifier.classes(), 3);
         // Some go together, and some alone.
-        let texts: Vec<Vec<u32>> = [5, 8, 1, 7, 6, 2, 8, 3]
+        let texts: Vec<Vec<u32>> = [5, 12, 1, 10, 6, 2, 12, 3]
             .map(|length| (3..3 + length).collect())
             .into();
         let mut pass = Pass::eval();

@@ -33,13 +33,13 @@ pub(super) struct Labelled {
 
 /// The labelled texts of a recipe.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct Examples {
     pub(super) classes: Vec<String>,
     pub(super) train: Labelled,
     pub(super) test: Labelled,
 }
 
-impl Shown {
+impl Examples {
     /// Reads the table that the recipe names; the share that is held out is drawn from its seed.
     pub(super) fn open(recipe: &LanguageRecipe, classify: &ClassifyRecipe) -> Result<Self> {
         let options = TextOptions {
@@ -103,7 +103,7 @@ pub(super) struct Classes<'r> {
     recipe: &'r LanguageRecipe,
     classifier: TextClassifier,
     tokenizer: Tokenizer,
-    shown: Shown,
+    examples: Examples,
     train: Vec<Vec<u32>>,
     test: Vec<Vec<u32>>,
     /// The order of the texts in an epoch.
@@ -115,7 +115,7 @@ impl<'r> Classes<'r> {
         recipe: &'r LanguageRecipe,
         classifier: TextClassifier,
         tokenizer: Tokenizer,
-        shown: Shown,
+        examples: Examples,
     ) -> Result<Self> {
         let all = |part: &Labelled| -> Result<Vec<Vec<u32>>> {
             let texts = part.texts.iter();
@@ -123,14 +123,14 @@ impl<'r> Classes<'r> {
                 .map(|text| tokens(&tokenizer, text, recipe.train.block))
                 .collect()
         };
-        let (train, test) = (all(&shown.train)?, all(&shown.test)?);
+        let (train, test) = (all(&examples.train)?, all(&examples.test)?);
         let every = train.iter().chain(&test).flatten();
         super::task::check(every, classifier.model().config(), recipe.train.block)?;
         let mut task = Self {
             recipe,
             classifier,
             tokenizer,
-            shown,
+            examples,
             train,
             test,
             order: (0, Vec::new()),
@@ -191,7 +191,7 @@ impl Task for Classes<'_> {
         let texts: Vec<Vec<u32>> = rows.iter().map(|row| self.train[*row].clone()).collect();
         let labels: Vec<u32> = rows
             .iter()
-            .map(|row| self.shown.train.labels[*row])
+            .map(|row| self.examples.train.labels[*row])
             .collect();
         let logits = self.classifier.logits(&texts, pass)?.to_dtype(DType::F32)?;
         let loss = cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu)?)?;
@@ -208,19 +208,19 @@ impl Task for Classes<'_> {
         let texts: Vec<&[u32]> = rows.iter().map(|row| &self.test[*row][..]).collect();
         let labels: Vec<u32> = rows
             .iter()
-            .map(|row| self.shown.test.labels[*row])
+            .map(|row| self.examples.test.labels[*row])
             .collect();
         let scores = scores(&self.classifier, &texts, self.recipe.train.batch_size)?;
-        let classes = evaluation(&scores, &labels, &self.shown.classes)?;
+        let classes = evaluation(&scores, &labels, &self.examples.classes)?;
         let mut wrong: Vec<TextMistake> = Vec::new();
         for ((row, label), scores) in rows.iter().zip(labels).zip(&scores) {
             let found = prediction(scores);
             if found.class != label as usize {
                 let own = found.probabilities[label as usize];
                 wrong.push(TextMistake {
-                    text: shortened(&self.shown.test.texts[*row]),
-                    label: self.shown.classes[label as usize].clone(),
-                    prediction: self.shown.classes[found.class].clone(),
+                    text: shortened(&self.examples.test.texts[*row]),
+                    label: self.examples.classes[label as usize].clone(),
+                    prediction: self.examples.classes[found.class].clone(),
                     probability: rounded(found.probability),
                     loss: rounded(-own.max(1e-45).ln()),
                 });
@@ -237,7 +237,7 @@ impl Task for Classes<'_> {
     }
 
     fn description(&self) -> Option<String> {
-        self.config().to_classifier_json(&self.shown.classes)
+        self.config().to_classifier_json(&self.examples.classes)
     }
 
     fn save(&self, paths: &RunPaths, params: &Params) -> Result<()> {

@@ -10,7 +10,6 @@
 //! model as Hugging Face publishes them: `config.json`, `model.safetensors`, `tokenizer.json`.
 
 mod classes;
-mod classified;
 mod evaluate;
 mod next_token;
 mod observe;
@@ -18,9 +17,10 @@ mod page;
 mod session;
 mod task;
 mod text;
+mod text_model;
 
-pub use classified::TextModel;
 pub use evaluate::{Foresight, evaluate_language};
 pub use observe::{LanguageEvent, LanguageOutcome, LanguageReport, Material, TextMistake};
 pub(crate) use page::page;
 pub use session::train_language;
+pub use text_model::TextModel;

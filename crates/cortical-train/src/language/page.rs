@@ -1,5 +1,7 @@
 //! `report.html` of a language model: curves, what it wrote as it learned, the recipe.
 
+use std::path::Path;
+
 use cortical_report::{LineChart, Page, number};
 use serde_json::Value;
 
@@ -52,8 +54,8 @@ pub(crate) fn page(
 
 /// The last part of a path: a page goes to others, who have no use for the rest.
 fn short(name: &str) -> &str {
-    let end = name.trim_end_matches(['/', '\\']);
-    end.rsplit(['/', '\\']).next().unwrap_or(name)
+    let last = Path::new(name).file_name().and_then(|last| last.to_str());
+    last.unwrap_or(name)
 }
 
 /// The figures at the top.

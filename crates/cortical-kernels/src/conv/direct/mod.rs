@@ -54,22 +54,14 @@ pub(super) fn backward<T: Real>(
     } = gradients;
     let pool = upstream.pool();
     let serves = pool.map_or_else(Default::default, |pool| sparse::serves(isa, g, pool));
-    let (few_input, all_input) = if serves.input {
-        (input, None)
-    } else {
-        (None, input)
-    };
-    let (few_weight, all_weight) = if serves.weight {
-        (d_weight, None)
-    } else {
-        (None, d_weight)
-    };
+    let (few_input, all_input) = apart(serves.input, input);
+    let (few_weight, all_weight) = apart(serves.weight, d_weight);
     let few = sparse::Serves {
         input: few_input.is_some(),
         weight: few_weight.is_some(),
     };
     let has_few = few != sparse::Serves::default();
-    let (few_bias, all_bias) = if has_few { (bias, None) } else { (None, bias) };
+    let (few_bias, all_bias) = apart(has_few, bias);
     if let (Some(pool), true) = (pool, has_few) {
         let gradients = Gradients {
             input: few_input,
@@ -88,6 +80,14 @@ pub(super) fn backward<T: Real>(
         };
         let method = backward::Direct::new(isa, g, weight, all);
         driver::backward(g, &method, x, upstream, gradients);
+    }
+}
+
+/// What is wanted on the side that takes it.
+fn apart<W>(is_few: bool, wanted: Option<W>) -> (Option<W>, Option<W>) {
+    match is_few {
+        true => (wanted, None),
+        false => (None, wanted),
     }
 }
 

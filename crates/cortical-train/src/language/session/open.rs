@@ -12,7 +12,7 @@ use cortical_text::Tokenizer;
 use super::{BATCHES, Observer, STEPS, Session};
 use crate::best::Best;
 use crate::folder::RunFolder;
-use crate::language::classes::{Classes, Shown};
+use crate::language::classes::{Classes, Examples};
 use crate::language::next_token::NextToken;
 use crate::language::observe::LanguageEvent;
 use crate::language::task::{Task, check};
@@ -188,22 +188,22 @@ fn tell_apart<'r>(
     classify: &ClassifyRecipe,
     own: Option<Tokenizer>,
 ) -> Result<(Box<dyn Task + 'r>, Params)> {
-    let shown = Shown::open(recipe, classify)?;
-    let tokenizer = text::tokenizer(&recipe.data.tokenizer, own, &shown.train.texts)?;
-    let classes = shown.classes.len();
+    let examples = Examples::open(recipe, classify)?;
+    let tokenizer = text::tokenizer(&recipe.data.tokenizer, own, &examples.train.texts)?;
+    let classes = examples.classes.len();
     let (classifier, params) = match drawn(recipe, &tokenizer) {
         Some((config, params)) => (TextClassifier::build(&config, classes, &params)?, params),
         None => {
             // Other classes need another head.
             let own = language::read_classes(&recipe.model)?;
             let options = LoadOptions {
-                new_head: own.is_some_and(|own| own != shown.classes),
+                new_head: own.is_some_and(|own| own != examples.classes),
                 ..options(recipe)
             };
             TextClassifier::open(&recipe.model, classes, &options)?
         }
     };
-    let task = Classes::new(recipe, classifier, tokenizer, shown)?;
+    let task = Classes::new(recipe, classifier, tokenizer, examples)?;
     Ok((Box::new(task), params))
 }
 

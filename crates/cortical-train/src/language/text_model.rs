@@ -6,7 +6,7 @@ use cortical_data::csv::{TextOptions, read_texts};
 use cortical_models::language::{LoadOptions, TextClassifier, Weights, read_classes};
 use cortical_text::Tokenizer;
 
-use super::classes::{Shown, evaluation, scores, tokens};
+use super::classes::{Examples, evaluation, scores, tokens};
 use crate::evaluate::Evaluation;
 use crate::model_file::{Prediction, prediction};
 use crate::recipe::ClassifyRecipe;
@@ -128,7 +128,7 @@ impl TextModel {
         let Some(recipe) = recipe else {
             return Ok(None);
         };
-        let test = Shown::open(&recipe, &self.columns)?.test;
+        let test = Examples::open(&recipe, &self.columns)?.test;
         if test.texts.is_empty() {
             return Ok(None);
         }
