@@ -342,7 +342,7 @@ mod tests {
             "gpt2",
             "llama-grouped-tied",
             "mistral-window",
-            "qwen2",
+            "llama-dynamic-rope",
         ] {
             stand_alone(name);
         }
