@@ -36,6 +36,14 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         ],
     ),
     (
+        "cortical-settings",
+        &[
+            THISERROR,
+            allow("strsim", "the nearest name to an unknown field"),
+            allow("toml", "the format that settings are written in"),
+        ],
+    ),
+    (
         "cortical-testkit",
         &[
             allow(
@@ -110,7 +118,6 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             CANDLE,
             THISERROR,
             allow("serde_json", "the description that a model file keeps"),
-            allow("strsim", "the nearest name to an unknown field"),
             allow("toml", "networks described in a recipe"),
             TEMPFILE,
         ],

@@ -1,6 +1,6 @@
 //! What can be wrong with a network's description.
 
-use crate::fields::FieldError;
+use cortical_settings::FieldError;
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,7 +4,8 @@ use cortical_kernels::activation::Activation;
 use toml::{Table, Value};
 
 use crate::activations::{self, ACTIVATIONS};
-use crate::fields::{FieldError, FieldValue, Fields, nearest, show};
+use crate::fields::{FieldValue, Fields};
+use cortical_settings::{FieldError, nearest, show};
 
 /// How many outputs a layer has: a number, or as many as the data has classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

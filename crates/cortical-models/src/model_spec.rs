@@ -4,8 +4,9 @@ use cortical_kernels::activation::Activation;
 use toml::{Table, Value};
 
 use crate::activations::{self, ACTIVATIONS};
-use crate::fields::{FieldError, Fields};
+use crate::fields::Fields;
 use crate::layer_spec::{LayerSpec, Width};
+use cortical_settings::FieldError;
 
 /// The network that a recipe asks for.
 #[derive(Clone, Debug, PartialEq)]

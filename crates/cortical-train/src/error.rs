@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cortical_models::fields::FieldError;
+use cortical_settings::FieldError;
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -2,8 +2,9 @@
 
 mod parts;
 
-use cortical_models::fields::{FieldError, Fields};
+use cortical_models::fields::Fields;
 use cortical_optim::{AdamWConfig, OptimizerConfig};
+use cortical_settings::FieldError;
 use toml::{Table, Value};
 
 use super::section;

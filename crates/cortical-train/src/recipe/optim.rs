@@ -1,7 +1,8 @@
 //! The table `[optim]`: any optimizer of `cortical-optim`, limits on gradients, groups of parameters.
 
-use cortical_models::fields::{FieldError, Fields, show};
+use cortical_models::fields::Fields;
 use cortical_optim::{AdamWConfig, Group, Norm, OptimizerConfig, SgdConfig};
+use cortical_settings::{FieldError, show};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 

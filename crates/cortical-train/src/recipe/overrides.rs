@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use cortical_models::fields::{FieldError, show};
+use cortical_settings::{FieldError, show};
 use toml::{Table, Value};
 
 use crate::{Error, Result};

@@ -3,7 +3,8 @@
 use cortical_data::Normalize;
 use cortical_data::csv::LabelColumn;
 use cortical_models::ModelSpec;
-use cortical_models::fields::{FieldError, FieldValue, Fields, nearest};
+use cortical_models::fields::{FieldValue, Fields};
+use cortical_settings::{FieldError, nearest};
 use toml::{Table, Value};
 
 use super::{

@@ -1,7 +1,8 @@
 //! The table `[schedule]`: learning rates that stretch with the run.
 
-use cortical_models::fields::{FieldError, Fields};
+use cortical_models::fields::Fields;
 use cortical_optim::{PlateauConfig, Schedule};
+use cortical_settings::FieldError;
 use serde::Deserialize;
 use toml::{Table, Value};
 

@@ -1,6 +1,7 @@
 //! Tables of a recipe whose fields serde knows, with the errors that people are to read.
 
-use cortical_models::fields::{FieldError, FieldValue, nearest, show};
+use cortical_models::fields::FieldValue;
+use cortical_settings::{FieldError, nearest, show};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};

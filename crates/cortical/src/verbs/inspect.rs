@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use cortical_io::{GgufFile, TensorFile};
-use cortical_models::fields::nearest;
 use cortical_models::language;
+use cortical_settings::nearest;
 use cortical_train::RunPaths;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use cortical_data::catalog;
-use cortical_models::fields::nearest;
+use cortical_settings::nearest;
 use cortical_train::{
     Observer, Outcome, Override, Recipe, Report, RunFolder, RunPaths, find_lr, in_pool,
     language_presets, presets, read_recipe_file, write_page,
