@@ -5,6 +5,7 @@ mod compare;
 mod machine;
 mod options;
 mod page;
+mod peer;
 mod records;
 mod sides;
 

@@ -9,6 +9,7 @@ mod command;
 mod error;
 mod fetch;
 mod manifest;
+mod modules;
 mod python;
 mod rust_source;
 mod survive;

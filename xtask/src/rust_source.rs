@@ -13,6 +13,19 @@ pub(crate) struct Token<'a> {
 pub(crate) struct Path<'a> {
     pub(crate) line: usize,
     pub(crate) segments: Vec<&'a str>,
+    /// What a `use` does with it; absent for a path in an expression or a type.
+    pub(crate) import: Option<Import<'a>>,
+}
+
+/// What a `use` brings into its module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Import<'a> {
+    /// The name that it binds: the last one of the path, that after `as`, or `*`.
+    pub(crate) name: &'a str,
+    /// The line of the word `use`.
+    pub(crate) line: usize,
+    /// Whether others may take the name from here (`pub use`, `pub(crate) use`).
+    pub(crate) public: bool,
 }
 
 /// Splits source text into its tokens. Text that is not Rust gives odd tokens but never a panic.
@@ -35,12 +48,21 @@ pub(crate) fn paths<'a>(tokens: &[Token<'a>]) -> Vec<Path<'a>> {
     let mut at = 0;
     while at < tokens.len() {
         if tokens[at].text == "use" {
-            at = use_tree(tokens, at + 1, &[], &mut found);
+            let import = Import {
+                name: "",
+                line: tokens[at].line,
+                public: at > 0 && matches!(tokens[at - 1].text, "pub" | ")"),
+            };
+            at = use_tree(tokens, at + 1, &[], import, &mut found);
         } else if is_identifier(tokens[at].text) {
             let line = tokens[at].line;
             let (segments, next) = segments(tokens, at);
             if segments.len() > 1 {
-                found.push(Path { line, segments });
+                found.push(Path {
+                    line,
+                    segments,
+                    import: None,
+                });
             }
             at = next;
         } else {
@@ -70,6 +92,7 @@ fn use_tree<'a>(
     tokens: &[Token<'a>],
     mut at: usize,
     prefix: &[&'a str],
+    import: Import<'a>,
     found: &mut Vec<Path<'a>>,
 ) -> usize {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
@@ -83,12 +106,13 @@ fn use_tree<'a>(
     if text(at) == "::" {
         at += 1;
     }
+    let mut alias = None;
     match text(at) {
         "{" => {
             at += 1;
             while at < tokens.len() && text(at) != "}" {
                 let before = at;
-                at = use_tree(tokens, at, &path, found);
+                at = use_tree(tokens, at, &path, import, found);
                 // Not Rust, but no reason to stand still.
                 at += usize::from(text(at) == "," || at == before);
             }
@@ -98,17 +122,22 @@ fn use_tree<'a>(
             path.push("*");
             at += 1;
         }
-        "as" => at += 2,
+        "as" => {
+            alias = tokens.get(at + 1).map(|token| token.text);
+            at += 2;
+        }
         _ => {}
     }
     if path.last() == Some(&"self") && path.len() > 1 {
         path.pop();
     }
     // `use<'a>` in a return type is no import and names nothing.
-    if !path.is_empty() {
+    if let Some(last) = path.last() {
+        let name = alias.unwrap_or(last);
         found.push(Path {
             line,
             segments: path,
+            import: Some(Import { name, ..import }),
         });
     }
     at
@@ -322,5 +351,30 @@ mod tests {
         check_paths("let x = std::fs::read(p)?; y.fs()", &["std::fs::read"]);
         check_paths("Vec::<u8>::new(); process::exit(1)", &["process::exit"]);
         check_paths("// std::fs\n\"std::fs\"", &[]);
+    }
+
+    #[test]
+    fn imports_bind_names() {
+        let source = "use a::{b, c::{self, d as e}, f::*};\n\npub(crate) use g;\nh::i();";
+        let tokens = tokens(source);
+        let paths = paths(&tokens);
+        let got: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                let import = path.import;
+                let import = import.map(|import| (import.name, import.line, import.public));
+                (path.segments.join("::"), import)
+            })
+            .collect();
+        let want = [
+            ("a::b", Some(("b", 1, false))),
+            ("a::c", Some(("c", 1, false))),
+            ("a::c::d", Some(("e", 1, false))),
+            ("a::f::*", Some(("*", 1, false))),
+            ("g", Some(("g", 3, true))),
+            ("h::i", None),
+        ];
+        let want: Vec<_> = want.map(|(path, import)| (path.to_owned(), import)).into();
+        assert_eq!(got, want);
     }
 }

@@ -1,5 +1,6 @@
 //! Checks of the house's manners. Each is a pure function of the [`Tree`], so that a test can hand it a bad one.
 
+mod circles;
 mod files;
 mod manifests;
 mod packages;
@@ -48,6 +49,7 @@ const CHECKS: &[Check] = &[
     ("unsafe", sources::unsafe_code),
     ("file system, network, exit", sources::outside_world),
     ("file length", sources::too_long),
+    ("circles of imports", circles::circles),
     ("machine paths", files::machine_paths),
     ("top level", files::top_level),
 ];

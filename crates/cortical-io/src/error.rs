@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{CHECKPOINT_VERSION, Damage};
-use crate::header::limits;
-use crate::{Difference, Element, IndexDefect};
+use crate::{Difference, Element, GgufDefect, IndexDefect, limits};
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -107,7 +106,7 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
-        defect: crate::GgufDefect,
+        defect: GgufDefect,
     },
     /// A text file is larger than what it should hold can be.
     #[error("{path} has {got} bytes, the limit is {limit}", path = path.display())]
@@ -157,7 +156,7 @@ pub enum Error {
     /// The tensors that are to be loaded are not those of the model. Nothing was loaded.
     #[error(
         "{origin} does not fit the model, nothing was loaded; is it the same network with the same sizes?{}",
-        crate::model::list(.differences)
+        crate::difference::list(.differences)
     )]
     Mismatch {
         /// The file or checkpoint.

@@ -9,7 +9,8 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use rayon::prelude::*;
 
 use crate::element::Number;
-use crate::header::{Header, limits};
+use crate::header::Header;
+use crate::limits;
 use crate::mmap::MappedFile;
 use crate::{Defect, Error, Result, TensorInfo};
 

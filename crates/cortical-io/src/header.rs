@@ -14,19 +14,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::{Defect, Element};
-
-/// What a file may have at most. Real models are far below; a file above is an attack or a mistake.
-pub mod limits {
-    /// Bytes of the header. The largest published models have headers of a few MiB.
-    pub const HEADER_BYTES: u64 = 16 << 20;
-    /// Number of tensors.
-    pub const TENSORS: usize = 100_000;
-    /// Number of dimensions of a tensor.
-    pub const RANK: usize = 8;
-    /// Bytes of a tensor's name.
-    pub const NAME_BYTES: usize = 1024;
-}
+use crate::{Defect, Element, limits};
 
 /// Key of the header that is not a tensor.
 const METADATA: &str = "__metadata__";

@@ -33,12 +33,15 @@
 
 mod atomic;
 mod checkpoint;
+mod difference;
 mod element;
 mod error;
 mod fault;
 mod file;
 mod gguf;
 mod header;
+mod index_defect;
+pub mod limits;
 mod lock;
 mod mmap;
 mod model;
@@ -50,13 +53,15 @@ pub use atomic::{sweep_temporaries, write_atomic};
 pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
 };
+pub use difference::Difference;
 pub use element::Element;
 pub use error::{Defect, Error, Result};
 pub use file::TensorFile;
 pub use gguf::{GgufDefect, GgufFile, GgufTensor, GgufType, GgufValue};
-pub use header::{TensorInfo, limits};
+pub use header::TensorInfo;
+pub use index_defect::IndexDefect;
 pub use lock::RunLock;
-pub use model::{Difference, load_into, model_metadata, save, save_with};
-pub use sharded::{IndexDefect, ModelFiles};
+pub use model::{load_into, model_metadata, save, save_with};
+pub use sharded::ModelFiles;
 pub use text::read_text;
 pub use write::{Metadata, save_tensors};

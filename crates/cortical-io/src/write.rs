@@ -7,7 +7,8 @@ use std::path::Path;
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 
 use crate::element::Number;
-use crate::header::{Header, check_name, check_tensor, limits};
+use crate::header::{Header, check_name, check_tensor};
+use crate::limits;
 use crate::{Defect, Element, Error, Result, write_atomic};
 
 /// What a file says about itself: strings by key.

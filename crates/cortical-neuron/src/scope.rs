@@ -1,6 +1,8 @@
 //! A place in a model, where a layer makes its parameters.
 
-use crate::{Buffer, Error, Init, Param, Params, Result};
+// circle: `params.at(name)` makes a place and a place holds its store, the two ends of one interface.
+use crate::Params;
+use crate::{Buffer, Error, Init, Param, Result};
 use candle_core::{Device, Tensor, Var};
 
 /// A place in a model: a prefix for the names that a layer gives its parameters.

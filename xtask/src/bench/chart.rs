@@ -1,7 +1,7 @@
 //! The chart `docs/benchmarks.svg`: for each workload a bar for each number of threads, as long as PyTorch's time divided by ours.
 
+use super::peer::Peer;
 use super::records::Records;
-use super::sides::Peer;
 use std::fmt::Write;
 
 /// Where the bars begin, and how long a ratio of 1 is.

@@ -1,7 +1,7 @@
 //! What was measured on: processor, memory, limits, versions, date.
 
 use super::options::Options;
-use super::sides::Peer;
+use super::peer::Peer;
 use crate::command;
 use crate::error::{Error, Result};
 use serde_json::Value;

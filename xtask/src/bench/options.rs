@@ -1,6 +1,6 @@
 //! What `cargo xtask bench --peers` understands.
 
-use super::sides::Peer;
+use super::peer::Peer;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 

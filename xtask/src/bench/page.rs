@@ -1,7 +1,7 @@
 //! The page `docs/benchmarks.md`, a function of what was measured.
 
+use super::peer::Peer;
 use super::records::{Record, Records};
-use super::sides::Peer;
 use std::fmt::Write;
 
 const OWN: &str = "cortical";

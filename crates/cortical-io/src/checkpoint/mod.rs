@@ -5,6 +5,7 @@
 //! checksums of the other files). The folder is written under a temporary name, `state.json` last; all of it is brought to the disk, and then
 //! renamed.
 
+mod damage;
 mod state;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use crate::write::Plan;
 use crate::{Error, Metadata, Result, TensorFile, sweep_temporaries};
 use state::{FileRecord, Manifest};
 
-pub use state::{CHECKPOINT_VERSION, TrainingState};
+pub use damage::{CHECKPOINT_VERSION, Damage};
+pub use state::TrainingState;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -43,49 +45,6 @@ pub struct Checkpoint {
     pub optimizer: Vec<(String, Tensor)>,
     /// Averages of the weights by name, empty where there are none.
     pub average: Vec<(String, Tensor)>,
-}
-
-/// Why a checkpoint cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Damage {
-    /// The folder is there and one of its files is not.
-    #[error("{file} is missing")]
-    Missing {
-        /// Name of the file.
-        file: String,
-    },
-    /// A file has not the size it was written with.
-    #[error("{file} has {got} bytes, {expected} were written")]
-    Size {
-        /// Name of the file.
-        file: String,
-        /// Bytes that were written.
-        expected: u64,
-        /// Bytes that are there.
-        got: u64,
-    },
-    /// A file has not the content it was written with.
-    #[error("{file} has not the content that was written: its checksum is wrong")]
-    Checksum {
-        /// Name of the file.
-        file: String,
-    },
-    /// `state.json` is not what we write.
-    #[error("state.json cannot be read: {source}")]
-    State {
-        /// What the parser said.
-        source: serde_json::Error,
-    },
-    /// `state.json` is something else.
-    #[error("this is no checkpoint: state.json does not say that it is one")]
-    NotACheckpoint,
-    /// The folder's name and its content disagree.
-    #[error("it holds step {got}; the folder was renamed")]
-    Step {
-        /// The step in `state.json`.
-        got: u64,
-    },
 }
 
 /// The newest checkpoint that can be used, and what was found on the way to it.

@@ -7,11 +7,8 @@ use cortical_tensor::RngState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::Damage;
+use super::{CHECKPOINT_VERSION, Damage};
 use crate::{Error, Result};
-
-/// Version of the format of checkpoints. A reader refuses newer ones.
-pub const CHECKPOINT_VERSION: u64 = 2;
 
 /// What `state.json` says it is.
 const FORMAT: &str = "cortical-checkpoint";

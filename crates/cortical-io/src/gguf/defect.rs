@@ -1,6 +1,6 @@
 //! What can be wrong with a GGUF file.
 
-use crate::header::limits;
+use crate::limits;
 
 /// What is wrong with the content of a GGUF file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

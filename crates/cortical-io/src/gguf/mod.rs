@@ -9,7 +9,7 @@ mod value;
 pub use defect::GgufDefect;
 pub use value::GgufValue;
 
-use crate::header::limits;
+use crate::limits;
 use crate::mmap::MappedFile;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};

@@ -3,6 +3,7 @@
 //! How many images a part has depends on the shape alone, and partial sums are added up in the order of the parts: the
 //! bits do not depend on the number of threads.
 
+use super::upstream::Arrived;
 use super::{Geometry, Gradients, Upstream};
 use crate::disjoint::Disjoint;
 use crate::matmul::Write;
@@ -34,15 +35,6 @@ pub(super) trait ImageBackward<T>: Sync {
 
     /// Turns the sum over all images into the weight's layout.
     fn finish(&self, sum: &[T], write: Write, d_weight: &mut [T]);
-}
-
-/// The gradient that arrives at some images of one group.
-#[derive(Clone, Copy)]
-pub(super) struct Arrived<'a, T> {
-    /// Of the weighted sums; of a pool's windows, taken through the activation, for [`ImageBackward::WINDOWS`].
-    pub(super) d: &'a [T],
-    /// Which tap of each window won; empty for weighted sums.
-    pub(super) taps: &'a [u8],
 }
 
 /// How many images are differentiated together at most: those of few pixels, so that sums stay in registers for longer, as long

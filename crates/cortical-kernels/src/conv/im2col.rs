@@ -3,7 +3,8 @@
 //! Serves any shape and both number types. Windows are unrolled a block at a time, so that the columns of a large
 //! image never stand in memory together. A 1×1 kernel needs no columns: the image is the matrix.
 
-use super::driver::{Arrived, ImageBackward};
+use super::driver::ImageBackward;
+use super::upstream::Arrived;
 use super::{Geometry, Sink};
 use crate::isa::InstructionSet;
 use crate::matmul::{MatRef, Write, matmul_serial};

@@ -1,11 +1,19 @@
 //! The gradient that arrives from above, taken back to the convolution's weighted sum one image at a time.
 
-use super::driver::Arrived;
 use crate::activation::{self, Activation, Saves};
 use crate::isa::InstructionSet;
 use crate::pool::{self, Tap};
 use crate::real::Real;
 use std::ops::Range;
+
+/// The gradient that arrives at some images of one group.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a, T> {
+    /// Of the weighted sums; of a pool's windows, taken through the activation, for [`ImageBackward::WINDOWS`](super::driver::ImageBackward::WINDOWS).
+    pub(super) d: &'a [T],
+    /// Which tap of each window won; empty for weighted sums.
+    pub(super) taps: &'a [u8],
+}
 
 /// Where the gradient of a convolution's weighted sum comes from.
 #[derive(Clone, Copy, Debug)]

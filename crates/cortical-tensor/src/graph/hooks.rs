@@ -1,8 +1,7 @@
 //! The candle ops that stand for operations, their results and their bundled parents in candle's graph.
 
-use super::node::{Cells, Node};
-use super::outlet::{self, Outlet};
-use super::{Output, Parent, Role, lock};
+use super::node::{Cells, Node, Outlet};
+use super::{Output, Parent, Role, lock, outlet};
 use crate::{Result, values};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Shape, Tensor, TensorId,

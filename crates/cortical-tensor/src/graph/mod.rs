@@ -18,18 +18,19 @@
 //! |---|---|
 //! | `node` | an operation with what it kept, and where its gradients go |
 //! | `outlet` | the way from a tensor back to the operation that made it |
+//! | `sum` | the sum of gradients that come for one tensor |
 //! | `hooks` | the candle ops that stand for all this in candle's graph |
 
 mod hooks;
 mod node;
 mod outlet;
+mod sum;
 
 use crate::Result;
 use crate::element;
 use crate::input::Operand;
 use candle_core::{CpuStorage, DType, Shape, Tensor};
-use node::{Argument, Node, Route};
-use outlet::Outlet;
+use node::{Argument, Node, Outlet, Route};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A differentiable operation, after its forward pass: what it kept, and how gradients flow back through it.

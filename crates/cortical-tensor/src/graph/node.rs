@@ -1,9 +1,8 @@
 //! An operation with what it kept, and where its gradients go.
 
-use super::outlet::Outlet;
+use super::sum::sum_of_gradients;
 use super::{Backward, Op, lock};
 use crate::input::GradSlot;
-use crate::ops::sum_of_gradients;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,6 +26,15 @@ pub(super) enum Route {
     Outlet(Arc<Outlet>),
     /// To candle, as that of this parent of the token.
     Candle(usize),
+}
+
+/// Where the gradient of one result goes.
+pub(super) struct Outlet {
+    pub(super) node: Arc<Node>,
+    /// The operation in candle's graph.
+    pub(super) token: Tensor,
+    /// Which of its results it is.
+    pub(super) index: usize,
 }
 
 /// The gradients of a token's parents, on their way to the bundles that hand them on.

@@ -79,7 +79,6 @@ pub use prelu::prelu;
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
 pub use reduce::{argmax, argmin, log_sum_exp, max, mean, min, norm, sum, variance};
 pub use residual::residual;
-pub(crate) use residual::sum_of_gradients;
 pub use rotary::{HeadOrder, rotary, rotary_angles};
 pub use rrelu::rrelu;
 pub use softmax::{log_softmax, softmax};

@@ -1,10 +1,11 @@
 //! The backward pass of some images of one group.
 
-use super::gather::Source;
+use super::gather::{self, Source};
 use super::plan::{self, Runs, Segment};
 use super::{TASKS, lanes, most_channels, ranges, single, single_mut, tile, weight};
 use crate::conv::Geometry;
-use crate::conv::driver::{self, Arrived, ImageBackward};
+use crate::conv::driver::{self, ImageBackward};
+use crate::conv::upstream::Arrived;
 use crate::disjoint::Disjoint;
 use crate::isa::InstructionSet;
 use crate::matmul::Write;
@@ -149,7 +150,7 @@ impl Direct {
             "the source holds every vector"
         );
         let k = self.g.fan_in();
-        scratch::with(plan.source.plane() + plan::SLACK, |spread| {
+        scratch::with(plan.source.plane() + gather::SLACK, |spread| {
             for (d_z, sums) in d_z.chunks(self.g.out_pixels()).zip(sums.chunks_mut(k)) {
                 // The gradient laid out like the source, with zeros at places that are no outputs.
                 let mut from = 0;
@@ -238,7 +239,7 @@ impl WeightPlan {
         const STRETCH: usize = 96;
         let (source, offsets) = plan::forward(g);
         let one = plan::segments(&source, g.output(), STRETCH);
-        let image = source.room(g.in_per_group()) - plan::SLACK;
+        let image = source.room(g.in_per_group()) - gather::SLACK;
         // Every place of every image must fit the table.
         let images = driver::most_together(g)
             .min((u32::MAX / 2) as usize / image.max(1))
@@ -274,10 +275,10 @@ impl WeightPlan {
             return f(x);
         }
         let in_len = g.in_per_group() * g.in_pixels();
-        let image = self.source.room(g.in_per_group()) - plan::SLACK;
-        scratch::with(images * image + plan::SLACK, |planes| {
+        let image = self.source.room(g.in_per_group()) - gather::SLACK;
+        scratch::with(images * image + gather::SLACK, |planes| {
             for i in 0..images {
-                let room = &mut planes[i * image..(i + 1) * image + plan::SLACK];
+                let room = &mut planes[i * image..(i + 1) * image + gather::SLACK];
                 self.source.gather(isa, &x[i * in_len..], room);
             }
             f(planes);

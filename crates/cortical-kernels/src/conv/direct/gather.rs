@@ -1,8 +1,10 @@
 //! The padded input laid out as the kernels read it.
 
-use super::plan::SLACK;
 use crate::isa::InstructionSet;
 use crate::simd::Simd;
+
+/// Numbers behind a source that vectors may read and that no output depends on.
+pub(super) const SLACK: usize = 128;
 
 /// Padded planes of one image and group: for each channel one plane for each phase.
 #[derive(Clone, Debug)]

@@ -8,9 +8,6 @@
 use super::super::{Axis, Geometry};
 use super::gather::Source;
 
-/// Numbers behind a source that vectors may read and that no output depends on.
-pub(super) const SLACK: usize = 128;
-
 /// One vector of outputs: where it reads the source, which of its lanes are outputs, and where those go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
