@@ -158,6 +158,9 @@ pub struct OpenOptions {
     pub seed: Seed,
     /// How much is held out, where the data set has no test part of its own.
     pub test_fraction: f64,
+    /// How much of the training part, as it is after the test part was cut off, is for validation; 0 for none. It is ignored where the data set
+    /// has a validation part of its own: those samples were chosen for this by whoever made the data set. The test part does not depend on it.
+    pub valid_fraction: f64,
     /// Part `fold` of a cross-validation in so many folds is tested on instead: `(folds, fold)`, counted from 0. See [`fold`](crate::fold()).
     pub fold: Option<(usize, usize)>,
     /// What happens to raw values; statistics are taken from the training part only.
@@ -171,11 +174,12 @@ pub struct OpenOptions {
 }
 
 impl Default for OpenOptions {
-    /// Seed 0, a fifth held out, values normalised as suits the data.
+    /// Seed 0, a fifth held out for testing and nothing for validation, values normalised as suits the data.
     fn default() -> Self {
         Self {
             seed: Seed(0),
             test_fraction: 0.2,
+            valid_fraction: 0.0,
             fold: None,
             normalize: Normalize::Auto,
             input_shape: None,
@@ -189,7 +193,9 @@ impl Default for OpenOptions {
 /// [`read_table`](crate::read_table), a folder with four IDX files as for
 /// [`idx::read_folder`], or a folder of PNG and JPEG pictures, a folder for each class.
 ///
-/// The classes of pictures are called as their folders. Where those are in `train` and in `test` (or `val`, `validation`), these are the two parts.
+/// The classes of pictures are called as their folders. Where those are in `train` and `test`, these are the two parts, and `valid` (or `val`,
+/// `validation`) beside them is the validation part; the case of the letters does not matter. Where only `train` and `valid` are there, the latter is
+/// the test part, as it is all that is known to be held out: then choices are made by samples of `train`, if [`OpenOptions::valid_fraction`] asks for some.
 /// With [`OpenOptions::input_shape`] pictures are brought to that size, grey or coloured; else all must be of one size.
 ///
 /// The files of Fashion-MNIST are looked for in `DATA_DIR/fashion-mnist`, `DATA_DIR`, where the Debian package
@@ -216,7 +222,7 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
                 shaped(&idx::read_folder(path, None)?, options)?
             } else if pictures::is_folder(path) {
                 match pictures::read_folder(path, options.input_shape.as_deref())? {
-                    pictures::Folder::Split(splits) => folded(splits, options)?,
+                    pictures::Folder::Split(splits) => folded(*splits, options)?,
                     pictures::Folder::Whole(all) => hold_out(&all, options)?,
                 }
             } else if path.is_dir() {
@@ -232,6 +238,7 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
             }
         }
     };
+    let raw = raw.with_validation(options.valid_fraction, options.seed)?;
     let preprocess = Preprocess::fit(options.normalize, raw.train.inputs())?;
     raw.preprocessed(&preprocess)
 }
@@ -248,13 +255,10 @@ fn hold_out(dataset: &Dataset, options: &OpenOptions) -> Result<Splits> {
     }
 }
 
-/// Gives both parts the shape that was asked for.
+/// Gives all parts the shape that was asked for.
 fn shaped(splits: &Splits, options: &OpenOptions) -> Result<Splits> {
     let splits = match &options.input_shape {
-        Some(shape) => Splits {
-            train: splits.train.reshaped(shape)?,
-            test: splits.test.reshaped(shape)?,
-        },
+        Some(shape) => splits.reshaped(shape)?,
         None => splits.clone(),
     };
     folded(splits, options)
@@ -263,7 +267,10 @@ fn shaped(splits: &Splits, options: &OpenOptions) -> Result<Splits> {
 /// In a cross-validation, a fold of the training part takes the place of the test part, which stays unseen.
 fn folded(splits: Splits, options: &OpenOptions) -> Result<Splits> {
     match options.fold {
-        Some((folds, part)) => fold(&splits.train, folds, part, options.seed),
+        Some((folds, part)) => Ok(Splits {
+            valid: splits.valid,
+            ..fold(&splits.train, folds, part, options.seed)?
+        }),
         None => Ok(splits),
     }
 }
@@ -430,6 +437,40 @@ mod tests {
         assert_eq!(splits.train.preprocess().mean(), [mean]);
         assert_eq!(splits.train.preprocess(), splits.test.preprocess());
         assert_ne!(mean, 9.5, "the mean of all twenty rows");
+    }
+
+    #[test]
+    fn validation_comes_out_of_what_a_fold_leaves_to_learn_from() {
+        let parts = |fold, valid_fraction| {
+            let options = OpenOptions {
+                seed: Seed(3),
+                fold,
+                valid_fraction,
+                ..OpenOptions::default()
+            };
+            let splits = open("iris", &options).unwrap();
+            for (name, part) in splits.parts() {
+                assert_eq!(part.preprocess(), splits.train.preprocess(), "{name}");
+            }
+            let raw = |part: &Dataset| -> Vec<_> {
+                (0..part.len())
+                    .flat_map(|row| part.inputs().raw_row(row).unwrap())
+                    .collect()
+            };
+            (
+                raw(&splits.train),
+                splits.valid.as_ref().map(raw).unwrap_or_default(),
+                raw(&splits.test),
+            )
+        };
+        for fold in [None, Some((5, 2))] {
+            let (train, none, test) = parts(fold, 0.0);
+            assert!(none.is_empty());
+            let (fewer, valid, same) = parts(fold, 0.1);
+            assert_eq!(test, same);
+            assert_eq!((valid.len(), fewer.len()), (4 * 12, 4 * 108));
+            assert_eq!(train.len(), 4 * 120);
+        }
     }
 
     #[test]

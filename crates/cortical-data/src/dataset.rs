@@ -24,24 +24,56 @@ pub struct Dataset {
     classes: Arc<[String]>,
 }
 
-/// What is learned from and what is tested on, preprocessed alike.
+/// What is learned from, what training is watched on, and what is tested on; all preprocessed alike.
+///
+/// ```
+/// use cortical_data::{open, OpenOptions};
+/// let splits = open("iris", &OpenOptions { valid_fraction: 0.25, ..Default::default() })?;
+/// let valid = splits.valid.as_ref().map(|valid| valid.len());
+/// assert_eq!((splits.train.len(), valid, splits.test.len()), (90, Some(30), 30));
+/// # Ok::<(), cortical_data::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Splits {
     /// The samples to learn from.
     pub train: Dataset,
-    /// The samples that training never sees.
+    /// The samples that choices are made by while training goes on, such as when to stop; `None` where none were asked for.
+    pub valid: Option<Dataset>,
+    /// The samples of the last measurement, which no choice has seen.
     pub test: Dataset,
 }
 
 impl Splits {
-    /// Both parts with `preprocess` instead of whatever they went through so far.
+    /// All parts with `preprocess` instead of whatever they went through so far.
     ///
     /// # Errors
     /// Preprocessing made for samples of another shape.
     pub fn preprocessed(&self, preprocess: &Preprocess) -> Result<Self> {
+        self.map(|part| part.preprocessed(preprocess))
+    }
+
+    /// All parts with their values seen as samples of another shape; preprocessing starts as the identity again.
+    ///
+    /// # Errors
+    /// A shape with another number of values.
+    pub fn reshaped(&self, shape: &[usize]) -> Result<Self> {
+        self.map(|part| part.reshaped(shape))
+    }
+
+    /// Every part that there is, with what it is called.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Dataset)> {
+        let valid = self.valid.as_ref().map(|valid| ("valid", valid));
+        [("train", &self.train)]
+            .into_iter()
+            .chain(valid)
+            .chain([("test", &self.test)])
+    }
+
+    fn map(&self, change: impl Fn(&Dataset) -> Result<Dataset>) -> Result<Self> {
         Ok(Self {
-            train: self.train.preprocessed(preprocess)?,
-            test: self.test.preprocessed(preprocess)?,
+            train: change(&self.train)?,
+            valid: self.valid.as_ref().map(&change).transpose()?,
+            test: change(&self.test)?,
         })
     }
 }

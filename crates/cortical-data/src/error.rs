@@ -152,6 +152,14 @@ pub enum Error {
         /// The known classes.
         expected: String,
     },
+    /// Two folders are the same part of a folder of pictures.
+    #[error("{first} and {second} are both names of one part; expected one of them")]
+    TwoParts {
+        /// One folder.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
     /// There are folders of classes, but no picture in them.
     #[error(
         "{path}: expected pictures called .png, .jpg or .jpeg in the folders of its classes, found none"
@@ -578,6 +586,26 @@ pub enum Error {
         train: usize,
         /// How many samples testing would get.
         test: usize,
+    },
+    /// A validation part outside 0..1.
+    #[error("expected a validation fraction of at least 0 and below 1, found {found}")]
+    ValidFraction {
+        /// The fraction.
+        found: f64,
+    },
+    /// A validation part that leaves one side without samples.
+    #[error(
+        "expected at least one sample for training and one for validation, but {samples} samples in {classes} classes leave {train} and {valid}; add samples or change the validation fraction"
+    )]
+    EmptyValidation {
+        /// How many samples there are beside the test part.
+        samples: usize,
+        /// How many classes have samples.
+        classes: usize,
+        /// How many samples training would get.
+        train: usize,
+        /// How many samples validation would get.
+        valid: usize,
     },
     /// A batch size of zero.
     #[error("expected a batch size of at least 1, found 0")]

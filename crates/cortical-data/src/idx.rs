@@ -112,6 +112,7 @@ pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
     };
     Ok(Splits {
         train: train.labelled(&classes)?,
+        valid: None,
         test: test.labelled(&classes)?,
     })
 }

@@ -1,7 +1,7 @@
 //! Data sets for training and prediction: where samples come from, and the order in which a network sees them.
 //!
-//! [`open`] takes a name of the [`catalog`] or a path and gives [`Splits`]: a [`Dataset`] to learn from and one to test
-//! on. A data set holds raw values and the [`Preprocess`] that every batch goes through; the latter is saved with a
+//! [`open`] takes a name of the [`catalog`] or a path and gives [`Splits`]: a [`Dataset`] to learn from, one to test
+//! on and, where it is asked for, one for validation. A data set holds raw values and the [`Preprocess`] that every batch goes through; the latter is saved with a
 //! model, so that [`open_features`] treats a row to predict from as the training data were treated. A [`Loader`] makes [`Batch`]es in a seeded
 //! order, changed at random by an [`Augment`] if they are pictures, ahead of their use by a [`Prefetch`]; its [`Position`] is all that a checkpoint needs to continue with the same batches.
 //!
@@ -50,5 +50,5 @@ pub use predict::{Features, open_features};
 pub use prefetch::Prefetch;
 pub use preprocess::{Normalize, Preprocess};
 pub use sampling::Weights;
-pub use split::{fold, split, split_rows};
+pub use split::{Rows, fold, split, split_rows};
 pub use table::read_table;

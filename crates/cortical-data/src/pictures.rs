@@ -4,7 +4,8 @@
 //! animals/cat/1.png          a class each; a part is held out for testing
 //! animals/dog/rex.jpg
 //!
-//! animals/train/cat/1.png    or the two parts apart; test, val and validation are names of the second
+//! animals/train/cat/1.png    or the parts apart, in letters of any case; where there is no test, valid takes its place
+//! animals/valid/cat/7.png    valid, val or validation
 //! animals/test/cat/9.png
 //! ```
 
@@ -28,8 +29,10 @@ const MOST_BYTES: u64 = 1 << 28;
 const MOST_TOGETHER: usize = 1 << 32;
 /// What the files of pictures are called.
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
-/// What the folder of the second part is called.
-const TEST: [&str; 3] = ["test", "val", "validation"];
+/// What the folders of the parts are called.
+const TRAIN: [&str; 1] = ["train"];
+const VALID: [&str; 3] = ["valid", "val", "validation"];
+const TEST: [&str; 1] = ["test"];
 
 const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 const JPEG: [u8; 3] = [0xff, 0xd8, 0xff];
@@ -52,8 +55,8 @@ pub struct Pixels {
 pub(crate) enum Folder {
     /// Classes, of which a part is to be held out.
     Whole(Dataset),
-    /// Both parts.
-    Split(Splits),
+    /// Parts of its own.
+    Split(Box<Splits>),
 }
 
 /// Reads a PNG or JPEG file; which one it is is told by its first bytes. Transparency is dropped, 16 bits become 8, palettes colours.
@@ -111,52 +114,77 @@ pub(crate) fn is_folder(folder: &Path) -> bool {
             .any(|class| has(&class))
 }
 
-/// Reads a folder of classes, or one of two parts with the same classes.
+/// Reads a folder of classes, or one of parts with the classes of the training part.
 ///
 /// Pictures take the shape `[channels, height, width]` where one is given: they are made smaller or larger, grey or coloured. Else all must be of one
 /// size; they are grey if all of them are.
 pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Folder> {
-    let shape = shape.map(three).transpose()?;
-    let parts = folders(folder)?;
-    let named = |names: &[&str]| {
-        let of_name = |path: &&PathBuf| names.iter().any(|name| path.ends_with(name));
-        parts.iter().find(of_name).cloned()
-    };
-    let (Some(train), Some(test)) = (named(&["train"]), named(&TEST)) else {
-        let classes = class_names(folder, &parts)?;
-        let read = Read::classes(folder, &classes)?;
-        let shape = shape.map_or_else(|| read.shape(), Ok)?;
-        return Ok(Folder::Whole(read.dataset(shape, &classes)?));
-    };
-    let classes = class_names(&train, &folders(&train)?)?;
-    let others = class_names(&test, &folders(&test)?)?;
-    if let Some(other) = others.iter().find(|name| !classes.contains(name)) {
-        return Err(Error::ClassFolder {
-            path: test.join(other),
-            expected: list(&classes),
-        });
-    }
-    let train = Read::classes(&train, &classes)?;
-    let test = Read::classes(&test, &classes)?;
-    let given = shape;
-    let shape = given.map_or_else(|| train.shape(), Ok)?;
-    let mut channels = shape[0];
-    if given.is_none() {
-        let [others, height, width] = test.shape()?;
-        if [height, width] != shape[1..] {
-            return Err(Error::InputShape {
-                expected: shape.to_vec(),
-                found: vec![others, height, width],
-            });
+    let given = shape.map(three).transpose()?;
+    let folders_in = folders(folder)?;
+    let train = part(&folders_in, &TRAIN)?;
+    let valid = part(&folders_in, &VALID)?;
+    let test = part(&folders_in, &TEST)?;
+    let (train, valid, test) = match (train, valid, test) {
+        (Some(train), valid, Some(test)) => (train, valid, test),
+        // What is known to be held out is tested on, as there is nothing else.
+        (Some(train), Some(valid), None) => (train, None, valid),
+        _ => {
+            let classes = class_names(folder, &folders_in)?;
+            let read = Read::classes(folder, &classes)?;
+            let shape = given.map_or_else(|| read.shape(), Ok)?;
+            return Ok(Folder::Whole(read.dataset(shape, &classes)?));
         }
-        // One coloured picture anywhere makes all of them so.
-        channels = channels.max(others);
+    };
+    let classes = class_names(train, &folders(train)?)?;
+    let held_out = |part: &PathBuf| {
+        let others = folders(part)?;
+        let known = |path: &&PathBuf| classes.iter().any(|class| path.ends_with(class));
+        match others.iter().find(|path| !known(path)) {
+            Some(other) => Err(Error::ClassFolder {
+                path: other.clone(),
+                expected: list(&classes),
+            }),
+            None => Read::classes(part, &classes),
+        }
+    };
+    let train = Read::classes(train, &classes)?;
+    let valid = valid.map(held_out).transpose()?;
+    let test = held_out(test)?;
+    let mut shape = given.map_or_else(|| train.shape(), Ok)?;
+    if given.is_none() {
+        for part in valid.iter().chain([&test]) {
+            let [channels, height, width] = part.shape()?;
+            if [height, width] != shape[1..] {
+                return Err(Error::InputShape {
+                    expected: shape.to_vec(),
+                    found: vec![channels, height, width],
+                });
+            }
+            // One coloured picture anywhere makes all of them so.
+            shape[0] = shape[0].max(channels);
+        }
     }
-    let shape = [channels, shape[1], shape[2]];
-    Ok(Folder::Split(Splits {
+    Ok(Folder::Split(Box::new(Splits {
         train: train.dataset(shape, &classes)?,
+        valid: (valid.map(|part| part.dataset(shape, &classes))).transpose()?,
         test: test.dataset(shape, &classes)?,
-    }))
+    })))
+}
+
+/// The folder that is called one of these names, in letters of any case.
+fn part<'a>(folders: &'a [PathBuf], names: &[&str]) -> Result<Option<&'a PathBuf>> {
+    let called = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        names.iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    let mut found = folders.iter().filter(called);
+    match (found.next(), found.next()) {
+        (Some(first), Some(second)) => Err(Error::TwoParts {
+            first: first.clone(),
+            second: second.clone(),
+        }),
+        (found, _) => Ok(found),
+    }
 }
 
 /// Reads a picture, or all pictures of a folder in the order of their names, in the shape that a model takes; with their paths.

@@ -193,6 +193,64 @@ fn parts_of_their_own_are_kept_apart_and_one_coloured_picture_colours_all() {
 }
 
 #[test]
+fn three_parts_are_known_in_letters_of_any_case() {
+    for valid in ["valid", "Val", "VALIDATION"] {
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["a", "b"] {
+            for i in 0..4 {
+                write(
+                    folder.path(),
+                    &format!("Train/{class}/{i}.png"),
+                    &small(10 * i),
+                );
+            }
+            write(
+                folder.path(),
+                &format!("{valid}/{class}/1.png"),
+                &small(200),
+            );
+        }
+        // A part that is held out need not have every class.
+        write(folder.path(), "TEST/b/1.png", &small(250));
+        let path = folder.path().to_str().unwrap();
+        let options = OpenOptions {
+            valid_fraction: 0.5,
+            normalize: crate::Normalize::Standardize,
+            ..OpenOptions::default()
+        };
+        let splits = open(path, &options).unwrap();
+        let valid = splits.valid.as_ref().unwrap();
+        assert_eq!(splits.train.classes(), ["a", "b"]);
+        assert_eq!(
+            [splits.train.len(), valid.len(), splits.test.len()],
+            [8, 2, 1]
+        );
+        assert_eq!(valid.inputs().raw_row(0).unwrap()[0], 200.0);
+        assert_eq!(splits.test.labels(), [1]);
+        // Statistics are those of the training part.
+        assert_eq!(splits.train.preprocess().mean(), [15.0 / 255.0]);
+        assert_eq!(valid.preprocess(), splits.train.preprocess());
+        // A fold comes out of the training part; the validation part stays.
+        let folded = OpenOptions {
+            fold: Some((2, 0)),
+            ..options
+        };
+        let splits = open(path, &folded).unwrap();
+        let valid = splits.valid.as_ref().unwrap();
+        assert_eq!(
+            [splits.train.len(), valid.len(), splits.test.len()],
+            [4, 2, 4]
+        );
+        write(folder.path(), "tesT/a/1.png", &small(1));
+        let error = open(path, &folded).unwrap_err().to_string();
+        assert!(
+            error.ends_with("tesT are both names of one part; expected one of them"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_picture_or_does_not_fit_is_named() {
     let refused = |files: &[(&str, &[u8])], shape: Option<Vec<usize>>| {
         let folder = tempfile::tempdir().unwrap();

@@ -49,19 +49,15 @@ impl Examples {
         };
         let read = read_texts(Path::new(&recipe.data.name), &options)?;
         let labels = read.labels.unwrap_or_default();
-        let all: Vec<usize> = (0..labels.len()).collect();
-        let [train, test] = match recipe.data.test_fraction {
-            0.0 => [all, Vec::new()],
-            share => split_rows(&labels, share, Seed(recipe.seed))?,
-        };
+        let rows = split_rows(&labels, recipe.data.test_fraction, 0.0, Seed(recipe.seed))?;
         let part = |rows: Vec<usize>| Labelled {
             texts: rows.iter().map(|row| read.texts[*row].clone()).collect(),
             labels: rows.iter().map(|row| labels[*row]).collect(),
         };
         Ok(Self {
             classes: read.classes,
-            train: part(train),
-            test: part(test),
+            train: part(rows.train),
+            test: part(rows.test),
         })
     }
 }

@@ -129,6 +129,7 @@ impl DataRecipe {
         OpenOptions {
             seed: Seed(self.split_seed),
             test_fraction: self.test_fraction,
+            valid_fraction: 0.0,
             fold: self.folds.map(|folds| (folds, self.fold)),
             normalize: self.normalize,
             input_shape: self.input_shape.clone(),
