@@ -76,10 +76,12 @@ pub enum Error {
         why: serde_json::Error,
     },
     /// A `config.json` names an architecture that is not there.
-    #[error("model_type is {got:?}; supported are llama, mistral, qwen2, qwen3, gpt2 and bert")]
+    #[error("model_type is {got:?}; supported are {supported}")]
     ModelType {
         /// The name.
         got: String,
+        /// The names that are there.
+        supported: String,
     },
     /// A field of a `config.json` has a value that makes no sense.
     #[error("{field} is {got}, expected {expected}")]

@@ -1,7 +1,8 @@
 //! How a model's number of parameters comes about, part by part.
 
-use super::parts::{Part, TensorSpec};
-use super::{Head, LanguageConfig};
+use super::config::LanguageConfig;
+use super::head::Head;
+use super::parts::{Part, TensorSpec, grouped};
 use std::collections::BTreeMap;
 
 /// One part of an [`Account`].
@@ -84,19 +85,6 @@ fn formula(shape: &[usize], times: usize, layers: usize) -> String {
     }
 }
 
-/// A number with commas between its thousands.
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn remarks(config: &LanguageConfig) -> Vec<String> {
     let mut all = Vec::new();
     if config.head() == Head::Tied {
@@ -106,28 +94,6 @@ fn remarks(config: &LanguageConfig) -> Vec<String> {
             grouped(saved)
         ));
     }
-    if let LanguageConfig::Decoder(c) = config {
-        if c.num_kv_heads < c.num_heads {
-            let product = |heads: usize| {
-                let sizes = [c.num_layers, c.hidden_size, heads, c.head_dim];
-                sizes.into_iter().fold(2_usize, usize::saturating_mul)
-            };
-            let saved = product(c.num_heads).saturating_sub(product(c.num_kv_heads));
-            all.push(format!(
-                "grouped queries: {} heads of queries share {} of keys and values, which saves {} parameters and {}/{} of the cache",
-                c.num_heads,
-                c.num_kv_heads,
-                grouped(saved),
-                c.num_heads - c.num_kv_heads,
-                c.num_heads
-            ));
-        } else {
-            all.push(format!(
-                "every one of the {} heads of queries has keys and values of its own",
-                c.num_heads
-            ));
-        }
-        all.push("rotary positions have no parameters: they are computed".to_owned());
-    }
+    all.extend(config.inner().remarks());
     all
 }

@@ -1,8 +1,11 @@
 //! Low-rank changes in the files of the PEFT library: `adapter_config.json` and `adapter_model.safetensors`.
 
-use super::classifier::{full_name, is_head};
-use super::json::JsonFields;
-use super::{LanguageConfig, LanguageModel};
+use super::architectures;
+use super::class_head::{full_name, is_head};
+use super::config::LanguageConfig;
+use super::json::{JsonFields, short};
+use super::model::LanguageModel;
+use super::parts::{Change, TensorSpec};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 use cortical_io::{TensorFile, read_text, save_tensors, write_atomic};
@@ -14,11 +17,11 @@ use std::path::Path;
 const PREFIX: &str = "base_model.model.";
 /// Our name of a parameter that PEFT keeps without its last part.
 const MAGNITUDE: &str = "lora_magnitude_vector.weight";
-pub(super) const CONFIG: &str = "adapter_config.json";
+pub(crate) const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
 
 /// Whether a parameter belongs to a low-rank change.
-fn is_part(name: &str) -> bool {
+pub(crate) fn is_part(name: &str) -> bool {
     ["lora_A.weight", "lora_B.weight", MAGNITUDE]
         .iter()
         .any(|part| name.ends_with(part))
@@ -79,7 +82,7 @@ pub fn save_adapter(
         "lora_dropout": 0.0,
         "bias": "none",
         // GPT-2's weights lie in columns.
-        "fan_in_fan_out": matches!(config, LanguageConfig::Gpt2(_)),
+        "fan_in_fan_out": config.tensors().iter().any(in_columns),
         "inference_mode": true,
     });
     save_tensors(
@@ -90,6 +93,10 @@ pub fn save_adapter(
     let text = format!("{description:#}\n");
     write_atomic(folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
     Ok(())
+}
+
+fn in_columns(tensor: &TensorSpec) -> bool {
+    matches!(tensor.gguf, Some((_, Change::Columns)))
 }
 
 /// Makes all low-rank changes part of a model's weights, and gives its tensors by their names without those changes: the model as others open it.
@@ -106,7 +113,7 @@ pub fn merged_tensors(model: &LanguageModel, params: &Params) -> Result<Vec<(Str
 }
 
 /// What the low-rank changes in a folder belong to.
-pub(super) fn base_of_adapter(folder: &Path) -> Result<String> {
+pub(crate) fn base_of_adapter(folder: &Path) -> Result<String> {
     let name = "base_model_name_or_path";
     let mut fields = fields(folder)?;
     let base = fields.text(name)?;
@@ -121,7 +128,7 @@ fn fields(folder: &Path) -> Result<JsonFields> {
         other => Err(Error::Config {
             field: CONFIG.to_owned(),
             expected: "an object".to_owned(),
-            got: super::json::short(&other),
+            got: short(&other),
         }),
     }
 }
@@ -172,7 +179,7 @@ pub fn load_adapter(folder: impl AsRef<Path>, params: &Params) -> Result<()> {
 }
 
 /// As [`load_adapter`]; a head over classes beside the changes is left to [`load_head`] where `headless` says so.
-pub(super) fn load_changes(folder: &Path, params: &Params, headless: bool) -> Result<()> {
+pub(crate) fn load_changes(folder: &Path, params: &Params, headless: bool) -> Result<()> {
     let is_spare = |name: &str| {
         let own = name.strip_prefix(PREFIX);
         headless && own.is_some_and(is_head)
@@ -184,7 +191,7 @@ pub(super) fn load_changes(folder: &Path, params: &Params, headless: bool) -> Re
 ///
 /// # Errors
 /// As [`load_adapter`].
-pub(super) fn load_head(folder: &Path, params: &Params) -> Result<()> {
+pub(crate) fn load_head(folder: &Path, params: &Params) -> Result<()> {
     let file = TensorFile::open(folder.join(TENSORS))?;
     let head = |name: &str| name.strip_prefix(PREFIX).is_some_and(is_head);
     match file.tensors().iter().any(|tensor| head(tensor.name())) {
@@ -192,9 +199,6 @@ pub(super) fn load_head(folder: &Path, params: &Params) -> Result<()> {
         false => Ok(()),
     }
 }
-
-/// What stands before the names of a model's body, in one that has a head over classes.
-const BODIES: [&str; 4] = ["", "model.", "transformer.", "bert."];
 
 /// Loads the parameters that `is_own` names; of what the file has beside them, only what is spare may go unused.
 fn load_parts(
@@ -206,12 +210,15 @@ fn load_parts(
     let file = TensorFile::open(folder.join(TENSORS))?;
     let mut differences = Vec::new();
     let mut found = Vec::new();
+    // In a model that has a head over classes, something stands before the names of its body.
+    let bodies: Vec<&str> = std::iter::once("").chain(architectures::bodies()).collect();
     for param in params
         .all()
         .into_iter()
         .filter(|param| is_own(param.name()))
     {
-        let names = BODIES.map(|body| peft_name(&format!("{body}{}", param.name())));
+        let named = |body: &&str| peft_name(&format!("{body}{}", param.name()));
+        let names: Vec<String> = bodies.iter().map(named).collect();
         let there = names.iter().find(|name| file.info(name).is_some());
         let name = there.unwrap_or(&names[0]).clone();
         match file.info(&name) {
@@ -253,145 +260,4 @@ fn load_parts(
         param.set(&value)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{LoadOptions, open};
-    use super::*;
-
-    fn adapted(dora: bool) -> super::super::Loaded {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");
-        let options = LoadOptions {
-            adapters: Some(Adapters {
-                rank: 2,
-                alpha: 4.0,
-                targets: vec!["q_proj".to_owned(), "v_proj".to_owned()],
-                dora,
-            }),
-            ..Default::default()
-        };
-        open(fixture, &options).unwrap()
-    }
-
-    #[test]
-    fn changes_come_back_from_their_files() {
-        for dora in [false, true] {
-            let folder = tempfile::tempdir().unwrap();
-            let first = adapted(dora);
-            for param in first.params.all().iter().filter(|p| is_part(p.name())) {
-                let other = param.tensor().affine(1.0, 0.25).unwrap();
-                param.set(&other).unwrap();
-            }
-            save_adapter(folder.path(), &first.params, first.model.config(), "tiny").unwrap();
-            let config = read_adapter_config(folder.path()).unwrap();
-            assert_eq!(Some(config), first.params.adapters());
-            let second = adapted(dora);
-            load_adapter(folder.path(), &second.params).unwrap();
-            for (a, b) in first.params.all().iter().zip(second.params.all()) {
-                let same = (a.tensor() - b.tensor())
-                    .unwrap()
-                    .abs()
-                    .unwrap()
-                    .max_all()
-                    .unwrap();
-                assert_eq!(same.to_scalar::<f32>().unwrap(), 0.0, "{}", a.name());
-            }
-            let error = load_adapter(folder.path(), &adapted(!dora).params)
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains("lora_magnitude_vector"), "{error}");
-        }
-    }
-
-    #[test]
-    fn merged_tensors_are_a_model_that_computes_the_same() {
-        let adapted = adapted(true);
-        for param in adapted.params.all().iter().filter(|p| is_part(p.name())) {
-            let other = param.tensor().affine(1.0, 0.1).unwrap();
-            param.set(&other).unwrap();
-        }
-        let ids = Tensor::new(&[[1_u32, 5, 7]], &candle_core::Device::Cpu).unwrap();
-        let scores = |model: &LanguageModel| -> Vec<f32> {
-            let mut pass = cortical_neuron::Pass::eval();
-            let scores = model.logits(&ids, None, &mut pass).unwrap();
-            scores.flatten_all().unwrap().to_vec1().unwrap()
-        };
-        let beside = scores(&adapted.model);
-        let tensors = merged_tensors(&adapted.model, &adapted.params).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let config = adapted.model.config().to_json().unwrap();
-        let path = folder.path().join("config.json");
-        write_atomic(path, |file| file.write_all(config.as_bytes())).unwrap();
-        let file = folder.path().join("model.safetensors");
-        save_tensors(file, &tensors, &Default::default()).unwrap();
-        let merged = open(folder.path(), &LoadOptions::default()).unwrap();
-        let plain = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");
-        let plain = open(plain, &LoadOptions::default()).unwrap();
-        let far = |a: &[f32], b: &[f32]| {
-            let each = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-            each.fold(0.0, f32::max)
-        };
-        let merged = scores(&merged.model);
-        assert!(far(&beside, &merged) < 1e-4, "merged");
-        assert!(
-            far(&beside, &scores(&plain.model)) > 1e-3,
-            "the change acts"
-        );
-    }
-
-    #[test]
-    fn a_head_over_classes_goes_with_the_changes() {
-        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama");
-        let classifier = |folder: &Path, adapters: Option<Adapters>| {
-            let options = LoadOptions {
-                adapters,
-                ..Default::default()
-            };
-            super::super::TextClassifier::open(folder, 2, &options).unwrap()
-        };
-        let (first, params) = classifier(&base, adapted(false).params.adapters());
-        for param in params.all() {
-            if is_part(param.name()) || is_head(param.name()) {
-                let other = param.tensor().affine(1.0, 0.25).unwrap();
-                param.set(&other).unwrap();
-            }
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let config = first.model().config();
-        save_adapter(folder.path(), &params, config, &base.display().to_string()).unwrap();
-        let text = read_text(folder.path().join(CONFIG), 1 << 20).unwrap();
-        assert!(
-            text.contains("SEQ_CLS") && text.contains("modules_to_save"),
-            "{text}"
-        );
-        let (second, _) = classifier(folder.path(), None);
-        let mut pass = cortical_neuron::Pass::eval();
-        let texts = [vec![1, 5, 7], vec![2]];
-        let [a, b] = [&first, &second].map(|c| {
-            let logits = c.logits(&texts, &mut pass).unwrap();
-            logits.to_vec2::<f32>().unwrap()
-        });
-        assert_eq!(a, b);
-        // A model without such a head has no use for it.
-        let error = open(folder.path(), &LoadOptions::default())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("score.weight"), "{error}");
-    }
-
-    #[test]
-    fn other_kinds_of_changes_are_refused_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let read = |text: &str| {
-            let path = folder.path().join(CONFIG);
-            write_atomic(path, |file| file.write_all(text.as_bytes())).unwrap();
-            read_adapter_config(folder.path()).unwrap_err().to_string()
-        };
-        assert!(read(r#"{"peft_type": "IA3"}"#).contains("peft_type is \"IA3\""));
-        assert!(
-            read(r#"{"peft_type": "LORA", "use_rslora": true}"#).contains("use_rslora is true")
-        );
-        assert!(read(r#"{"peft_type": "LORA", "r": 4}"#).contains("target_modules is missing"));
-    }
 }

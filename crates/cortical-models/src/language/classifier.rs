@@ -1,13 +1,15 @@
 //! A pretrained model that serves a second task: classes of whole texts.
 
 use super::adapter::{CONFIG as ADAPTER_CONFIG, load_head, merged_tensors};
-use super::load::CONFIG_BYTES;
-use super::{Head, LanguageConfig, LanguageModel, LoadOptions, Loaded, Scaling, open};
+use super::class_head::{full_name, is_head};
+use super::config::LanguageConfig;
+use super::head::Head;
+use super::load::{Loaded, open};
+use super::model::LanguageModel;
+use super::source::LoadOptions;
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
-use cortical_io::read_text;
 use cortical_neuron::{Init, Params, Pass, Projection};
-use serde_json::Value;
 use std::path::Path;
 
 /// A language model whose head over tokens gave way to one over classes. Everything below the head is what pretraining left there, so that few
@@ -73,15 +75,15 @@ impl TextClassifier {
     }
 
     fn on(model: LanguageModel, classes: usize, params: &Params) -> Result<Self> {
-        let is_bert = matches!(model.config(), LanguageConfig::Bert(_));
+        let (name, bias) = model.config().inner().names().classifier;
         let init = Init::Normal {
             mean: 0.0,
             std: 0.02,
         };
         let head = Projection::config(model.config().hidden_size(), classes)
-            .bias(is_bert)
+            .bias(bias)
             .init(init)
-            .build(&params.at(if is_bert { "classifier" } else { "score" }))?;
+            .build(&params.at(name))?;
         Ok(Self { model, head })
     }
 
@@ -136,19 +138,11 @@ impl TextClassifier {
     fn groups(&self, texts: &[Vec<u32>]) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(texts[*at].len()));
-        let waits = match self.model.config() {
-            LanguageConfig::Bert(_) => true,
-            // These turn by angles that depend on how many tokens there are.
-            LanguageConfig::Decoder(config) => matches!(
-                config.rope.scaling,
-                Scaling::Dynamic { .. } | Scaling::LongRope { .. }
-            ),
-            LanguageConfig::Gpt2(_) => false,
-        };
-        let fits = |long: usize, short: usize| match waits {
-            true => long == short,
+        let pads = self.model.config().inner().pads();
+        let fits = |long: usize, short: usize| match pads {
             // At most a quarter of the work may be for nothing.
-            false => long - short <= long / 4,
+            true => long - short <= long / 4,
+            false => long == short,
         };
         let same = |a: &usize, b: &usize| fits(texts[*a].len(), texts[*b].len());
         let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -171,11 +165,8 @@ impl TextClassifier {
         }
         let ids = Tensor::from_vec(ids, (group.len(), longest), &Device::Cpu)?;
         let hidden = self.model.hidden(&ids, None, pass)?;
-        if let Some(pooled) = self.model.pooled(&hidden, pass)? {
-            return Ok(pooled);
-        }
-        if let LanguageConfig::Bert(_) = self.model.config() {
-            return Ok(hidden.narrow(1, 0, 1)?.squeeze(1)?);
+        if let Some(summary) = self.model.summary(&hidden, pass)? {
+            return Ok(summary);
         }
         let last: Vec<u32> = (group.iter().zip(0_u32..))
             .map(|(at, row)| row * longest as u32 + texts[*at].len() as u32 - 1)
@@ -198,68 +189,9 @@ impl TextClassifier {
     }
 }
 
-/// The names of heads over classes.
-const HEADS: [&str; 2] = ["score", "classifier"];
-
-/// Whether a parameter belongs to a head over classes.
-pub(super) fn is_head(name: &str) -> bool {
-    let first = name.split('.').next().unwrap_or_default();
-    HEADS.contains(&first)
-}
-
-/// A parameter's name in a model with a head over classes, whose body has a name of its own.
-pub(super) fn full_name(config: &LanguageConfig, name: &str) -> String {
-    let body = match config {
-        LanguageConfig::Bert(_) => "bert.",
-        other => other.prefix(),
-    };
-    match is_head(name) || name.starts_with(body) {
-        true => name.to_owned(),
-        false => format!("{body}{name}"),
-    }
-}
-
-/// The classes of a model whose `config.json` says that it scores classes of texts; `None` for any other.
-///
-/// # Errors
-/// A configuration that cannot be read, or whose `id2label` does not number its classes from 0.
-pub fn read_classes(folder: impl AsRef<Path>) -> Result<Option<Vec<String>>> {
-    let path = folder.as_ref().join("config.json");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = read_text(path, CONFIG_BYTES)?;
-    let value: Value = serde_json::from_str(&text).map_err(|why| Error::Json { why })?;
-    let is_one = |name: &Value| {
-        let name = name.as_str().unwrap_or_default();
-        name.ends_with("ForSequenceClassification")
-    };
-    if !value["architectures"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(is_one))
-    {
-        return Ok(None);
-    }
-    let labels = &value["id2label"];
-    let wrong = || Error::Config {
-        field: "id2label".to_owned(),
-        expected: "a name for each class, numbered from 0".to_owned(),
-        got: super::json::short(labels),
-    };
-    let names = labels.as_object().ok_or_else(wrong)?;
-    let name = |class: usize| {
-        let name = names.get(&class.to_string())?;
-        name.as_str().map(str::to_owned)
-    };
-    let classes: Option<Vec<String>> = (0..names.len()).map(name).collect();
-    classes
-        .filter(|all| !all.is_empty())
-        .map(Some)
-        .ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::class_head::read_classes;
     use super::*;
     use cortical_neuron::Adapters;
     use cortical_neuron::loss::cross_entropy;

@@ -1,14 +1,42 @@
 //! What scores tokens: neurons of its own, or the table that looks them up.
 
-use super::Head;
 use super::table::TokenTable;
 use candle_core::{DType, Tensor};
+use cortical_kernels::activation::Activation;
 use cortical_neuron::{Init, Params, Pass, Projection, Result};
 use cortical_tensor::ops::{self, CrossEntropy};
 
+/// Where scores of tokens come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Weights of its own.
+    Own,
+    /// The table of tokens.
+    Tied,
+    /// Nowhere: the model ends with its hidden state.
+    None,
+}
+
+impl Head {
+    /// That of a model which shares the table of tokens, or does not.
+    pub(crate) fn tied(tied: bool) -> Self {
+        match tied {
+            true => Self::Tied,
+            false => Self::Own,
+        }
+    }
+}
+
 /// The end of a language model: from a hidden state to a score for each token.
 #[derive(Debug)]
-pub(crate) enum TokenHead {
+pub(crate) struct TokenHead {
+    neurons: Neurons,
+    /// What the scores are softly kept below.
+    softcap: Option<f64>,
+}
+
+#[derive(Debug)]
+enum Neurons {
     /// `lm_head`.
     Own(Projection),
     /// How well each token's vector fits.
@@ -21,33 +49,42 @@ impl TokenHead {
         head: Head,
         table: &TokenTable,
         init: Init,
+        softcap: Option<f64>,
         params: &Params,
     ) -> Result<Option<Self>> {
-        Ok(match head {
+        let neurons = match head {
             Head::Own => {
                 let config = Projection::config(table.dim(), table.tokens()).init(init);
-                Some(Self::Own(config.build(&params.at("lm_head"))?))
+                Neurons::Own(config.build(&params.at("lm_head"))?)
             }
-            Head::Tied => Some(Self::Tied(table.clone())),
-            Head::None => None,
-        })
+            Head::Tied => Neurons::Tied(table.clone()),
+            Head::None => return Ok(None),
+        };
+        Ok(Some(Self { neurons, softcap }))
     }
 
     /// The scores `[…, tokens]` of a hidden state `[…, dim]`.
     pub(crate) fn scores(&self, hidden: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        match self {
-            Self::Own(neurons) => neurons.apply(hidden, pass),
-            Self::Tied(table) => table.scores(hidden, pass),
+        let scores = match &self.neurons {
+            Neurons::Own(neurons) => neurons.apply(hidden, pass)?,
+            Neurons::Tied(table) => table.scores(hidden, pass)?,
+        };
+        match self.softcap {
+            None => Ok(scores),
+            Some(cap) => {
+                let share = scores.affine(cap.recip(), 0.0)?;
+                Ok(ops::activate(&share, Activation::Tanh)?.affine(cap, 0.0)?)
+            }
         }
     }
 
     /// The mean cross-entropy of [`TokenHead::scores`] against the tokens that came. Of parameters in single precision it is one operation,
-    /// which never holds all scores; packed, changed or narrow weights have to have them.
+    /// which never holds all scores; quantized, changed or narrow weights and scores with a soft cap have to have them.
     pub(crate) fn loss(&self, hidden: &Tensor, labels: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let inputs = match self {
-            _ if is_half(hidden) => None,
-            Self::Own(neurons) => neurons.plain().map(|neurons| neurons.inputs(pass)),
-            Self::Tied(table) => table.weight().map(|weight| (weight.input(pass), None)),
+        let inputs = match &self.neurons {
+            _ if is_half(hidden) || self.softcap.is_some() => None,
+            Neurons::Own(neurons) => neurons.plain().map(|neurons| neurons.inputs(pass)),
+            Neurons::Tied(table) => table.weight().map(|weight| (weight.input(pass), None)),
         };
         let options = CrossEntropy::default();
         Ok(match inputs {
@@ -69,9 +106,9 @@ impl TokenHead {
 
     /// Its neurons, where it has some of its own.
     pub(crate) fn projection(&self) -> Option<&Projection> {
-        match self {
-            Self::Own(neurons) => Some(neurons),
-            Self::Tied(_) => None,
+        match &self.neurons {
+            Neurons::Own(neurons) => Some(neurons),
+            Neurons::Tied(_) => None,
         }
     }
 }

@@ -131,6 +131,11 @@ impl JsonFields {
             .transpose()
     }
 
+    /// A size, or what it is where it is not there.
+    pub(crate) fn size_or(&mut self, name: &str, default: usize) -> Result<usize> {
+        Ok(self.size(name)?.unwrap_or(default))
+    }
+
     /// A whole number that may be 0.
     pub(crate) fn whole(&mut self, name: &str) -> Result<Option<usize>> {
         self.take(name)

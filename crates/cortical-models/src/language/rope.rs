@@ -1,16 +1,14 @@
-//! Rotary frequencies and their stretchings to longer texts, from `rope_parameters` or `rope_scaling`.
+//! Rotary frequencies and their stretchings to longer texts.
 
-use super::json::JsonFields;
-use crate::error::{Error, Result};
+mod read;
+
 use cortical_attention::Rotary;
 use cortical_kernels::rope::Pairs;
-use serde_json::json;
 use std::f64::consts::PI;
 
 /// How far a model's rotary positions are stretched, as the transformers library defines it.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Scaling {
+pub(crate) enum Scaling {
     /// Not at all.
     None,
     /// All frequencies divided by a factor (Chen et al. 2023).
@@ -64,107 +62,55 @@ pub enum Scaling {
 
 /// The rotary positions of a model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rope {
+pub(crate) struct Rope {
     /// The base of the frequencies, 10,000 in the first models.
-    pub theta: f64,
+    pub(crate) theta: f64,
     /// How they are stretched.
-    pub scaling: Scaling,
+    pub(crate) scaling: Scaling,
     /// `max_position_embeddings`, which dynamic stretching starts from.
-    pub max_positions: usize,
+    pub(crate) max_positions: usize,
+    /// The share of a head's elements that turn, the first ones; 1 in most models.
+    pub(crate) partial: f64,
+}
+
+/// What rotary positions are where `config.json` does not say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RopeDefaults {
+    pub(crate) theta: f64,
+    pub(crate) max_positions: usize,
+    /// The elements of a head.
+    pub(crate) head_dim: usize,
+    /// Whether a part of a head may turn.
+    pub(crate) may_be_partial: bool,
 }
 
 impl Rope {
     /// Frequencies as they are in the paper.
-    #[must_use]
-    pub fn plain(theta: f64, max_positions: usize) -> Self {
+    pub(crate) fn plain(theta: f64, max_positions: usize) -> Self {
         Self {
             theta,
             scaling: Scaling::None,
             max_positions,
+            partial: 1.0,
         }
     }
 
-    /// Reads `rope_scaling` with `rope_theta`, as models published until 2025 have them, or `rope_parameters`.
-    pub(crate) fn read(
-        fields: &mut JsonFields,
-        max_positions: usize,
-        head_dim: usize,
-    ) -> Result<Self> {
-        let theta = fields.positive("rope_theta")?.unwrap_or(10_000.0);
-        let outer_original = fields.size("original_max_position_embeddings")?;
-        fields.only("partial_rotary_factor", &[json!(1.0), json!(1)])?;
-        fields.only("rope_interleaved", &[json!(false)])?;
-        let new = fields.table("rope_parameters")?;
-        // Where both are there, the older field wins, as it does in transformers.
-        let table = fields.table("rope_scaling")?.or(new);
-        let Some(mut table) = table else {
-            return Ok(Self::plain(theta, max_positions));
-        };
-        let theta = table.positive("rope_theta")?.unwrap_or(theta);
-        table.only("partial_rotary_factor", &[json!(1.0), json!(1)])?;
-        let old = table.text("type")?;
-        let kind = table.text("rope_type")?.or(old);
-        let original = table.size("original_max_position_embeddings")?;
-        let original = original.or(outer_original).unwrap_or(max_positions);
-        let need = |value: Option<f64>, table: &JsonFields, name: &str| {
-            value.ok_or_else(|| table.missing(name, "a number above 0"))
-        };
-        let scaling = match kind.as_deref().unwrap_or("default") {
-            "default" | "mrope" if table.take("mrope_section").is_some() => {
-                return Err(Error::UnsupportedConfig {
-                    field: "rope_parameters.mrope_section".to_owned(),
-                    got: "a list".to_owned(),
-                    expected: "nothing: positions of pictures are not supported".to_owned(),
-                });
-            }
-            "default" => {
-                // A factor beside the default kind changes nothing there either.
-                let _ = table.take("factor");
-                Scaling::None
-            }
-            "linear" => {
-                let factor = table.positive("factor")?;
-                let factor = need(factor, &table, "factor")?;
-                Scaling::Linear { factor }
-            }
-            "dynamic" => {
-                let factor = table.positive("factor")?;
-                let factor = need(factor, &table, "factor")?;
-                Scaling::Dynamic { factor }
-            }
-            "llama3" => {
-                let mut number = |name: &str| {
-                    let value = table.positive(name)?;
-                    need(value, &table, name)
-                };
-                Scaling::Llama3 {
-                    factor: number("factor")?,
-                    low_freq_factor: number("low_freq_factor")?,
-                    high_freq_factor: number("high_freq_factor")?,
-                    original,
-                }
-            }
-            "yarn" => read_yarn(&mut table, max_positions, original)?,
-            "longrope" => read_long(&mut table, max_positions, original, head_dim)?,
-            other => {
-                return Err(Error::UnsupportedConfig {
-                    field: "rope_parameters.rope_type".to_owned(),
-                    got: format!("{other:?}"),
-                    expected: "default, linear, dynamic, llama3, yarn or longrope".to_owned(),
-                });
-            }
-        };
-        table.finish("this kind of rotary positions")?;
-        Ok(Self {
-            theta,
-            scaling,
-            max_positions,
-        })
+    /// Whether a token's angles depend on how many tokens there are.
+    pub(crate) fn depends_on_length(&self) -> bool {
+        matches!(
+            self.scaling,
+            Scaling::Dynamic { .. } | Scaling::LongRope { .. }
+        )
+    }
+
+    /// How many elements of a head turn.
+    pub(crate) fn rotated(&self, head_dim: usize) -> usize {
+        // A share that came from a division must not lose an element to rounding.
+        (head_dim as f64 * self.partial + 1e-9) as usize
     }
 
     /// The frequencies for a head of `dim` elements and a text of `len` positions.
-    #[must_use]
-    pub fn frequencies(&self, dim: usize, len: usize) -> Vec<f64> {
+    pub(crate) fn frequencies(&self, dim: usize, len: usize) -> Vec<f64> {
         let plain = |base: f64| -> Vec<f64> {
             (0..dim / 2)
                 .map(|i| base.powf(-2.0 * i as f64 / dim as f64))
@@ -239,8 +185,8 @@ impl Rope {
     }
 
     /// What turns queries and keys of heads of `dim` elements.
-    #[must_use]
-    pub fn rotary(&self, dim: usize) -> Rotary {
+    pub(crate) fn rotary(&self, head_dim: usize) -> Rotary {
+        let dim = self.rotated(head_dim);
         let pairs = Pairs::Halves;
         let rotary = match self.scaling {
             Scaling::LongRope {
@@ -264,65 +210,4 @@ impl Rope {
             _ => rotary,
         }
     }
-}
-
-fn read_yarn(table: &mut JsonFields, max_positions: usize, original: usize) -> Result<Scaling> {
-    let factor = table.positive("factor")?;
-    let factor = factor.unwrap_or(max_positions as f64 / original as f64);
-    let scale = |by: f64| {
-        if factor <= 1.0 {
-            1.0
-        } else {
-            0.1 * by * factor.ln() + 1.0
-        }
-    };
-    let (one, all) = (table.positive("mscale")?, table.positive("mscale_all_dim")?);
-    let attention_factor = match (table.positive("attention_factor")?, one, all) {
-        (Some(given), ..) => given,
-        (None, Some(one), Some(all)) => scale(one) / scale(all),
-        _ => scale(1.0),
-    };
-    Ok(Scaling::Yarn {
-        factor,
-        attention_factor,
-        beta_fast: table.positive("beta_fast")?.unwrap_or(32.0),
-        beta_slow: table.positive("beta_slow")?.unwrap_or(1.0),
-        original,
-        truncate: table.flag("truncate")?.unwrap_or(true),
-    })
-}
-
-fn read_long(
-    table: &mut JsonFields,
-    max_positions: usize,
-    original: usize,
-    head_dim: usize,
-) -> Result<Scaling> {
-    let mut factors = |name: &'static str| {
-        let list = table.positives(name)?;
-        let list = list.ok_or_else(|| table.missing(name, "a list of numbers above 0"))?;
-        if list.len() != head_dim / 2 {
-            return Err(Error::Config {
-                field: format!("rope_parameters.{name}"),
-                expected: format!("{} numbers, one for each pair of a head", head_dim / 2),
-                got: format!("{} numbers", list.len()),
-            });
-        }
-        Ok(list)
-    };
-    let (short, long) = (factors("short_factor")?, factors("long_factor")?);
-    let factor = table.positive("factor")?;
-    let factor = factor.unwrap_or(max_positions as f64 / original as f64);
-    let by_length = if factor <= 1.0 {
-        1.0
-    } else {
-        (1.0 + factor.ln() / (original as f64).ln()).sqrt()
-    };
-    let attention_factor = table.positive("attention_factor")?.unwrap_or(by_length);
-    Ok(Scaling::LongRope {
-        short,
-        long,
-        attention_factor,
-        original,
-    })
 }

@@ -1,46 +1,77 @@
 //! BERT.
 
-use super::decoder::check_layers;
-use super::json::JsonFields;
-use super::parts::{Part, TensorSpec, activation, layer_name};
-use super::table::TokenTable;
-use super::{Model, ModelCache};
-use crate::error::{Error, Result};
+use super::super::architecture::{Architecture, Config, Model, Names, Sizes, same};
+use super::super::cache::ModelCache;
+use super::super::head::Head;
+use super::super::json::JsonFields;
+use super::super::parts::{
+    Change, Part, TensorList, TensorSpec, activation, activation_name, check_divides, check_layers,
+};
+use super::super::table::TokenTable;
+use crate::error::Result;
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Projection, Scope};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding" (2018).
+#[derive(Debug)]
+pub(super) struct Bert;
+
+impl Architecture for Bert {
+    fn names(&self) -> Names {
+        Names {
+            model_type: "bert",
+            class: "Bert",
+            gguf: None,
+            body: "bert.",
+            classifier: ("classifier", true),
+        }
+    }
+
+    fn read(&'static self, fields: &mut JsonFields) -> Result<Box<dyn Config>> {
+        Ok(Box::new(BertConfig::read(fields)?))
+    }
+
+    fn presets(&'static self) -> Vec<(&'static str, Box<dyn Config>)> {
+        let sizes = [("bert-base", 768, 12, 12), ("bert-large", 1024, 24, 16)];
+        let make = |(name, width, layers, heads)| {
+            let config = BertConfig::new(width, layers, heads);
+            (name, Box::new(config) as Box<dyn Config>)
+        };
+        sizes.map(make).into()
+    }
+}
 
 /// What a BERT is made of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BertConfig {
+struct BertConfig {
     /// Tokens.
-    pub vocab_size: usize,
+    vocab_size: usize,
     /// Width.
-    pub hidden_size: usize,
+    hidden_size: usize,
     /// Blocks.
-    pub num_layers: usize,
+    num_layers: usize,
     /// Heads.
-    pub num_heads: usize,
-    /// Neurons of the feed-forward half.
-    pub intermediate_size: usize,
+    num_heads: usize,
+    /// Neurons of the feed-forward sublayer.
+    intermediate_size: usize,
     /// What they do with their sums.
-    pub activation: Activation,
+    activation: Activation,
     /// The `eps` of the norms.
-    pub eps: f64,
+    eps: f64,
     /// Positions.
-    pub max_positions: usize,
+    max_positions: usize,
     /// Kinds of segments.
-    pub type_vocab_size: usize,
+    type_vocab_size: usize,
     /// Whether the file has the pooler, which classification starts from.
-    pub pooler: bool,
+    pooler: bool,
 }
 
 impl BertConfig {
     /// The sizes of a published BERT.
-    #[must_use]
-    pub fn new(hidden_size: usize, num_layers: usize, num_heads: usize) -> Self {
+    fn new(hidden_size: usize, num_layers: usize, num_heads: usize) -> Self {
         Self {
             vocab_size: 30_522,
             hidden_size,
@@ -55,18 +86,12 @@ impl BertConfig {
         }
     }
 
-    pub(crate) fn read(fields: &mut JsonFields) -> Result<Self> {
+    fn read(fields: &mut JsonFields) -> Result<Self> {
         let hidden_size = fields.size("hidden_size")?.unwrap_or(768);
         let num_heads = fields.size("num_attention_heads")?.unwrap_or(12);
         let num_layers = fields.size("num_hidden_layers")?.unwrap_or(12);
         check_layers(num_layers)?;
-        if !hidden_size.is_multiple_of(num_heads) {
-            return Err(Error::Config {
-                field: "num_attention_heads".to_owned(),
-                expected: format!("a divisor of hidden_size, {hidden_size}"),
-                got: num_heads.to_string(),
-            });
-        }
+        check_divides("num_attention_heads", num_heads, "hidden_size", hidden_size)?;
         fields.only("position_embedding_type", &[json!("absolute")])?;
         fields.only("is_decoder", &[json!(false)])?;
         fields.only("add_cross_attention", &[json!(false)])?;
@@ -95,70 +120,123 @@ impl BertConfig {
             pooler: true,
         })
     }
+}
 
-    pub(crate) fn tensors(&self, prefix: &str) -> Vec<TensorSpec> {
-        let d = self.hidden_size;
-        let table = |name: &str, rows: usize, part: Part| {
-            TensorSpec::new(format!("{prefix}embeddings.{name}.weight"), [rows, d], part)
-        };
-        let mut all = vec![
-            table("word_embeddings", self.vocab_size, Part::Tokens),
-            table("position_embeddings", self.max_positions, Part::Positions),
-            table(
+impl Config for BertConfig {
+    fn names(&self) -> Names {
+        Bert.names()
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            vocab: self.vocab_size,
+            hidden: self.hidden_size,
+            layers: self.num_layers,
+            positions: self.max_positions,
+            position_table: true,
+            init_std: 0.02,
+        }
+    }
+
+    fn set_vocab_size(&mut self, tokens: usize) {
+        self.vocab_size = tokens;
+    }
+
+    fn head(&self) -> Head {
+        Head::None
+    }
+
+    fn prefix(&self) -> &'static str {
+        ""
+    }
+
+    fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
+        let (d, inner, plain) = (self.hidden_size, self.intermediate_size, Change::None);
+        let mut list = TensorList::new(prefix);
+        for (name, rows, part) in [
+            ("word_embeddings", self.vocab_size, Part::Tokens),
+            ("position_embeddings", self.max_positions, Part::Positions),
+            (
                 "token_type_embeddings",
                 self.type_vocab_size,
                 Part::Segments,
             ),
-        ];
-        let norm = |all: &mut Vec<TensorSpec>, name: String| {
-            all.push(TensorSpec::new(format!("{name}.weight"), [d], Part::Norm));
-            all.push(TensorSpec::new(format!("{name}.bias"), [d], Part::Norm));
+        ] {
+            let name = format!("embeddings.{name}");
+            list.add((&name, ""), "weight", [rows, d], part, plain);
+        }
+        let norm = |list: &mut TensorList<'_>, name: &str| {
+            list.add((name, ""), "weight", [d], Part::Norm, plain);
+            list.add((name, ""), "bias", [d], Part::Norm, plain);
         };
-        let linear =
-            |all: &mut Vec<TensorSpec>, name: String, [out, input]: [usize; 2], part: Part| {
-                all.push(TensorSpec::new(
-                    format!("{name}.weight"),
-                    [out, input],
-                    part,
-                ));
-                all.push(TensorSpec::new(format!("{name}.bias"), [out], Part::Bias));
-            };
-        norm(&mut all, format!("{prefix}embeddings.LayerNorm"));
+        let linear = |list: &mut TensorList<'_>, name: &str, shape: [usize; 2], part: Part| {
+            list.linear((name, ""), shape, true, part, plain);
+        };
+        norm(&mut list, "embeddings.LayerNorm");
         for layer in 0..self.num_layers {
-            let name = |rest: &str| layer_name(prefix, "encoder.layer", layer, rest);
-            linear(&mut all, name("attention.self.query"), [d, d], Part::Query);
-            linear(&mut all, name("attention.self.key"), [d, d], Part::Key);
-            linear(&mut all, name("attention.self.value"), [d, d], Part::Value);
-            linear(
-                &mut all,
-                name("attention.output.dense"),
-                [d, d],
-                Part::Output,
-            );
-            norm(&mut all, name("attention.output.LayerNorm"));
-            linear(
-                &mut all,
-                name("intermediate.dense"),
-                [self.intermediate_size, d],
-                Part::Up,
-            );
-            linear(
-                &mut all,
-                name("output.dense"),
-                [d, self.intermediate_size],
-                Part::Down,
-            );
-            norm(&mut all, name("output.LayerNorm"));
+            list.enter("encoder.layer", layer);
+            linear(&mut list, "attention.self.query", [d, d], Part::Query);
+            linear(&mut list, "attention.self.key", [d, d], Part::Key);
+            linear(&mut list, "attention.self.value", [d, d], Part::Value);
+            linear(&mut list, "attention.output.dense", [d, d], Part::Output);
+            norm(&mut list, "attention.output.LayerNorm");
+            linear(&mut list, "intermediate.dense", [inner, d], Part::Up);
+            linear(&mut list, "output.dense", [d, inner], Part::Down);
+            norm(&mut list, "output.LayerNorm");
         }
+        list.leave();
         if self.pooler {
-            linear(
-                &mut all,
-                format!("{prefix}pooler.dense"),
-                [d, d],
-                Part::Pooler,
-            );
+            linear(&mut list, "pooler.dense", [d, d], Part::Pooler);
         }
-        all
+        list.end(head, self.vocab_size, d)
+    }
+
+    fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
+        Ok(Box::new(BertModel::build(self, prefix, params)?))
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some(json!({
+            "architectures": ["BertModel"],
+            "model_type": "bert",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": self.num_heads,
+            "intermediate_size": self.intermediate_size,
+            "hidden_act": activation_name(self.activation)?,
+            "layer_norm_eps": self.eps,
+            "max_position_embeddings": self.max_positions,
+            "type_vocab_size": self.type_vocab_size,
+            "torch_dtype": "float32",
+        }))
+    }
+
+    fn settle(&mut self, has: &dyn Fn(&str) -> bool) -> (&'static str, Head) {
+        let prefix = match has("bert.embeddings.word_embeddings.weight") {
+            true => self.names().body,
+            false => "",
+        };
+        self.pooler = has(&format!("{prefix}pooler.dense.weight"));
+        (prefix, Head::None)
+    }
+
+    fn is_spare(&self, name: &str) -> bool {
+        // Heads for other tasks stand beside it.
+        let mut heads = ["cls.", "classifier.", "qa_outputs."].iter();
+        name.ends_with("embeddings.position_ids") || heads.any(|head| name.starts_with(head))
+    }
+
+    fn pads(&self) -> bool {
+        false
+    }
+
+    fn copy(&self) -> Box<dyn Config> {
+        Box::new(self.clone())
+    }
+
+    fn equals(&self, other: &dyn Config) -> bool {
+        same(self, other)
     }
 }
 
@@ -240,7 +318,7 @@ impl Block {
 
 /// A BERT: tables of tokens, positions and segments, and blocks that see the whole text.
 #[derive(Debug)]
-pub(crate) struct Bert {
+struct BertModel {
     words: TokenTable,
     positions: Embedding,
     segments: Embedding,
@@ -249,8 +327,8 @@ pub(crate) struct Bert {
     pooler: Option<Projection>,
 }
 
-impl Bert {
-    pub(crate) fn build(config: &BertConfig, prefix: &str, params: &Params) -> Result<Self> {
+impl BertModel {
+    fn build(config: &BertConfig, prefix: &str, params: &Params) -> Result<Self> {
         let d = config.hidden_size;
         let place = |name: &str| params.at(&format!("{prefix}{name}"));
         let table = |name: &str, rows: usize| {
@@ -274,7 +352,7 @@ impl Bert {
     }
 }
 
-impl Model for Bert {
+impl Model for BertModel {
     fn hidden(
         &self,
         ids: &Tensor,
@@ -297,16 +375,16 @@ impl Model for Bert {
         &self.words
     }
 
-    fn pooled(
+    fn summary(
         &self,
         hidden: &Tensor,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Option<Tensor>> {
         let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
-        self.pooler
-            .as_ref()
-            .map(|pooler| pooler.apply(&first, pass))
-            .transpose()
+        match &self.pooler {
+            Some(pooler) => pooler.apply(&first, pass).map(Some),
+            None => Ok(Some(first)),
+        }
     }
 
     fn projections(&self) -> Vec<&Projection> {

@@ -1,49 +1,90 @@
 //! GPT-2.
 
-use super::decoder::check_layers;
-use super::json::JsonFields;
-use super::parts::{Part, TensorSpec, activation, layer_name};
-use super::table::TokenTable;
-use super::{Head, Model, ModelCache};
-use crate::error::{Error, Result};
+use super::super::architecture::{Architecture, Config, Model, Names, Sizes, same};
+use super::super::cache::ModelCache;
+use super::super::head::Head;
+use super::super::json::JsonFields;
+use super::super::keys::Keys;
+use super::super::parts::{
+    Change, Part, TensorList, TensorSpec, activation, activation_name, check_divides, check_layers,
+};
+use super::super::table::TokenTable;
+use crate::error::Result;
 use candle_core::Tensor;
 use cortical_attention::Cache;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Layout, Params, Pass, Projection, Scope};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// Radford et al., "Language models are unsupervised multitask learners" (2019).
+#[derive(Debug)]
+pub(super) struct Gpt2;
+
+impl Architecture for Gpt2 {
+    fn names(&self) -> Names {
+        Names {
+            model_type: "gpt2",
+            class: "GPT2",
+            gguf: Some("gpt2"),
+            body: "transformer.",
+            classifier: ("score", false),
+        }
+    }
+
+    fn read(&'static self, fields: &mut JsonFields) -> Result<Box<dyn Config>> {
+        Ok(Box::new(Gpt2Config::read(fields)?))
+    }
+
+    fn read_gguf(&'static self, keys: &Keys<'_>, head: Head) -> Result<Box<dyn Config>> {
+        Ok(Box::new(Gpt2Config::read_gguf(keys, head)?))
+    }
+
+    fn presets(&'static self) -> Vec<(&'static str, Box<dyn Config>)> {
+        let sizes = [
+            ("gpt2", 768, 12, 12),
+            ("gpt2-medium", 1024, 24, 16),
+            ("gpt2-large", 1280, 36, 20),
+            ("gpt2-xl", 1600, 48, 25),
+        ];
+        let make = |(name, width, layers, heads)| {
+            let config = Gpt2Config::new(width, layers, heads);
+            (name, Box::new(config) as Box<dyn Config>)
+        };
+        sizes.map(make).into()
+    }
+}
 
 /// What a GPT-2 is made of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gpt2Config {
+struct Gpt2Config {
     /// Tokens.
-    pub vocab_size: usize,
+    vocab_size: usize,
     /// Positions.
-    pub n_positions: usize,
+    n_positions: usize,
     /// Width.
-    pub n_embd: usize,
+    n_embd: usize,
     /// Blocks.
-    pub n_layer: usize,
+    n_layer: usize,
     /// Heads.
-    pub n_head: usize,
-    /// Neurons of the feed-forward half.
-    pub n_inner: usize,
+    n_head: usize,
+    /// Neurons of the feed-forward sublayer.
+    n_inner: usize,
     /// What they do with their sums.
-    pub activation: Activation,
+    activation: Activation,
     /// The `eps` of the norms.
-    pub eps: f64,
+    eps: f64,
     /// Whether scores are divided by the root of a head's size.
-    pub scale_by_root: bool,
+    scale_by_root: bool,
     /// Whether scores are divided by the number of the block as well.
-    pub scale_by_layer: bool,
+    scale_by_layer: bool,
     /// Whether the head uses the table of the tokens.
-    pub tied: bool,
+    tied: bool,
 }
 
 impl Gpt2Config {
     /// The sizes of a published GPT-2.
-    #[must_use]
-    pub fn new(n_embd: usize, n_layer: usize, n_head: usize) -> Self {
+    fn new(n_embd: usize, n_layer: usize, n_head: usize) -> Self {
         Self {
             vocab_size: 50_257,
             n_positions: 1024,
@@ -59,7 +100,7 @@ impl Gpt2Config {
         }
     }
 
-    pub(crate) fn read(fields: &mut JsonFields) -> Result<Self> {
+    fn read(fields: &mut JsonFields) -> Result<Self> {
         // Both names of a size are used; GPT-2's own one counts.
         let mut size = |own: &str, other: &str, default: usize| -> Result<usize> {
             let other = fields.size(other)?;
@@ -70,13 +111,7 @@ impl Gpt2Config {
         let n_head = size("n_head", "num_attention_heads", 12)?;
         let n_positions = size("n_positions", "max_position_embeddings", 1024)?;
         check_layers(n_layer)?;
-        if !n_embd.is_multiple_of(n_head) {
-            return Err(Error::Config {
-                field: "n_head".to_owned(),
-                expected: format!("a divisor of n_embd, {n_embd}"),
-                got: n_head.to_string(),
-            });
-        }
+        check_divides("n_head", n_head, "n_embd", n_embd)?;
         // It moves a scale before a product, which changes nothing in single precision.
         let _ = fields.flag("reorder_and_upcast_attn")?;
         fields.only("add_cross_attention", &[json!(false)])?;
@@ -98,71 +133,132 @@ impl Gpt2Config {
         })
     }
 
-    pub(crate) fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
-        let d = self.n_embd;
-        let mut all = vec![
-            TensorSpec::new(
-                format!("{prefix}wte.weight"),
-                [self.vocab_size, d],
-                Part::Tokens,
-            ),
-            TensorSpec::new(
-                format!("{prefix}wpe.weight"),
-                [self.n_positions, d],
-                Part::Positions,
-            ),
-        ];
+    fn read_gguf(keys: &Keys<'_>, head: Head) -> Result<Self> {
+        let (width, layers) = (keys.need("embedding_length")?, keys.need("block_count")?);
+        let heads = keys.need("attention.head_count")?;
+        check_layers(layers)?;
+        if !width.is_multiple_of(heads) {
+            let value = keys.get("attention.head_count");
+            let expected = format!("a divisor of {width}");
+            return Err(keys.wrong("attention.head_count", &expected, value));
+        }
+        Ok(Self {
+            vocab_size: keys.vocabulary()?,
+            n_positions: keys.need("context_length")?,
+            n_inner: keys.size("feed_forward_length")?.unwrap_or(4 * width),
+            eps: keys
+                .positive("attention.layer_norm_epsilon")?
+                .unwrap_or(1e-5),
+            tied: head == Head::Tied,
+            ..Self::new(width, layers, heads)
+        })
+    }
+}
+
+impl Config for Gpt2Config {
+    fn names(&self) -> Names {
+        Gpt2.names()
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            vocab: self.vocab_size,
+            hidden: self.n_embd,
+            layers: self.n_layer,
+            positions: self.n_positions,
+            position_table: true,
+            init_std: 0.02,
+        }
+    }
+
+    fn set_vocab_size(&mut self, tokens: usize) {
+        self.vocab_size = tokens;
+    }
+
+    fn head(&self) -> Head {
+        Head::tied(self.tied)
+    }
+
+    fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
+        let (d, plain) = (self.n_embd, Change::None);
+        let mut list = TensorList::new(prefix);
+        let table = [self.vocab_size, d];
+        list.add(("wte", "token_embd"), "weight", table, Part::Tokens, plain);
+        let table = [self.n_positions, d];
+        let names = ("wpe", "position_embd");
+        list.add(names, "weight", table, Part::Positions, plain);
+        let norm = |list: &mut TensorList<'_>, names: (&str, &str)| {
+            list.add(names, "weight", [d], Part::Norm, plain);
+            list.add(names, "bias", [d], Part::Norm, plain);
+        };
         for layer in 0..self.n_layer {
-            let name = |rest: &str| layer_name(prefix, "h", layer, rest);
-            let linear = [
-                ("attn.c_attn", d, 3 * d, Part::QueryKeyValue),
-                ("attn.c_proj", d, d, Part::Output),
-                ("mlp.c_fc", d, self.n_inner, Part::Up),
-                ("mlp.c_proj", self.n_inner, d, Part::Down),
-            ];
-            for (place, input, out, part) in linear {
-                all.push(TensorSpec::new(
-                    name(&format!("{place}.weight")),
-                    [input, out],
-                    part,
-                ));
-                all.push(TensorSpec::new(
-                    name(&format!("{place}.bias")),
-                    [out],
-                    Part::Bias,
-                ));
+            list.enter("h", layer);
+            let (qkv, inner) = (3 * d, self.n_inner);
+            for (names, shape, part) in [
+                (("attn.c_attn", "attn_qkv"), [qkv, d], Part::QueryKeyValue),
+                (("attn.c_proj", "attn_output"), [d, d], Part::Output),
+                (("mlp.c_fc", "ffn_up"), [inner, d], Part::Up),
+                (("mlp.c_proj", "ffn_down"), [d, inner], Part::Down),
+            ] {
+                list.linear(names, shape, true, part, Change::Columns);
             }
-            for norm in ["ln_1", "ln_2"] {
-                all.push(TensorSpec::new(
-                    name(&format!("{norm}.weight")),
-                    [d],
-                    Part::Norm,
-                ));
-                all.push(TensorSpec::new(
-                    name(&format!("{norm}.bias")),
-                    [d],
-                    Part::Norm,
-                ));
-            }
+            norm(&mut list, ("ln_1", "attn_norm"));
+            norm(&mut list, ("ln_2", "ffn_norm"));
         }
-        all.push(TensorSpec::new(
-            format!("{prefix}ln_f.weight"),
-            [d],
-            Part::Norm,
-        ));
-        all.push(TensorSpec::new(
-            format!("{prefix}ln_f.bias"),
-            [d],
-            Part::Norm,
-        ));
-        if head == Head::Own {
-            all.push(TensorSpec::new(
-                "lm_head.weight".to_owned(),
-                [self.vocab_size, d],
-                Part::Head,
-            ));
-        }
-        all
+        list.leave();
+        norm(&mut list, ("ln_f", "output_norm"));
+        list.end(head, self.vocab_size, d)
+    }
+
+    fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Gpt2Model::build(self, prefix, params)?))
+    }
+
+    fn write(&self) -> Option<Value> {
+        let name = match self.activation {
+            Activation::GeluTanh => "gelu_new",
+            other => activation_name(other)?,
+        };
+        Some(json!({
+            "architectures": ["GPT2LMHeadModel"],
+            "model_type": "gpt2",
+            "vocab_size": self.vocab_size,
+            "n_positions": self.n_positions,
+            "n_embd": self.n_embd,
+            "n_layer": self.n_layer,
+            "n_head": self.n_head,
+            "n_inner": self.n_inner,
+            "activation_function": name,
+            "layer_norm_epsilon": self.eps,
+            "scale_attn_weights": self.scale_by_root,
+            "scale_attn_by_inverse_layer_idx": self.scale_by_layer,
+            "tie_word_embeddings": self.tied,
+            "torch_dtype": "float32",
+        }))
+    }
+
+    fn settle(&mut self, has: &dyn Fn(&str) -> bool) -> (&'static str, Head) {
+        let prefix = match has("wte.weight") {
+            true => "",
+            false => self.prefix(),
+        };
+        (prefix, Head::tied(self.tied && !has("lm_head.weight")))
+    }
+
+    fn is_spare(&self, name: &str) -> bool {
+        name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+    }
+
+    fn pads(&self) -> bool {
+        true
+    }
+
+    fn copy(&self) -> Box<dyn Config> {
+        Box::new(self.clone())
+    }
+
+    fn equals(&self, other: &dyn Config) -> bool {
+        same(self, other)
     }
 }
 
@@ -267,15 +363,15 @@ impl Block {
 
 /// A GPT-2: tables of tokens and positions, blocks, a norm and a head.
 #[derive(Debug)]
-pub(crate) struct Gpt2 {
+struct Gpt2Model {
     wte: TokenTable,
     wpe: Embedding,
     blocks: Vec<Block>,
     ln_f: LayerNorm,
 }
 
-impl Gpt2 {
-    pub(crate) fn build(config: &Gpt2Config, prefix: &str, params: &Params) -> Result<Self> {
+impl Gpt2Model {
+    fn build(config: &Gpt2Config, prefix: &str, params: &Params) -> Result<Self> {
         let d = config.n_embd;
         let init = Init::Normal {
             mean: 0.0,
@@ -295,7 +391,7 @@ impl Gpt2 {
     }
 }
 
-impl Model for Gpt2 {
+impl Model for Gpt2Model {
     fn hidden(
         &self,
         ids: &Tensor,

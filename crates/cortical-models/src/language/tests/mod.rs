@@ -1,10 +1,13 @@
 //! Against transformers: the same logits for every fixture, with a cache as without; sizes of published models; what is refused.
 
+mod adapter;
+
 use super::*;
-use candle_core::{DType, Device};
+use crate::Error;
+use candle_core::{DType, Device, Tensor};
 use cortical_io::TensorFile;
 use cortical_kernels::packed::Format;
-use cortical_neuron::Adapters;
+use cortical_neuron::{Adapters, Params, Pass};
 use cortical_tensor::Seed;
 use std::path::{Path, PathBuf};
 

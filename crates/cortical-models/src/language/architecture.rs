@@ -1,0 +1,145 @@
+//! What an architecture has to say of itself, so that everything else in this folder works for it.
+//!
+//! A new one is a file in `architectures` and a line in the table there: an [`Architecture`], which reads a [`Config`], which
+//! lists its tensors and builds a [`Model`]. A relative of Llama is less: a [`Relative`](super::decoder::Relative).
+
+use super::cache::ModelCache;
+use super::head::Head;
+use super::json::JsonFields;
+use super::keys::Keys;
+use super::parts::TensorSpec;
+use super::table::TokenTable;
+use crate::error::Result;
+use candle_core::Tensor;
+use cortical_neuron::{Params, Pass, Projection};
+use serde_json::Value;
+use std::any::Any;
+use std::fmt::Debug;
+
+/// What an architecture and the parts of its models are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// `model_type` in `config.json`.
+    pub(crate) model_type: &'static str,
+    /// What the names of its classes in transformers begin with.
+    pub(crate) class: &'static str,
+    /// `general.architecture` in GGUF files, for those that are read.
+    pub(crate) gguf: Option<&'static str>,
+    /// What stands before the names of all tensors but the head's, in a model with a head.
+    pub(crate) body: &'static str,
+    /// The head over classes of texts, and whether it has biases.
+    pub(crate) classifier: (&'static str, bool),
+}
+
+/// An architecture: its names, and how its models are described in files.
+pub(crate) trait Architecture: Debug + Send + Sync {
+    fn names(&self) -> Names;
+
+    /// Takes every field of a `config.json` that says something about the model.
+    fn read(&'static self, fields: &mut JsonFields) -> Result<Box<dyn Config>>;
+
+    /// What a GGUF file of the architecture says; for those that have a name there.
+    fn read_gguf(&'static self, keys: &Keys<'_>, _head: Head) -> Result<Box<dyn Config>> {
+        Err(keys.unsupported("an architecture that is read from GGUF files"))
+    }
+
+    /// Published models, by names in lower case.
+    fn presets(&'static self) -> Vec<(&'static str, Box<dyn Config>)>;
+}
+
+/// Sizes that every model has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Tokens.
+    pub(crate) vocab: usize,
+    /// Width.
+    pub(crate) hidden: usize,
+    /// Blocks.
+    pub(crate) layers: usize,
+    /// Positions that the model was made for.
+    pub(crate) positions: usize,
+    /// Whether there is a table of positions, which ends there.
+    pub(crate) position_table: bool,
+    /// The standard deviation of first weights.
+    pub(crate) init_std: f64,
+}
+
+/// What one model of an architecture is made of.
+pub(crate) trait Config: Any + Debug + Send + Sync {
+    fn names(&self) -> Names;
+
+    fn sizes(&self) -> Sizes;
+
+    fn set_vocab_size(&mut self, tokens: usize);
+
+    /// Where the whole model has its scores from.
+    fn head(&self) -> Head;
+
+    /// What the scores are softly kept below.
+    fn logit_softcap(&self) -> Option<f64> {
+        None
+    }
+
+    /// What stands before the names of all tensors but the head's.
+    fn prefix(&self) -> &'static str {
+        self.names().body
+    }
+
+    /// Every tensor, in the order in which they are built.
+    fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec>;
+
+    fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>>;
+
+    /// The configuration as a `config.json` has it, where transformers has names for all of it.
+    fn write(&self) -> Option<Value>;
+
+    /// What shares or saves weights, in sentences.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Settles what a `config.json` leaves open by the names in the files beside it: the prefix before them, a head of its own.
+    fn settle(&mut self, has: &dyn Fn(&str) -> bool) -> (&'static str, Head);
+
+    /// Whether files may have this tensor though the model does not need it: masks and frequencies that are computed.
+    fn is_spare(&self, name: &str) -> bool;
+
+    /// Whether shorter texts may stand beside longer ones, followed by tokens that they do not see.
+    fn pads(&self) -> bool;
+
+    fn copy(&self) -> Box<dyn Config>;
+
+    fn equals(&self, other: &dyn Config) -> bool;
+}
+
+/// [`Config::equals`] for configurations of one type.
+pub(crate) fn same<C: Config + PartialEq>(one: &C, other: &dyn Config) -> bool {
+    let other: &dyn Any = other;
+    other.downcast_ref::<C>() == Some(one)
+}
+
+/// A model that was built.
+pub(crate) trait Model: Debug + Send + Sync {
+    /// The hidden state `[batch, rows, hidden_size]` behind the last norm.
+    fn hidden(
+        &self,
+        ids: &Tensor,
+        cache: Option<&mut ModelCache>,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor>;
+
+    /// The table that tokens are looked up in.
+    fn tokens(&self) -> &TokenTable;
+
+    /// What a model that sees the whole text makes of it: its pooler's output, or the state of the first token.
+    fn summary(
+        &self,
+        _hidden: &Tensor,
+        _pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Every linear layer of the blocks.
+    fn projections(&self) -> Vec<&Projection>;
+}

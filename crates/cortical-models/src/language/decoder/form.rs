@@ -1,0 +1,96 @@
+//! What all models of a relative of Llama share, and what their configurations may leave out.
+
+/// What all models of a relative share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// Where the norms of a block stand.
+    pub(crate) norms: NormPlaces,
+    /// Whether norms multiply by one more than their parameters.
+    pub(crate) norm_offset: bool,
+    /// Norms of queries and keys.
+    pub(crate) qk_norm: QkNorm,
+    /// Whether queries, keys and values are one linear layer, and gate and up one.
+    pub(crate) fused: bool,
+    /// Whether vectors of tokens are multiplied by the root of the width.
+    pub(crate) scaled_tokens: bool,
+    /// Whether a part of a head may turn.
+    pub(crate) partial_rotary: bool,
+    /// Whether GGUF files have rows of queries and keys with the two numbers of a rotated pair side by side.
+    pub(crate) gguf_pairs: bool,
+}
+
+impl Form {
+    /// Llama's.
+    pub(crate) const LLAMA: Self = Self {
+        norms: NormPlaces::BEFORE,
+        norm_offset: false,
+        qk_norm: QkNorm::None,
+        fused: false,
+        scaled_tokens: false,
+        partial_rotary: false,
+        gguf_pairs: false,
+    };
+}
+
+/// Norms of queries and keys before they turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QkNorm {
+    /// None.
+    None,
+    /// Each head for itself (Qwen3, Gemma 3).
+    Head,
+}
+
+/// A name in Hugging Face's files and one in GGUF files.
+type Pair = (&'static str, &'static str);
+
+/// The norms of a block by their names, in the order in which they are used: before and behind attention, before and behind the
+/// feed-forward part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NormPlaces(pub(crate) [Option<Pair>; 4]);
+
+impl NormPlaces {
+    /// Before both parts, as Llama has them.
+    pub(crate) const BEFORE: Self = Self([
+        Some(("input_layernorm", "attn_norm")),
+        None,
+        Some(("post_attention_layernorm", "ffn_norm")),
+        None,
+    ]);
+}
+
+/// What `config.json` may leave out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) vocab_size: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) num_layers: usize,
+    pub(crate) num_heads: usize,
+    /// As many as heads of queries for `None`.
+    pub(crate) num_kv_heads: Option<usize>,
+    /// `hidden_size / num_heads` for `None`.
+    pub(crate) head_dim: Option<usize>,
+    /// The field of the activation, and its value.
+    pub(crate) activation: (&'static str, &'static str),
+    pub(crate) eps: f64,
+    pub(crate) max_positions: usize,
+    pub(crate) tied: bool,
+}
+
+impl Defaults {
+    /// Those of Llama.
+    pub(crate) const LLAMA: Self = Self {
+        vocab_size: 32_000,
+        hidden_size: 4096,
+        intermediate_size: 11_008,
+        num_layers: 32,
+        num_heads: 32,
+        num_kv_heads: None,
+        head_dim: None,
+        activation: ("hidden_act", "silu"),
+        eps: 1e-6,
+        max_positions: 2048,
+        tied: false,
+    };
+}

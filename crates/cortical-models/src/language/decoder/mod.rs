@@ -1,0 +1,13 @@
+//! Llama and its relatives: one configuration, one model, and what a relative says of itself.
+
+mod config;
+mod form;
+mod gguf;
+mod json;
+mod model;
+mod relative;
+mod tensors;
+
+pub(crate) use form::{Defaults, Form, QkNorm};
+pub(crate) use json::{layer_types, read_attention_bias, read_layer_types, read_window};
+pub(crate) use relative::{DecoderConfig, Relative};

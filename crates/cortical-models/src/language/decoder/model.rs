@@ -1,0 +1,104 @@
+//! A Llama-like model that was built.
+
+use super::super::architecture::Model;
+use super::super::cache::ModelCache;
+use super::super::table::TokenTable;
+use super::form::QkNorm;
+use super::relative::DecoderConfig;
+use crate::error::Result;
+use candle_core::Tensor;
+use cortical_attention::{DecoderBlock, GroupedQueryAttention, SwiGlu};
+use cortical_neuron::{Init, Layer, Params, Pass, Projection, RmsNorm};
+
+/// A table of tokens, blocks and a norm.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    tokens: TokenTable,
+    /// What vectors of tokens are multiplied by.
+    token_scale: f64,
+    blocks: Vec<DecoderBlock>,
+    norm: RmsNorm,
+}
+
+impl Decoder {
+    pub(crate) fn build(config: &DecoderConfig, prefix: &str, params: &Params) -> Result<Self> {
+        let (d, eps) = (config.hidden_size, config.eps);
+        let form = config.relative.form();
+        let normal = |std: f64| Init::Normal { mean: 0.0, std };
+        // What adds to the stream of every block begins smaller, so that the sum over blocks does not grow (GPT-2, section 2.3).
+        let inner = normal(config.init_std);
+        let outer = normal(config.init_std / (2.0 * config.num_layers.max(1) as f64).sqrt());
+        let place = |name: &str| params.at(&format!("{prefix}{name}"));
+        // Blocks with the same positions share one table of angles.
+        let rotary = config.rope.rotary(config.head_dim);
+        let other = config.window_rope.as_ref();
+        let window_rotary = other.map_or_else(|| rotary.clone(), |r| r.rotary(config.head_dim));
+        let tokens = TokenTable::build(config.vocab_size, d, inner, &place("embed_tokens"))?;
+        let mut blocks = Vec::new();
+        for layer in 0..config.num_layers {
+            let window = config.window_of(layer);
+            let attention = GroupedQueryAttention::config(d, config.num_heads)
+                .num_kv_heads(config.num_kv_heads)
+                .head_dim(config.head_dim)
+                .bias(config.qkv_bias)
+                .out_bias(config.out_bias)
+                .window(window)
+                .head_norm((form.qk_norm == QkNorm::Head).then_some(eps))
+                .init(inner, outer);
+            let attention = match (config.is_rotated(layer), window) {
+                (false, _) => attention,
+                (true, None) => attention.rotary(rotary.clone()),
+                (true, Some(_)) => attention.rotary(window_rotary.clone()),
+            };
+            let feed_forward = SwiGlu::config(d, config.intermediate_size)
+                .bias(config.mlp_bias)
+                .activation(config.activation)
+                .init(inner, outer);
+            let block = DecoderBlock::config(d, config.intermediate_size, attention)
+                .feed_forward(feed_forward)
+                .eps(eps)
+                .build(&place(&format!("layers.{layer}")))?;
+            blocks.push(block);
+        }
+        let norm = RmsNorm::config(&[d]).eps(eps).build(&place("norm"))?;
+        Ok(Self {
+            tokens,
+            token_scale: match form.scaled_tokens {
+                true => (d as f64).sqrt(),
+                false => 1.0,
+            },
+            blocks,
+            norm,
+        })
+    }
+}
+
+impl Model for Decoder {
+    fn hidden(
+        &self,
+        ids: &Tensor,
+        mut cache: Option<&mut ModelCache>,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        let mut x = self.tokens.look_up(ids, pass)?;
+        if self.token_scale != 1.0 {
+            x = x.affine(self.token_scale, 0.0)?;
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            let cache = cache.as_mut().and_then(|cache| cache.layers.get_mut(i));
+            x = block.run(&x, cache, pass)?;
+        }
+        self.norm.forward(&x, pass)
+    }
+
+    fn tokens(&self) -> &TokenTable {
+        &self.tokens
+    }
+
+    fn projections(&self) -> Vec<&Projection> {
+        self.blocks
+            .iter()
+            .flat_map(DecoderBlock::projections)
+            .collect()
+    }
+}

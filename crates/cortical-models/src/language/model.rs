@@ -1,0 +1,170 @@
+//! A language model that was built, whatever its architecture.
+
+use super::architecture::Model;
+use super::cache::ModelCache;
+use super::config::LanguageConfig;
+use super::head::{Head, TokenHead};
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+use cortical_neuron::{Init, Params, Pass, Projection};
+
+/// A language model: tokens in, hidden states and scores of tokens out.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_models::language::{LanguageModel, preset};
+/// use cortical_neuron::{Params, Pass};
+/// use cortical_tensor::Seed;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = preset("llama-tiny").expect("a preset").config;
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// let model = LanguageModel::build(&config, &params)?;
+/// assert_eq!(Some(params.count()), config.parameters());
+///
+/// let ids = Tensor::new(&[[1_u32, 5, 7]], &Device::Cpu)?;
+/// let whole = model.logits(&ids, None, &mut Pass::eval())?; // [1, 3, vocab_size]
+/// let mut cache = model.cache();
+/// model.logits(&ids.narrow(1, 0, 2)?, Some(&mut cache), &mut Pass::eval())?;
+/// let last = model.logits(&ids.narrow(1, 2, 1)?, Some(&mut cache), &mut Pass::eval())?;
+/// let difference = (last - whole.narrow(1, 2, 1)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+/// assert!(difference < 1e-5);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct LanguageModel {
+    config: LanguageConfig,
+    model: Box<dyn Model>,
+    head: Option<TokenHead>,
+}
+
+impl LanguageModel {
+    /// Builds the whole model with its parameters in `params`, under the names of Hugging Face's files.
+    ///
+    /// # Errors
+    /// A name that is taken in `params`, sizes that do not fit.
+    pub fn build(config: &LanguageConfig, params: &Params) -> Result<Self> {
+        Self::build_as(config, config.prefix(), config.head(), params)
+    }
+
+    pub(crate) fn build_as(
+        config: &LanguageConfig,
+        prefix: &str,
+        head: Head,
+        params: &Params,
+    ) -> Result<Self> {
+        let inner = config.inner();
+        let model = inner.build(prefix, params)?;
+        let std = inner.sizes().init_std;
+        let init = Init::Normal { mean: 0.0, std };
+        let softcap = inner.logit_softcap();
+        let head = TokenHead::build(head, model.tokens(), init, softcap, params)?;
+        Ok(Self {
+            config: config.clone(),
+            model,
+            head,
+        })
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn config(&self) -> &LanguageConfig {
+        &self.config
+    }
+
+    /// An empty cache for this model.
+    #[must_use]
+    pub fn cache(&self) -> ModelCache {
+        ModelCache::of(self.config.layers())
+    }
+
+    /// The hidden state `[batch, rows, hidden_size]` of tokens `[batch, rows]` behind the last norm; with a cache, the tokens go on after those that it
+    /// holds.
+    ///
+    /// # Errors
+    /// [`Error::NoTokens`], [`Error::TooLong`] behind the end of a table of positions, and what an operation refuses, such as a
+    /// token that the table does not have.
+    pub fn hidden(
+        &self,
+        ids: &Tensor,
+        cache: Option<&mut ModelCache>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let &[_, rows] = ids.dims() else {
+            return Err(Error::NoTokens {
+                got: ids.dims().to_vec(),
+            });
+        };
+        if ids.elem_count() == 0 {
+            return Err(Error::NoTokens {
+                got: ids.dims().to_vec(),
+            });
+        }
+        let before = cache.as_ref().map_or(0, |cache| cache.len());
+        if let Some(limit) = self.config.table_positions()
+            && before.saturating_add(rows) > limit
+        {
+            let got = before.saturating_add(rows);
+            return Err(Error::TooLong { limit, got });
+        }
+        Ok(self.model.hidden(ids, cache, pass)?)
+    }
+
+    /// The scores `[batch, rows, vocab_size]` of a hidden state.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`], and what an operation refuses.
+    pub fn scores(&self, hidden: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        Ok(self.head()?.scores(hidden, pass)?)
+    }
+
+    /// The scores `[batch, rows, vocab_size]` of the token behind each of `ids`.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::hidden`] and [`LanguageModel::scores`].
+    pub fn logits(
+        &self,
+        ids: &Tensor,
+        cache: Option<&mut ModelCache>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let hidden = self.hidden(ids, cache, pass)?;
+        self.scores(&hidden, pass)
+    }
+
+    /// The mean of `−ln p` in nats a token: how badly `ids` `[batch, rows]` predict `labels` of the same shape, the token behind each. The scores are never
+    /// there all at once.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::logits`]; labels of another shape, or that are no tokens.
+    pub fn loss(&self, ids: &Tensor, labels: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let head = self.head()?;
+        let hidden = self.hidden(ids, None, pass)?;
+        Ok(head.loss(&hidden, labels, pass)?)
+    }
+
+    fn head(&self) -> Result<&TokenHead> {
+        self.head.as_ref().ok_or(Error::NoHead {
+            model: self.config.model_type(),
+        })
+    }
+
+    /// Whether the model scores tokens; encoders end with a hidden state.
+    #[must_use]
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// What a model that sees the whole text makes of it, `[batch, hidden_size]`: BERT's pooler, or the state of the first token.
+    pub(crate) fn summary(&self, hidden: &Tensor, pass: &mut Pass<'_>) -> Result<Option<Tensor>> {
+        Ok(self.model.summary(hidden, pass)?)
+    }
+
+    /// Every projection of the blocks, and of the head where it has weights of its own: what low-rank changes are made of.
+    #[must_use]
+    pub fn projections(&self) -> Vec<&Projection> {
+        let mut all = self.model.projections();
+        all.extend(self.head.as_ref().and_then(TokenHead::projection));
+        all
+    }
+}
