@@ -98,7 +98,7 @@ impl DecoderBlock {
     }
 
     /// Every projection, those of the attention first.
-    pub fn projections(&self) -> impl Iterator<Item = &cortical_neuron::Projection> {
+    pub fn projections(&self) -> impl Iterator<Item = &cortical_dense::Linear> {
         let attention = self.attention.projections().into_iter();
         attention.chain(self.mlp.projections())
     }

@@ -1,10 +1,11 @@
 //! PyTorch's encoder block.
 
-use crate::{Attend, MultiHeadAttention, project};
+use crate::{Attend, MultiHeadAttention};
 use candle_core::Tensor;
+use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Description, Dropout, Layer, LayerNorm, Neurons, Pass, Result, Scope, product,
+    Description, Dropout, Error, Layer, LayerNorm, Pass, Result, Scope, product,
 };
 
 /// The options of a [`TransformerEncoderLayer`] or a [`TransformerDecoderLayer`](crate::TransformerDecoderLayer).
@@ -132,49 +133,54 @@ pub(crate) use block_options;
 /// The feed-forward half of a block: `linear2(dropout(activation(linear1(x))))`.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedForward {
-    linear1: Neurons,
+    linear1: Linear,
     dropout: Dropout,
-    linear2: Neurons,
+    linear2: Linear,
 }
 
 impl FeedForward {
     pub(crate) fn build(options: &BlockOptions, scope: &Scope) -> Result<Self> {
         let (narrow, wide) = (options.d_model, options.dim_feedforward);
-        let make = |name: &str, shape: [usize; 2], activation: Activation| {
-            Neurons::build(&scope.at(name), &shape, options.bias, activation)
-        };
+        let linear1 = Linear::config(narrow, wide).activation(options.activation);
+        let linear2 = Linear::config(wide, narrow);
         Ok(Self {
-            linear1: make("linear1", [wide, narrow], options.activation)?,
+            linear1: linear1.bias(options.bias).build(&scope.at("linear1"))?,
             dropout: options.drop(&scope.at("dropout"))?,
-            linear2: make("linear2", [narrow, wide], Activation::Identity)?,
+            linear2: linear2.bias(options.bias).build(&scope.at("linear2"))?,
         })
     }
 
     pub(crate) fn run(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let hidden =
-            project(&self.linear1, x, pass).map_err(|e| e.in_layer(self.linear1.name()))?;
+        let run = |layer: &Linear, x: &Tensor, pass: &Pass<'_>| {
+            let y = layer.apply(x, pass);
+            y.map_err(|e| e.in_layer(layer.name()))
+        };
+        let hidden = run(&self.linear1, x, pass)?;
         let hidden = self.dropout.forward(&hidden, pass)?;
-        project(&self.linear2, &hidden, pass).map_err(|e| e.in_layer(self.linear2.name()))
+        run(&self.linear2, &hidden, pass)
     }
 
     pub(crate) fn describe(&self, sample: &[usize]) -> Result<Description> {
-        let params = [&self.linear1, &self.linear2].into_iter();
-        let params = params.flat_map(|n| [n.weight()].into_iter().chain(n.bias()));
+        let layers = [&self.linear1, &self.linear2];
         let rows = product(&sample[..sample.len().saturating_sub(1)]);
         let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-        let [wide, narrow] = [0, 1].map(|i| self.linear1.weight().dims()[i]);
+        let (wide, narrow) = (self.linear1.out_features(), self.linear1.in_features());
         let biases = match self.linear1.bias() {
             Some(_) => format!(" + {wide} + {narrow}"),
             None => String::new(),
         };
-        Description::new("FeedForward", "", sample)
+        let mut description = Description::new("FeedForward", "", sample)
             .reads("each neuron reads its row")
             .parameters(
-                params,
+                layers.into_iter().flat_map(Linear::params),
                 format!("2·wide·d{biases} with d = {narrow}, wide = {wide}"),
-            )
-            .uses(self.linear1.weight(), rows)?
-            .uses(self.linear2.weight(), rows)
+            );
+        for layer in layers {
+            let weight = layer.weight();
+            let weight = weight.ok_or_else(|| Error::NotDescribed.in_layer(layer.name()))?;
+            description = description.uses(weight, rows)?;
+        }
+        Ok(description)
     }
 }
 

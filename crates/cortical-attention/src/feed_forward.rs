@@ -2,11 +2,11 @@
 
 use crate::half::{scale, show};
 use candle_core::Tensor;
+use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::gated::Gate;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Pass, Projection, Result, RmsNorm, Scope, product,
-    wrong_sample,
+    Description, Error, Init, Layer, Pass, Result, RmsNorm, Scope, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, FeedForward};
 
@@ -45,10 +45,10 @@ impl SwiGluConfig {
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
-    /// As [`cortical_neuron::ProjectionConfig::build`].
+    /// As [`cortical_dense::LinearConfig::build`].
     pub fn build(self, scope: &Scope) -> Result<SwiGlu> {
         let make = |name: &str, input: usize, out: usize, init: Init| {
-            let config = Projection::config(input, out).bias(self.bias).init(init);
+            let config = Linear::config(input, out).bias(self.bias).init(init);
             config.build(&scope.at(name))
         };
         let (d, inner) = (self.hidden_size, self.intermediate_size);
@@ -90,9 +90,9 @@ impl SwiGluConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SwiGlu {
-    gate: Projection,
-    up: Projection,
-    down: Projection,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
     activation: Activation,
     name: String,
 }
@@ -120,25 +120,25 @@ impl SwiGlu {
 
     /// The projections of gate, value and output.
     #[must_use]
-    pub fn projections(&self) -> [&Projection; 3] {
+    pub fn projections(&self) -> [&Linear; 3] {
         [&self.gate, &self.up, &self.down]
     }
 
     /// The half of a block that this layer and a norm before it make, `x + swiglu(norm(x))`: one operation where the projections are
     /// nothing but weights.
     pub(crate) fn half(&self, x: &Tensor, norm: &RmsNorm, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let plain = self
-            .projections()
-            .map(|part| part.plain().filter(|p| p.bias().is_none()));
-        let ([Some(gate), Some(up), Some(down)], Some(kind)) = (plain, self.gate_kind()) else {
+        let plain = self.projections().map(|part| part.plain_inputs(pass));
+        let ([Some((gate, None)), Some((up, None)), Some((down, None))], Some(kind)) =
+            (plain, self.gate_kind())
+        else {
             let normed = norm.forward(x, pass)?;
             return Ok((x + self.forward(&normed, pass)?)?);
         };
         let half = FeedForward {
             norm: scale(norm)?.input(pass),
-            gate: gate.inputs(pass).0,
-            up: up.inputs(pass).0,
-            down: down.inputs(pass).0,
+            gate,
+            up,
+            down,
             eps: norm.eps(),
             kind,
             shows: pass.is_observed(),
@@ -179,7 +179,7 @@ impl Layer for SwiGlu {
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
         let named = |e: Error| e.in_layer(&self.name);
-        let (wide, narrow) = (self.gate.outputs(), self.gate.inputs());
+        let (wide, narrow) = (self.gate.out_features(), self.gate.in_features());
         let Some((_, rows)) = sample.split_last().filter(|(last, _)| **last == narrow) else {
             let expected = format!("[…, {narrow}]");
             return Err(named(wrong_sample("swiglu", expected, sample)));
@@ -189,7 +189,7 @@ impl Layer for SwiGlu {
             Some(_) => format!(" + 2·{wide} + {narrow}"),
             None => String::new(),
         };
-        let params = self.projections().into_iter().flat_map(Projection::params);
+        let params = self.projections().into_iter().flat_map(Linear::params);
         let mut description = Description::new("SwiGlu", &self.name, sample)
             .reads("pairs of neurons read all inputs, one gating the other; each output reads all pairs")
             .parameters(params, format!("3·wide·d = 3·{wide}·{narrow}{bias}"))

@@ -3,9 +3,9 @@
 use crate::half::{scale, show};
 use crate::{Cache, Rotary};
 use candle_core::{Device, Tensor};
+use cortical_dense::Linear;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Param, Pass, Projection, Result, RmsNorm, Scope, product,
-    wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Result, RmsNorm, Scope, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, Attention, AttentionHalf, HalfRotary, HeadOrder};
 
@@ -124,7 +124,7 @@ impl GroupedQueryAttentionConfig {
         }
         let dim = self.head_dim.unwrap_or(d / heads);
         let make = |name: &str, input: usize, out: usize, bias: bool, init: Init| {
-            let config = Projection::config(input, out).bias(bias).init(init);
+            let config = Linear::config(input, out).bias(bias).init(init);
             config.build(&scope.at(name))
         };
         let norm = |name: &str| {
@@ -180,10 +180,10 @@ impl GroupedQueryAttentionConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct GroupedQueryAttention {
-    q: Projection,
-    k: Projection,
-    v: Projection,
-    o: Projection,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
     q_norm: Option<RmsNorm>,
     k_norm: Option<RmsNorm>,
     dim: usize,
@@ -229,16 +229,14 @@ impl GroupedQueryAttention {
 
     /// The projections of queries, keys, values and of the output.
     #[must_use]
-    pub fn projections(&self) -> [&Projection; 4] {
+    pub fn projections(&self) -> [&Linear; 4] {
         [&self.q, &self.k, &self.v, &self.o]
     }
 
     /// The half of a block that this layer and a norm before it make, `x + attention(norm(x))`: one operation where the projections are
     /// nothing but weights and every row sees all before it.
     pub(crate) fn half(&self, x: &Tensor, norm: &RmsNorm, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let parts = self
-            .projections()
-            .map(|part| part.plain().map(|neurons| neurons.inputs(pass)));
+        let parts = self.projections().map(|part| part.plain_inputs(pass));
         let sees_all = self
             .config
             .window
@@ -289,13 +287,12 @@ impl GroupedQueryAttention {
             .into());
         };
         let before = cache.as_ref().map_or(0, |c| c.len());
-        let mut heads =
-            |layer: &Projection, heads: usize, norm: Option<&RmsNorm>| -> Result<Tensor> {
-                let y = layer
-                    .apply(x, pass)?
-                    .reshape((batch, rows, heads, self.dim))?;
-                norm.map_or_else(|| Ok(y.clone()), |norm| norm.forward(&y, pass))
-            };
+        let mut heads = |layer: &Linear, heads: usize, norm: Option<&RmsNorm>| -> Result<Tensor> {
+            let y = layer
+                .apply(x, pass)?
+                .reshape((batch, rows, heads, self.dim))?;
+            norm.map_or_else(|| Ok(y.clone()), |norm| norm.forward(&y, pass))
+        };
         let q = heads(&self.q, self.config.num_heads, self.q_norm.as_ref())?;
         let k = heads(&self.k, self.config.num_kv_heads, self.k_norm.as_ref())?;
         let v = heads(&self.v, self.config.num_kv_heads, None)?;
@@ -391,7 +388,7 @@ impl Layer for GroupedQueryAttention {
             );
         }
         let parts = self.projections();
-        let params: Vec<&Param> = parts.into_iter().flat_map(Projection::params).collect();
+        let params: Vec<&Param> = parts.into_iter().flat_map(Linear::params).collect();
         let (heads, kv, dim) = (self.config.num_heads, self.config.num_kv_heads, self.dim);
         let mut bias = String::new();
         if self.config.bias {

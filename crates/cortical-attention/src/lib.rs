@@ -45,15 +45,5 @@ pub use grouped::{GroupedQueryAttention, GroupedQueryAttentionConfig};
 pub use multi_head::{Attend, MultiHeadAttention, MultiHeadAttentionConfig};
 pub use rotary::Rotary;
 
-use candle_core::Tensor;
-use cortical_neuron::{Neurons, Pass, Result};
-use cortical_tensor::ops;
-
-/// A projection: `y = x Wᵀ + b`.
-fn project(neurons: &Neurons, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-    let (weight, bias) = neurons.inputs(pass);
-    Ok(ops::linear(x, weight, bias, neurons.activation())?)
-}
-
 #[cfg(test)]
 mod tests;

@@ -6,12 +6,11 @@ mod projections;
 
 pub use inputs::Attend;
 
-use crate::project;
 use candle_core::{D, Tensor};
-use cortical_kernels::activation::Activation;
+use cortical_dense::Linear;
 use cortical_kernels::matmul::Transposes;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Neurons, Param, Pass, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Result, Scope, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 use projections::Projections;
@@ -121,12 +120,8 @@ impl MultiHeadAttentionConfig {
                 .transpose()
         };
         let extra = extra("bias_k")?.zip(extra("bias_v")?);
-        let out = Neurons::build(
-            &scope.at("out_proj"),
-            &[d, d],
-            self.bias,
-            Activation::Identity,
-        )?;
+        let out = Linear::config(d, d).bias(self.bias);
+        let out = out.build(&scope.at("out_proj"))?;
         if let Some(bias) = out.bias() {
             bias.set(&bias.tensor().zeros_like()?)?;
         }
@@ -179,7 +174,7 @@ pub struct MultiHeadAttention {
     projections: Projections,
     /// The learned key and value.
     extra: Option<(Param, Param)>,
-    out: Neurons,
+    out: Linear,
     name: String,
     config: MultiHeadAttentionConfig,
 }
@@ -271,7 +266,7 @@ impl MultiHeadAttention {
                 (y, Some(weights))
             }
         };
-        let y = project(&self.out, &y.flatten_from(2)?, pass)?;
+        let y = self.out.apply(&y.flatten_from(2)?, pass)?;
         let y = if single {
             y.squeeze(0)?
         } else if self.config.batch_first {
@@ -397,10 +392,10 @@ impl Layer for MultiHeadAttention {
         let weights: Vec<&Param> = self
             .projections
             .weights()
-            .chain([self.out.weight()])
+            .chain(self.out.weight())
             .collect();
         params.extend(self.extra.iter().flat_map(|(k, v)| [k, v]));
-        params.extend([self.out.weight()].into_iter().chain(self.out.bias()));
+        params.extend(self.out.params());
         let bias = if self.config.bias { " + 4·d" } else { "" };
         let formula = format!("three projections in and one out = 4·d·d{bias} with d = {d}");
         let pairs = product(&[rows, rows, self.config.num_heads]);

@@ -6,7 +6,7 @@ use crate::axes::{
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Description, Error, Layer, Neurons, Param, Pass, Result, Scope, wrong_sample,
+    Affine, Description, Error, Layer, Param, Pass, Result, Scope, wrong_sample,
 };
 use cortical_tensor::ops::{self, ConvOptions, MaxPoolOptions};
 
@@ -91,7 +91,7 @@ impl<const AXES: usize> ConvConfig<AXES> {
         let padding = (self.padding).resolve(self.kernel_size, self.stride, self.dilation)?;
         let mut shape = vec![self.out_channels, per_group_in];
         shape.extend(self.kernel_size);
-        let neurons = Neurons::build(scope, &shape, self.bias, self.activation)?;
+        let neurons = Affine::build(scope, &shape, self.bias, self.activation)?;
         // What is padded by other elements than zeros is padded before the convolution.
         let (around, padding) = match self.padding_mode {
             PaddingMode::Zeros => ([[0; 2]; AXES], padding),
@@ -167,7 +167,7 @@ impl ConvConfig<2> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Conv<const AXES: usize> {
-    neurons: Neurons,
+    neurons: Affine,
     config: ConvConfig<AXES>,
     options: ConvOptions<AXES>,
     /// Padding by other elements than zeros.

@@ -6,7 +6,7 @@ use candle_core::{D, Device, Tensor};
 use cortical_conv::Conv2d;
 use cortical_kernels::activation::Activation::Relu;
 use cortical_neuron::loss::cross_entropy;
-use cortical_neuron::{Layer, Neurons, Params, Pass};
+use cortical_neuron::{Affine, Layer, Params, Pass};
 use cortical_tensor::{Rng, Seed, ops};
 
 const SIDE: usize = 8;
@@ -71,7 +71,7 @@ fn a_detector_by_hand_answers_to_vertical_edges_only() {
 /// Two kinds of neurons slide over the picture, the strongest answer of each is kept, and two neurons read those.
 struct Eye {
     conv: Conv2d,
-    head: Neurons,
+    head: Affine,
 }
 
 impl Eye {
@@ -79,7 +79,7 @@ impl Eye {
         let conv = Conv2d::config(1, 2, 3).activation(Relu).max_pool(SIDE - 2);
         Self {
             conv: conv.build(&params.at("conv")).unwrap(),
-            head: Neurons::build(&params.at("head"), &[2, 2], true, Default::default()).unwrap(),
+            head: Affine::build(&params.at("head"), &[2, 2], true, Default::default()).unwrap(),
         }
     }
 

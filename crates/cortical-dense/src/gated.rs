@@ -1,11 +1,9 @@
 //! Dense neurons that gate each other.
 
+use crate::Linear;
 use candle_core::Tensor;
-use cortical_kernels::activation::Activation;
 use cortical_kernels::gated::Gate;
-use cortical_neuron::{
-    Description, Layer, Neurons, Param, Pass, Result, Scope, product, wrong_sample,
-};
+use cortical_neuron::{Description, Error, Layer, Pass, Result, Scope, product, wrong_sample};
 use cortical_tensor::ops;
 
 /// The options of a [`GatedUnit`].
@@ -30,9 +28,8 @@ impl GatedUnitConfig {
     /// # Errors
     /// [`Error::NameTaken`](cortical_neuron::Error::NameTaken), [`Error::TooLarge`](cortical_neuron::Error::TooLarge).
     pub fn build(self, scope: &Scope) -> Result<GatedUnit> {
-        let shape = [self.out_features, self.in_features];
-        let make =
-            |name: &str| Neurons::build(&scope.at(name), &shape, self.bias, Activation::Identity);
+        let config = Linear::config(self.in_features, self.out_features).bias(self.bias);
+        let make = |name: &str| config.build(&scope.at(name));
         Ok(GatedUnit {
             gate: make("gate_proj")?,
             up: make("up_proj")?,
@@ -72,8 +69,8 @@ impl GatedUnitConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct GatedUnit {
-    gate: Neurons,
-    up: Neurons,
+    gate: Linear,
+    up: Linear,
     name: String,
     config: GatedUnitConfig,
 }
@@ -91,20 +88,8 @@ impl GatedUnit {
     }
 
     fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let project = |neurons: &Neurons| {
-            let (weight, bias) = neurons.inputs(pass);
-            ops::linear(x, weight, bias, Activation::Identity)
-        };
-        Ok(ops::gated(
-            &project(&self.gate)?,
-            &project(&self.up)?,
-            self.config.gate,
-        )?)
-    }
-
-    fn params(&self) -> impl Iterator<Item = &Param> {
-        let both = [&self.gate, &self.up].into_iter();
-        both.flat_map(|n| [n.weight()].into_iter().chain(n.bias()))
+        let (gate, up) = (self.gate.apply(x, pass)?, self.up.apply(x, pass)?);
+        Ok(ops::gated(&gate, &up, self.config.gate)?)
     }
 }
 
@@ -127,12 +112,17 @@ impl Layer for GatedUnit {
         };
         let output: Vec<usize> = rows.iter().copied().chain([o]).collect();
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
-        Description::new("GatedUnit", &self.name, &output)
+        let both = [&self.gate, &self.up];
+        let mut description = Description::new("GatedUnit", &self.name, &output)
             .reads(format!("each of {o} pairs of neurons reads all {i} inputs"))
-            .parameters(self.params(), formula)
-            .costs(0, product(&output))
-            .uses(self.gate.weight(), times)?
-            .uses(self.up.weight(), times)
+            .parameters(both.into_iter().flat_map(Linear::params), formula)
+            .costs(0, product(&output));
+        for layer in both {
+            let weight = layer.weight();
+            let weight = weight.ok_or_else(|| Error::NotDescribed.in_layer(&self.name))?;
+            description = description.uses(weight, times)?;
+        }
+        Ok(description)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Linear;
 use candle_core::Tensor;
+use cortical_kernels::activation::Activation;
 use cortical_neuron::{Error, Pass, Result};
 use cortical_tensor::ops::{self, CrossEntropy};
 
@@ -49,8 +50,8 @@ impl Linear {
         options: &CrossEntropy,
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
-        let activation = self.neurons.activation();
-        if activation != cortical_kernels::activation::Activation::Identity {
+        let activation = self.activation();
+        if activation != Activation::Identity {
             let (expected, got) = ("none on a layer of scores", format!("{activation:?}"));
             return Err(Error::Option {
                 option: "activation",
@@ -58,9 +59,26 @@ impl Linear {
                 got,
             });
         }
-        let (weight, bias) = self.neurons.inputs(pass);
-        ops::linear_cross_entropy(x, weight, bias, labels, options)
-            .map_err(|e| Error::from(e).in_layer(self.neurons.name()))
+        let loss = match self.plain_inputs(pass) {
+            Some((weight, bias)) => {
+                ops::linear_cross_entropy(x, weight, bias, labels, options).map_err(Error::from)
+            }
+            None => self.loss_of_scores(x, labels, options, pass),
+        };
+        loss.map_err(|e| e.in_layer(self.name()))
+    }
+
+    /// The loss from all scores at once, for weights that the one operation does not take.
+    fn loss_of_scores(
+        &self,
+        x: &Tensor,
+        labels: &Tensor,
+        options: &CrossEntropy,
+        pass: &Pass<'_>,
+    ) -> Result<Tensor> {
+        let scores = self.apply(x, pass)?;
+        let rows = scores.flatten_to(scores.rank().saturating_sub(2))?;
+        Ok(ops::cross_entropy(&rows, &labels.flatten_all()?, options)?)
     }
 }
 
@@ -68,7 +86,6 @@ impl Linear {
 mod tests {
     use super::*;
     use candle_core::{Device, Tensor};
-    use cortical_kernels::activation::Activation;
     use cortical_neuron::{Layer, Params, loss::cross_entropy};
     use cortical_tensor::Seed;
 
@@ -94,7 +111,7 @@ mod tests {
             params.backward(&loss).unwrap();
             grads.push(
                 [
-                    head.weight().grad().unwrap(),
+                    head.weight().unwrap().grad().unwrap(),
                     head.bias().unwrap().grad().unwrap(),
                 ]
                 .map(|g| g.flatten_all().unwrap().to_vec1::<f32>().unwrap())

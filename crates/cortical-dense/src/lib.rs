@@ -32,5 +32,5 @@ mod mlp;
 
 pub use bilinear::{Bilinear, BilinearConfig};
 pub use gated::{GatedUnit, GatedUnitConfig};
-pub use linear::{Linear, LinearConfig};
+pub use linear::{Layout, Linear, LinearConfig};
 pub use mlp::{Mlp, MlpConfig};

@@ -1,11 +1,27 @@
 //! A layer of neurons, each connected to every input.
 
+mod low_rank;
+
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
+use cortical_kernels::matmul::Transposes;
+use cortical_kernels::packed::PackedMatrix;
 use cortical_neuron::{
-    Description, Error, Layer, Neurons, Param, Pass, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Result, Scope, product, wrong_sample,
 };
-use cortical_tensor::ops;
+use cortical_tensor::{Input, ops};
+use low_rank::LowRank;
+use std::sync::Arc;
+
+/// How the weights of a [`Linear`] layer lie in a model's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// `[out, in]`, as PyTorch's linear layer has them.
+    #[default]
+    Rows,
+    /// `[in, out]`, as GPT-2's `Conv1D` has them.
+    Columns,
+}
 
 /// The options of a [`Linear`] layer.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +29,9 @@ pub struct LinearConfig {
     in_features: usize,
     out_features: usize,
     bias: bool,
+    layout: Layout,
     activation: Activation,
+    init: Init,
 }
 
 impl LinearConfig {
@@ -24,6 +42,13 @@ impl LinearConfig {
         self
     }
 
+    /// How the weights lie; [`Layout::Rows`] by default.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
     /// What each neuron does with its weighted sum; nothing by default.
     #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
@@ -31,25 +56,39 @@ impl LinearConfig {
         self
     }
 
-    /// Makes the layer at a place of a model.
+    /// How the weights begin; as PyTorch's linear layer by default. Biases begin at zero with any other choice.
+    #[must_use]
+    pub fn init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// Makes the layer at a place of a model, with weights from the store's source where it has them, quantized if they are,
+    /// and with a low-rank change where the store's adapters name the place.
     ///
     /// # Errors
-    /// [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
+    /// [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`], [`Error::Source`], [`Error::Fixed`] when quantized
+    /// weights are to carry a low-rank change.
     pub fn build(self, scope: &Scope) -> Result<Linear> {
-        let shape = [self.out_features, self.in_features];
-        let neurons = Neurons::build(scope, &shape, self.bias, self.activation)?;
-        Ok(Linear {
-            neurons,
-            config: self,
-        })
+        let adapters = scope.params().adapters();
+        let adapters = adapters.filter(|adapters| adapters.names(scope.path()));
+        let weight = self.weight(scope)?;
+        if adapters.is_some() && matches!(weight, Weight::Quantized(_)) {
+            return Err(fixed(scope.path(), "adapted"));
+        }
+        let mut layer = self.with(weight, scope)?;
+        if let Some(adapters) = adapters {
+            let rows = layer.rows()?;
+            layer.change = Some(LowRank::build(&adapters, scope, &rows)?);
+        }
+        Ok(layer)
     }
-}
 
-impl LinearConfig {
     /// Makes the layer with the weight of another one, such as an embedding's table: one parameter in two places.
     ///
     /// # Errors
-    /// [`Error::ValueShape`] unless the weight is `[out_features, in_features]`, [`Error::NameTaken`], [`Error::UnknownName`].
+    /// [`Error::ValueShape`] unless the weight has this layer's shape, [`Error::NameTaken`], [`Error::UnknownName`] when it
+    /// belongs to another store.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -60,18 +99,71 @@ impl LinearConfig {
     /// let params = Params::new(&Device::Cpu, Seed(1));
     /// let table = Embedding::config(100, 8).build(&params.at("wte"))?;
     /// let head = Linear::config(8, 100).bias(false).build_tied(&params.at("lm_head"), table.weight())?;
-    /// assert!(head.weight().is_same(table.weight()));
+    /// assert!(head.weight().expect("a parameter").is_same(table.weight()));
     /// assert_eq!(params.count(), 800); // counted once
     /// assert_eq!(params.ties(), [("lm_head.weight".to_string(), "wte.weight".to_string())]);
     /// # Ok(())
     /// # }
     /// ```
     pub fn build_tied(self, scope: &Scope, weight: &Param) -> Result<Linear> {
-        let shape = [self.out_features, self.in_features];
-        let neurons = Neurons::build_tied(scope, weight, &shape, self.bias, self.activation)?;
+        if weight.dims() != self.shape() {
+            return Err(Error::ValueShape {
+                name: weight.name().to_string(),
+                expected: weight.dims().to_vec(),
+                got: self.shape().to_vec(),
+            });
+        }
+        scope.tie("weight", weight)?;
+        self.with(self.laid_out(weight.clone()), scope)
+    }
+
+    /// The shape of the weights as they lie.
+    fn shape(&self) -> [usize; 2] {
+        match self.layout {
+            Layout::Rows => [self.out_features, self.in_features],
+            Layout::Columns => [self.in_features, self.out_features],
+        }
+    }
+
+    /// Quantized weights where the store's source has them, a parameter otherwise.
+    fn weight(&self, scope: &Scope) -> Result<Weight> {
+        let shape = self.shape();
+        if self.layout == Layout::Rows
+            && let Some(source) = scope.params().source()
+            && let Some(matrix) = source.packed(&scope.name_of("weight"), &shape)?
+        {
+            return Ok(Weight::Quantized(matrix));
+        }
+        // PyTorch's default asks the last dimension how many inputs there are, which is the other one in columns.
+        let init = match self.layout {
+            Layout::Columns if self.init == Init::KAIMING_UNIFORM => Init::bias(self.in_features),
+            _ => self.init,
+        };
+        Ok(self.laid_out(scope.param("weight", &shape, init)?))
+    }
+
+    fn laid_out(&self, weight: Param) -> Weight {
+        match self.layout {
+            Layout::Rows => Weight::Rows(weight),
+            Layout::Columns => Weight::Columns(weight),
+        }
+    }
+
+    /// The layer of these weights, with biases if it is to have some.
+    fn with(self, weight: Weight, scope: &Scope) -> Result<Linear> {
+        let init = match self.init == Init::KAIMING_UNIFORM {
+            true => Init::bias(self.in_features),
+            false => Init::ZEROS,
+        };
+        let bias = self
+            .bias
+            .then(|| scope.param("bias", &[self.out_features], init));
         Ok(Linear {
-            neurons,
+            weight,
+            bias: bias.transpose()?,
+            change: None,
             config: self,
+            name: scope.path().to_string(),
         })
     }
 }
@@ -80,9 +172,14 @@ impl LinearConfig {
 ///
 /// `out · in + out` parameters, as many multiply-adds a row as there are weights.
 ///
+/// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, as a file holds them; or a parameter with a low-rank change
+/// beside it (LoRA, DoRA). Which of them is decided where the layer is built, by the store's source and its adapters, so that
+/// one network serves training, fine-tuning and generation.
+///
 /// # Shapes
 /// - input: `[…, in_features]`
-/// - `weight`: `[out_features, in_features]`, `bias`: `[out_features]`, both from U(−1/√in_features, 1/√in_features)
+/// - `weight`: `[out_features, in_features]`, or `[in_features, out_features]` with [`Layout::Columns`]; `bias`:
+///   `[out_features]`; both from U(−1/√in_features, 1/√in_features)
 /// - output: `[…, out_features]`
 ///
 /// # Source
@@ -106,8 +203,22 @@ impl LinearConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Linear {
-    pub(crate) neurons: Neurons,
+    weight: Weight,
+    bias: Option<Param>,
+    change: Option<LowRank>,
     config: LinearConfig,
+    name: String,
+}
+
+/// Where the weights are.
+#[derive(Clone, Debug)]
+enum Weight {
+    /// `[out, in]`
+    Rows(Param),
+    /// `[in, out]`
+    Columns(Param),
+    /// `[out, in]`, constant.
+    Quantized(Arc<PackedMatrix>),
 }
 
 impl Linear {
@@ -118,7 +229,9 @@ impl Linear {
             in_features,
             out_features,
             bias: true,
+            layout: Layout::Rows,
             activation: Activation::Identity,
+            init: Init::KAIMING_UNIFORM,
         }
     }
 
@@ -134,44 +247,204 @@ impl Linear {
         self.config.out_features
     }
 
-    /// The weights, `[out_features, in_features]`.
+    /// What each neuron does with its weighted sum.
     #[must_use]
-    pub fn weight(&self) -> &Param {
-        self.neurons.weight()
+    pub fn activation(&self) -> Activation {
+        self.config.activation
     }
 
-    /// The biases, `[out_features]`.
+    /// The weights, where they are a parameter: not where they are quantized.
+    #[must_use]
+    pub fn weight(&self) -> Option<&Param> {
+        match &self.weight {
+            Weight::Rows(weight) | Weight::Columns(weight) => Some(weight),
+            Weight::Quantized(_) => None,
+        }
+    }
+
+    /// The biases, `[out_features]`, where the neurons have some.
     #[must_use]
     pub fn bias(&self) -> Option<&Param> {
-        self.neurons.bias()
+        self.bias.as_ref()
+    }
+
+    /// Every parameter: weights, biases, those of a low-rank change.
+    pub fn params(&self) -> impl Iterator<Item = &Param> {
+        let change = self.change.iter().flat_map(LowRank::params);
+        self.weight().into_iter().chain(self.bias()).chain(change)
+    }
+
+    /// The place in the model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether there is a low-rank change.
+    #[must_use]
+    pub fn is_adapted(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// Weights of `[out, in]` and biases as arguments of an operation that does more than this layer, where the layer is nothing
+    /// but these: not where it is quantized, carries a low-rank change or has its weights in columns.
+    #[must_use]
+    pub fn plain_inputs(&self, pass: &Pass<'_>) -> Option<(Input<'_>, Option<Input<'_>>)> {
+        match &self.weight {
+            Weight::Rows(weight) if self.change_beside().is_none() => Some((
+                weight.input(pass),
+                self.bias.as_ref().map(|bias| bias.input(pass)),
+            )),
+            _ => None,
+        }
+    }
+
+    /// The change, where it is not part of the weights.
+    fn change_beside(&self) -> Option<&LowRank> {
+        let change = self.change.as_ref();
+        change.filter(|change| change.unmerged().is_none())
+    }
+
+    /// The output for `x` in this pass, which no observer sees: for layers that are made of this one.
+    ///
+    /// # Errors
+    /// When the shape or dtype of `x` does not fit.
+    pub fn apply(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let Some(change) = self.change_beside() else {
+            return self.base(x, self.bias(), self.activation(), pass);
+        };
+        let base = self.base(x, None, Activation::Identity, pass)?;
+        let y = change.apply(x, &base, &self.rows()?, pass)?;
+        finish(y, self.bias(), self.activation(), pass)
+    }
+
+    /// `activation(x Wᵀ + bias)` without a low-rank change.
+    fn base(
+        &self,
+        x: &Tensor,
+        bias: Option<&Param>,
+        activation: Activation,
+        pass: &Pass<'_>,
+    ) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Rows(weight) => {
+                let bias = bias.map(|bias| bias.input(pass));
+                Ok(ops::linear(x, weight.input(pass), bias, activation)?)
+            }
+            Weight::Columns(weight) => {
+                let y = ops::matmul(x, weight.input(pass), Transposes { a: false, b: false })?;
+                finish(y, bias, activation, pass)
+            }
+            // The operation takes its biases for constants.
+            Weight::Quantized(matrix) if bias.is_some_and(|b| b.tracked(pass).track_op()) => {
+                let y = ops::packed_linear(x, matrix, None, Activation::Identity)?;
+                finish(y, bias, activation, pass)
+            }
+            Weight::Quantized(matrix) => {
+                let bias = bias.map(Param::tensor);
+                Ok(ops::packed_linear(x, matrix, bias, activation)?)
+            }
+        }
+    }
+
+    /// The weights as `[out, in]`, outside any graph.
+    fn rows(&self) -> Result<Tensor> {
+        Ok(match &self.weight {
+            Weight::Rows(weight) => weight.tensor().clone(),
+            Weight::Columns(weight) => weight.tensor().t()?.contiguous()?,
+            Weight::Quantized(_) => return Err(fixed(&self.name, "read as parameters")),
+        })
+    }
+
+    fn set_rows(&self, rows: &Tensor) -> Result<()> {
+        match &self.weight {
+            Weight::Rows(weight) => weight.set(rows),
+            Weight::Columns(weight) => weight.set(&rows.t()?.contiguous()?),
+            Weight::Quantized(_) => Err(fixed(&self.name, "merged with a change")),
+        }
+    }
+
+    /// Makes the low-rank change part of the weights; nothing happens where there is none or where it is already.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn merge(&self) -> Result<()> {
+        let Some(change) = self.change_beside() else {
+            return Ok(());
+        };
+        let before = self.rows()?.copy()?;
+        self.set_rows(&change.merged_weight(&before)?)?;
+        *change.unmerged() = Some(before);
+        Ok(())
+    }
+
+    /// Gives the weights their values from before [`Linear::merge`], bit for bit; the change acts beside them again.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn unmerge(&self) -> Result<()> {
+        let Some(change) = &self.change else {
+            return Ok(());
+        };
+        match change.unmerged().take() {
+            Some(before) => self.set_rows(&before),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `activation(y + bias)`
+fn finish(
+    mut y: Tensor,
+    bias: Option<&Param>,
+    activation: Activation,
+    pass: &Pass<'_>,
+) -> Result<Tensor> {
+    if let Some(bias) = bias {
+        y = y.broadcast_add(bias.tracked(pass))?;
+    }
+    Ok(match activation {
+        Activation::Identity => y,
+        _ => ops::activate(&y, activation)?,
+    })
+}
+
+fn fixed(name: &str, asked: &'static str) -> Error {
+    Error::Fixed {
+        name: name.to_string(),
+        what: "quantized",
+        asked,
     }
 }
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let (weight, bias) = self.neurons.inputs(pass);
-        let y = ops::linear(x, weight, bias, self.neurons.activation())
-            .map_err(|e| Error::from(e).in_layer(self.neurons.name()))?;
-        pass.observe(self.neurons.name(), &y);
+        let y = self.apply(x, pass).map_err(|e| e.in_layer(&self.name))?;
+        pass.observe(&self.name, &y);
         Ok(y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
+        let named = |e: Error| e.in_layer(&self.name);
         let (inputs, outputs) = (self.in_features(), self.out_features());
         let Some((last, rows)) = sample.split_last().filter(|(last, _)| **last == inputs) else {
             let expected = format!("[…, {inputs}]");
-            return Err(wrong_sample("linear", expected, sample).in_layer(self.neurons.name()));
+            return Err(named(wrong_sample("linear", expected, sample)));
         };
-        let formula = match self.bias() {
+        let weight = self.weight().ok_or_else(|| named(Error::NotDescribed))?;
+        let mut formula = match self.bias() {
             Some(_) => format!("out·in + out = {outputs}·{inputs} + {outputs}"),
             None => format!("out·in = {outputs}·{inputs}"),
         };
+        if let Some(change) = &self.change {
+            formula += &change.formula();
+        }
         let output: Vec<usize> = rows.iter().copied().chain([outputs]).collect();
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
-        Description::new("Linear", self.neurons.name(), &output)
+        Description::new("Linear", &self.name, &output)
             .reads(format!("each of {outputs} neurons reads all {last} inputs"))
-            .parameters([self.weight()].into_iter().chain(self.bias()), formula)
-            .uses(self.weight(), times)
+            .parameters(self.params(), formula)
+            .uses(weight, times)
     }
 }
 

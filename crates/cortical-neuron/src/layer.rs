@@ -54,11 +54,11 @@ impl<L> AsModule<'_, L> {
     /// ```
     /// use candle_core::{DType, Device, Module, Tensor};
     /// use cortical_kernels::activation::Activation::Identity;
-    /// use cortical_neuron::{Init, Layer, Neurons, Params, Pass, Result};
+    /// use cortical_neuron::{Affine, Layer, Params, Pass, Result};
     /// use cortical_tensor::{Seed, ops};
     ///
-    /// struct Doubt(Neurons);
-    /// impl Layer for Doubt {
+    /// struct Plain(Affine);
+    /// impl Layer for Plain {
     ///     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
     ///         let (weight, bias) = self.0.inputs(pass);
     ///         Ok(ops::linear(x, weight, bias, Identity)?)
@@ -66,7 +66,7 @@ impl<L> AsModule<'_, L> {
     /// }
     /// # fn main() -> Result<()> {
     /// let params = Params::new(&Device::Cpu, Seed(1));
-    /// let layer = Doubt(Neurons::build(&params.at("fc"), &[2, 3], true, Identity)?);
+    /// let layer = Plain(Affine::build(&params.at("fc"), &[2, 3], true, Identity)?);
     /// let x = Tensor::ones((4, 3), DType::F32, &Device::Cpu)?;
     /// let loss = layer.as_module().training(params.rng("pass")).forward(&x)?.sum_all()?;
     /// let grads = loss.backward()?; // candle's own store

@@ -4,9 +4,8 @@
 //! - [`Layer`] and [`Pass`]: a layer is a function of a tensor and of an explicit pass, in which training or
 //!   evaluation, randomness and observers are arguments and never globals;
 //! - [`Init`]: how weights begin;
-//! - [`Neurons`]: the neuron itself, weighted sum, bias and activation, which every wiring shares;
-//! - [`Projection`]: a row of neurons whose weights may lie packed in 8 or 4 bits, or carry a low-rank change;
-//! - [`Source`]: first values from a file in place of random ones;
+//! - [`Affine`]: the parameters of neurons, weights and biases, with their activation;
+//! - [`Source`]: first values from a file in place of random ones; [`Adapters`]: which layers carry a low-rank change;
 //! - [`LayerNorm`], [`RmsNorm`], [`BatchNorm`], [`GroupNorm`], [`InstanceNorm`] and [`Embedding`];
 //! - [`Dropout`] and [`loss`].
 //!
@@ -33,7 +32,8 @@
 //! # }
 //! ```
 
-mod adapter;
+mod adapters;
+mod affine;
 mod description;
 mod dropout;
 mod embedding;
@@ -42,27 +42,25 @@ mod init;
 mod layer;
 pub mod loss;
 mod network;
-mod neurons;
 mod norm;
 mod param;
 mod params;
 mod pass;
 mod pointwise;
-mod projection;
 mod recompute;
 mod scope;
 mod sequential;
 mod shape_layers;
 mod source;
 
-pub use adapter::{Adapters, LowRank};
+pub use adapters::Adapters;
+pub use affine::Affine;
 pub use description::{Description, product, wrong_sample};
 pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use error::{Error, Result};
 pub use init::{Fan, Init};
 pub use layer::{AsModule, FromModule, Layer};
-pub use neurons::Neurons;
 pub use norm::{
     BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig,
     LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig,
@@ -71,7 +69,6 @@ pub use param::{Buffer, Param};
 pub use params::Params;
 pub use pass::{Observer, Pass};
 pub use pointwise::{Glu, PRelu, RRelu, Softmax};
-pub use projection::{Layout, Projection, ProjectionConfig};
 pub use recompute::Recompute;
 pub use scope::Scope;
 pub use sequential::{Residual, Sequential};

@@ -82,7 +82,7 @@ impl Params {
         self.0.source.as_ref()
     }
 
-    /// Has every [`Projection`](crate::Projection) that is built from now on and that `adapters` names carry a low-rank change.
+    /// Has every linear layer that is built from now on and that `adapters` names carry a low-rank change.
     pub fn adapt(&self, adapters: Option<Adapters>) {
         *self
             .0
@@ -91,7 +91,7 @@ impl Params {
             .unwrap_or_else(PoisonError::into_inner) = adapters;
     }
 
-    /// Which projections carry a low-rank change.
+    /// Which layers carry a low-rank change.
     #[must_use]
     pub fn adapters(&self) -> Option<Adapters> {
         self.0

@@ -96,7 +96,9 @@ impl Scope {
         self.params.add_buffer(&self.name_of(name), value)
     }
 
-    pub(crate) fn name_of(&self, name: &str) -> String {
+    /// The full name of what is called `name` in this place.
+    #[must_use]
+    pub fn name_of(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_string()
         } else {

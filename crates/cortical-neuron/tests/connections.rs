@@ -4,7 +4,7 @@
 
 use candle_core::{Device, Tensor};
 use cortical_kernels::activation::Activation::Identity;
-use cortical_neuron::{Error, Init, Neurons, Param, Params, Pass};
+use cortical_neuron::{Error, Init, Param, Params, Pass};
 use cortical_tensor::{Seed, ops};
 
 fn row(values: &[f32]) -> Tensor {
@@ -100,11 +100,15 @@ fn frozen_parameters_get_no_gradient_and_unfrozen_ones_do_again() {
 #[test]
 fn a_tied_weight_is_one_parameter_with_the_gradients_of_both_places() {
     let params = Params::new(&Device::Cpu, Seed(1));
-    let first = Neurons::build(&params.at("in"), &[2, 2], false, Identity).unwrap();
-    let second =
-        Neurons::build_tied(&params.at("out"), first.weight(), &[2, 2], false, Identity).unwrap();
+    let first = params
+        .at("in")
+        .param("weight", &[2, 2], Init::ZEROS)
+        .unwrap();
+    params.at("out").tie("weight", &first).unwrap();
     let identity = Tensor::new(&[[1.0_f32, 0.0], [0.0, 1.0]], &Device::Cpu).unwrap();
     params.set("out.weight", &identity).unwrap(); // either name will do
+    let second = params.get("out.weight").unwrap();
+    assert!(second.is_same(&first));
     assert_eq!(params.all().len(), 1);
     assert_eq!(params.named_tensors().len(), 1);
     assert_eq!(params.count(), 4);
@@ -116,21 +120,16 @@ fn a_tied_weight_is_one_parameter_with_the_gradients_of_both_places() {
     let mut rng = params.rng("pass");
     let pass = Pass::train(&mut rng);
     let x = row(&[1.0, 2.0]);
-    let h = ops::linear(&x, first.inputs(&pass).0, None, Identity).unwrap();
-    let y = ops::linear(&h, second.inputs(&pass).0, None, Identity).unwrap();
+    let h = ops::linear(&x, first.input(&pass), None, Identity).unwrap();
+    let y = ops::linear(&h, second.input(&pass), None, Identity).unwrap();
     params.backward(&y.sum_all().unwrap()).unwrap();
     // With W = 1: once x from below, once h = x from above.
-    assert_eq!(
-        numbers(&first.weight().grad().unwrap()),
-        [2.0, 4.0, 2.0, 4.0]
-    );
+    assert_eq!(numbers(&first.grad().unwrap()), [2.0, 4.0, 2.0, 4.0]);
 
-    let wrong = Neurons::build_tied(&params.at("b"), first.weight(), &[3, 2], false, Identity);
-    assert!(matches!(wrong.unwrap_err(), Error::ValueShape { .. }));
-    let taken = Neurons::build_tied(&params.at("out"), first.weight(), &[2, 2], false, Identity);
+    let taken = params.at("out").tie("weight", &first);
     assert!(matches!(taken.unwrap_err(), Error::NameTaken { .. }));
     let other = Params::new(&Device::Cpu, Seed(1));
-    let stranger = other.at("x").tie("weight", first.weight()).unwrap_err();
+    let stranger = other.at("x").tie("weight", &first).unwrap_err();
     assert!(matches!(stranger, Error::UnknownName { .. }));
 }
 

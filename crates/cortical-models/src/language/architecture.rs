@@ -11,7 +11,8 @@ use super::parts::TensorSpec;
 use super::table::TokenTable;
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_neuron::{Params, Pass, Projection};
+use cortical_dense::Linear;
+use cortical_neuron::{Params, Pass};
 use serde_json::Value;
 use std::any::Any;
 use std::fmt::Debug;
@@ -141,5 +142,5 @@ pub(crate) trait Model: Debug + Send + Sync {
     }
 
     /// Every linear layer of the blocks.
-    fn projections(&self) -> Vec<&Projection>;
+    fn projections(&self) -> Vec<&Linear>;
 }

@@ -9,7 +9,8 @@ use super::model::LanguageModel;
 use super::source::LoadOptions;
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
-use cortical_neuron::{Init, Params, Pass, Projection};
+use cortical_dense::Linear;
+use cortical_neuron::{Init, Params, Pass};
 use std::path::Path;
 
 /// A language model whose head over tokens gave way to one over classes. Everything below the head is what pretraining left there, so that few
@@ -38,7 +39,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct TextClassifier {
     model: LanguageModel,
-    head: Projection,
+    head: Linear,
 }
 
 impl TextClassifier {
@@ -80,7 +81,7 @@ impl TextClassifier {
             mean: 0.0,
             std: 0.02,
         };
-        let head = Projection::config(model.config().hidden_size(), classes)
+        let head = Linear::config(model.config().hidden_size(), classes)
             .bias(bias)
             .init(init)
             .build(&params.at(name))?;
@@ -102,7 +103,7 @@ impl TextClassifier {
     /// How many classes there are.
     #[must_use]
     pub fn classes(&self) -> usize {
-        self.head.outputs()
+        self.head.out_features()
     }
 
     /// The scores `[texts, classes]` of texts of any lengths.

@@ -2,8 +2,9 @@
 
 use super::table::TokenTable;
 use candle_core::{DType, Tensor};
+use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Init, Params, Pass, Projection, Result};
+use cortical_neuron::{Init, Params, Pass, Result};
 use cortical_tensor::ops::{self, CrossEntropy};
 
 /// Where scores of tokens come from.
@@ -30,15 +31,15 @@ impl Head {
 /// The end of a language model: from a hidden state to a score for each token.
 #[derive(Debug)]
 pub(crate) struct TokenHead {
-    neurons: Neurons,
+    scorer: Scorer,
     /// What the scores are softly kept below.
     softcap: Option<f64>,
 }
 
 #[derive(Debug)]
-enum Neurons {
+enum Scorer {
     /// `lm_head`.
-    Own(Projection),
+    Own(Linear),
     /// How well each token's vector fits.
     Tied(TokenTable),
 }
@@ -52,22 +53,24 @@ impl TokenHead {
         softcap: Option<f64>,
         params: &Params,
     ) -> Result<Option<Self>> {
-        let neurons = match head {
+        let scorer = match head {
             Head::Own => {
-                let config = Projection::config(table.dim(), table.tokens()).init(init);
-                Neurons::Own(config.build(&params.at("lm_head"))?)
+                let config = Linear::config(table.dim(), table.tokens())
+                    .bias(false)
+                    .init(init);
+                Scorer::Own(config.build(&params.at("lm_head"))?)
             }
-            Head::Tied => Neurons::Tied(table.clone()),
+            Head::Tied => Scorer::Tied(table.clone()),
             Head::None => return Ok(None),
         };
-        Ok(Some(Self { neurons, softcap }))
+        Ok(Some(Self { scorer, softcap }))
     }
 
     /// The scores `[…, tokens]` of a hidden state `[…, dim]`.
     pub(crate) fn scores(&self, hidden: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let scores = match &self.neurons {
-            Neurons::Own(neurons) => neurons.apply(hidden, pass)?,
-            Neurons::Tied(table) => table.scores(hidden, pass)?,
+        let scores = match &self.scorer {
+            Scorer::Own(linear) => linear.apply(hidden, pass)?,
+            Scorer::Tied(table) => table.scores(hidden, pass)?,
         };
         match self.softcap {
             None => Ok(scores),
@@ -81,10 +84,10 @@ impl TokenHead {
     /// The mean cross-entropy of [`TokenHead::scores`] against the tokens that came. Of parameters in single precision it is one operation,
     /// which never holds all scores; quantized, changed or narrow weights and scores with a soft cap have to have them.
     pub(crate) fn loss(&self, hidden: &Tensor, labels: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let inputs = match &self.neurons {
+        let inputs = match &self.scorer {
             _ if is_half(hidden) || self.softcap.is_some() => None,
-            Neurons::Own(neurons) => neurons.plain().map(|neurons| neurons.inputs(pass)),
-            Neurons::Tied(table) => table.weight().map(|weight| (weight.input(pass), None)),
+            Scorer::Own(linear) => linear.plain_inputs(pass),
+            Scorer::Tied(table) => table.weight().map(|weight| (weight.input(pass), None)),
         };
         let options = CrossEntropy::default();
         Ok(match inputs {
@@ -105,10 +108,10 @@ impl TokenHead {
     }
 
     /// Its neurons, where it has some of its own.
-    pub(crate) fn projection(&self) -> Option<&Projection> {
-        match &self.neurons {
-            Neurons::Own(neurons) => Some(neurons),
-            Neurons::Tied(_) => None,
+    pub(crate) fn projection(&self) -> Option<&Linear> {
+        match &self.scorer {
+            Scorer::Own(linear) => Some(linear),
+            Scorer::Tied(_) => None,
         }
     }
 }

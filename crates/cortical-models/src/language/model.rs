@@ -6,7 +6,8 @@ use super::config::LanguageConfig;
 use super::head::{Head, TokenHead};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
-use cortical_neuron::{Init, Params, Pass, Projection};
+use cortical_dense::Linear;
+use cortical_neuron::{Init, Params, Pass};
 
 /// A language model: tokens in, hidden states and scores of tokens out.
 ///
@@ -162,7 +163,7 @@ impl LanguageModel {
 
     /// Every projection of the blocks, and of the head where it has weights of its own: what low-rank changes are made of.
     #[must_use]
-    pub fn projections(&self) -> Vec<&Projection> {
+    pub fn projections(&self) -> Vec<&Linear> {
         let mut all = self.model.projections();
         all.extend(self.head.as_ref().and_then(TokenHead::projection));
         all

@@ -10,8 +10,9 @@ use super::super::parts::{
 use super::super::table::TokenTable;
 use crate::error::Result;
 use candle_core::Tensor;
+use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Projection, Scope};
+use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 use serde_json::{Value, json};
 
@@ -243,13 +244,13 @@ impl Config for BertConfig {
 /// `h = norm(x + attention(x))`, `y = norm(h + W₂ gelu(W₁ h))`.
 #[derive(Debug)]
 struct Block {
-    query: Projection,
-    key: Projection,
-    value: Projection,
-    output: Projection,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
     attention_norm: LayerNorm,
-    up: Projection,
-    down: Projection,
+    up: Linear,
+    down: Linear,
     norm: LayerNorm,
     heads: usize,
     name: String,
@@ -260,8 +261,8 @@ const INIT: Init = Init::Normal {
     std: 0.02,
 };
 
-fn linear(scope: &Scope, input: usize, out: usize, activation: Activation) -> Result<Projection> {
-    let config = Projection::config(input, out).bias(true).init(INIT);
+fn linear(scope: &Scope, input: usize, out: usize, activation: Activation) -> Result<Linear> {
+    let config = Linear::config(input, out).bias(true).init(INIT);
     Ok(config.activation(activation).build(scope)?)
 }
 
@@ -301,7 +302,7 @@ impl Block {
 
     fn attend(&self, x: &Tensor, pass: &Pass<'_>) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
-        let heads = |layer: &Projection| -> cortical_neuron::Result<Tensor> {
+        let heads = |layer: &Linear| -> cortical_neuron::Result<Tensor> {
             Ok(layer
                 .apply(x, pass)?
                 .reshape((batch, rows, self.heads, d / self.heads))?)
@@ -324,7 +325,7 @@ struct BertModel {
     segments: Embedding,
     norm: LayerNorm,
     blocks: Vec<Block>,
-    pooler: Option<Projection>,
+    pooler: Option<Linear>,
 }
 
 impl BertModel {
@@ -387,7 +388,7 @@ impl Model for BertModel {
         }
     }
 
-    fn projections(&self) -> Vec<&Projection> {
+    fn projections(&self) -> Vec<&Linear> {
         self.blocks
             .iter()
             .flat_map(|b| [&b.query, &b.key, &b.value, &b.output, &b.up, &b.down])

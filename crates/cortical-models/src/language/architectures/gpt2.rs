@@ -12,8 +12,9 @@ use super::super::table::TokenTable;
 use crate::error::Result;
 use candle_core::Tensor;
 use cortical_attention::Cache;
+use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Layout, Params, Pass, Projection, Scope};
+use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 use serde_json::{Value, json};
 
@@ -266,11 +267,11 @@ impl Config for Gpt2Config {
 #[derive(Debug)]
 struct Block {
     ln_1: LayerNorm,
-    c_attn: Projection,
-    attn_c_proj: Projection,
+    c_attn: Linear,
+    attn_c_proj: Linear,
     ln_2: LayerNorm,
-    c_fc: Projection,
-    mlp_c_proj: Projection,
+    c_fc: Linear,
+    mlp_c_proj: Linear,
     heads: usize,
     scale: f64,
     name: String,
@@ -287,7 +288,7 @@ impl Block {
         let std = 0.02;
         let small = std / (2.0 * config.n_layer as f64).sqrt();
         let linear = |name: &str, input: usize, out: usize, std: f64, act: Activation| {
-            Projection::config(input, out)
+            Linear::config(input, out)
                 .bias(true)
                 .layout(Layout::Columns)
                 .activation(act)
@@ -414,7 +415,7 @@ impl Model for Gpt2Model {
         &self.wte
     }
 
-    fn projections(&self) -> Vec<&Projection> {
+    fn projections(&self) -> Vec<&Linear> {
         let blocks = self
             .blocks
             .iter()

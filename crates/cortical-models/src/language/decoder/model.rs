@@ -8,7 +8,8 @@ use super::relative::DecoderConfig;
 use crate::error::Result;
 use candle_core::Tensor;
 use cortical_attention::{DecoderBlock, GroupedQueryAttention, SwiGlu};
-use cortical_neuron::{Init, Layer, Params, Pass, Projection, RmsNorm};
+use cortical_dense::Linear;
+use cortical_neuron::{Init, Layer, Params, Pass, RmsNorm};
 
 /// A table of tokens, blocks and a norm.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Model for Decoder {
         &self.tokens
     }
 
-    fn projections(&self) -> Vec<&Projection> {
+    fn projections(&self) -> Vec<&Linear> {
         self.blocks
             .iter()
             .flat_map(DecoderBlock::projections)

@@ -48,7 +48,7 @@ pub(crate) fn merge(args: &MergeArgs, output: &Output) -> Result<Done> {
         path: args.model.clone(),
     })?;
     let changes = model.body().projections();
-    let changes = changes.iter().filter(|p| p.adapter().is_some()).count();
+    let changes = changes.iter().filter(|p| p.is_adapted()).count();
     new_folder(&args.out)?;
     let write = |name: &str, text: &str| {
         cortical_io::write_atomic(args.out.join(name), |file| file.write_all(text.as_bytes()))

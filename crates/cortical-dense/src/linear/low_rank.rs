@@ -1,64 +1,33 @@
 //! Low-rank changes of weights: LoRA and DoRA.
 
-use crate::{Error, Init, Param, Pass, Result, Scope};
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use cortical_kernels::activation::Activation;
+use cortical_neuron::{Adapters, Error, Init, Param, Pass, Result, Scope};
 use cortical_tensor::ops;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Which projections get a low-rank change, and of what kind.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adapters {
-    /// `r`: the rank of the change.
-    pub rank: usize,
-    /// `α`: the change is scaled by `α / r`.
-    pub alpha: f64,
-    /// The last parts of the names of the layers that get one, such as `q_proj`.
-    pub targets: Vec<String>,
-    /// DoRA: the length of each weight vector is a parameter of its own.
-    pub dora: bool,
-}
-
-impl Adapters {
-    /// Whether the layer at `path` gets a change.
-    #[must_use]
-    pub fn names(&self, path: &str) -> bool {
-        self.targets.iter().any(|target| {
-            path == target
-                || path
-                    .strip_suffix(target.as_str())
-                    .is_some_and(|rest| rest.ends_with('.'))
-        })
-    }
-
-    /// `α / r`
-    #[must_use]
-    pub fn scale(&self) -> f64 {
-        self.alpha / self.rank as f64
-    }
-}
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A change `ΔW = (α / r) B A` of low rank beside fixed weights, and with DoRA a length for each weight vector:
 /// `y = W x + ΔW x`, or `y = m ⊙ (W + ΔW) x / ‖W + ΔW‖` row by row.
 ///
-/// The names are those of the PEFT library: `lora_A.weight` `[r, in]`, `lora_B.weight` `[out, r]`, `lora_magnitude_vector.weight` `[out]`.
-/// `B` begins at zero, so that nothing changes at first. Clones are the same change.
+/// The names are those of the PEFT library: `lora_A.weight` `[r, in]`, `lora_B.weight` `[out, r]`,
+/// `lora_magnitude_vector.weight` `[out]`. `B` begins at zero, so that nothing changes at first. Clones are the same change.
 ///
 /// # Source
-/// Hu et al., "LoRA: low-rank adaptation of large language models" (2021); Liu et al., "DoRA: weight-decomposed low-rank adaptation" (2024).
+/// Hu et al., "LoRA: low-rank adaptation of large language models" (2021); Liu et al., "DoRA: weight-decomposed low-rank
+/// adaptation" (2024).
 #[derive(Clone, Debug)]
-pub struct LowRank {
+pub(super) struct LowRank {
     a: Param,
     b: Param,
     magnitude: Option<Param>,
     scale: f64,
-    merged: Arc<AtomicBool>,
+    /// The weights from before the change was merged into them, while it is.
+    unmerged: Arc<Mutex<Option<Tensor>>>,
 }
 
 impl LowRank {
     /// Makes the parameters at a layer's place. `weight` is `[out, in]`.
-    pub(crate) fn build(adapters: &Adapters, scope: &Scope, weight: &Tensor) -> Result<Self> {
+    pub(super) fn build(adapters: &Adapters, scope: &Scope, weight: &Tensor) -> Result<Self> {
         let (out, input) = weight.dims2()?;
         if adapters.rank == 0 || adapters.rank > out.min(input) {
             return Err(Error::Option {
@@ -80,14 +49,8 @@ impl LowRank {
             true => {
                 let place = scope.at("lora_magnitude_vector");
                 let param = place.param("weight", &[out], Init::ZEROS)?;
-                if param
-                    .tensor()
-                    .abs()?
-                    .sum_all()?
-                    .to_dtype(candle_core::DType::F64)?
-                    .to_scalar::<f64>()?
-                    == 0.0
-                {
+                let sum = param.tensor().abs()?.sum_all()?.to_dtype(DType::F64)?;
+                if sum.to_scalar::<f64>()? == 0.0 {
                     param.set(&lengths(weight)?)?;
                 }
                 Some(param)
@@ -98,25 +61,34 @@ impl LowRank {
             b,
             magnitude,
             scale: adapters.scale(),
-            merged: Arc::default(),
+            unmerged: Arc::default(),
         })
     }
 
-    /// Whether the change is part of the weights now.
-    #[must_use]
-    pub fn is_merged(&self) -> bool {
-        self.merged.load(Ordering::Acquire)
+    /// The weights from before the change was merged into them; nothing while it acts beside them.
+    pub(super) fn unmerged(&self) -> MutexGuard<'_, Option<Tensor>> {
+        self.unmerged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its parameters.
-    pub fn params(&self) -> impl Iterator<Item = &Param> {
+    pub(super) fn params(&self) -> impl Iterator<Item = &Param> {
         [&self.a, &self.b]
             .into_iter()
             .chain(self.magnitude.as_ref())
     }
 
-    /// What is to be added to `base = W x`, or for DoRA what stands in its place.
-    pub(crate) fn apply(
+    /// The number of its parameters, as a formula after that of the weights.
+    pub(super) fn formula(&self) -> String {
+        let (rank, input, out) = (self.a.dims()[0], self.a.dims()[1], self.b.dims()[0]);
+        let length = match self.magnitude {
+            Some(_) => format!(" + {out}"),
+            None => String::new(),
+        };
+        format!(" + {rank}·({input} + {out}){length}")
+    }
+
+    /// What stands in the place of `base = W x`.
+    pub(super) fn apply(
         &self,
         x: &Tensor,
         base: &Tensor,
@@ -131,12 +103,8 @@ impl LowRank {
         };
         // The length is a constant of the step, as the paper proposes in its section 4.3.
         let length = lengths(&self.changed(weight)?)?;
-        let m: &Tensor = if pass.is_train() && magnitude.is_trainable() {
-            magnitude.var()
-        } else {
-            magnitude.tensor()
-        };
-        Ok(sum.broadcast_mul(&m.broadcast_div(&length)?)?)
+        let ratio = magnitude.tracked(pass).broadcast_div(&length)?;
+        Ok(sum.broadcast_mul(&ratio)?)
     }
 
     /// `W + (α / r) B A`
@@ -150,7 +118,7 @@ impl LowRank {
     }
 
     /// The weights with the change in them.
-    pub(crate) fn merged_weight(&self, weight: &Tensor) -> Result<Tensor> {
+    pub(super) fn merged_weight(&self, weight: &Tensor) -> Result<Tensor> {
         let changed = self.changed(weight)?;
         Ok(match &self.magnitude {
             None => changed,
@@ -159,10 +127,6 @@ impl LowRank {
                 changed.broadcast_mul(&ratio.unsqueeze(1)?)?
             }
         })
-    }
-
-    pub(crate) fn set_merged(&self, merged: bool) {
-        self.merged.store(merged, Ordering::Release);
     }
 }
 

@@ -6,18 +6,18 @@
 //! y = activation(w₁ x₁ + w₂ x₂ + … + b)
 //! ```
 //!
-//! A weight above 1 amplifies its input, one between 0 and 1 attenuates it, a negative one turns it round, and one of 0 is a severed connection. The bias
-//! shifts the point from which the sum counts. The activation gates: ReLU lets a sum through or holds it back, σ opens and closes by degrees. Everything else in this
-//! house is a way of choosing which numbers a neuron reads.
+//! A weight above 1 amplifies its input, one between 0 and 1 attenuates it, a negative one turns it round, and one of 0 is a
+//! pruned connection. The bias shifts the point from which the sum counts. The activation gates: ReLU lets a sum through or
+//! holds it back, σ opens and closes by degrees. Every layer is a way of choosing which numbers a neuron reads.
 
-use crate::{Error, Init, Param, Pass, Result, Scope};
+use crate::{Init, Param, Pass, Result, Scope};
 use cortical_kernels::activation::Activation;
 use cortical_tensor::Input;
 
-/// A group of neurons: the weights of their inputs, their biases and their activation.
+/// The parameters of an affine map, `w · x + b`, and the activation behind it: the neurons of one layer.
 ///
-/// `y = activation(w · x + b)` for each neuron. Which inputs a neuron reads is the business of the layer that owns the
-/// group: all of them (dense), a window that slides (convolution), the last state (recurrence).
+/// Which inputs a neuron reads is the business of the layer that owns them: all of them (dense), a window that slides
+/// (convolution).
 ///
 /// # Shapes
 /// - `weight`: `[neurons, inputs…]`, `bias`: `[neurons]`: `neurons · inputs + neurons` parameters, one multiply-add a weight and use
@@ -30,13 +30,13 @@ use cortical_tensor::Input;
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use cortical_kernels::activation::Activation::{self, Identity, Relu, Sigmoid};
-/// use cortical_neuron::{Neurons, Params, Pass, Result};
+/// use cortical_neuron::{Affine, Params, Pass, Result};
 /// use cortical_tensor::{Seed, ops};
 ///
 /// /// `activation(w x + b)`
 /// fn neuron(w: f32, b: f32, activation: Activation, x: f32) -> Result<f32> {
 ///     let params = Params::new(&Device::Cpu, Seed(1));
-///     let one = Neurons::build(&params.root(), &[1, 1], true, activation)?;
+///     let one = Affine::build(&params.root(), &[1, 1], true, activation)?;
 ///     params.set("weight", &Tensor::new(&[[w]], &Device::Cpu)?)?;
 ///     params.set("bias", &Tensor::new(&[b], &Device::Cpu)?)?;
 ///     let pass = Pass::eval();
@@ -57,16 +57,16 @@ use cortical_tensor::Input;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Neurons {
+pub struct Affine {
     weight: Param,
     bias: Option<Param>,
     activation: Activation,
     name: String,
 }
 
-impl Neurons {
-    /// Makes `weight` of this shape (`[neurons, inputs…]`) and, if asked for, `bias` of `[neurons]` at a place of a model, with PyTorch's
-    /// defaults: both from U(−1/√fan_in, 1/√fan_in).
+impl Affine {
+    /// Makes `weight` of this shape (`[neurons, inputs…]`) and, if asked for, `bias` of `[neurons]` at a place of a model, with
+    /// PyTorch's defaults: both from U(−1/√fan_in, 1/√fan_in).
     ///
     /// # Errors
     /// [`Error::NameTaken`](crate::Error::NameTaken), [`Error::TooLarge`](crate::Error::TooLarge).
@@ -76,63 +76,11 @@ impl Neurons {
         bias: bool,
         activation: Activation,
     ) -> Result<Self> {
-        Self::drawn(scope, shape, bias, activation, Init::KAIMING_UNIFORM)
-    }
-
-    /// As [`Neurons::build`], the weights drawn as `init` says; with anything but PyTorch's default the biases begin at zero.
-    ///
-    /// # Errors
-    /// As [`Neurons::build`].
-    pub fn drawn(
-        scope: &Scope,
-        shape: &[usize],
-        bias: bool,
-        activation: Activation,
-        init: Init,
-    ) -> Result<Self> {
-        let weight = scope.param("weight", shape, init)?;
-        let bias = match bias {
-            true => {
-                let fan_in = shape[1..].iter().product();
-                let init = match init == Init::KAIMING_UNIFORM {
-                    true => Init::bias(fan_in),
-                    false => Init::ZEROS,
-                };
-                Some(scope.param("bias", &shape[..1], init)?)
-            }
-            false => None,
-        };
-        Ok(Self {
-            weight,
-            bias,
-            activation,
-            name: scope.path().to_string(),
-        })
-    }
-
-    /// Neurons with a weight that another layer has: both read it, both add to its gradient. It gets the name `weight` here, too.
-    ///
-    /// # Errors
-    /// [`Error::ValueShape`] unless the weight has this shape, [`Error::NameTaken`], [`Error::UnknownName`] when it belongs to another store.
-    pub fn build_tied(
-        scope: &Scope,
-        weight: &Param,
-        shape: &[usize],
-        bias: bool,
-        activation: Activation,
-    ) -> Result<Self> {
-        if weight.dims() != shape {
-            return Err(Error::ValueShape {
-                name: weight.name().to_string(),
-                expected: weight.dims().to_vec(),
-                got: shape.to_vec(),
-            });
-        }
-        scope.tie("weight", weight)?;
-        let fan_in = shape.iter().skip(1).product();
+        let weight = scope.param("weight", shape, Init::KAIMING_UNIFORM)?;
+        let fan_in = shape[1..].iter().product();
         let bias = bias.then(|| scope.param("bias", &shape[..1], Init::bias(fan_in)));
         Ok(Self {
-            weight: weight.clone(),
+            weight,
             bias: bias.transpose()?,
             activation,
             name: scope.path().to_string(),
