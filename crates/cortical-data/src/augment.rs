@@ -5,7 +5,7 @@ mod warp;
 use cortical_tensor::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{AugmentDefect, Error, Result};
 use warp::Warp;
 
 /// What is changed in a picture, and by how much at most. The default changes nothing.
@@ -85,7 +85,7 @@ impl Augment {
     /// Checks the numbers.
     ///
     /// # Errors
-    /// [`Error::Augment`] names the first that is outside its range.
+    /// [`AugmentDefect::Field`] names the first that is outside its range.
     pub fn validate(&self) -> Result<()> {
         let shares = [
             ("flip", self.flip),
@@ -113,7 +113,7 @@ impl Augment {
     /// `picture`: `[channels, height, width]` in row-major order.
     ///
     /// # Errors
-    /// [`Error::NotAPicture`] for a sample of another shape.
+    /// [`AugmentDefect::NotAPicture`] for a sample of another shape.
     pub fn apply(
         &self,
         rng: &mut Rng,
@@ -122,14 +122,14 @@ impl Augment {
         range: Option<f32>,
     ) -> Result<()> {
         let &[channels, height, width] = shape else {
-            return Err(Error::NotAPicture {
+            return Err(Error::Augment(AugmentDefect::NotAPicture {
                 found: shape.to_vec(),
-            });
+            }));
         };
         if channels * height * width != picture.len() || picture.is_empty() {
-            return Err(Error::NotAPicture {
+            return Err(Error::Augment(AugmentDefect::NotAPicture {
                 found: shape.to_vec(),
-            });
+            }));
         }
         let size = (height, width);
         // Every number is drawn whether it is used or not, so that one setting does not change what another draws.
@@ -187,11 +187,11 @@ fn check(what: &'static str, expected: &'static str, holds: bool, found: f64) ->
     if holds {
         Ok(())
     } else {
-        Err(Error::Augment {
+        Err(Error::Augment(AugmentDefect::Field {
             what,
             expected,
             found,
-        })
+        }))
     }
 }
 

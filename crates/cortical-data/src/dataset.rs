@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SampleDefect};
 use crate::inputs::Inputs;
 use crate::preprocess::Preprocess;
 
@@ -85,17 +85,17 @@ impl Dataset {
     /// Another number of labels than of samples; a label that is no class.
     pub fn new(inputs: Inputs, labels: Vec<u32>, classes: Vec<String>) -> Result<Self> {
         if labels.len() != inputs.len() {
-            return Err(Error::LabelCount {
+            return Err(Error::Sample(SampleDefect::LabelCount {
                 expected: inputs.len(),
                 found: labels.len(),
-            });
+            }));
         }
         if let Some(row) = labels.iter().position(|&y| y as usize >= classes.len()) {
-            return Err(Error::LabelRange {
+            return Err(Error::Sample(SampleDefect::LabelRange {
                 row,
                 expected: classes.len(),
                 found: labels[row],
-            });
+            }));
         }
         Ok(Self {
             inputs,
@@ -206,10 +206,13 @@ impl Dataset {
         let labels = rows
             .into_iter()
             .map(|row| {
-                self.labels.get(row).copied().ok_or(Error::RowRange {
-                    expected: self.len(),
-                    found: row,
-                })
+                self.labels
+                    .get(row)
+                    .copied()
+                    .ok_or(Error::Sample(SampleDefect::RowRange {
+                        expected: self.len(),
+                        found: row,
+                    }))
             })
             .collect::<Result<Vec<u32>>>()?;
         let count = labels.len();

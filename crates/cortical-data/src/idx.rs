@@ -16,7 +16,7 @@ use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use crate::dataset::{Dataset, Splits};
-use crate::error::{Error, Result};
+use crate::error::{Error, IdxDefect, Result, SampleDefect};
 use crate::files;
 use crate::inputs::Inputs;
 
@@ -96,10 +96,10 @@ pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
     let train = Part::read(folder, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")?;
     let test = Part::read(folder, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?;
     if train.inputs.shape() != test.inputs.shape() {
-        return Err(Error::InputShape {
+        return Err(Error::Sample(SampleDefect::InputShape {
             expected: train.inputs.shape().to_vec(),
             found: test.inputs.shape().to_vec(),
-        });
+        }));
     }
     let classes: Vec<String> = match classes {
         Some(names) => names.iter().map(|&name| name.to_owned()).collect(),
@@ -155,11 +155,13 @@ impl Part {
             .iter()
             .position(|&y| usize::from(y) >= classes.len())
         {
-            return Err(Error::IdxLabel {
+            return Err(Error::Idx {
                 path: self.labels_path,
                 offset: LABELS_HEADER_BYTES + row as u64,
-                expected: classes.len(),
-                found: self.labels[row],
+                defect: IdxDefect::Label {
+                    expected: classes.len(),
+                    found: self.labels[row],
+                },
             });
         }
         let labels = self.labels.into_iter().map(u32::from).collect();
@@ -206,15 +208,16 @@ fn read(
     read_up_to(&mut reader, elements + 1, &mut data, header_bytes, path)?;
     let path = || path.to_owned();
     match (data.len() as u64).cmp(&elements) {
-        Ordering::Less => Err(Error::IdxTruncated {
+        Ordering::Less => Err(Error::Idx {
             path: path(),
             offset: header_bytes + data.len() as u64,
-            expected,
+            defect: IdxDefect::Truncated { expected },
         }),
         Ordering::Equal => Ok((sizes, data)),
-        Ordering::Greater => Err(Error::IdxTrailing {
+        Ordering::Greater => Err(Error::Idx {
             path: path(),
             offset: expected,
+            defect: IdxDefect::Trailing,
         }),
     }
 }
@@ -244,35 +247,40 @@ fn parse_header(
     if let &[a, b, ..] = header
         && [a, b] != [0, 0]
     {
-        return Err(Error::IdxMagic {
+        return Err(Error::Idx {
             path: path(),
-            found: [a, b],
+            offset: 0,
+            defect: IdxDefect::Magic { found: [a, b] },
         });
     }
     if let Some(&found) = header.get(2)
         && found != UNSIGNED_BYTES
     {
-        return Err(Error::IdxType {
+        return Err(Error::Idx {
             path: path(),
-            found,
+            offset: 2,
+            defect: IdxDefect::Type { found },
         });
     }
     if let Some(&found) = header.get(3)
         && found != dimensions
     {
-        return Err(Error::IdxDimensions {
+        return Err(Error::Idx {
             path: path(),
-            what,
-            expected: dimensions,
-            found,
+            offset: 3,
+            defect: IdxDefect::Dimensions {
+                what,
+                expected: dimensions,
+                found,
+            },
         });
     }
     let expected = 4 + 4 * u64::from(dimensions);
     if (header.len() as u64) < expected {
-        return Err(Error::IdxTruncated {
+        return Err(Error::Idx {
             path: path(),
             offset: header.len() as u64,
-            expected,
+            defect: IdxDefect::Truncated { expected },
         });
     }
     let sizes: Vec<u32> = header[4..]
@@ -280,10 +288,10 @@ fn parse_header(
         .map(|size| size.iter().fold(0, |all, &byte| all << 8 | u32::from(byte)))
         .collect();
     if let Some(dimension) = sizes.iter().position(|&size| size == 0) {
-        return Err(Error::IdxEmpty {
+        return Err(Error::Idx {
             path: path(),
             offset: 4 + 4 * dimension as u64,
-            dimension,
+            defect: IdxDefect::Empty { dimension },
         });
     }
     let product = sizes
@@ -292,10 +300,13 @@ fn parse_header(
         .filter(|&product| product <= MAX_ELEMENTS);
     match product {
         Some(elements) => Ok((sizes, elements)),
-        None => Err(Error::IdxTooLarge {
+        None => Err(Error::Idx {
             path: path(),
-            limit: MAX_ELEMENTS,
-            claimed: sizes,
+            offset: 4,
+            defect: IdxDefect::TooLarge {
+                limit: MAX_ELEMENTS,
+                claimed: sizes,
+            },
         }),
     }
 }

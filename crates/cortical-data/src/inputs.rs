@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor};
 use cortical_tensor::Rng;
 
 use crate::augment::Augment;
-use crate::csv::Column;
-use crate::error::{Error, Result};
+use crate::column::Column;
+use crate::error::{Error, Result, SampleDefect};
 use crate::preprocess::Preprocess;
 
 /// Raw values as they were read; pictures stay bytes, a quarter of the memory.
@@ -55,10 +55,10 @@ impl Inputs {
     /// A shape that is empty or has a zero; a number of values that is no multiple of the shape's; NaN or infinity.
     pub fn new(values: Vec<f32>, shape: &[usize]) -> Result<Self> {
         if let Some(index) = values.iter().position(|x| !x.is_finite()) {
-            return Err(Error::NotFinite {
+            return Err(Error::Sample(SampleDefect::NotFinite {
                 index,
                 found: values[index],
-            });
+            }));
         }
         Self::build(values.len(), Values::F32(values), shape, None)
     }
@@ -75,11 +75,11 @@ impl Inputs {
         let preprocess = Preprocess::identity(shape)?;
         let features = preprocess.features();
         if !count.is_multiple_of(features) {
-            return Err(Error::ValueCount {
+            return Err(Error::Sample(SampleDefect::ValueCount {
                 shape: shape.to_vec(),
                 expected: features,
                 found: count,
-            });
+            }));
         }
         Ok(Self {
             values: Arc::new(values),
@@ -107,10 +107,10 @@ impl Inputs {
     pub fn reshaped(&self, shape: &[usize]) -> Result<Self> {
         let preprocess = Preprocess::identity(shape)?;
         if preprocess.features() != self.features {
-            return Err(Error::InputShape {
+            return Err(Error::Sample(SampleDefect::InputShape {
                 expected: shape.to_vec(),
                 found: self.shape().to_vec(),
-            });
+            }));
         }
         // The columns of a table stay what they are.
         let preprocess = preprocess.with_columns(self.preprocess.columns().to_vec())?;
@@ -135,10 +135,10 @@ impl Inputs {
     /// Preprocessing made for samples of another shape.
     pub fn preprocessed(&self, preprocess: &Preprocess) -> Result<Self> {
         if preprocess.input_shape() != self.shape() {
-            return Err(Error::InputShape {
+            return Err(Error::Sample(SampleDefect::InputShape {
                 expected: preprocess.input_shape().to_vec(),
                 found: self.shape().to_vec(),
-            });
+            }));
         }
         Ok(Self {
             preprocess: Arc::new(preprocess.clone()),
@@ -264,10 +264,10 @@ impl Inputs {
     /// Where sample `row` stands among the stored samples.
     fn source_row(&self, row: usize) -> Result<usize> {
         if row >= self.len {
-            return Err(Error::RowRange {
+            return Err(Error::Sample(SampleDefect::RowRange {
                 expected: self.len,
                 found: row,
-            });
+            }));
         }
         Ok(self.rows.as_ref().map_or(row, |rows| rows[row]))
     }

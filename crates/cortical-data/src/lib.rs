@@ -22,11 +22,14 @@
 
 mod augment;
 mod catalog;
+mod column;
 pub mod csv;
 mod dataset;
 mod embedded;
 mod error;
+mod features;
 mod files;
+mod fit;
 pub mod idx;
 mod inputs;
 mod loader;
@@ -42,11 +45,15 @@ pub use augment::Augment;
 pub use catalog::{Entry, OpenOptions, Text, catalog, open, texts};
 pub use dataset::{Dataset, Splits};
 pub use embedded::{digits, iris, moby_dick};
-pub use error::{Error, Result};
+pub use error::{
+    AugmentDefect, CsvDefect, Error, IdxDefect, LoadDefect, PictureDefect, Place, PreprocessDefect,
+    Result, SampleDefect, SplitDefect,
+};
+pub use features::Features;
 pub use inputs::Inputs;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig, Position};
 pub use pictures::{Pixels, read_picture};
-pub use predict::{Features, open_features};
+pub use predict::open_features;
 pub use prefetch::Prefetch;
 pub use preprocess::{Normalize, Preprocess};
 pub use sampling::Weights;

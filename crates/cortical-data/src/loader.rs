@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, LoadDefect, Result};
 use crate::sampling::Weights;
 
 /// Where a loader stands: the batch that comes next. The order of an epoch depends on the seed and the epoch only, so
@@ -115,7 +115,7 @@ impl LoaderConfig {
     /// A batch size of 0; too few samples for one batch.
     pub fn build(self, dataset: &Dataset) -> Result<Loader> {
         if self.batch_size == 0 {
-            return Err(Error::BatchSize);
+            return Err(Error::Load(LoadDefect::BatchSize));
         }
         if let Some((augment, _)) = &self.augment {
             augment.validate()?;
@@ -123,17 +123,17 @@ impl LoaderConfig {
         if let Some(weights) = &self.weights
             && weights.len() != dataset.len()
         {
-            return Err(Error::WeightCount {
+            return Err(Error::Load(LoadDefect::WeightCount {
                 expected: dataset.len(),
                 found: weights.len(),
-            });
+            }));
         }
         let needed = if self.drop_last { self.batch_size } else { 1 };
         if dataset.len() < needed {
-            return Err(Error::NoBatches {
+            return Err(Error::Load(LoadDefect::NoBatches {
                 expected: needed,
                 found: dataset.len(),
-            });
+            }));
         }
         Ok(Loader {
             dataset: dataset.clone(),
@@ -234,10 +234,10 @@ impl Loader {
     pub fn seek(&mut self, position: Position) -> Result<()> {
         let batches = self.batches_per_epoch();
         if position.batch >= batches {
-            return Err(Error::Position {
+            return Err(Error::Load(LoadDefect::Position {
                 expected: batches,
                 found: position.batch,
-            });
+            }));
         }
         self.position = position;
         Ok(())

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::{Dataset, Splits};
-use crate::error::{Error, Result, list};
+use crate::error::{Error, PictureDefect, Result, SampleDefect, list};
 use crate::inputs::Inputs;
 
 mod png;
@@ -62,7 +62,7 @@ pub(crate) enum Folder {
 /// Reads a PNG or JPEG file; which one it is is told by its first bytes. Transparency is dropped, 16 bits become 8, palettes colours.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::BadPicture`] for a file that is neither or is broken, and for one of more than 2²⁶ pixels.
+/// [`Error::Read`], [`PictureDefect::Unreadable`] for a file that is neither or is broken, and for one of more than 2²⁶ pixels.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -90,9 +90,9 @@ pub fn read_picture(path: &Path) -> Result<Pixels> {
     } else {
         Err("its first bytes are those of another format".into())
     };
-    decoded.map_err(|why| Error::BadPicture {
+    decoded.map_err(|why| Error::Picture {
         path: path.to_owned(),
-        why,
+        defect: PictureDefect::Unreadable { why },
     })
 }
 
@@ -140,9 +140,11 @@ pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Fold
         let others = folders(part)?;
         let known = |path: &&PathBuf| classes.iter().any(|class| path.ends_with(class));
         match others.iter().find(|path| !known(path)) {
-            Some(other) => Err(Error::ClassFolder {
+            Some(other) => Err(Error::Picture {
                 path: other.clone(),
-                expected: list(&classes),
+                defect: PictureDefect::ClassFolder {
+                    expected: list(&classes),
+                },
             }),
             None => Read::classes(part, &classes),
         }
@@ -155,10 +157,10 @@ pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Fold
         for part in valid.iter().chain([&test]) {
             let [channels, height, width] = part.shape()?;
             if [height, width] != shape[1..] {
-                return Err(Error::InputShape {
+                return Err(Error::Sample(SampleDefect::InputShape {
                     expected: shape.to_vec(),
                     found: vec![channels, height, width],
-                });
+                }));
             }
             // One coloured picture anywhere makes all of them so.
             shape[0] = shape[0].max(channels);
@@ -179,9 +181,11 @@ fn part<'a>(folders: &'a [PathBuf], names: &[&str]) -> Result<Option<&'a PathBuf
     };
     let mut found = folders.iter().filter(called);
     match (found.next(), found.next()) {
-        (Some(first), Some(second)) => Err(Error::TwoParts {
-            first: first.clone(),
-            second: second.clone(),
+        (Some(first), Some(second)) => Err(Error::Picture {
+            path: second.clone(),
+            defect: PictureDefect::TwoParts {
+                other: first.clone(),
+            },
         }),
         (found, _) => Ok(found),
     }
@@ -207,9 +211,9 @@ fn three(shape: &[usize]) -> Result<[usize; 3]> {
         [channels @ (1 | 3), height, width] if height > 0 && width > 0 => {
             Ok([channels, height, width])
         }
-        _ => Err(Error::PictureShape {
+        _ => Err(Error::Sample(SampleDefect::PictureShape {
             found: shape.to_vec(),
-        }),
+        })),
     }
 }
 
@@ -220,9 +224,9 @@ fn class_names(folder: &Path, classes: &[PathBuf]) -> Result<Vec<String>> {
         .filter_map(|class| Some(class.file_name()?.to_string_lossy().into_owned()))
         .collect();
     if names.len() < 2 {
-        return Err(Error::NoClassFolders {
+        return Err(Error::Picture {
             path: folder.to_owned(),
-            found: names.len(),
+            defect: PictureDefect::NoClassFolders { found: names.len() },
         });
     }
     Ok(names)
@@ -280,8 +284,9 @@ impl Read {
             }
         }
         if read.pictures.is_empty() {
-            return Err(Error::NoPictures {
+            return Err(Error::Picture {
                 path: folder.to_owned(),
+                defect: PictureDefect::NoPictures,
             });
         }
         Ok(read)
@@ -307,10 +312,12 @@ impl Read {
         let size = (first.height, first.width);
         for (path, picture, _) in &self.pictures {
             if (picture.height, picture.width) != size {
-                return Err(Error::PictureSize {
+                return Err(Error::Picture {
                     path: path.clone(),
-                    expected: [self.channels, size.0, size.1],
-                    found: [picture.height, picture.width],
+                    defect: PictureDefect::Size {
+                        expected: [self.channels, size.0, size.1],
+                        found: [picture.height, picture.width],
+                    },
                 });
             }
         }
@@ -330,9 +337,9 @@ impl Read {
         let all = size.and_then(|size| size.checked_mul(self.pictures.len()));
         let mut bytes = Vec::new();
         if all.is_none_or(|all| all > MOST_TOGETHER || bytes.try_reserve_exact(all).is_err()) {
-            return Err(Error::PictureShape {
+            return Err(Error::Sample(SampleDefect::PictureShape {
                 found: shape.to_vec(),
-            });
+            }));
         }
         for (_, picture, _) in self.pictures {
             bytes.extend(resize::fit(picture, shape));

@@ -1,26 +1,15 @@
 //! Samples to predict from: a CSV file, a file of IDX images, a picture or a folder of pictures, brought into the form that a saved model takes.
 
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::csv::{self, CsvOptions};
 use crate::error::{Error, Result};
+use crate::features::Features;
 use crate::files;
 use crate::idx;
-use crate::inputs::Inputs;
 use crate::pictures;
 use crate::preprocess::Preprocess;
-
-/// Samples to predict from, with their labels when the file has them.
-#[derive(Clone, Debug)]
-pub struct Features {
-    /// The samples.
-    pub inputs: Inputs,
-    /// The class of each sample, when the file has a label column and the options name the classes.
-    pub labels: Option<Vec<u32>>,
-    /// The file of each sample, where each is one of its own.
-    pub files: Vec<PathBuf>,
-}
 
 /// Opens a file of samples for a model whose preprocessing was saved: a CSV file (with or without a label column) or a
 /// file of IDX images, told apart by their first bytes; either may be compressed with gzip. Or a PNG or JPEG picture, or a folder of them in the
@@ -86,6 +75,7 @@ pub fn open_features(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::Inputs;
     use candle_core::Device;
 
     /// What a model for pictures of 1×2 pixels gets to see of a file.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, LoadDefect, Result};
 use crate::loader::{Batch, Loader, Position};
 
 /// A [`Loader`] whose next batches wait in a bounded queue, made by a thread in the background.
@@ -127,7 +127,7 @@ impl Worker {
                     }
                 }
             })
-            .map_err(|why| Error::Thread { why })?;
+            .map_err(|why| Error::Load(LoadDefect::Thread { why }))?;
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cortical_tensor::Rng;
 
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, LoadDefect, Result};
 
 /// How probably each sample is drawn, relative to the others.
 ///
@@ -28,7 +28,7 @@ impl Weights {
     /// Weights of samples; they need not sum to anything.
     ///
     /// # Errors
-    /// [`Error::Weights`] for a weight that is negative or not finite, or a sum that is 0.
+    /// [`LoadDefect::Weight`] for a weight that is negative or not finite, or a sum that is 0.
     pub fn new(weights: &[f64]) -> Result<Self> {
         let mut sum = 0.0;
         let mut sums = Vec::with_capacity(weights.len());
@@ -36,20 +36,20 @@ impl Weights {
             sum += found;
             if !(found >= 0.0 && sum.is_finite()) {
                 let expected = "a number of at least 0, with a finite sum";
-                return Err(Error::Weights {
+                return Err(Error::Load(LoadDefect::Weight {
                     index,
                     expected,
                     found,
-                });
+                }));
             }
             sums.push(sum);
         }
         if sum == 0.0 {
-            return Err(Error::Weights {
+            return Err(Error::Load(LoadDefect::Weight {
                 index: 0,
                 expected: "a weight above 0 for one sample at least",
                 found: 0.0,
-            });
+            }));
         }
         Ok(Self { sums: sums.into() })
     }
@@ -57,7 +57,7 @@ impl Weights {
     /// Weights with which every class comes up as often as the others.
     ///
     /// # Errors
-    /// [`Error::Weights`] for a data set without samples.
+    /// [`LoadDefect::Weight`] for a data set without samples.
     pub fn balanced(dataset: &Dataset) -> Result<Self> {
         let counts = dataset.class_counts();
         let weight = |label: &u32| 1.0 / counts[*label as usize] as f64;

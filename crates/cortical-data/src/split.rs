@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cortical_tensor::{Rng, Seed};
 
 use crate::dataset::{Dataset, Splits};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SplitDefect};
 
 /// The random stream that draws the test part.
 const TEST_STREAM: &str = "split";
@@ -41,9 +41,9 @@ pub struct Rows {
 /// ```
 pub fn split(dataset: &Dataset, test_fraction: f64, seed: Seed) -> Result<Splits> {
     if test_fraction == 0.0 {
-        return Err(Error::TestFraction {
+        return Err(Error::Split(SplitDefect::TestFraction {
             found: test_fraction,
-        });
+        }));
     }
     let rows = split_rows(dataset.labels(), test_fraction, 0.0, seed)?;
     Ok(Splits {
@@ -78,16 +78,18 @@ pub fn split_rows(
     let all: Vec<usize> = (0..labels.len()).collect();
     let (rest, test) = match test_fraction {
         0.0 => (all, Vec::new()),
-        found if !(found > 0.0 && found < 1.0) => return Err(Error::TestFraction { found }),
+        found if !(found > 0.0 && found < 1.0) => {
+            return Err(Error::Split(SplitDefect::TestFraction { found }));
+        }
         share => {
             let (rest, test) = hold_out(&all, labels, share, Rng::new(seed, TEST_STREAM));
             if rest.is_empty() || test.is_empty() {
-                return Err(Error::EmptySplit {
+                return Err(Error::Split(SplitDefect::EmptyTest {
                     samples: labels.len(),
                     classes: count_classes(labels),
                     train: rest.len(),
                     test: test.len(),
-                });
+                }));
             }
             (rest, test)
         }
@@ -139,17 +141,17 @@ fn hold_out_valid(
         return Ok((rows, Vec::new()));
     }
     if !(fraction > 0.0 && fraction < 1.0) {
-        return Err(Error::ValidFraction { found: fraction });
+        return Err(Error::Split(SplitDefect::ValidFraction { found: fraction }));
     }
     let (train, valid) = hold_out(&rows, labels, fraction, Rng::new(seed, VALID_STREAM));
     if train.is_empty() || valid.is_empty() {
         let labels: Vec<u32> = rows.iter().map(|&row| labels[row]).collect();
-        return Err(Error::EmptyValidation {
+        return Err(Error::Split(SplitDefect::EmptyValidation {
             samples: rows.len(),
             classes: count_classes(&labels),
             train: train.len(),
             valid: valid.len(),
-        });
+        }));
     }
     Ok((train, valid))
 }
@@ -193,7 +195,7 @@ fn hold_out(
 /// learned from: [`Splits::with_validation`].
 ///
 /// # Errors
-/// [`Error::Folds`] for fewer than 2 folds, more than samples, or a fold that is none of them.
+/// [`SplitDefect::Folds`] for fewer than 2 folds, more than samples, or a fold that is none of them.
 ///
 /// ```
 /// use cortical_data::{fold, iris};
@@ -205,11 +207,11 @@ fn hold_out(
 pub fn fold(dataset: &Dataset, folds: usize, fold: usize, seed: Seed) -> Result<Splits> {
     let samples = dataset.len();
     if folds < 2 || folds > samples || fold >= folds {
-        return Err(Error::Folds {
+        return Err(Error::Split(SplitDefect::Folds {
             folds,
             fold,
             samples,
-        });
+        }));
     }
     let mut order: Vec<usize> = (0..samples).collect();
     Rng::new(seed, "folds").shuffle(&mut order);
@@ -277,7 +279,10 @@ mod tests {
         assert!(seen.into_iter().eq((0..23).map(|i| i as f32)));
         for (folds, part) in [(1, 0), (24, 0), (4, 4)] {
             let error = fold(&all, folds, part, Seed(1)).unwrap_err();
-            assert!(matches!(error, Error::Folds { .. }), "{error}");
+            assert!(
+                matches!(error, Error::Split(SplitDefect::Folds { .. })),
+                "{error}"
+            );
         }
     }
 

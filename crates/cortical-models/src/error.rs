@@ -180,13 +180,13 @@ pub enum Error {
         /// The shape that came.
         got: Vec<usize>,
     },
-    /// Weights cannot be quantized as asked.
+    /// Weights cannot be packed as asked.
     #[error("{name}: {why}")]
-    Quantized {
+    Packed {
         /// The tensor.
         name: String,
         /// What does not fit.
-        why: cortical_kernels::quantized::QuantizedError,
+        why: cortical_kernels::packed::PackedError,
     },
     /// A model file cannot be read.
     #[error(transparent)]

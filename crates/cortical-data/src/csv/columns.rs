@@ -1,44 +1,14 @@
-//! What the columns of a table hold: numbers, names that become one number a category, or nothing that a network should see.
+//! Columns of names while rows are read, which become one number a category.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result, list, shorten};
+use super::labels::sort_classes;
+use crate::column::{Column, width};
+use crate::error::{CsvDefect, Error, Result, SampleDefect, list, shorten};
 
 /// A column with more categories than this is no column of categories.
 const MOST_CATEGORIES: usize = 4096;
-
-/// What one column of a table holds, without the label column; a model keeps the list of them, so that later rows are read alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Column {
-    /// A number.
-    Number,
-    /// A name out of these, which becomes a 1 at its place and 0 at those of the others.
-    OneHot(Vec<String>),
-    /// Something that is not read.
-    Ignored,
-}
-
-impl Column {
-    /// How many numbers a network gets of this column.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        match self {
-            Self::Number => 1,
-            Self::OneHot(categories) => categories.len(),
-            Self::Ignored => 0,
-        }
-    }
-}
-
-/// How many numbers a network gets of these columns; `None` if no sum of them fits.
-pub(crate) fn width(columns: &[Column]) -> Option<usize> {
-    let mut widths = columns.iter().map(Column::width);
-    widths.try_fold(0_usize, usize::checked_add)
-}
 
 /// The categories of a column in the making.
 #[derive(Debug, Default)]
@@ -76,13 +46,8 @@ impl Categories {
                 (false, true) => "a category".to_owned(),
                 (false, false) => format!("at most {MOST_CATEGORIES} categories"),
             };
-            return Err(Error::CsvCategory {
-                path: path.to_owned(),
-                line,
-                column,
-                expected,
-                found: shorten(name),
-            });
+            let found = shorten(name);
+            return Err(CsvDefect::Category { expected, found }.at_cell(path, line, column));
         }
         let number = self.names.len() as u32;
         self.names.push(name.to_owned());
@@ -96,7 +61,7 @@ impl Categories {
             let same = (0..self.names.len() as u32).collect();
             return (self.names, same);
         }
-        super::sort_classes(self.names)
+        sort_classes(self.names)
     }
 }
 
@@ -135,13 +100,13 @@ pub(super) fn expand(kinds: Vec<Kind>, values: Vec<f32>) -> Result<(Vec<Column>,
     // Categories are many numbers made of one, so the size is no longer bounded by the file's.
     let reserved = size.map(|size| out.try_reserve_exact(size).is_ok());
     if reserved != Some(true) {
-        return Err(Error::TooManyValues {
+        return Err(Error::Sample(SampleDefect::TooManyValues {
             rows,
             columns: columns
                 .iter()
                 .map(Column::width)
                 .fold(0, usize::saturating_add),
-        });
+        }));
     }
     for row in values.chunks_exact(ranks.len()) {
         for (value, rank) in row.iter().zip(&ranks) {

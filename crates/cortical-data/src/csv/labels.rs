@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::records::Record;
-use crate::error::{Error, Result, list, shorten};
+use crate::error::{CsvDefect, Result, list, shorten};
 
 /// Which column holds the label.
 ///
@@ -32,13 +32,12 @@ impl LabelColumn {
     pub(super) fn find(&self, first: &Record, path: &Path, what: &'static str) -> Result<usize> {
         let width = first.len();
         let missing = |expected: String, found: String| {
-            Err(Error::CsvNoColumn {
-                path: path.to_owned(),
-                line: first.line,
+            Err(CsvDefect::NoColumn {
                 what,
                 expected,
                 found,
-            })
+            }
+            .at_line(path, first.line))
         };
         match self {
             Self::Number(n) if (1..=width).contains(n) => Ok(n - 1),
@@ -95,18 +94,16 @@ impl Labels {
             self.numbers.push(number);
             return Ok(());
         }
-        let (path, line, column) = (path.to_owned(), row.line, cell + 1);
+        let (line, column) = (row.line, cell + 1);
         if text.is_empty() {
-            return Err(Error::CsvNoLabel { path, line, column });
+            return Err(CsvDefect::NoLabel.at_cell(path, line, column));
         }
         if self.given {
-            return Err(Error::CsvUnknownLabel {
-                path,
-                line,
-                column,
+            return Err(CsvDefect::UnknownLabel {
                 expected: list(&self.classes),
                 found: shorten(text),
-            });
+            }
+            .at_cell(path, line, column));
         }
         let number = self.classes.len() as u32;
         self.classes.push(text.to_owned());
@@ -134,12 +131,11 @@ impl Labels {
             self.classes = classes;
         }
         if let [only] = &self.classes[..] {
-            return Err(Error::CsvOneClass {
-                path: path.to_owned(),
-                line: last.0,
+            return Err(CsvDefect::OneClass {
                 column: last.1,
                 found: shorten(only),
-            });
+            }
+            .at_line(path, last.0));
         }
         Ok((self.numbers, self.classes))
     }

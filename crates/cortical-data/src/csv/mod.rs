@@ -12,16 +12,16 @@ mod texts;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
+pub use crate::column::Column;
+use crate::column::width;
 use crate::dataset::Dataset;
-use crate::error::{Error, Result, shorten};
+use crate::error::{CsvDefect, Result, shorten};
+use crate::features::Features;
 use crate::files;
 use crate::inputs::Inputs;
-use crate::predict::Features;
-pub use columns::Column;
-pub(crate) use columns::width;
 use columns::{Categories, Kind};
 pub use labels::LabelColumn;
-use labels::{Labels, sort_classes};
+use labels::Labels;
 use records::{Record, Records};
 pub use texts::{TextOptions, Texts, read_texts, read_texts_from};
 
@@ -202,10 +202,7 @@ impl<'a> Table<'a> {
         }
         self.last_line = records.line;
         if self.rows == 0 {
-            return Err(Error::CsvEmpty {
-                path: self.path.clone(),
-                line: self.last_line,
-            });
+            return Err(CsvDefect::Empty.at_line(&self.path, self.last_line));
         }
         Ok(())
     }
@@ -221,12 +218,11 @@ impl<'a> Table<'a> {
             _ => String::new(),
         };
         if !expected.is_empty() {
-            return Err(Error::CsvRagged {
-                path: self.path.clone(),
-                line: first.line,
+            return Err(CsvDefect::Ragged {
                 expected,
                 found: self.width,
-            });
+            }
+            .at_line(&self.path, first.line));
         }
         if self.wanted != Some(self.width) {
             self.label_cell = Some(self.find_label(first)?);
@@ -258,13 +254,12 @@ impl<'a> Table<'a> {
             kinds.remove(cell);
         }
         if kinds.iter().all(|kind| matches!(kind, Kind::Ignored)) {
-            return Err(Error::CsvNoColumn {
-                path: self.path.clone(),
-                line: first.line,
+            return Err(CsvDefect::NoColumn {
                 what: "column",
                 expected: "that is read".to_owned(),
                 found: "all of them to be ignored".to_owned(),
-            });
+            }
+            .at_line(&self.path, first.line));
         }
         Ok(kinds)
     }
@@ -274,12 +269,11 @@ impl<'a> Table<'a> {
         let columns = &self.options.columns;
         let cells = self.width - usize::from(self.label_cell.is_some());
         if cells != columns.len() {
-            return Err(Error::CsvRagged {
-                path: self.path.clone(),
-                line: first.line,
+            return Err(CsvDefect::Ragged {
                 expected: format!("{} (or one more with a label)", columns.len()),
                 found: self.width,
-            });
+            }
+            .at_line(&self.path, first.line));
         }
         let kind = |column: &Column| match column {
             Column::Number => Kind::Number,
@@ -319,12 +313,11 @@ impl<'a> Table<'a> {
     /// Adds a row of data.
     fn add(&mut self, row: &Record) -> Result<()> {
         if row.len() != self.width {
-            return Err(Error::CsvRagged {
-                path: self.path.clone(),
-                line: row.line,
+            return Err(CsvDefect::Ragged {
                 expected: self.width.to_string(),
                 found: row.len(),
-            });
+            }
+            .at_line(&self.path, row.line));
         }
         let mut column = 0;
         for cell in 0..self.width {
@@ -357,18 +350,14 @@ impl<'a> Table<'a> {
         let text = row.cell(cell, &self.path)?;
         match text.parse::<f32>() {
             Ok(value) if value.is_finite() => Ok(value),
-            Ok(_) => Err(Error::CsvNotFinite {
-                path: self.path.clone(),
-                line: row.line,
-                column: cell + 1,
+            Ok(_) => Err(CsvDefect::NotFinite {
                 found: shorten(text),
-            }),
-            Err(_) => Err(Error::CsvNotANumber {
-                path: self.path.clone(),
-                line: row.line,
-                column: cell + 1,
+            }
+            .at_cell(&self.path, row.line, cell + 1)),
+            Err(_) => Err(CsvDefect::NotANumber {
                 found: shorten(text),
-            }),
+            }
+            .at_cell(&self.path, row.line, cell + 1)),
         }
     }
 }

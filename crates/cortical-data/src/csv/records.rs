@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{CsvDefect, Error, Result};
 use crate::files::Counted;
 
 /// One row.
@@ -30,11 +30,8 @@ impl Record {
 
     /// The text of cell `index`, which exists.
     pub(crate) fn cell(&self, index: usize, path: &Path) -> Result<&str> {
-        std::str::from_utf8(self.bytes_of(index)).map_err(|_| Error::CsvNotUtf8 {
-            path: path.to_owned(),
-            line: self.line,
-            column: index + 1,
-        })
+        std::str::from_utf8(self.bytes_of(index))
+            .map_err(|_| CsvDefect::NotUtf8.at_cell(path, self.line, index + 1))
     }
 }
 
@@ -97,11 +94,11 @@ impl<R: BufRead> Records<R> {
                 return Ok(true);
             }
             if !self.next_line()? {
-                return Err(Error::CsvOpenQuote {
-                    path: self.path.clone(),
-                    line: record.line,
-                    column: record.len() + 1,
-                });
+                return Err(CsvDefect::OpenQuote.at_cell(
+                    &self.path,
+                    record.line,
+                    record.len() + 1,
+                ));
             }
         }
     }
@@ -164,12 +161,7 @@ impl<R: BufRead> Records<R> {
     }
 
     fn stray(&self, record: &Record, found: char) -> Error {
-        Error::CsvStrayQuote {
-            path: self.path.clone(),
-            line: record.line,
-            column: record.len() + 1,
-            found,
-        }
+        CsvDefect::StrayQuote { found }.at_cell(&self.path, record.line, record.len() + 1)
     }
 }
 

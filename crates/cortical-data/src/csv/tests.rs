@@ -1,6 +1,7 @@
 //! Tests of the CSV reader: what it takes, and the text of what it refuses.
 
 use super::*;
+use crate::error::Error;
 use candle_core::Device;
 use proptest::prelude::*;
 
@@ -365,7 +366,7 @@ proptest! {
                 prop_assert_eq!(dataset.inputs().raw_row(row).unwrap(), [*x]);
                 prop_assert_eq!(&dataset.classes()[dataset.labels()[row] as usize], label);
             },
-            Err(Error::CsvOneClass { .. }) => prop_assert!(rows.iter().all(|row| row.1 == rows[0].1)),
+            Err(Error::Csv { defect, .. }) if matches!(*defect, CsvDefect::OneClass { .. }) => prop_assert!(rows.iter().all(|row| row.1 == rows[0].1)),
             Err(error) => prop_assert!(false, "{error}\n{text}"),
         }
     }

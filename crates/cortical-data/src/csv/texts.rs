@@ -6,7 +6,7 @@ use std::path::Path;
 use super::labels::{LabelColumn, Labels};
 use super::records::{Record, Records};
 use super::separator_of;
-use crate::error::{Error, Result};
+use crate::error::{CsvDefect, Error, Result};
 use crate::files;
 
 /// What to expect of a table of texts.
@@ -95,19 +95,14 @@ pub fn read_texts_from(reader: impl BufRead, name: &Path, options: &TextOptions)
 /// A text in each line.
 fn read_lines(reader: impl BufRead, name: &Path, options: &TextOptions) -> Result<Texts> {
     let Some(classes) = &options.classes else {
-        return Err(Error::TextsUnlabelled {
-            path: name.to_owned(),
-        });
+        return Err(CsvDefect::Unlabelled.of_file(name));
     };
     let mut reader = files::Counted::new(reader, name, options.limit_bytes);
     let (mut texts, mut bytes, mut line) = (Vec::new(), Vec::new(), 0);
     while reader.read_line(&mut bytes)? > 0 {
         line += 1;
-        let text = std::str::from_utf8(&bytes).map_err(|_| Error::CsvNotUtf8 {
-            path: name.to_owned(),
-            line,
-            column: 1,
-        })?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| CsvDefect::NotUtf8.at_cell(name, line, 1))?;
         let text = text.trim_start_matches('\u{feff}').trim();
         if !text.is_empty() {
             texts.push(text.to_owned());
@@ -115,10 +110,7 @@ fn read_lines(reader: impl BufRead, name: &Path, options: &TextOptions) -> Resul
         bytes.clear();
     }
     if texts.is_empty() {
-        return Err(Error::CsvEmpty {
-            path: name.to_owned(),
-            line,
-        });
+        return Err(CsvDefect::Empty.at_line(name, line));
     }
     Ok(Texts {
         texts,
@@ -157,17 +149,16 @@ impl<'a> Reading<'a> {
         self.text_cell = text.find(first, self.path, "column of texts")?;
         match label.find(first, self.path, "label column") {
             Ok(cell) if cell == self.text_cell => {
-                return Err(Error::TextIsLabel {
-                    path: self.path.to_owned(),
-                    column: cell + 1,
-                });
+                return Err(CsvDefect::TextIsLabel { column: cell + 1 }.of_file(self.path));
             }
             Ok(cell) => {
                 let labels = Labels::new(self.options.classes.as_deref());
                 self.labels = Some((cell, labels));
             }
             // Whoever knows the classes may want to predict them.
-            Err(Error::CsvNoColumn { .. }) if self.options.classes.is_some() => {}
+            Err(Error::Csv { ref defect, .. })
+                if matches!(**defect, CsvDefect::NoColumn { .. })
+                    && self.options.classes.is_some() => {}
             Err(error) => return Err(error),
         }
         let by_name = |column: &LabelColumn| matches!(column, LabelColumn::Name(_));
@@ -176,19 +167,18 @@ impl<'a> Reading<'a> {
 
     /// Adds a row.
     fn add(&mut self, row: &Record) -> Result<()> {
-        let (path, line) = (self.path.to_owned(), row.line);
+        let (path, line) = (self.path, row.line);
         if row.len() != self.width {
-            return Err(Error::CsvRagged {
-                path,
-                line,
+            return Err(CsvDefect::Ragged {
                 expected: self.width.to_string(),
                 found: row.len(),
-            });
+            }
+            .at_line(path, line));
         }
         let text = row.cell(self.text_cell, self.path)?;
         if text.trim().is_empty() {
             let column = self.text_cell + 1;
-            return Err(Error::CsvNoText { path, line, column });
+            return Err(CsvDefect::NoText.at_cell(path, line, column));
         }
         self.texts.push(text.to_owned());
         if let Some((cell, labels)) = &mut self.labels {
@@ -200,10 +190,7 @@ impl<'a> Reading<'a> {
     fn finish(self, last_line: u64) -> Result<Texts> {
         let path = self.path;
         if self.texts.is_empty() {
-            return Err(Error::CsvEmpty {
-                path: path.to_owned(),
-                line: last_line,
-            });
+            return Err(CsvDefect::Empty.at_line(path, last_line));
         }
         let (labels, classes) = match self.labels {
             None => (None, self.options.classes.clone().unwrap_or_default()),
@@ -226,6 +213,10 @@ mod tests {
 
     fn read(name: &str, text: &str, options: &TextOptions) -> Result<Texts> {
         read_texts_from(text.as_bytes(), name.as_ref(), options)
+    }
+
+    fn is(error: &Error, what: fn(&CsvDefect) -> bool) -> bool {
+        matches!(error, Error::Csv { defect, .. } if what(defect))
     }
 
     fn numbered(text: usize, label: usize) -> TextOptions {
@@ -324,11 +315,23 @@ mod tests {
             "t.txt: lines of text have no labels; expected a CSV file with a column of texts and one of labels",
         );
         let one = read("t.csv", "text,label\nx,a\ny,a\n", &plain).unwrap_err();
-        assert!(matches!(one, Error::CsvOneClass { .. }), "{one}");
+        assert!(
+            is(&one, |defect| matches!(defect, CsvDefect::OneClass { .. })),
+            "{one}"
+        );
         let empty = read("t.csv", "text,label\n", &plain).unwrap_err();
-        assert!(matches!(empty, Error::CsvEmpty { .. }), "{empty}");
+        assert!(
+            is(&empty, |defect| matches!(defect, CsvDefect::Empty)),
+            "{empty}"
+        );
         let other = read("t.csv", "text,label\nx,c\n", &to_predict()).unwrap_err();
-        assert!(matches!(other, Error::CsvUnknownLabel { .. }), "{other}");
+        assert!(
+            is(&other, |defect| matches!(
+                defect,
+                CsvDefect::UnknownLabel { .. }
+            )),
+            "{other}"
+        );
         let large = TextOptions {
             limit_bytes: 3,
             ..to_predict()

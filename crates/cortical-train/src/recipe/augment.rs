@@ -1,6 +1,6 @@
 //! The table `[augment]`: what is changed in pictures at random.
 
-use cortical_data::Augment;
+use cortical_data::{Augment, AugmentDefect};
 
 use super::section::Section;
 
@@ -22,11 +22,11 @@ impl Section for Augment {
 
     fn broken(&self) -> Option<(&'static str, &'static str, String)> {
         match self.validate() {
-            Err(cortical_data::Error::Augment {
+            Err(cortical_data::Error::Augment(AugmentDefect::Field {
                 what,
                 expected,
                 found,
-            }) => Some((what, expected, found.to_string())),
+            })) => Some((what, expected, found.to_string())),
             _ => None,
         }
     }

@@ -225,7 +225,7 @@ fn options(recipe: &LanguageRecipe) -> LoadOptions {
     LoadOptions {
         weights: match recipe.train.dtype {
             StorageType::F32 => Weights::Single,
-            StorageType::Bf16 => Weights::Bf16,
+            StorageType::Bf16 => Weights::Half,
         },
         adapters: adapters(recipe),
         seed: recipe.seed,

@@ -1,0 +1,147 @@
+//! What can be wrong with a table of text: its grammar, its columns, a cell.
+
+use std::fmt;
+use std::path::Path;
+
+use super::Error;
+
+/// What is wrong with a CSV file or a file of texts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CsvDefect {
+    /// A CSV file has no row of data.
+    #[error("expected at least one row of data, found the end of the file")]
+    Empty,
+    /// A CSV row has another number of cells than the rows before it, or than the model needs.
+    #[error("expected {expected} cells separated by commas, found {found}")]
+    Ragged {
+        /// How many cells were expected, in words.
+        expected: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// A CSV cell that should hold a number does not.
+    #[error("expected a number, found {found:?}")]
+    NotANumber {
+        /// Its text, shortened.
+        found: String,
+    },
+    /// A CSV cell holds NaN, an infinity or a number beyond `f32`.
+    #[error("expected a finite number within the range of f32, found {found:?}")]
+    NotFinite {
+        /// Its text, shortened.
+        found: String,
+    },
+    /// A CSV cell is not text.
+    #[error("expected UTF-8 text, found other bytes")]
+    NotUtf8,
+    /// A quoted CSV cell never ends.
+    #[error("expected a closing quote, found the end of the file")]
+    OpenQuote,
+    /// A quote stands where CSV has none.
+    #[error("expected quotes around the whole cell (and doubled inside it), found {found:?}")]
+    StrayQuote {
+        /// The character that does not belong there.
+        found: char,
+    },
+    /// A column is not there.
+    #[error("expected a {what} {expected}, found {found}")]
+    NoColumn {
+        /// What the column is for.
+        what: &'static str,
+        /// The column that was asked for.
+        expected: String,
+        /// The columns that are there, in words.
+        found: String,
+    },
+    /// A cell has no category, one that a model does not know, or one too many.
+    #[error("expected {expected}, found {found:?}")]
+    Category {
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A row has no label.
+    #[error("expected a label, found an empty cell")]
+    NoLabel,
+    /// A row has no text.
+    #[error("expected a text, found nothing")]
+    NoText,
+    /// A label is none of the classes that the model knows.
+    #[error("expected a label among {expected}, found {found:?}")]
+    UnknownLabel {
+        /// The known classes.
+        expected: String,
+        /// Its text, shortened.
+        found: String,
+    },
+    /// Every row has the same label.
+    #[error(
+        "expected labels of at least two classes, found only {found:?}; is column {column} the label?"
+    )]
+    OneClass {
+        /// The label column.
+        column: usize,
+        /// The only label.
+        found: String,
+    },
+    /// One column is asked for as text and as label.
+    #[error("column {column} is to be both text and label; choose two columns")]
+    TextIsLabel {
+        /// The column.
+        column: usize,
+    },
+    /// Lines of text are to teach classes.
+    #[error(
+        "lines of text have no labels; expected a CSV file with a column of texts and one of labels"
+    )]
+    Unlabelled,
+}
+
+impl CsvDefect {
+    /// The error for a defect of the whole file.
+    pub(crate) fn of_file(self, path: &Path) -> Error {
+        self.at(path, Place::File)
+    }
+
+    /// The error for a defect of the row that begins on a line.
+    pub(crate) fn at_line(self, path: &Path, line: u64) -> Error {
+        self.at(path, Place::Line(line))
+    }
+
+    /// The error for a defect of one cell; columns count from 1.
+    pub(crate) fn at_cell(self, path: &Path, line: u64, column: usize) -> Error {
+        self.at(path, Place::Cell(line, column))
+    }
+
+    fn at(self, path: &Path, place: Place) -> Error {
+        Error::Csv {
+            path: path.to_owned(),
+            place,
+            defect: Box::new(self),
+        }
+    }
+}
+
+/// Where in a file something is wrong; lines and columns count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere in particular.
+    File,
+    /// In the row that begins on this line.
+    Line(u64),
+    /// In the row that begins on this line, in this column.
+    Cell(u64, usize),
+}
+
+/// As it stands behind the name of a file.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => Ok(()),
+            Self::Line(line) => write!(f, ", line {line}"),
+            Self::Cell(line, column) => write!(f, ", line {line}, column {column}"),
+        }
+    }
+}
