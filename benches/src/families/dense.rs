@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::gated::Gate;
 use cortical_kernels::matmul::Transposes;
-use cortical_kernels::packed::{Format, PackedMatrix};
+use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_kernels::recurrent::Cell;
 use cortical_tensor::ops::{self, Attention, CrossEntropy, RecurrentWeights, Reduction, Time};
 
@@ -93,7 +93,7 @@ pub(super) fn families(size: Size) -> Result<Vec<Family>> {
         op("outer", "bilinear", &pairs, |t| {
             ops::bilinear(&t[0], &t[1], &t[2], None)
         })?,
-        packed(size)?,
+        quantized(size)?,
     ])
 }
 
@@ -111,10 +111,10 @@ fn cross_entropy(scores: Tensor, labels: Tensor) -> Result<Family> {
 }
 
 /// Weights in four bits by one row.
-fn packed(size: Size) -> Result<Family> {
+fn quantized(size: Size) -> Result<Family> {
     let (rows, cols) = (size.pick(2048, 3), size.pick(2048, 64));
     let values: Vec<f32> = normal("packed", &[rows, cols])?.flatten_all()?.to_vec1()?;
-    let matrix = PackedMatrix::pack(Format::Q8_0, rows, cols, &values);
+    let matrix = QuantizedMatrix::quantize(Format::Q8_0, rows, cols, &values);
     let matrix = std::sync::Arc::new(matrix.expect("whole blocks in a row"));
     let x: Vec<f32> = normal("x", &[cols])?.to_vec1()?;
     let run = move |naive: bool| {
@@ -133,10 +133,10 @@ fn packed(size: Size) -> Result<Family> {
         }
     };
     Ok(Family {
-        module: "packed",
+        module: "quantized",
         name: "one row by weights in 8 bits",
         ours: Box::new(run(false)),
-        opponent: "the naive product of unpacked weights",
+        opponent: "the naive product of dequantized weights",
         theirs: Box::new(run(true)),
         // Inputs are rounded to eight bits.
         same: false,

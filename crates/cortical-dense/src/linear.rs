@@ -5,7 +5,7 @@ mod low_rank;
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::matmul::Transposes;
-use cortical_kernels::packed::PackedMatrix;
+use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::{
     Description, Error, Init, Layer, Param, Pass, Result, Scope, product, wrong_sample,
 };
@@ -130,7 +130,7 @@ impl LinearConfig {
         let shape = self.shape();
         if self.layout == Layout::Rows
             && let Some(source) = scope.params().source()
-            && let Some(matrix) = source.packed(&scope.name_of("weight"), &shape)?
+            && let Some(matrix) = source.quantized(&scope.name_of("weight"), &shape)?
         {
             return Ok(Weight::Quantized(matrix));
         }
@@ -218,7 +218,7 @@ enum Weight {
     /// `[in, out]`
     Columns(Param),
     /// `[out, in]`, constant.
-    Quantized(Arc<PackedMatrix>),
+    Quantized(Arc<QuantizedMatrix>),
 }
 
 impl Linear {
@@ -337,12 +337,12 @@ impl Linear {
             }
             // The operation takes its biases for constants.
             Weight::Quantized(matrix) if bias.is_some_and(|b| b.tracked(pass).track_op()) => {
-                let y = ops::packed_linear(x, matrix, None, Activation::Identity)?;
+                let y = ops::quantized_linear(x, matrix, None, Activation::Identity)?;
                 finish(y, bias, activation, pass)
             }
             Weight::Quantized(matrix) => {
                 let bias = bias.map(Param::tensor);
-                Ok(ops::packed_linear(x, matrix, bias, activation)?)
+                Ok(ops::quantized_linear(x, matrix, bias, activation)?)
             }
         }
     }

@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
-use cortical_kernels::packed::{Format, PackedMatrix};
+use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_neuron::{Adapters, Error, Layer, Params, Pass, Result, Source};
 use cortical_tensor::Seed;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ impl Source for Quantized {
         Ok(None)
     }
 
-    fn packed(&self, _: &str, shape: &[usize]) -> Result<Option<Arc<PackedMatrix>>> {
+    fn quantized(&self, _: &str, shape: &[usize]) -> Result<Option<Arc<QuantizedMatrix>>> {
         let count = shape[0] * shape[1];
         let values: Vec<f32> = (0..count).map(|i| ((i * 7) % 11) as f32 * 0.01).collect();
-        let matrix = PackedMatrix::pack(Format::Q8_0, shape[0], shape[1], &values);
+        let matrix = QuantizedMatrix::quantize(Format::Q8_0, shape[0], shape[1], &values);
         Ok(Some(matrix.unwrap().into()))
     }
 }

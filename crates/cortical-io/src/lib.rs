@@ -4,7 +4,7 @@
 //! - [`TensorFile`] reads safetensors files, from the disk or through a memory map, and refuses whatever is
 //!   not exactly one before it allocates anything; [`save_tensors`] writes them with canonical bytes.
 //! - [`ModelFiles`] is a model in one or several such files, as Hugging Face publishes them.
-//! - [`GgufFile`] reads GGUF files, weights packed as they are, with the same suspicion.
+//! - [`GgufFile`] reads GGUF files, quantized weights as they are, with the same suspicion.
 //! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
 //! - [`CheckpointDir`] keeps `checkpoints/step-N/` folders, each complete or absent, verified when they are read.
 //! - [`RunLock`] lets one process at a time work in a run folder.

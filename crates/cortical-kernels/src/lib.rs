@@ -15,7 +15,7 @@
 //! - [`outer`]: the products of all pairs of two rows;
 //! - [`reduction`]: sums, extremes and norms along an axis;
 //! - [`loss`]: losses between two numbers, and the likelihood of classes; [`ctc`]: that of label sequences;
-//! - [`packed`]: weights in 16, 8, 6 and 4 bits and products computed from them;
+//! - [`quantized`]: weights in 16, 8, 6 and 4 bits and products computed from them;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter;
 //! - [`roofline`]: what the machine allows at most; [`alloc`], [`buffer`]: memory for steps that repeat.
 //!
@@ -58,12 +58,12 @@ pub mod matmul;
 pub mod norm;
 pub mod optimizer;
 pub mod outer;
-pub mod packed;
 pub mod parallel;
 pub mod philox;
 pub mod pool;
 mod prefetch;
 pub mod prelu;
+pub mod quantized;
 pub mod real;
 pub mod recurrent;
 pub mod reduce;

@@ -180,13 +180,13 @@ pub enum Error {
         /// The shape that came.
         got: Vec<usize>,
     },
-    /// Weights cannot be packed as asked.
+    /// Weights cannot be quantized as asked.
     #[error("{name}: {why}")]
-    Packed {
+    Quantized {
         /// The tensor.
         name: String,
         /// What does not fit.
-        why: cortical_kernels::packed::PackedError,
+        why: cortical_kernels::quantized::QuantizedError,
     },
     /// A model file cannot be read.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use candle_core::Tensor;
-use cortical_kernels::packed::PackedMatrix;
+use cortical_kernels::quantized::QuantizedMatrix;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// [`Error::Source`](crate::Error::Source) when it is there and cannot be read.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>>;
 
-    /// The weights `name` of `[out, in]` in a packed form that products can be computed from, where there is one.
+    /// The weights `name` of `[out, in]` quantized, in a form that products can be computed from, where there is one.
     ///
     /// # Errors
     /// As [`Source::tensor`].
-    fn packed(&self, name: &str, shape: &[usize]) -> Result<Option<Arc<PackedMatrix>>> {
+    fn quantized(&self, name: &str, shape: &[usize]) -> Result<Option<Arc<QuantizedMatrix>>> {
         let _ = (name, shape);
         Ok(None)
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use cortical_kernels::packed::Format;
+use cortical_kernels::quantized::Format;
 use cortical_models::language::Weights;
 use cortical_text::Sampling;
 
@@ -38,12 +38,12 @@ impl ModelArgs {
         match self.weights {
             None => Weights::Stored,
             Some(WeightsArg::F32) => Weights::Single,
-            Some(WeightsArg::Bf16) => Weights::Packed(Format::Bf16),
-            Some(WeightsArg::F16) => Weights::Packed(Format::F16),
-            Some(WeightsArg::Int8) => Weights::Packed(Format::Int8),
-            Some(WeightsArg::Q8_0) => Weights::Packed(Format::Q8_0),
-            Some(WeightsArg::Q4_1) => Weights::Packed(Format::Q4_1),
-            Some(WeightsArg::Q4_0) => Weights::Packed(Format::Q4_0),
+            Some(WeightsArg::Bf16) => Weights::Quantized(Format::Bf16),
+            Some(WeightsArg::F16) => Weights::Quantized(Format::F16),
+            Some(WeightsArg::Int8) => Weights::Quantized(Format::Int8),
+            Some(WeightsArg::Q8_0) => Weights::Quantized(Format::Q8_0),
+            Some(WeightsArg::Q4_1) => Weights::Quantized(Format::Q4_1),
+            Some(WeightsArg::Q4_0) => Weights::Quantized(Format::Q4_0),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! GGUF files: llama.cpp's form of a language model, weights packed, tokenizer and settings in one file.
+//! GGUF files: llama.cpp's form of a language model, quantized weights, tokenizer and settings in one file.
 
 mod defect;
 mod reader;
@@ -13,7 +13,7 @@ use crate::limits;
 use crate::mmap::MappedFile;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
-use cortical_kernels::packed::{Format, PackedMatrix};
+use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use reader::{Failure, Reader};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,21 +24,21 @@ use std::path::{Path, PathBuf};
 pub enum GgufType {
     /// Single precision.
     F32,
-    /// Packed.
-    Packed(Format),
+    /// Quantized.
+    Quantized(Format),
 }
 
 impl GgufType {
     fn from_number(number: u32) -> Option<Self> {
         Some(match number {
             0 => Self::F32,
-            1 => Self::Packed(Format::F16),
-            2 => Self::Packed(Format::Q4_0),
-            3 => Self::Packed(Format::Q4_1),
-            8 => Self::Packed(Format::Q8_0),
-            12 => Self::Packed(Format::Q4K),
-            14 => Self::Packed(Format::Q6K),
-            30 => Self::Packed(Format::Bf16),
+            1 => Self::Quantized(Format::F16),
+            2 => Self::Quantized(Format::Q4_0),
+            3 => Self::Quantized(Format::Q4_1),
+            8 => Self::Quantized(Format::Q8_0),
+            12 => Self::Quantized(Format::Q4K),
+            14 => Self::Quantized(Format::Q6K),
+            30 => Self::Quantized(Format::Bf16),
             _ => return None,
         })
     }
@@ -48,21 +48,21 @@ impl GgufType {
     pub fn name(self) -> String {
         match self {
             Self::F32 => "F32".to_owned(),
-            Self::Packed(format) => format.name().to_uppercase(),
+            Self::Quantized(format) => format.name().to_uppercase(),
         }
     }
 
     fn block(self) -> usize {
         match self {
             Self::F32 => 1,
-            Self::Packed(format) => format.block(),
+            Self::Quantized(format) => format.block(),
         }
     }
 
     fn block_bytes(self) -> usize {
         match self {
             Self::F32 => 4,
-            Self::Packed(format) => format.block_bytes(),
+            Self::Quantized(format) => format.block_bytes(),
         }
     }
 }
@@ -229,17 +229,17 @@ impl GgufFile {
         self.index.get(name).map(|at| &self.tensors[*at])
     }
 
-    /// The tensor's packed rows, or `None` when it is no packed matrix.
+    /// The tensor's quantized rows, or `None` when it is no quantized matrix.
     ///
     /// # Errors
     /// [`Error::NoTensor`], [`Error::Read`], [`Error::OutOfMemory`].
-    pub fn packed(&self, name: &str) -> Result<Option<PackedMatrix>> {
+    pub fn quantized(&self, name: &str) -> Result<Option<QuantizedMatrix>> {
         let info = self.need(name)?;
-        let (GgufType::Packed(format), &[rows, cols]) = (info.kind, &info.shape[..]) else {
+        let (GgufType::Quantized(format), &[rows, cols]) = (info.kind, &info.shape[..]) else {
             return Ok(None);
         };
         let bytes = self.bytes(info)?;
-        let matrix = PackedMatrix::new(format, rows, cols, bytes);
+        let matrix = QuantizedMatrix::new(format, rows, cols, bytes);
         Ok(Some(matrix.expect(
             "the head was checked: whole blocks, and as many bytes as they need",
         )))
@@ -257,13 +257,13 @@ impl GgufFile {
                 let numbers = bytes.as_chunks::<4>().0.iter();
                 numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()
             }
-            GgufType::Packed(format) => {
+            GgufType::Quantized(format) => {
                 let cols = info.shape.last().copied().unwrap_or(1);
                 let rows = info.count().checked_div(cols).unwrap_or(0);
-                let matrix = PackedMatrix::new(format, rows, cols, bytes);
+                let matrix = QuantizedMatrix::new(format, rows, cols, bytes);
                 matrix
                     .expect("the head was checked: whole blocks, and as many bytes as they need")
-                    .unpack()
+                    .dequantize()
             }
         };
         let tensor = Tensor::from_vec(numbers, info.shape.as_slice(), device);
@@ -384,7 +384,7 @@ fn read_tensor(reader: &mut Reader<&File>) -> Result<GgufTensor, Failure> {
         .rev()
         .map(|d| usize::try_from(*d).ok())
         .collect();
-    // Four bytes an element once it is unpacked.
+    // Four bytes an element once it is dequantized.
     let fits = count
         .and_then(|n| n.checked_mul(4))
         .is_some_and(|n| isize::try_from(n).is_ok());

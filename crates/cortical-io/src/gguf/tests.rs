@@ -127,8 +127,8 @@ fn a_small_file_is_read_whole() {
         let w = file.load("w", &Device::Cpu).unwrap();
         assert_eq!(w.to_vec2::<f32>().unwrap(), [[3.0; 32]]);
         assert_eq!(file.info("w").unwrap().shape(), [1, 32]);
-        assert_eq!(file.packed("w").unwrap().unwrap().format(), Format::Q8_0);
-        assert!(file.packed("norm").unwrap().is_none());
+        assert_eq!(file.quantized("w").unwrap().unwrap().format(), Format::Q8_0);
+        assert!(file.quantized("norm").unwrap().is_none());
         assert!(matches!(
             file.load("v", &Device::Cpu),
             Err(Error::NoTensor { .. })
@@ -249,7 +249,7 @@ proptest! {
             for tensor in file.tensors() {
                 if tensor.count() < 1 << 20 {
                     let _ = file.load(tensor.name(), &Device::Cpu);
-                    let _ = file.packed(tensor.name());
+                    let _ = file.quantized(tensor.name());
                 }
             }
         }

@@ -103,7 +103,7 @@ fn in_columns(tensor: &TensorSpec) -> bool {
 /// The model keeps the merged weights; `unmerge` of its projections takes the changes out again.
 ///
 /// # Errors
-/// [`cortical_neuron::Error::Fixed`] for changes of packed weights; when a tensor cannot be made.
+/// [`cortical_neuron::Error::Fixed`] for changes of quantized weights; when a tensor cannot be made.
 pub fn merged_tensors(model: &LanguageModel, params: &Params) -> Result<Vec<(String, Tensor)>> {
     for projection in model.projections() {
         projection.merge()?;

@@ -3,11 +3,11 @@
 use super::class_head::is_head;
 use super::config::LanguageConfig;
 use super::head::Head;
-use super::source::{Weights, pack, unreadable};
+use super::source::{Weights, quantize, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use cortical_io::ModelFiles;
-use cortical_kernels::packed::PackedMatrix;
+use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -108,16 +108,16 @@ impl Source for FolderSource {
         self.load(name)
     }
 
-    fn packed(
+    fn quantized(
         &self,
         name: &str,
         _shape: &[usize],
-    ) -> cortical_neuron::Result<Option<Arc<PackedMatrix>>> {
-        let Weights::Packed(format) = self.weights else {
+    ) -> cortical_neuron::Result<Option<Arc<QuantizedMatrix>>> {
+        let Weights::Quantized(format) = self.weights else {
             return Ok(None);
         };
         self.load(name)?
-            .map(|tensor| pack(name, &tensor, format))
+            .map(|tensor| quantize(name, &tensor, format))
             .transpose()
     }
 }

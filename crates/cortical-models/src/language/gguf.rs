@@ -3,11 +3,11 @@
 use super::config::LanguageConfig;
 use super::head::Head;
 use super::parts::Change;
-use super::source::{Weights, pack, unreadable};
+use super::source::{Weights, quantize, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
 use cortical_io::{GgufFile, GgufType};
-use cortical_kernels::packed::PackedMatrix;
+use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::Source;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -140,32 +140,37 @@ impl Source for GgufSource {
         }))
     }
 
-    fn packed(
+    fn quantized(
         &self,
         name: &str,
         shape: &[usize],
-    ) -> cortical_neuron::Result<Option<Arc<PackedMatrix>>> {
+    ) -> cortical_neuron::Result<Option<Arc<QuantizedMatrix>>> {
         let Some(stored) = self.find(name) else {
             return Ok(None);
         };
         match self.weights {
-            Weights::Single | Weights::Half => return Ok(None),
-            Weights::Packed(format) => {
+            Weights::Single | Weights::Bf16 => return Ok(None),
+            Weights::Quantized(format) => {
                 let info = self.file.info(&stored.name);
-                if info.is_none_or(|info| info.kind() != GgufType::Packed(format)) {
+                if info.is_none_or(|info| info.kind() != GgufType::Quantized(format)) {
                     let tensor = self.tensor(name, shape)?;
-                    return tensor.map(|tensor| pack(name, &tensor, format)).transpose();
+                    return tensor
+                        .map(|tensor| quantize(name, &tensor, format))
+                        .transpose();
                 }
             }
             Weights::Stored => {}
         }
-        let packed = self.file.packed(&stored.name).map_err(unreadable(name))?;
-        Ok(packed.map(|packed| match stored.change {
+        let quantized = self
+            .file
+            .quantized(&stored.name)
+            .map_err(unreadable(name))?;
+        Ok(quantized.map(|quantized| match stored.change {
             Change::Pairs(heads) => {
-                let order = order(heads, packed.rows());
-                packed.reordered(order).into()
+                let order = order(heads, quantized.rows());
+                quantized.reordered(order).into()
             }
-            _ => packed.into(),
+            _ => quantized.into(),
         }))
     }
 }

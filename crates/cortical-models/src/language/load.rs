@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub struct Loaded {
     /// The model.
     pub model: LanguageModel,
-    /// Its parameters, without those that lie packed.
+    /// Its parameters, without those that are quantized.
     pub params: Params,
     /// Where it came from.
     pub path: PathBuf,
@@ -126,7 +126,7 @@ fn open_gguf(path: &Path, options: &LoadOptions) -> Result<Loaded> {
 
 fn store(source: Arc<dyn Source>, options: &LoadOptions) -> Params {
     let dtype = match options.weights {
-        Weights::Half => DType::BF16,
+        Weights::Bf16 => DType::BF16,
         _ => DType::F32,
     };
     let params = Params::with_source(&Device::Cpu, Seed(options.seed), dtype, source);

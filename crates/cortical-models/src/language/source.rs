@@ -1,7 +1,7 @@
 //! How weights are read from files, whatever their format.
 
 use candle_core::{DType, Tensor};
-use cortical_kernels::packed::{Format, PackedMatrix};
+use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_neuron::Adapters;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct LoadOptions {
     /// How weights lie in memory; as [`Weights::Stored`] by default.
     pub weights: Weights,
-    /// Low-rank changes of projections; none by default. Packed weights take none.
+    /// Low-rank changes of projections; none by default. Quantized weights take none.
     pub adapters: Option<Adapters>,
     /// What new parameters are drawn from.
     pub seed: u64,
@@ -23,15 +23,15 @@ pub struct LoadOptions {
 /// How a model's weights lie in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weights {
-    /// Packed where the file has them packed (GGUF), else in single precision.
+    /// Quantized where the file has them quantized (GGUF), else in single precision.
     #[default]
     Stored,
     /// In single precision, as training has them.
     Single,
     /// As `bf16` parameters, which can be trained too: half the memory, three digits.
-    Half,
-    /// Packed like this.
-    Packed(Format),
+    Bf16,
+    /// Quantized like this.
+    Quantized(Format),
 }
 
 /// `map_err` for a tensor that a source cannot give.
@@ -45,17 +45,17 @@ where
     }
 }
 
-/// Weights in single precision, packed.
-pub(crate) fn pack(
+/// Weights in single precision, quantized.
+pub(crate) fn quantize(
     name: &str,
     tensor: &Tensor,
     format: Format,
-) -> cortical_neuron::Result<Arc<PackedMatrix>> {
+) -> cortical_neuron::Result<Arc<QuantizedMatrix>> {
     let (rows, cols) = tensor.dims2()?;
     let weights = tensor
         .to_dtype(DType::F32)?
         .flatten_all()?
         .to_vec1::<f32>()?;
-    let packed = PackedMatrix::pack(format, rows, cols, &weights);
-    Ok(Arc::new(packed.map_err(unreadable(name))?))
+    let quantized = QuantizedMatrix::quantize(format, rows, cols, &weights);
+    Ok(Arc::new(quantized.map_err(unreadable(name))?))
 }

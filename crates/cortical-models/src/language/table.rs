@@ -2,25 +2,25 @@
 
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
-use cortical_kernels::packed::PackedMatrix;
+use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::{Embedding, Error, Init, Layer, Param, Pass, Result, Scope};
 use cortical_tensor::ops;
 use std::sync::Arc;
 
-/// A vector for each token, from parameters or from packed rows.
+/// A vector for each token, from parameters or from quantized rows.
 #[derive(Clone, Debug)]
 pub(crate) enum TokenTable {
     Table(Embedding),
-    Packed(Arc<PackedMatrix>),
+    Quantized(Arc<QuantizedMatrix>),
 }
 
 impl TokenTable {
     pub(crate) fn build(tokens: usize, dim: usize, init: Init, scope: &Scope) -> Result<Self> {
         let name = format!("{}.weight", scope.path());
         if let Some(source) = scope.params().source()
-            && let Some(packed) = source.packed(&name, &[tokens, dim])?
+            && let Some(quantized) = source.quantized(&name, &[tokens, dim])?
         {
-            return Ok(Self::Packed(packed));
+            return Ok(Self::Quantized(quantized));
         }
         Ok(Self::Table(
             Embedding::config(tokens, dim).init(init).build(scope)?,
@@ -29,27 +29,27 @@ impl TokenTable {
 
     /// The vectors `[…, dim]` of `ids`.
     pub(crate) fn look_up(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let packed = match self {
+        let quantized = match self {
             Self::Table(table) => return table.forward(ids, pass),
-            Self::Packed(packed) => packed,
+            Self::Quantized(quantized) => quantized,
         };
         let rows = ids.flatten_all()?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-        let dim = packed.cols();
+        let dim = quantized.cols();
         let mut y = vec![0.0_f32; rows.len() * dim];
         for (at, (got, y)) in rows.iter().zip(y.chunks_exact_mut(dim.max(1))).enumerate() {
             let row = usize::try_from(*got)
                 .ok()
-                .filter(|row| *row < packed.rows());
+                .filter(|row| *row < quantized.rows());
             let Some(row) = row else {
                 return Err(Error::Op(cortical_tensor::Error::Index {
                     op: "embedding",
                     argument: "indices",
                     at,
                     got: *got,
-                    below: packed.rows(),
+                    below: quantized.rows(),
                 }));
             };
-            packed.unpack_row(row, y);
+            quantized.dequantize_row(row, y);
         }
         let mut shape = ids.dims().to_vec();
         shape.push(dim);
@@ -65,15 +65,17 @@ impl TokenTable {
                 None,
                 Activation::Identity,
             )?,
-            Self::Packed(packed) => ops::packed_linear(hidden, packed, None, Activation::Identity)?,
+            Self::Quantized(quantized) => {
+                ops::quantized_linear(hidden, quantized, None, Activation::Identity)?
+            }
         })
     }
 
-    /// The vectors as a parameter, unless they lie packed.
+    /// The vectors as a parameter, unless they are quantized.
     pub(crate) fn weight(&self) -> Option<&Param> {
         match self {
             Self::Table(table) => Some(table.weight()),
-            Self::Packed(_) => None,
+            Self::Quantized(_) => None,
         }
     }
 
@@ -81,7 +83,7 @@ impl TokenTable {
     pub(crate) fn tokens(&self) -> usize {
         match self {
             Self::Table(table) => table.weight().dims()[0],
-            Self::Packed(packed) => packed.rows(),
+            Self::Quantized(quantized) => quantized.rows(),
         }
     }
 
@@ -89,7 +91,7 @@ impl TokenTable {
     pub(crate) fn dim(&self) -> usize {
         match self {
             Self::Table(table) => table.weight().dims()[1],
-            Self::Packed(packed) => packed.cols(),
+            Self::Quantized(quantized) => quantized.cols(),
         }
     }
 }

@@ -18,12 +18,12 @@ mod linear;
 mod loss;
 mod matmul;
 mod norm;
-mod packed;
 mod pad;
 mod pixel;
 mod pool;
 mod prelu;
 mod prepare;
+mod quantized;
 mod recurrent;
 mod reduce;
 mod residual;
@@ -67,7 +67,6 @@ pub use loss::{
 };
 pub use matmul::matmul;
 pub use norm::{group_norm, layer_norm, rms_norm};
-pub use packed::packed_linear;
 pub use pad::{PadMode, pad};
 pub use pixel::{pixel_shuffle, pixel_unshuffle};
 pub use pool::{
@@ -76,6 +75,7 @@ pub use pool::{
     avg_pool2d, avg_pool3d, max_pool, max_pool1d, max_pool2d, max_pool3d,
 };
 pub use prelu::prelu;
+pub use quantized::quantized_linear;
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
 pub use reduce::{argmax, argmin, log_sum_exp, max, mean, min, norm, sum, variance};
 pub use residual::residual;

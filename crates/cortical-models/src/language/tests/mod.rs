@@ -6,7 +6,7 @@ use super::*;
 use crate::Error;
 use candle_core::{DType, Device, Tensor};
 use cortical_io::TensorFile;
-use cortical_kernels::packed::Format;
+use cortical_kernels::quantized::Format;
 use cortical_neuron::{Adapters, Params, Pass};
 use cortical_tensor::Seed;
 use std::path::{Path, PathBuf};
@@ -374,7 +374,7 @@ fn tokens_outside_the_model_are_errors() {
 }
 
 #[test]
-fn packed_weights_stay_close_to_their_originals() {
+fn quantized_weights_stay_close_to_their_originals() {
     let folder = fixture("llama-grouped-tied");
     let (ids, want) = expected(&folder);
     for (format, limit) in [
@@ -382,7 +382,7 @@ fn packed_weights_stay_close_to_their_originals() {
         (Format::F16, 0.02),
         (Format::Int8, 0.2),
     ] {
-        let weights = Weights::Packed(format);
+        let weights = Weights::Quantized(format);
         let options = LoadOptions {
             weights,
             ..Default::default()
@@ -398,14 +398,14 @@ fn packed_weights_stay_close_to_their_originals() {
         let difference = difference(&output(&loaded.model, &ids), &want);
         assert!(difference < limit, "{format:?}: {difference}");
     }
-    let weights = Weights::Packed(Format::Q8_0);
+    let weights = Weights::Quantized(Format::Q8_0);
     let options = LoadOptions {
         weights,
         ..Default::default()
     };
     let error = open(&folder, &options).unwrap_err().to_string();
     assert!(
-        error.contains("rows of 16 weights cannot be packed as q8_0"),
+        error.contains("rows of 16 weights cannot be quantized as q8_0"),
         "{error}"
     );
 }

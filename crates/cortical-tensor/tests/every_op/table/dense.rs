@@ -5,10 +5,10 @@ use candle_core::{D, Tensor};
 use cortical_kernels::activation::{self, Activation};
 use cortical_kernels::gated::{Gate, Packed};
 use cortical_kernels::matmul::Transposes;
-use cortical_kernels::packed::{Format, PackedMatrix};
+use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_tensor::ops::{
-    activate, bilinear, dropout, gated, gated_packed, linear, matmul, packed_linear, prelu, rrelu,
-    split,
+    activate, bilinear, dropout, gated, gated_packed, linear, matmul, prelu, quantized_linear,
+    rrelu, split,
 };
 use cortical_tensor::{Rng, Seed};
 
@@ -47,13 +47,13 @@ pub(crate) fn table() -> Vec<Subject> {
         ])
         .large(&[&[130, 40], &[130, 30], &[20, 40, 30], &[20]]),
         subject(
-            "packed_linear",
-            Case::None("PyTorch has no such weights; with them unpacked it is linear"),
+            "quantized_linear",
+            Case::None("PyTorch has no such weights; with them dequantized it is linear"),
             |_, t| {
                 let weights: Vec<f32> = (0..12).map(|i| 0.25 * (i as f32 - 5.0)).collect();
-                let weight = PackedMatrix::pack(Format::Bf16, 3, 4, &weights);
+                let weight = QuantizedMatrix::quantize(Format::Bf16, 3, 4, &weights);
                 let weight = weight.expect("rows of any length").into();
-                packed_linear(&t[0], &weight, None, Activation::Tanh)
+                quantized_linear(&t[0], &weight, None, Activation::Tanh)
             },
         )
         .shapes(&[&[&[2, 3, 4]], &[&[1, 4]], &[&[0, 4]]])

@@ -225,7 +225,7 @@ fn options(recipe: &LanguageRecipe) -> LoadOptions {
     LoadOptions {
         weights: match recipe.train.dtype {
             StorageType::F32 => Weights::Single,
-            StorageType::Bf16 => Weights::Half,
+            StorageType::Bf16 => Weights::Bf16,
         },
         adapters: adapters(recipe),
         seed: recipe.seed,

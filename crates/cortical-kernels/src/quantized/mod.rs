@@ -1,8 +1,8 @@
-//! Matrices of weights packed in 16, 8, 6 or 4 bits, and products computed from the packed form.
+//! Matrices of weights quantized to 16, 8, 6 or 4 bits, and products computed from that form.
 //!
-//! A product of few rows (a token at a time) is bound by memory, so the packed bytes are read once and never unpacked to memory: the
+//! A product of few rows (a token at a time) is bound by memory, so the quantized bytes are read once and never dequantized to memory: the
 //! inputs are rounded to 8 bits in blocks of 32, and whole numbers are multiplied. A product of many rows (a prompt) is bound by
-//! arithmetic: some rows of weights at a time are unpacked into a cache and go through the fast matrix product.
+//! arithmetic: some rows of weights at a time are dequantized into a cache and go through the fast matrix product.
 
 mod activations;
 mod dot;
@@ -19,17 +19,17 @@ use crate::matmul::{MatRef, Write, matmul};
 use crate::parallel;
 use activations::Activations;
 
-/// Rows of inputs from which on weights are unpacked for a matrix product.
+/// Rows of inputs from which on weights are dequantized for a matrix product.
 const MANY: usize = 8;
-/// Weights that are unpacked at a time: half a megabyte.
-const UNPACKED: usize = 1 << 17;
-/// Packed bytes that make a task.
+/// Weights that are dequantized at a time: half a megabyte.
+const DEQUANTIZED: usize = 1 << 17;
+/// Quantized bytes that make a task.
 const TASK_BYTES: usize = 1 << 15;
 
-/// Why bytes are no packed matrix.
+/// Why bytes are no quantized matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum PackedError {
+pub enum QuantizedError {
     /// A row is no whole number of blocks.
     Columns {
         /// The form.
@@ -51,21 +51,24 @@ pub enum PackedError {
     },
 }
 
-impl std::fmt::Display for PackedError {
+impl std::fmt::Display for QuantizedError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Columns { format, cols } => write!(
                 f,
-                "rows of {cols} weights cannot be packed as {}, whose blocks have {}",
+                "rows of {cols} weights cannot be quantized as {}, whose blocks have {}",
                 format.name(),
                 format.block()
             ),
             Self::Bytes {
                 expected: Some(expected),
                 got,
-            } => write!(f, "the packed rows need {expected} bytes, {got} are there"),
+            } => write!(
+                f,
+                "the quantized rows need {expected} bytes, {got} are there"
+            ),
             Self::Bytes { expected: None, .. } => {
-                write!(f, "the packed rows have more bytes than can be counted")
+                write!(f, "the quantized rows have more bytes than can be counted")
             }
             Self::ReadOnly { format } => write!(
                 f,
@@ -76,11 +79,11 @@ impl std::fmt::Display for PackedError {
     }
 }
 
-impl std::error::Error for PackedError {}
+impl std::error::Error for QuantizedError {}
 
-/// A matrix of `rows` × `cols` packed weights, row after row.
+/// A matrix of `rows` × `cols` quantized weights, row after row.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PackedMatrix {
+pub struct QuantizedMatrix {
     format: Format,
     rows: usize,
     cols: usize,
@@ -88,31 +91,31 @@ pub struct PackedMatrix {
     bytes: Vec<u8>,
 }
 
-impl std::fmt::Debug for PackedMatrix {
+impl std::fmt::Debug for QuantizedMatrix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = self.format.name();
-        write!(f, "PackedMatrix({name} [{}, {}])", self.rows, self.cols)
+        write!(f, "QuantizedMatrix({name} [{}, {}])", self.rows, self.cols)
     }
 }
 
-impl PackedMatrix {
-    /// A matrix out of packed bytes.
+impl QuantizedMatrix {
+    /// A matrix out of the bytes of a file.
     ///
     /// # Errors
-    /// [`PackedError::Columns`], [`PackedError::Bytes`].
+    /// [`QuantizedError::Columns`], [`QuantizedError::Bytes`].
     pub fn new(
         format: Format,
         rows: usize,
         cols: usize,
         bytes: Vec<u8>,
-    ) -> Result<Self, PackedError> {
+    ) -> Result<Self, QuantizedError> {
         let row_bytes = format
             .row_bytes(cols)
-            .ok_or(PackedError::Columns { format, cols })?;
+            .ok_or(QuantizedError::Columns { format, cols })?;
         let expected = row_bytes.checked_mul(rows);
         if expected != Some(bytes.len()) {
             let got = bytes.len();
-            return Err(PackedError::Bytes { expected, got });
+            return Err(QuantizedError::Bytes { expected, got });
         }
         Ok(Self {
             format,
@@ -123,31 +126,31 @@ impl PackedMatrix {
         })
     }
 
-    /// Packs a row-major matrix.
+    /// Quantizes a row-major matrix.
     ///
     /// # Errors
-    /// [`PackedError::Columns`]; [`PackedError::ReadOnly`] for the forms with blocks of 256.
+    /// [`QuantizedError::Columns`]; [`QuantizedError::ReadOnly`] for the forms with blocks of 256.
     ///
     /// # Panics
     /// If `weights` has not `rows · cols` elements.
-    pub fn pack(
+    pub fn quantize(
         format: Format,
         rows: usize,
         cols: usize,
         weights: &[f32],
-    ) -> Result<Self, PackedError> {
+    ) -> Result<Self, QuantizedError> {
         assert_eq!(
             Some(weights.len()),
             rows.checked_mul(cols),
-            "packed: weights"
+            "quantized: weights"
         );
         let row_bytes = format
             .row_bytes(cols)
-            .ok_or(PackedError::Columns { format, cols })?;
+            .ok_or(QuantizedError::Columns { format, cols })?;
         let mut bytes = Vec::with_capacity(row_bytes * rows);
         for r in 0..rows {
-            if !format::pack_row(format, &weights[r * cols..(r + 1) * cols], &mut bytes) {
-                return Err(PackedError::ReadOnly { format });
+            if !format::quantize_row(format, &weights[r * cols..(r + 1) * cols], &mut bytes) {
+                return Err(QuantizedError::ReadOnly { format });
             }
         }
         Self::new(format, rows, cols, bytes)
@@ -171,7 +174,7 @@ impl PackedMatrix {
         self.cols
     }
 
-    /// The packed bytes.
+    /// The quantized bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -181,16 +184,16 @@ impl PackedMatrix {
     ///
     /// # Panics
     /// If there is no such row or `out` has not its length.
-    pub fn unpack_row(&self, r: usize, out: &mut [f32]) {
-        assert!(r < self.rows && out.len() == self.cols, "packed: a row");
-        format::unpack_row(self.format, self.row(r), out);
+    pub fn dequantize_row(&self, r: usize, out: &mut [f32]) {
+        assert!(r < self.rows && out.len() == self.cols, "quantized: a row");
+        format::dequantize_row(self.format, self.row(r), out);
     }
 
     /// All weights as `f32`.
     #[must_use]
-    pub fn unpack(&self) -> Vec<f32> {
+    pub fn dequantize(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.cols];
-        self.unpack_rows(0, &mut out);
+        self.dequantize_rows(0, &mut out);
         out
     }
 
@@ -211,22 +214,26 @@ impl PackedMatrix {
         &self.bytes[r * self.row_bytes..(r + 1) * self.row_bytes]
     }
 
-    /// Unpacks whole rows from `first` on into `out`.
-    fn unpack_rows(&self, first: usize, out: &mut [f32]) {
+    /// Dequantizes whole rows from `first` on into `out`.
+    fn dequantize_rows(&self, first: usize, out: &mut [f32]) {
         if self.cols == 0 {
             return;
         }
         let chunk = (crate::parallel::TASK_ELEMENTS / self.cols).max(1) * self.cols;
         parallel::chunks_mut(out, chunk, |at, out| {
             for (i, out) in out.chunks_exact_mut(self.cols).enumerate() {
-                self.unpack_row(first + at / self.cols + i, out);
+                self.dequantize_row(first + at / self.cols + i, out);
             }
         });
     }
 
     fn check(&self, n: usize, x: &[f32], y: &[f32]) {
-        assert_eq!(Some(x.len()), n.checked_mul(self.cols), "packed: inputs");
-        assert_eq!(Some(y.len()), n.checked_mul(self.rows), "packed: outputs");
+        assert_eq!(Some(x.len()), n.checked_mul(self.cols), "quantized: inputs");
+        assert_eq!(
+            Some(y.len()),
+            n.checked_mul(self.rows),
+            "quantized: outputs"
+        );
     }
 
     /// `y[i, j] = Σ_p x[i, p] · w[j, p]` with row-major `x` of `[n, cols]` and `y` of `[n, rows]`.
@@ -251,7 +258,7 @@ impl PackedMatrix {
         }
     }
 
-    /// A row of inputs at a time, from the packed weights.
+    /// A row of inputs at a time, from the quantized weights.
     fn few(&self, x: &[f32], y: &mut [f32]) {
         let isa = isa::current();
         let task = parallel::even_rows(self.rows, self.bytes.len(), TASK_BYTES, dot::TOGETHER);
@@ -264,16 +271,16 @@ impl PackedMatrix {
         }
     }
 
-    /// Some rows of weights at a time, unpacked: `yᵀ = W xᵀ` block by block.
+    /// Some rows of weights at a time, dequantized: `yᵀ = W xᵀ` block by block.
     fn many(&self, n: usize, x: &[f32], y: &mut [f32]) {
-        let rows = (UNPACKED / self.cols).clamp(1, self.rows);
+        let rows = (DEQUANTIZED / self.cols).clamp(1, self.rows);
         let mut weights = vec![0.0; rows * self.cols];
         let mut part = vec![0.0; rows * n];
         for first in (0..self.rows).step_by(rows) {
             let count = rows.min(self.rows - first);
             let weights = &mut weights[..count * self.cols];
             let part = &mut part[..count * n];
-            self.unpack_rows(first, weights);
+            self.dequantize_rows(first, weights);
             matmul(
                 MatRef::row_major(x, n, self.cols),
                 MatRef::row_major(weights, count, self.cols).t(),
@@ -292,7 +299,7 @@ impl PackedMatrix {
     /// If a length does not fit.
     pub fn product_naive(&self, n: usize, x: &[f32], y: &mut [f32]) {
         self.check(n, x, y);
-        let w = self.unpack();
+        let w = self.dequantize();
         for i in 0..n {
             for j in 0..self.rows {
                 let terms = (0..self.cols)
@@ -312,12 +319,12 @@ impl PackedMatrix {
         if n == 0 || self.cols == 0 || self.rows == 0 {
             return;
         }
-        let rows = (UNPACKED / self.cols).clamp(1, self.rows);
+        let rows = (DEQUANTIZED / self.cols).clamp(1, self.rows);
         let mut weights = vec![0.0; rows * self.cols];
         for first in (0..self.rows).step_by(rows) {
             let count = rows.min(self.rows - first);
             let weights = &mut weights[..count * self.cols];
-            self.unpack_rows(first, weights);
+            self.dequantize_rows(first, weights);
             matmul(
                 MatRef::strided(&d_y[first..], n, count, self.rows, 1),
                 MatRef::row_major(weights, count, self.cols),

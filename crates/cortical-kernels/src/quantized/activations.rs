@@ -1,9 +1,9 @@
-//! Inputs of a packed product, rounded to 8 bits in blocks of 32.
+//! Inputs of a quantized product, rounded to 8 bits in blocks of 32.
 
 use super::Format;
 use crate::isa;
 
-/// One row of inputs as a packed product reads it.
+/// One row of inputs as a quantized product reads it.
 pub(super) struct Activations {
     /// As they came, for weights of 16 bits.
     pub(super) plain: Vec<f32>,

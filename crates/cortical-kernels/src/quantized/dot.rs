@@ -1,4 +1,4 @@
-//! Dot products of packed rows with one row of inputs.
+//! Dot products of quantized rows with one row of inputs.
 //!
 //! Whole numbers are multiplied and summed in 32-bit lanes a block at a time, which loses nothing; only the block's sum meets the
 //! scales, in single precision. With AVX-512 VNNI (which processors with AMX have too) one instruction multiplies and sums 32 bytes, with AVX2 three do; elsewhere a loop does.
@@ -60,7 +60,7 @@ fn ask_ahead(row: &[u8]) {
     }
 }
 
-/// The dot product of one packed row, number by number.
+/// The dot product of one quantized row, number by number.
 pub(super) fn portable(format: Format, row: &[u8], x: &Activations) -> f32 {
     let mut sum = 0.0;
     match format {
@@ -157,7 +157,7 @@ macro_rules! vectors {
             use super::{Activations, Format, q4k_part};
             use std::arch::x86_64::*;
 
-            /// The dot product of one packed row.
+            /// The dot product of one quantized row.
             #[target_feature(enable = $features)]
             pub(super) fn row(format: Format, row: &[u8], x: &Activations) -> f32 {
                 match format {

@@ -1,4 +1,4 @@
-//! Products with packed weights.
+//! Products with quantized weights.
 
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{check_alike, check_float, is_half, wrong_shape};
@@ -7,14 +7,14 @@ use crate::shape::checked_count;
 use crate::{Input, Result, is_composed, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
-use cortical_kernels::packed::PackedMatrix;
+use cortical_kernels::quantized::QuantizedMatrix;
 use std::sync::Arc;
 
-const NAME: &str = "packed_linear";
+const NAME: &str = "quantized_linear";
 
-/// `y = activation(x Wᵀ + b)` with weights that stay packed in 16, 8, 6 or 4 bits; see
-/// [`PackedMatrix::product`]. The gradient reaches `x`; weights and biases are constants. In double precision, which is for checks, the
-/// weights are unpacked.
+/// `y = activation(x Wᵀ + b)` with weights quantized to 16, 8, 6 or 4 bits; see
+/// [`QuantizedMatrix::product`]. The gradient reaches `x`; weights and biases are constants. In double precision, which is for checks, the
+/// weights are dequantized.
 ///
 /// # Shapes
 /// - `x`: `[…, in]`, any leading dimensions
@@ -28,18 +28,18 @@ const NAME: &str = "packed_linear";
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use cortical_kernels::{activation::Activation, packed::{Format, PackedMatrix}};
-/// use cortical_tensor::ops::packed_linear;
+/// use cortical_kernels::{activation::Activation, quantized::{Format, QuantizedMatrix}};
+/// use cortical_tensor::ops::quantized_linear;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let weight = PackedMatrix::pack(Format::Bf16, 1, 2, &[3.0, 4.0])?;
+/// let weight = QuantizedMatrix::quantize(Format::Bf16, 1, 2, &[3.0, 4.0])?;
 /// let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu)?;
-/// assert_eq!(packed_linear(&x, &weight.into(), None, Activation::Identity)?.to_vec2::<f32>()?, [[11.0]]);
+/// assert_eq!(quantized_linear(&x, &weight.into(), None, Activation::Identity)?.to_vec2::<f32>()?, [[11.0]]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn packed_linear<'a>(
+pub fn quantized_linear<'a>(
     x: impl Into<Input<'a>>,
-    weight: &Arc<PackedMatrix>,
+    weight: &Arc<QuantizedMatrix>,
     bias: Option<&Tensor>,
     activation: Activation,
 ) -> Result<Tensor> {
@@ -49,7 +49,7 @@ pub fn packed_linear<'a>(
     let dtype = t.dtype();
     if is_half(dtype) {
         let bias = bias.map(|b| b.to_dtype(DType::F32)).transpose()?;
-        let y = packed_linear(&t.to_dtype(DType::F32)?, weight, bias.as_ref(), activation)?;
+        let y = quantized_linear(&t.to_dtype(DType::F32)?, weight, bias.as_ref(), activation)?;
         return Ok(y.to_dtype(dtype)?);
     }
     let (o, i) = (weight.rows(), weight.cols());
@@ -71,7 +71,7 @@ pub fn packed_linear<'a>(
     let n = checked_count(NAME, leading)?;
     checked_count(NAME, &[n, o])?;
     if is_composed(t.device()) || dtype != DType::F32 {
-        let w = Tensor::from_vec(weight.unpack(), (o, i), t.device())?.to_dtype(dtype)?;
+        let w = Tensor::from_vec(weight.dequantize(), (o, i), t.device())?.to_dtype(dtype)?;
         return linear(x, &w, bias.map(Into::into), activation);
     }
     let mut shape = t.dims().to_vec();
@@ -86,7 +86,7 @@ pub fn packed_linear<'a>(
             row.iter_mut().zip(bias.iter()).for_each(|(y, b)| *y += b);
         }
     }
-    let op = PackedLinear {
+    let op = QuantizedLinear {
         weight: weight.clone(),
         n,
     };
@@ -97,12 +97,12 @@ pub fn packed_linear<'a>(
     }
 }
 
-struct PackedLinear {
-    weight: Arc<PackedMatrix>,
+struct QuantizedLinear {
+    weight: Arc<QuantizedMatrix>,
     n: usize,
 }
 
-impl Op for PackedLinear {
+impl Op for QuantizedLinear {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -121,16 +121,18 @@ mod tests {
     use super::*;
     use crate::ops::testing::{random, same};
     use candle_core::{Device, Var};
-    use cortical_kernels::packed::Format;
+    use cortical_kernels::quantized::Format;
 
-    fn weight() -> Arc<PackedMatrix> {
+    fn weight() -> Arc<QuantizedMatrix> {
         let w = random(&[3, 64], "w").to_dtype(DType::F32).unwrap();
         let w = w.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        PackedMatrix::pack(Format::Q8_0, 3, 64, &w).unwrap().into()
+        QuantizedMatrix::quantize(Format::Q8_0, 3, 64, &w)
+            .unwrap()
+            .into()
     }
 
     #[test]
-    fn values_and_gradients_are_those_of_the_unpacked_weights() {
+    fn values_and_gradients_are_those_of_the_dequantized_weights() {
         let weight = weight();
         let bias = random(&[3], "b").to_dtype(DType::F32).unwrap();
         for shape in [&[64][..], &[2, 64], &[3, 4, 64], &[0, 64]] {
@@ -141,7 +143,7 @@ mod tests {
                 .unwrap();
             let x = Var::from_tensor(&x).unwrap();
             let run = || {
-                let y = packed_linear(&x, &weight, Some(&bias), Activation::Tanh).unwrap();
+                let y = quantized_linear(&x, &weight, Some(&bias), Activation::Tanh).unwrap();
                 let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
                 let d_x = grads
                     .get(&x)
@@ -158,10 +160,10 @@ mod tests {
     #[test]
     fn errors_say_what_was_expected() {
         let x = Tensor::zeros((2, 63), DType::F32, &Device::Cpu).unwrap();
-        let error = packed_linear(&x, &weight(), None, Activation::Identity).unwrap_err();
+        let error = quantized_linear(&x, &weight(), None, Activation::Identity).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "packed_linear: x must have shape […, 64], but has [2, 63]"
+            "quantized_linear: x must have shape […, 64], but has [2, 63]"
         );
     }
 }

@@ -1,16 +1,16 @@
-//! Packed rows mean what their formats say, and every path computes the same products.
+//! Quantized rows mean what their formats say, and every path computes the same products.
 
 use super::dot;
 use super::*;
 use crate::testing::{numbers, on_every_isa, same_bits_on_any_threads, singles};
 use proptest::prelude::*;
 
-/// Packed rows of any format, those that are only read out of random bytes with sane scales.
-fn matrix(format: Format, rows: usize, blocks: usize, seed: u32) -> PackedMatrix {
+/// Quantized rows of any format, those that are only read out of random bytes with sane scales.
+fn matrix(format: Format, rows: usize, blocks: usize, seed: u32) -> QuantizedMatrix {
     let cols = blocks * format.block().max(1);
     if !matches!(format, Format::Q4K | Format::Q6K) {
         let weights = singles(&numbers(rows * cols, seed));
-        return PackedMatrix::pack(format, rows, cols, &weights).unwrap();
+        return QuantizedMatrix::quantize(format, rows, cols, &weights).unwrap();
     }
     let mut bytes: Vec<u8> = numbers(rows * format.row_bytes(cols).unwrap(), seed)
         .iter()
@@ -23,7 +23,7 @@ fn matrix(format: Format, rows: usize, blocks: usize, seed: u32) -> PackedMatrix
             _ => block[208..].copy_from_slice(&d),
         }
     }
-    PackedMatrix::new(format, rows, cols, bytes).unwrap()
+    QuantizedMatrix::new(format, rows, cols, bytes).unwrap()
 }
 
 fn largest(x: &[f32]) -> f32 {
@@ -43,7 +43,7 @@ proptest! {
         w.product_naive(n, &x, &mut want);
         // Inputs rounded to 8 bits: half a unit of each, summed as random errors are, with room.
         let unit = largest(&x) / 127.0;
-        let weight = largest(&w.unpack());
+        let weight = largest(&w.dequantize());
         let allowed = 1e-5 + 3.0 * unit * weight * (w.cols() as f32).sqrt();
         on_every_isa(|_| {
             let mut y = vec![f32::NAN; n * rows];
@@ -61,7 +61,7 @@ proptest! {
         let w = matrix(format, 3, blocks, 3);
         let x = Activations::new(format, &singles(&numbers(w.cols(), 4)));
         let want: Vec<f32> = (0..3).map(|r| dot::portable(format, w.row(r), &x)).collect();
-        let scale = largest(&w.unpack()) * w.cols() as f32;
+        let scale = largest(&w.dequantize()) * w.cols() as f32;
         on_every_isa(|isa| {
             let mut y = [0.0; 3];
             dot::rows(isa, format, w.bytes(), &x, &mut y);
@@ -73,7 +73,7 @@ proptest! {
 }
 
 #[test]
-fn packing_and_unpacking_lose_no_more_than_the_format_says() {
+fn quantizing_and_dequantizing_lose_no_more_than_the_format_says() {
     let weights = singles(&numbers(4 * 64, 1));
     let bits = [
         (Format::F16, 1.0 / 2048.0),
@@ -84,9 +84,9 @@ fn packing_and_unpacking_lose_no_more_than_the_format_says() {
         (Format::Q4_1, 1.0 / 14.0),
     ];
     for (format, step) in bits {
-        let w = PackedMatrix::pack(format, 4, 64, &weights).unwrap();
+        let w = QuantizedMatrix::quantize(format, 4, 64, &weights).unwrap();
         assert_eq!(w.bytes().len(), 4 * format.row_bytes(64).unwrap());
-        for (got, want) in w.unpack().iter().zip(&weights) {
+        for (got, want) in w.dequantize().iter().zip(&weights) {
             assert!(
                 (got - want).abs() <= step * largest(&weights),
                 "{format:?}: {got}, not {want}"
@@ -101,14 +101,14 @@ fn blocks_mean_what_the_format_says() {
     let mut block = vec![0, 0x40, 0, 0xbc];
     block.extend((0..16).map(|j: u8| j | (15 - j) << 4));
     let mut out = [0.0; 32];
-    PackedMatrix::new(Format::Q4_1, 1, 32, block.clone())
+    QuantizedMatrix::new(Format::Q4_1, 1, 32, block.clone())
         .unwrap()
-        .unpack_row(0, &mut out);
+        .dequantize_row(0, &mut out);
     assert_eq!((out[0], out[5], out[16], out[31]), (-1.0, 9.0, 29.0, -1.0));
     block.drain(2..4);
-    PackedMatrix::new(Format::Q4_0, 1, 32, block)
+    QuantizedMatrix::new(Format::Q4_0, 1, 32, block)
         .unwrap()
-        .unpack_row(0, &mut out);
+        .dequantize_row(0, &mut out);
     assert_eq!(
         (out[0], out[5], out[16], out[31]),
         (-16.0, -6.0, 14.0, -16.0)
@@ -118,18 +118,18 @@ fn blocks_mean_what_the_format_says() {
     let mut block = vec![0, 0x3c, 0, 0x3c];
     block.extend([0x41, 0, 0, 0, 0x82, 0, 0, 0, 0x01, 0, 0, 0]);
     block.extend([0x35; 128]);
-    PackedMatrix::new(Format::Q4K, 1, 256, block)
+    QuantizedMatrix::new(Format::Q4K, 1, 256, block)
         .unwrap()
-        .unpack_row(0, &mut out);
+        .dequantize_row(0, &mut out);
     assert_eq!((out[0], out[32], out[128]), (3.0, 0.0, 17.0 * 5.0 - 32.0));
     // Q6_K: low nibble 5 and high bits 1 give 21 − 32, times scale −3.
     let mut block = vec![0x65; 128];
     block.extend([0b0001_1101_u8; 64]);
     block.extend([0xfd; 16]);
     block.extend([0, 0x3c]);
-    PackedMatrix::new(Format::Q6K, 1, 256, block)
+    QuantizedMatrix::new(Format::Q6K, 1, 256, block)
         .unwrap()
-        .unpack_row(0, &mut out);
+        .dequantize_row(0, &mut out);
     assert_eq!(
         (out[0], out[32], out[64], out[96]),
         (33.0, -63.0, 30.0, 78.0)
@@ -137,12 +137,12 @@ fn blocks_mean_what_the_format_says() {
 }
 
 #[test]
-fn gradients_of_inputs_are_those_of_the_unpacked_weights() {
+fn gradients_of_inputs_are_those_of_the_dequantized_weights() {
     let w = matrix(Format::Q8_0, 5, 2, 1);
     let d_y = singles(&numbers(3 * 5, 2));
     let mut d_x = vec![f32::NAN; 3 * 64];
     w.input_gradient(3, &d_y, &mut d_x);
-    let all = w.unpack();
+    let all = w.dequantize();
     for i in 0..3 {
         for p in 0..64 {
             let want: f32 = (0..5).map(|j| d_y[i * 5 + j] * all[j * 64 + p]).sum();
@@ -153,23 +153,23 @@ fn gradients_of_inputs_are_those_of_the_unpacked_weights() {
 
 #[test]
 fn wrong_sizes_are_refused() {
-    let columns = PackedMatrix::new(Format::Q4_1, 1, 33, vec![]).unwrap_err();
+    let columns = QuantizedMatrix::new(Format::Q4_1, 1, 33, vec![]).unwrap_err();
     assert_eq!(
         columns.to_string(),
-        "rows of 33 weights cannot be packed as q4_1, whose blocks have 32"
+        "rows of 33 weights cannot be quantized as q4_1, whose blocks have 32"
     );
-    let bytes = PackedMatrix::new(Format::Q4_1, 2, 32, vec![0; 39]).unwrap_err();
+    let bytes = QuantizedMatrix::new(Format::Q4_1, 2, 32, vec![0; 39]).unwrap_err();
     assert_eq!(
         bytes.to_string(),
-        "the packed rows need 40 bytes, 39 are there"
+        "the quantized rows need 40 bytes, 39 are there"
     );
-    let many = PackedMatrix::new(Format::Q8_0, usize::MAX, 64, vec![]).unwrap_err();
+    let many = QuantizedMatrix::new(Format::Q8_0, usize::MAX, 64, vec![]).unwrap_err();
     assert_eq!(
         many.to_string(),
-        "the packed rows have more bytes than can be counted"
+        "the quantized rows have more bytes than can be counted"
     );
-    let made = PackedMatrix::pack(Format::Q4K, 1, 256, &[0.0; 256]).unwrap_err();
-    assert!(matches!(made, PackedError::ReadOnly { .. }));
+    let made = QuantizedMatrix::quantize(Format::Q4K, 1, 256, &[0.0; 256]).unwrap_err();
+    assert!(matches!(made, QuantizedError::ReadOnly { .. }));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! How weights lie packed, and what the packed numbers mean.
+//! How quantized weights lie, and what their numbers mean.
 
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
-/// A packed form of a row of weights. The blocks are those of GGUF files, so that a file's bytes are used as they are.
+/// A quantized form of a row of weights. The blocks are those of GGUF files, so that a file's bytes are used as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -122,15 +122,15 @@ pub(super) fn q6k_numbers(block: &[u8], out: &mut [u8; 256]) {
     }
 }
 
-/// Writes the weights of one packed row as `f32`.
+/// Writes the weights of one quantized row as `f32`.
 ///
 /// # Panics
 /// If `row` has not the bytes of `out.len()` weights.
-pub(super) fn unpack_row(format: Format, row: &[u8], out: &mut [f32]) {
+pub(super) fn dequantize_row(format: Format, row: &[u8], out: &mut [f32]) {
     assert_eq!(
         Some(row.len()),
         format.row_bytes(out.len()),
-        "packed: a row"
+        "quantized: a row"
     );
     match format {
         Format::F16 | Format::Bf16 => {
@@ -153,7 +153,7 @@ pub(super) fn unpack_row(format: Format, row: &[u8], out: &mut [f32]) {
         Format::Q8_0 | Format::Q4_0 | Format::Q4_1 => {
             let blocks = row.chunks_exact(format.block_bytes());
             for (block, out) in blocks.zip(out.chunks_exact_mut(32)) {
-                unpack_small(format, block, out);
+                dequantize_small(format, block, out);
             }
         }
         Format::Q4K => {
@@ -190,7 +190,7 @@ pub(super) fn unpack_row(format: Format, row: &[u8], out: &mut [f32]) {
     }
 }
 
-fn unpack_small(format: Format, block: &[u8], out: &mut [f32]) {
+fn dequantize_small(format: Format, block: &[u8], out: &mut [f32]) {
     let d = f16_to_f32(word(block, 0));
     if format == Format::Q8_0 {
         for (out, q) in out.iter_mut().zip(&block[2..]) {
@@ -209,8 +209,8 @@ fn unpack_small(format: Format, block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Packs one row, rounding each weight to the nearest number of its block; `false` where the format is only read.
-pub(super) fn pack_row(format: Format, row: &[f32], out: &mut Vec<u8>) -> bool {
+/// Quantizes one row, rounding each weight to the nearest number of its block; `false` where the format is only read.
+pub(super) fn quantize_row(format: Format, row: &[f32], out: &mut Vec<u8>) -> bool {
     match format {
         Format::F16 => out.extend(row.iter().flat_map(|x| f32_to_f16(*x).to_le_bytes())),
         Format::Bf16 => out.extend(row.iter().flat_map(|x| f32_to_bf16(*x).to_le_bytes())),
