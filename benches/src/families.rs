@@ -11,7 +11,7 @@ mod windows;
 use crate::error::Result;
 use crate::workloads::Size;
 use candle_core::{Tensor, Var};
-use cortical_tensor::with_composition;
+use cortical_tensor::with_fallback;
 
 /// One computation of a side: everything that it made, so that nothing is left out.
 pub type Run = Box<dyn Fn() -> Result<Vec<Tensor>>>;
@@ -64,7 +64,7 @@ pub fn all(size: Size) -> Result<Vec<Family>> {
     Ok(all)
 }
 
-/// An operation forward and backward; the opponent is its composition of candle operations.
+/// An operation forward and backward; the opponent is its fallback in candle's operations.
 fn op(
     module: &'static str,
     name: &'static str,
@@ -88,7 +88,7 @@ fn op(
         name,
         ours: Box::new(both_ways),
         opponent: "candle's operations",
-        theirs: Box::new(move || with_composition(&again)),
+        theirs: Box::new(move || with_fallback(&again)),
         same: true,
     })
 }

@@ -94,7 +94,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
             THISERROR,
             allow("rayon", "tests: pools of one, two and four threads"),
             allow("serde", "optimizers and schedules as a recipe holds them"),
-            allow("toml", "tests: recipes"),
+            allow("toml", "tables of optimizers and schedules"),
         ],
     ),
     (

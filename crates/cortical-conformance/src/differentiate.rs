@@ -8,23 +8,23 @@ use crate::subjects::{self, Made};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use cortical_neuron::{Params, Pass};
-use cortical_tensor::{Seed, with_composition};
+use cortical_tensor::{Seed, with_fallback};
 
 const LAYER: &str = "layer";
-const COMPOSED_LAYER: &str = "composed layer";
+const FALLBACK_LAYER: &str = "fallback layer";
 const OPERATION: &str = "operation";
-const COMPOSITION: &str = "composition";
+const FALLBACK: &str = "fallback";
 
 /// Runs a case in every way we have for it: as a layer whose parameters have slots, as an operation on plain variables, and both as
-/// compositions of candle's operations.
+/// fallbacks in candle's operations.
 pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
     let as_layer = layer(judge, LAYER)?;
     if as_layer {
-        with_composition(|| layer(judge, COMPOSED_LAYER))?;
+        with_fallback(|| layer(judge, FALLBACK_LAYER))?;
     }
     let as_operation = operation(judge, OPERATION)?;
     if as_operation {
-        with_composition(|| operation(judge, COMPOSITION))?;
+        with_fallback(|| operation(judge, FALLBACK))?;
     }
     if as_layer || as_operation {
         return Ok(());

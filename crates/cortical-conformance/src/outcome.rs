@@ -16,7 +16,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Seen {
-    /// The ways in which it ran: `layer`, `operation`, `composition`, and others of single kinds.
+    /// The ways in which it ran: `layer`, `operation`, `fallback`, and others of single kinds.
     pub ways: Vec<&'static str>,
     /// How many tensors were compared, over all ways.
     pub compared: usize,

@@ -9,7 +9,7 @@ use cortical_optim::{
     Lbfgs, LbfgsConfig, Norm, Optimizer, OptimizerConfig, Plateau, PlateauConfig, Schedule, Sgd,
     SgdConfig, clip_grad_norm, clip_grad_value,
 };
-use cortical_tensor::{Seed, with_composition};
+use cortical_tensor::{Seed, with_fallback};
 use serde_json::{Value, json};
 
 /// Runs an optimizer by its kernels, by candle's operations, and with its state saved and loaded before every step.
@@ -20,7 +20,7 @@ pub(crate) fn optimizer(judge: &mut Judge<'_>) -> Result<(), Stop> {
     let config: OptimizerConfig =
         serde_json::from_value(recipe(judge)).map_err(|error| unknown(judge, error))?;
     steps(judge, config, "kernel", false)?;
-    with_composition(|| steps(judge, config, "composition", false))?;
+    with_fallback(|| steps(judge, config, "fallback", false))?;
     steps(judge, config, "reloaded", true)
 }
 
@@ -185,7 +185,7 @@ fn plateau(judge: &mut Judge<'_>) -> Result<(), Stop> {
 /// Limits gradients by kernels, by candle's operations, and inside a step of an optimizer.
 pub(crate) fn clip(judge: &mut Judge<'_>) -> Result<(), Stop> {
     clip_slots(judge, "kernel")?;
-    with_composition(|| clip_slots(judge, "composition"))?;
+    with_fallback(|| clip_slots(judge, "fallback"))?;
     if judge.case.name == "clip_grad_norm_" {
         clip_in_step(judge)?;
     }

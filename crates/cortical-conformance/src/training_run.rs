@@ -10,7 +10,7 @@ use cortical_kernels::activation::Activation;
 use cortical_neuron::loss::cross_entropy;
 use cortical_neuron::{Layer, Params, Pass, Result as LayerResult};
 use cortical_optim::OptimizerConfig;
-use cortical_tensor::{Seed, ops, with_composition};
+use cortical_tensor::{Seed, ops, with_fallback};
 use serde_json::{Map, Value};
 
 /// Trains the network in three ways: with activations and pooling fused into the layers, one operation after another, and by
@@ -24,7 +24,7 @@ pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
     }
     train(judge, "fused", true)?;
     train(judge, "single", false)?;
-    with_composition(|| train(judge, "composition", false))
+    with_fallback(|| train(judge, "fallback", false))
 }
 
 /// Two convolutions, the second pooled, two dense layers.

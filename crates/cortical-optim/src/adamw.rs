@@ -1,10 +1,10 @@
 //! AdamW: Adam whose weight decay acts on the parameter itself.
 
-use crate::adam;
-use crate::algorithm::{Algorithm, Composed, Rates, Step};
-use crate::{Engine, Result};
+use crate::algorithm::{Algorithm, Rates, Step, Tensors, from_zero, share_pair};
+use crate::{AdamConfig, Engine};
 use candle_core::Tensor;
-use cortical_kernels::optimizer::adam as kernel;
+use cortical_kernels::real::Real;
+use cortical_settings::settings;
 use serde::{Deserialize, Serialize};
 
 /// AdamW: Adam with decoupled weight decay, which shrinks every weight at the same rate however large its gradients are.
@@ -41,46 +41,35 @@ use serde::{Deserialize, Serialize};
 /// ```
 pub type AdamW = Engine<AdamWConfig>;
 
-/// Hyperparameters of [`AdamW`]; the defaults are PyTorch's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdamWConfig {
-    /// Learning rate, 1e-3.
-    pub lr: f64,
-    /// β₁ and β₂, decays of the averages of gradients and of their squares, (0.9, 0.999).
-    pub betas: (f64, f64),
-    /// ε, what keeps the denominator from zero, 1e-8.
-    pub eps: f64,
-    /// λ, the share of the parameter that a step of learning rate 1 takes away, 0.01.
-    pub weight_decay: f64,
-    /// Whether the denominator uses the largest `v` so far.
-    pub amsgrad: bool,
-    /// Whether to climb instead of descend.
-    pub maximize: bool,
-}
-
-impl Default for AdamWConfig {
-    fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            betas: (0.9, 0.999),
-            eps: 1e-8,
-            weight_decay: 1e-2,
-            amsgrad: false,
-            maximize: false,
-        }
+settings! {
+    /// Hyperparameters of [`AdamW`]; the defaults are PyTorch's.
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct AdamWConfig {
+        /// Learning rate, 1e-3.
+        pub lr: f64 = 1e-3, "base learning rate", from_zero();
+        /// β₁ and β₂, decays of the averages of gradients and of their squares, (0.9, 0.999).
+        pub betas: (f64, f64) = (0.9, 0.999), "decay of the two running means", share_pair();
+        /// ε, what keeps the denominator from zero, 1e-8.
+        pub eps: f64 = 1e-8, "what keeps a denominator from zero", from_zero();
+        /// λ, the share of the parameter that a step of learning rate 1 takes away, 0.01.
+        pub weight_decay: f64 = 1e-2, "share of a parameter taken away", from_zero();
+        /// Whether the denominator uses the largest `v` so far.
+        pub amsgrad: bool = false, "true: divide by the largest mean of squares so far";
+        /// Whether to climb instead of descend.
+        pub maximize: bool = false, "true: climb instead of descend";
     }
 }
 
 impl AdamWConfig {
-    fn adam(&self) -> kernel::Adam {
-        kernel::Adam {
+    /// The same as Adam with its flag set.
+    fn adam(&self) -> AdamConfig {
+        AdamConfig {
             lr: self.lr,
-            beta1: self.betas.0,
-            beta2: self.betas.1,
+            betas: self.betas,
             eps: self.eps,
             weight_decay: self.weight_decay,
-            decoupled: true,
+            decoupled_weight_decay: true,
             amsgrad: self.amsgrad,
             maximize: self.maximize,
         }
@@ -88,7 +77,6 @@ impl AdamWConfig {
 }
 
 impl Algorithm for AdamWConfig {
-    type Kernel = kernel::Adam;
     const NAME: &'static str = "AdamW";
 
     fn rates(&mut self) -> Rates<'_> {
@@ -99,19 +87,33 @@ impl Algorithm for AdamWConfig {
         }
     }
 
-    fn validate(&self) -> Result<()> {
-        adam::validate(Self::NAME, &self.adam())
+    fn state_names(&self, dims: &[usize]) -> Vec<&'static str> {
+        self.adam().state_names(dims)
     }
 
-    fn state_names(&self, _: &[usize]) -> Vec<&'static str> {
-        adam::state_names(self.amsgrad)
+    fn fused<T: Real>(
+        &self,
+        at: Step,
+        dims: &[usize],
+        param: &mut [T],
+        grad: &[T],
+        state: &mut [&mut [T]],
+    ) {
+        self.adam().fused(at, dims, param, grad, state);
     }
 
-    fn kernel(&self, _: Step, _: &[usize]) -> kernel::Adam {
-        self.adam()
+    fn naive<T: Real>(
+        &self,
+        at: Step,
+        dims: &[usize],
+        param: &mut [T],
+        grad: &[T],
+        state: &mut [&mut [T]],
+    ) {
+        self.adam().naive(at, dims, param, grad, state);
     }
 
-    fn compose(&self, step: Step, tensors: Composed<'_>) -> candle_core::Result<Tensor> {
-        adam::compose(&self.adam(), step, tensors)
+    fn fallback(&self, step: Step, tensors: Tensors<'_>) -> candle_core::Result<Tensor> {
+        self.adam().fallback(step, tensors)
     }
 }

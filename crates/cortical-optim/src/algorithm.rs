@@ -1,18 +1,17 @@
 //! What makes one optimizer different from another.
 
 use candle_core::Tensor;
-use cortical_kernels::optimizer::Update;
+use cortical_kernels::real::Real;
+use cortical_settings::{Rule, Settings, rule};
 use std::fmt::Debug;
 
 use crate::{Error, Result};
 
 /// An update rule with its hyperparameters: the configuration of an [`Engine`](crate::Engine).
 ///
-/// It holds the rule twice: as a kernel for the CPU, and composed of candle's operations for every other device.
-pub trait Algorithm: Clone + Debug + Send + Sync + 'static {
-    /// The kernel.
-    type Kernel: Update;
-
+/// It holds the rule three times: fused for the CPU, as its paper writes it, which is the reference of the fused one, and in candle's
+/// operations for every other device.
+pub trait Algorithm: Settings + Debug + Send + Sync + 'static {
     /// The name that errors show.
     const NAME: &'static str;
 
@@ -23,14 +22,22 @@ pub trait Algorithm: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Hyperparameter`].
-    fn validate(&self) -> Result<()>;
+    fn validate(&self) -> Result<()> {
+        let broken = self.broken().map(|broken| Error::Hyperparameter {
+            algorithm: Self::NAME,
+            option: broken.field,
+            expected: broken.expected,
+            got: broken.found,
+        });
+        broken.map_or(Ok(()), Err)
+    }
 
     /// Whether the rule is made for a parameter of this shape.
     fn accepts(&self, _dims: &[usize]) -> bool {
         true
     }
 
-    /// The names of the states of a parameter of this shape, in the kernel's order.
+    /// The names of the states of a parameter of this shape, in the order in which the updates take them.
     fn state_names(&self, dims: &[usize]) -> Vec<&'static str>;
 
     /// What states hold before the first step.
@@ -43,14 +50,38 @@ pub trait Algorithm: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// The kernel of one step of a parameter of this shape.
-    fn kernel(&self, step: Step, dims: &[usize]) -> Self::Kernel;
+    /// One step of a parameter of shape `dims`, in one pass over its slices and those of its states.
+    ///
+    /// # Panics
+    /// If there are not as many state slices as names, or the lengths differ.
+    fn fused<T: Real>(
+        &self,
+        at: Step,
+        dims: &[usize],
+        param: &mut [T],
+        grad: &[T],
+        state: &mut [&mut [T]],
+    );
 
-    /// The same step in candle's operations: the states are replaced and the new parameter returned.
+    /// The same as [`fused`](Self::fused), written as its paper writes it.
+    ///
+    /// # Panics
+    /// As [`fused`](Self::fused).
+    fn naive<T: Real>(
+        &self,
+        at: Step,
+        dims: &[usize],
+        param: &mut [T],
+        grad: &[T],
+        state: &mut [&mut [T]],
+    );
+
+    /// The same in candle's operations, for devices without kernels of ours: the states are replaced and the new parameter returned. The
+    /// gradient is scaled already.
     ///
     /// # Errors
     /// candle's.
-    fn compose(&self, step: Step, tensors: Composed<'_>) -> candle_core::Result<Tensor>;
+    fn fallback(&self, at: Step, tensors: Tensors<'_>) -> candle_core::Result<Tensor>;
 }
 
 /// The hyperparameters that groups and schedules change.
@@ -71,21 +102,46 @@ pub struct Step {
     pub t: u64,
     /// The product of the scheduled momenta of the steps before it, 1 at first.
     pub momentum_product: f64,
-    /// By what the gradient is multiplied first. The engine sees to it.
+    /// By what the gradient is multiplied first: 1, or less where gradients are clipped by their norm without a pass of their own.
     pub grad_scale: f64,
 }
 
 impl Step {
-    /// `1 − βᵗ`
+    /// Step `t`, with the gradient as it is.
+    #[must_use]
+    pub fn number(t: u64) -> Self {
+        Self {
+            t,
+            momentum_product: 1.0,
+            grad_scale: 1.0,
+        }
+    }
+
+    /// What a gradient is multiplied with: its scale, negated to climb.
+    pub(crate) fn factor(self, maximize: bool) -> f64 {
+        if maximize {
+            -self.grad_scale
+        } else {
+            self.grad_scale
+        }
+    }
+
+    /// The gradient that counts, for the naive updates.
+    pub(crate) fn gradient<T: Real>(self, maximize: bool, g: T) -> T {
+        let g = T::from_f64(self.grad_scale) * g;
+        if maximize { -g } else { g }
+    }
+
+    /// `1 − βᵗ`, what a running average that began at zero must be divided by.
     #[must_use]
     pub fn bias_correction(&self, beta: f64) -> f64 {
         1.0 - beta.powf(self.t as f64)
     }
 }
 
-/// What a composed step works on: all in `f32` or `f64` and outside any graph.
+/// What a step in candle's operations works on: all in `f32` or `f64` and outside any graph.
 #[derive(Debug)]
-pub struct Composed<'a> {
+pub struct Tensors<'a> {
     /// The parameter.
     pub param: &'a Tensor,
     /// Its gradient.
@@ -94,7 +150,7 @@ pub struct Composed<'a> {
     pub state: &'a mut [Tensor],
 }
 
-impl Composed<'_> {
+impl Tensors<'_> {
     /// The gradient that counts: negated to climb, with `l2` times the parameter added.
     pub(crate) fn gradient(&self, maximize: bool, l2: f64) -> candle_core::Result<Tensor> {
         let grad = if maximize {
@@ -130,8 +186,8 @@ pub(crate) fn descend(p: &Tensor, lr: f64, x: &Tensor) -> candle_core::Result<Te
 /// Refuses a hyperparameter that is outside its range.
 pub(crate) fn check(
     algorithm: &'static str,
-    option: &'static str,
-    expected: &'static str,
+    option: &str,
+    expected: &str,
     holds: bool,
     got: f64,
 ) -> Result<()> {
@@ -140,25 +196,41 @@ pub(crate) fn check(
     } else {
         Err(Error::Hyperparameter {
             algorithm,
-            option,
-            expected,
-            got,
+            option: option.to_owned(),
+            expected: expected.to_owned(),
+            got: got.to_string(),
         })
     }
 }
 
-/// Refuses what is negative, infinite or no number.
-pub(crate) fn not_negative(algorithm: &'static str, options: &[(&'static str, f64)]) -> Result<()> {
+/// Refuses what is negative, infinite or NaN.
+pub(crate) fn not_negative(algorithm: &'static str, options: &[(&str, f64)]) -> Result<()> {
     options.iter().try_for_each(|(option, got)| {
         check(algorithm, option, "a number from 0 up", *got >= 0.0, *got)
     })
 }
 
-/// Refuses decays of averages outside `[0, 1)`.
-pub(crate) fn check_betas(algorithm: &'static str, betas: (f64, f64)) -> Result<()> {
-    for (option, beta) in [("betas.0", betas.0), ("betas.1", betas.1)] {
-        let holds = (0.0..1.0).contains(&beta);
-        check(algorithm, option, "at least 0 and below 1", holds, beta)?;
-    }
-    Ok(())
+/// `x ≥ 0`, finite
+pub(crate) fn from_zero() -> Rule<f64> {
+    rule("a number from 0 up", |x: &f64| *x >= 0.0 && x.is_finite())
 }
+
+/// Neither NaN nor infinite.
+pub(crate) fn finite() -> Rule<f64> {
+    rule("a finite number", |x: &f64| x.is_finite())
+}
+
+/// `0 ≤ x ≤ 1`
+pub(crate) fn unit() -> Rule<f64> {
+    rule("from 0 to 1", |x: &f64| (0.0..=1.0).contains(x))
+}
+
+/// Decays of averages: `0 ≤ x < 1`, both.
+pub(crate) fn share_pair() -> Rule<(f64, f64)> {
+    rule("two shares from 0 to below 1", |(a, b): &(f64, f64)| {
+        [a, b].iter().all(|x| (0.0..1.0).contains(*x))
+    })
+}
+
+#[cfg(test)]
+mod tests;

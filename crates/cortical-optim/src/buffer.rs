@@ -1,4 +1,4 @@
-//! One state of one parameter: a plain vector for kernels, a tensor for compositions.
+//! One state of one parameter: a plain vector for kernels, a tensor for fallbacks.
 
 use crate::Result;
 use candle_core::{DType, Device, Tensor};

@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use cortical_kernels::optimizer::clip;
 use cortical_kernels::real::Real;
 use cortical_neuron::{Param, Params};
-use cortical_tensor::{is_composed, values};
+use cortical_tensor::{is_fallback, values};
 use serde::{Deserialize, Serialize};
 
 /// Which norm of all gradients together.
@@ -37,18 +37,18 @@ impl Norm {
     /// What one gradient contributes: Σ |g|, Σ g², max |g| or Σ |g|ᵖ.
     fn part(self, grad: &Tensor) -> Result<f64> {
         let grad = grad.detach().contiguous()?;
-        match (grad.dtype(), is_composed(grad.device())) {
+        match (grad.dtype(), is_fallback(grad.device())) {
             (DType::F64, false) => Ok(clip::part(self.kernel(), &values::<f64>(&grad)?)),
             (DType::F32, false) => Ok(clip::part(self.kernel(), &values::<f32>(&grad)?)),
             (_, false) => {
                 let wide = grad.to_dtype(DType::F32)?;
                 Ok(clip::part(self.kernel(), &values::<f32>(&wide)?))
             }
-            (_, true) => self.composed_part(&grad),
+            (_, true) => self.fallback_part(&grad),
         }
     }
 
-    fn composed_part(self, grad: &Tensor) -> Result<f64> {
+    fn fallback_part(self, grad: &Tensor) -> Result<f64> {
         if grad.elem_count() == 0 {
             return Ok(0.0);
         }
@@ -197,12 +197,12 @@ fn clamped(grad: &Tensor, limit: f64) -> Result<Tensor> {
     )
 }
 
-/// A kernel over a copy of the values, or the composition.
+/// A kernel over a copy of the values, or the fallback.
 fn map(
     grad: &Tensor,
     single: impl Fn(&mut [f32]),
     double: impl Fn(&mut [f64]),
-    compose: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+    fallback: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<Tensor> {
     fn copied<T: Real + candle_core::WithDType>(
         grad: &Tensor,
@@ -213,11 +213,11 @@ fn map(
         Ok(Tensor::from_vec(copy, grad.shape(), grad.device())?)
     }
     let grad = grad.detach().contiguous()?;
-    match (grad.dtype(), is_composed(grad.device())) {
+    match (grad.dtype(), is_fallback(grad.device())) {
         (DType::F32, false) => copied(&grad, single),
         (DType::F64, false) => copied(&grad, double),
         (dtype, false) => Ok(copied(&grad.to_dtype(DType::F32)?, single)?.to_dtype(dtype)?),
-        (_, true) => Ok(compose(&grad)?),
+        (_, true) => Ok(fallback(&grad)?),
     }
 }
 
@@ -225,7 +225,7 @@ fn map(
 mod tests {
     use super::*;
     use candle_core::{Device, Var};
-    use cortical_tensor::{Seed, with_composition};
+    use cortical_tensor::{Seed, with_fallback};
 
     /// Two parameters with the gradients (3, 0, −4) and (12).
     fn store(dtype: DType) -> Params {
@@ -255,7 +255,7 @@ mod tests {
             (DType::F16, 2e-3),
         ] {
             check(dtype, tolerance);
-            with_composition(|| check(dtype, tolerance));
+            with_fallback(|| check(dtype, tolerance));
         }
     }
 
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(clip_grad_norm(&params, 1.0, Norm::Two).unwrap(), 0.0);
         let empty = Tensor::zeros(0, DType::F32, &Device::Cpu).unwrap();
         for norm in [Norm::One, Norm::Two, Norm::Infinity] {
-            assert_eq!(with_composition(|| norm.part(&empty)).unwrap(), 0.0);
+            assert_eq!(with_fallback(|| norm.part(&empty)).unwrap(), 0.0);
         }
     }
 

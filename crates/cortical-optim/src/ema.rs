@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::optimizer::average::move_towards;
 use cortical_neuron::{Param, Params};
-use cortical_tensor::{is_composed, values};
+use cortical_tensor::{is_fallback, values};
 use serde::{Deserialize, Serialize};
 
 /// How a [`ModelEma`] weighs the past: `a ← a + w (p − a)`.
@@ -124,14 +124,14 @@ impl ModelEma {
     pub fn update(&mut self) -> Result<()> {
         self.expect_trained("update")?;
         let weight = self.averaging.weight(self.updates);
-        let composed = is_composed(&self.device);
+        let fallback = is_fallback(&self.device);
         for (param, buffer) in &mut self.averages {
             // candle returns an empty tensor itself from its operations, which would tie the average to the parameter.
             if param.count() == 0 {
                 continue;
             }
             let x = wide(param)?;
-            if composed {
+            if fallback {
                 let average = buffer.to_tensor(param.dims(), param.var().device())?;
                 let moved = (&average + (x - &average)?.affine(weight, 0.0)?)?;
                 *buffer = Buffer::Tensor(moved);
@@ -276,7 +276,7 @@ fn wide(param: &Param) -> Result<Tensor> {
 mod tests {
     use super::*;
     use candle_core::Var;
-    use cortical_tensor::{Seed, with_composition};
+    use cortical_tensor::{Seed, with_fallback};
 
     fn store(dtype: DType) -> (Params, Param) {
         let params = Params::new(&Device::Cpu, Seed(1));
@@ -312,7 +312,7 @@ mod tests {
                 ema.during(|| ()).unwrap();
             };
             steps();
-            with_composition(steps);
+            with_fallback(steps);
         }
     }
 

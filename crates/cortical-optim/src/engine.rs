@@ -200,19 +200,19 @@ impl<A: Algorithm> Engine<A> {
                 algorithm
             })
             .collect();
-        let composed = cortical_tensor::is_composed(self.params.device());
+        let fallback = cortical_tensor::is_fallback(self.params.device());
         let isa = isa::current();
         let advance = |entry: &mut Entry| {
             if let Some(grad) = entry.grad.take() {
                 let algorithm = &algorithms[entry.group];
                 // The limit on instruction sets belongs to the calling thread and is handed on.
                 entry.outcome = isa::limited_to(isa, || {
-                    entry.advance(algorithm, (&grad, grad_scale), composed)
+                    entry.advance(algorithm, (&grad, grad_scale), fallback)
                 });
             }
         };
         let elements: usize = self.entries.iter().map(|entry| entry.param.count()).sum();
-        if composed || elements <= parallel::TASK_ELEMENTS {
+        if fallback || elements <= parallel::TASK_ELEMENTS {
             self.entries.iter_mut().for_each(advance);
         } else {
             parallel::chunks_mut(&mut self.entries, 1, |_, entries| {
@@ -231,7 +231,7 @@ impl Entry {
         &mut self,
         algorithm: &A,
         (grad, grad_scale): (&Tensor, f64),
-        composed: bool,
+        fallback: bool,
     ) -> Result<()> {
         let var = self.param.var();
         if self.buffers.is_empty() {
@@ -250,10 +250,10 @@ impl Entry {
         };
         let (param, buffers) = (&self.param, &mut self.buffers);
         let moved = param.update(|var| {
-            let run = if composed {
-                update::by_composition
+            let run = if fallback {
+                update::fallback
             } else {
-                update::by_kernel
+                update::fused
             };
             Ok(run(algorithm, step, var, grad, buffers))
         })?;

@@ -15,19 +15,19 @@ pub enum Error {
         /// The optimizer or function.
         algorithm: &'static str,
         /// Which hyperparameter.
-        option: &'static str,
+        option: String,
         /// The range in words.
-        expected: &'static str,
+        expected: String,
         /// The value that came.
-        got: f64,
+        got: String,
     },
     /// A field of a schedule is outside its range.
     #[error("schedule: {field} must be {expected}, but is {got}")]
     Schedule {
         /// Which field.
-        field: &'static str,
+        field: String,
         /// The range in words.
-        expected: &'static str,
+        expected: String,
         /// The value that came.
         got: String,
     },
@@ -201,4 +201,15 @@ pub enum Mismatch {
 fn list(mismatches: &[Mismatch]) -> String {
     let lines: Vec<String> = mismatches.iter().map(Mismatch::to_string).collect();
     lines.join("; ")
+}
+
+impl Error {
+    /// A field of a schedule that breaks its rule.
+    pub(crate) fn schedule(broken: cortical_settings::Broken) -> Self {
+        Self::Schedule {
+            field: broken.field,
+            expected: broken.expected,
+            got: broken.found,
+        }
+    }
 }

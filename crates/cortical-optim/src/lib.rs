@@ -12,7 +12,7 @@
 //!
 //! Parameters are those of a [`cortical_neuron::Params`]; variables of a candle program get in by
 //! [`adopt`](cortical_neuron::Params::adopt). State is keyed by the parameter's name and has PyTorch's names. On the CPU a
-//! step is one fused pass of a kernel over each parameter, in place; elsewhere it is a composition of candle operations.
+//! step is one fused pass over each parameter, in place; elsewhere it falls back to candle's operations.
 //!
 //! What this crate does not know: layers, files, the training loop.
 //!
@@ -75,7 +75,7 @@ pub use adagrad::{Adagrad, AdagradConfig};
 pub use adam::{Adam, AdamConfig};
 pub use adamax::{Adamax, AdamaxConfig};
 pub use adamw::{AdamW, AdamWConfig};
-pub use algorithm::{Algorithm, Composed, Rates, Step};
+pub use algorithm::{Algorithm, Rates, Step, Tensors};
 pub use clip::{Norm, clip_grad_norm, clip_grad_value, grad_norm};
 pub use config::OptimizerConfig;
 pub use ema::{Averaging, ModelEma};
@@ -86,7 +86,7 @@ pub use lamb::{Lamb, LambConfig};
 pub use lbfgs::{Lbfgs, LbfgsConfig, LineSearch};
 pub use lion::{Lion, LionConfig};
 pub use loss_scale::LossScaler;
-pub use muon::{AdjustLr, Muon, MuonConfig, MuonKernel, MuonOthers};
+pub use muon::{AdjustLr, Muon, MuonConfig, MuonOthers};
 pub use nadam::{NAdam, NAdamConfig};
 pub use optimizer::{MissingGradient, Optimizer};
 pub use plateau::{Mode, Plateau, PlateauConfig, PlateauState, Threshold};

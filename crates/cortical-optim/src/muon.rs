@@ -1,13 +1,11 @@
 //! Muon: momentum whose matrix is made nearly orthogonal before it moves the parameter.
 
-use crate::adam;
-use crate::algorithm::{
-    Algorithm, Composed, Rates, Step, check, check_betas, descend, not_negative,
-};
-use crate::{Engine, Result};
+use crate::algorithm::{Algorithm, Rates, Step, Tensors, descend, from_zero, share_pair, unit};
+use crate::{AdamConfig, Engine};
 use candle_core::{DType, Tensor};
-use cortical_kernels::optimizer::{At, Update, adam::Adam, muon as kernel};
+use cortical_kernels::optimizer::newton_schulz::{NewtonSchulz, orthogonal, orthogonal_naive};
 use cortical_kernels::real::Real;
+use cortical_settings::{Broken, choice, rule, settings};
 use serde::{Deserialize, Serialize};
 
 /// Muon: momentum whose matrix is made nearly orthogonal before it moves the parameter, so that all directions count alike.
@@ -19,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// p ← p − lr · s · NS(u)
 /// ```
 ///
-/// `NS` is [five rounds](kernel) of a polynomial in `bfloat16` precision that pulls the singular values towards 1; `s` follows
+/// `NS` is [five rounds](cortical_kernels::optimizer::newton_schulz) of a polynomial in `bfloat16` precision that pulls the singular values towards 1; `s` follows
 /// the shape, see [`AdjustLr`]. It is a rule for matrices: parameters of other shapes are refused, as in PyTorch, unless
 /// [`others`](MuonConfig::others) says how AdamW is to move them. States: `momentum_buffer` (b), or AdamW's.
 ///
@@ -45,29 +43,36 @@ use serde::{Deserialize, Serialize};
 /// ```
 pub type Muon = Engine<MuonConfig>;
 
-/// Hyperparameters of [`Muon`]; the defaults are PyTorch's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MuonConfig {
-    /// Learning rate, 1e-3.
-    pub lr: f64,
-    /// λ, the share of the parameter that a step of learning rate 1 takes away, 0.1.
-    pub weight_decay: f64,
-    /// μ, the share of the average of gradients that stays, 0.95.
-    pub momentum: f64,
-    /// Whether to look ahead along the momentum, true.
-    pub nesterov: bool,
-    /// The polynomial's coefficients, (3.4445, −4.775, 2.0315).
-    pub ns_coefficients: (f64, f64, f64),
-    /// ε, below which a norm counts as this, 1e-7.
-    pub eps: f64,
-    /// Rounds of the polynomial, below 100; 5.
-    pub ns_steps: u32,
-    /// How the learning rate follows the shape; PyTorch's `None` is the first way.
-    pub adjust_lr_fn: AdjustLr,
-    /// How parameters that are no matrices move; without it they are refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub others: Option<MuonOthers>,
+settings! {
+    /// Hyperparameters of [`Muon`]; the defaults are PyTorch's.
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct MuonConfig {
+        /// Learning rate, 1e-3.
+        pub lr: f64 = 1e-3, "base learning rate", from_zero();
+        /// λ, the share of the parameter that a step of learning rate 1 takes away, 0.1.
+        pub weight_decay: f64 = 0.1, "share of a parameter taken away", from_zero();
+        /// μ, the share of the average of gradients that stays, 0.95.
+        pub momentum: f64 = 0.95, "share of the average of gradients that stays", unit();
+        /// Whether to look ahead along the momentum, true.
+        pub nesterov: bool = true, "true: look ahead along the momentum";
+        /// The polynomial's coefficients, (3.4445, −4.775, 2.0315).
+        pub ns_coefficients: (f64, f64, f64) = (3.4445, -4.7750, 2.0315), "coefficients of the polynomial",
+            rule("finite numbers", |(a, b, c): &(f64, f64, f64)| [a, b, c].iter().all(|x| x.is_finite()));
+        /// ε, below which a norm counts as this, 1e-7.
+        pub eps: f64 = 1e-7, "below which a norm counts as this", from_zero();
+        /// Rounds of the polynomial, below 100; 5.
+        pub ns_steps: u32 = 5, "rounds of the polynomial", rule("below 100", |rounds: &u32| *rounds < 100);
+        /// How the learning rate follows the shape; PyTorch's `None` is the first way.
+        pub adjust_lr_fn: AdjustLr = AdjustLr::Original, "how the learning rate follows a matrix's shape";
+        /// How parameters that are no matrices move; without it they are refused.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub others: Option<MuonOthers> = None, "AdamW for what is no matrix, such as { lr_scale = 0.1 }";
+    }
+    check = |config| {
+        let broken = config.others.and_then(|others| others.broken())?;
+        Some(Broken { field: format!("others.{}", broken.field), ..broken })
+    };
 }
 
 /// How [`Muon`]'s learning rate follows the shape of a matrix.
@@ -83,110 +88,112 @@ pub enum AdjustLr {
     SpectralUnclamped,
 }
 
-/// AdamW for what [`Muon`] does not move: biases, norms, convolutions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MuonOthers {
-    /// Their learning rate as a share of Muon's, 1.
-    pub lr_scale: f64,
-    /// β₁ and β₂, (0.9, 0.999).
-    pub betas: (f64, f64),
-    /// ε, 1e-8.
-    pub eps: f64,
-    /// λ, 0.
-    pub weight_decay: f64,
-}
-
-impl Default for MuonOthers {
-    fn default() -> Self {
-        Self {
-            lr_scale: 1.0,
-            betas: (0.9, 0.999),
-            eps: 1e-8,
-            weight_decay: 0.0,
-        }
+choice! {
+    for AdjustLr: "way to adjust the learning rate" {
+        Original = "original",
+        MatchRmsAdamw = "match_rms_adamw",
+        SpectralUnclamped = "spectral_unclamped",
     }
 }
 
-impl Default for MuonConfig {
-    fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            weight_decay: 0.1,
-            momentum: 0.95,
-            nesterov: true,
-            ns_coefficients: (3.4445, -4.7750, 2.0315),
-            eps: 1e-7,
-            ns_steps: 5,
-            adjust_lr_fn: AdjustLr::Original,
-            others: None,
-        }
-    }
-}
-
-/// The kernel of one parameter.
-#[derive(Clone, Copy, Debug)]
-pub enum MuonKernel {
-    /// Of a matrix.
-    Matrix(kernel::Muon),
-    /// Of anything else.
-    Other(Adam),
-}
-
-impl Update for MuonKernel {
-    fn states(&self) -> usize {
+impl AdjustLr {
+    /// The factor of the learning rate of a matrix.
+    pub(crate) fn factor(self, rows: usize, cols: usize) -> f64 {
+        let (rows, cols) = (rows as f64, cols as f64);
         match self {
-            Self::Matrix(muon) => muon.states(),
-            Self::Other(adam) => adam.states(),
+            Self::Original => (rows / cols).max(1.0).sqrt(),
+            Self::MatchRmsAdamw => 0.2 * rows.max(cols).sqrt(),
+            Self::SpectralUnclamped => (rows / cols).sqrt(),
         }
     }
+}
 
-    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
-        match self {
-            Self::Matrix(muon) => muon.step(at, param, grad, state),
-            Self::Other(adam) => adam.step(at, param, grad, state),
-        }
+settings! {
+    /// AdamW for what [`Muon`] does not move: biases, norms, convolutions.
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct MuonOthers {
+        /// Their learning rate as a share of Muon's, 1.
+        pub lr_scale: f64 = 1.0, "factor of the learning rate", from_zero();
+        /// β₁ and β₂, (0.9, 0.999).
+        pub betas: (f64, f64) = (0.9, 0.999), "decay of the two running means", share_pair();
+        /// ε, 1e-8.
+        pub eps: f64 = 1e-8, "what keeps a denominator from zero", from_zero();
+        /// λ, 0.
+        pub weight_decay: f64 = 0.0, "share of a parameter taken away", from_zero();
     }
+}
 
-    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]) {
-        match self {
-            Self::Matrix(muon) => muon.naive(at, param, grad, state),
-            Self::Other(adam) => adam.naive(at, param, grad, state),
-        }
+/// A way to orthogonalise a matrix: the fast one of the kernels or the naive one.
+type Orthogonalise = fn(Vec<f32>, usize, usize, &NewtonSchulz) -> Vec<f32>;
+
+/// `start + weight (end − start)`, from the nearer end.
+fn lerp<T: Real>(start: T, end: T, weight: f64) -> T {
+    if weight < 0.5 {
+        start + T::from_f64(weight) * (end - start)
+    } else {
+        end - (end - start) * T::from_f64(1.0 - weight)
     }
 }
 
 impl MuonConfig {
-    fn matrix(&self, rows: usize, cols: usize) -> kernel::Muon {
+    fn newton_schulz(&self) -> NewtonSchulz {
         let (a, b, c) = self.ns_coefficients;
-        kernel::Muon {
-            lr: self.lr,
-            momentum: self.momentum,
-            weight_decay: self.weight_decay,
-            nesterov: self.nesterov,
+        NewtonSchulz {
             coefficients: [a, b, c],
             eps: self.eps,
             rounds: self.ns_steps,
-            adjust: match self.adjust_lr_fn {
-                AdjustLr::Original => kernel::Adjust::Original,
-                AdjustLr::MatchRmsAdamw => kernel::Adjust::MatchRmsAdamW,
-                AdjustLr::SpectralUnclamped => kernel::Adjust::SpectralUnclamped,
-            },
-            rows,
-            cols,
         }
     }
 
-    fn other(&self) -> Adam {
+    /// What moves a parameter that is no matrix.
+    fn other(&self) -> AdamConfig {
         let others = self.others.unwrap_or_default();
-        Adam {
+        AdamConfig {
             lr: self.lr * others.lr_scale,
-            beta1: others.betas.0,
-            beta2: others.betas.1,
+            betas: others.betas,
             eps: others.eps,
             weight_decay: others.weight_decay,
-            decoupled: true,
-            ..Adam::default()
+            decoupled_weight_decay: true,
+            ..AdamConfig::default()
+        }
+    }
+
+    fn matrix<T: Real>(
+        &self,
+        at: Step,
+        [rows, cols]: [usize; 2],
+        param: &mut [T],
+        grad: &[T],
+        state: &mut [&mut [T]],
+        orthogonalise: Orthogonalise,
+    ) {
+        let [b] = state else {
+            panic!("optimizer: number of state slices");
+        };
+        assert_eq!(grad.len(), param.len(), "optimizer: gradient and parameter");
+        assert_eq!(b.len(), param.len(), "optimizer: state and parameter");
+        assert_eq!(rows * cols, param.len(), "Muon: rows and columns");
+        if param.is_empty() {
+            return;
+        }
+        let scale = T::from_f64(at.factor(false));
+        let mut u = Vec::with_capacity(param.len());
+        for (b, g) in b.iter_mut().zip(grad) {
+            let g = scale * *g;
+            *b = lerp(*b, g, 1.0 - self.momentum);
+            let ahead = if self.nesterov {
+                lerp(g, *b, self.momentum)
+            } else {
+                *b
+            };
+            u.push(ahead.to_f64() as f32);
+        }
+        let direction = orthogonalise(u, rows, cols, &self.newton_schulz());
+        let keep = T::from_f64(1.0 - self.lr * self.weight_decay);
+        let lr = T::from_f64(self.lr * self.adjust_lr_fn.factor(rows, cols));
+        for (p, d) in param.iter_mut().zip(direction) {
+            *p = keep * *p - lr * T::from_f64(d.into());
         }
     }
 
@@ -217,7 +224,6 @@ impl MuonConfig {
 }
 
 impl Algorithm for MuonConfig {
-    type Kernel = MuonKernel;
     const NAME: &'static str = "Muon";
 
     fn rates(&mut self) -> Rates<'_> {
@@ -228,38 +234,6 @@ impl Algorithm for MuonConfig {
         }
     }
 
-    fn validate(&self) -> Result<()> {
-        let name = Self::NAME;
-        not_negative(
-            name,
-            &[
-                ("lr", self.lr),
-                ("weight_decay", self.weight_decay),
-                ("eps", self.eps),
-            ],
-        )?;
-        let holds = (0.0..=1.0).contains(&self.momentum);
-        check(name, "momentum", "from 0 to 1", holds, self.momentum)?;
-        let rounds = f64::from(self.ns_steps);
-        check(name, "ns_steps", "below 100", rounds < 100.0, rounds)?;
-        let (a, b, c) = self.ns_coefficients;
-        for coefficient in [a, b, c] {
-            check(name, "ns_coefficients", "finite numbers", true, coefficient)?;
-        }
-        let Some(others) = self.others else {
-            return Ok(());
-        };
-        check_betas(name, others.betas)?;
-        not_negative(
-            name,
-            &[
-                ("others.lr_scale", others.lr_scale),
-                ("others.eps", others.eps),
-                ("others.weight_decay", others.weight_decay),
-            ],
-        )
-    }
-
     fn accepts(&self, dims: &[usize]) -> bool {
         dims.len() == 2 || self.others.is_some()
     }
@@ -268,20 +242,41 @@ impl Algorithm for MuonConfig {
         if dims.len() == 2 {
             vec!["momentum_buffer"]
         } else {
-            adam::state_names(false)
+            self.other().state_names(dims)
         }
     }
 
-    fn kernel(&self, _: Step, dims: &[usize]) -> MuonKernel {
+    fn fused<T: Real>(
+        &self,
+        at: Step,
+        dims: &[usize],
+        param: &mut [T],
+        grad: &[T],
+        state: &mut [&mut [T]],
+    ) {
         match *dims {
-            [rows, cols] => MuonKernel::Matrix(self.matrix(rows, cols)),
-            _ => MuonKernel::Other(self.other()),
+            [rows, cols] => self.matrix(at, [rows, cols], param, grad, state, orthogonal),
+            _ => self.other().fused(at, dims, param, grad, state),
         }
     }
 
-    fn compose(&self, step: Step, tensors: Composed<'_>) -> candle_core::Result<Tensor> {
+    fn naive<T: Real>(
+        &self,
+        at: Step,
+        dims: &[usize],
+        param: &mut [T],
+        grad: &[T],
+        state: &mut [&mut [T]],
+    ) {
+        match *dims {
+            [rows, cols] => self.matrix(at, [rows, cols], param, grad, state, orthogonal_naive),
+            _ => self.other().naive(at, dims, param, grad, state),
+        }
+    }
+
+    fn fallback(&self, step: Step, tensors: Tensors<'_>) -> candle_core::Result<Tensor> {
         let &[rows, cols] = tensors.param.dims() else {
-            return adam::compose(&self.other(), step, tensors);
+            return self.other().fallback(step, tensors);
         };
         let lerp = |start: &Tensor, end: &Tensor, weight: f64| -> candle_core::Result<Tensor> {
             if weight < 0.5 {
@@ -301,10 +296,9 @@ impl Algorithm for MuonConfig {
         let kept = tensors
             .param
             .affine(1.0 - self.lr * self.weight_decay, 0.0)?;
-        let matrix = self.matrix(rows, cols);
         descend(
             &kept,
-            self.lr * matrix.adjust.factor(rows, cols),
+            self.lr * self.adjust_lr_fn.factor(rows, cols),
             &direction,
         )
     }

@@ -1,6 +1,8 @@
 //! A learning rate that falls when a metric stops getting better.
 
+use crate::algorithm::from_zero;
 use crate::{Error, Result};
+use cortical_settings::{Broken, Settings, choice, rule, settings};
 use serde::{Deserialize, Serialize};
 
 /// Which way a metric gets better.
@@ -25,40 +27,30 @@ pub enum Threshold {
     Abs,
 }
 
-/// How a [`Plateau`] lowers the learning rate; names and defaults are those of PyTorch's `ReduceLROnPlateau`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PlateauConfig {
-    /// Which way the metric gets better.
-    pub mode: Mode,
-    /// By what the learning rate is multiplied, at least 0 and below 1; 0.1.
-    pub factor: f64,
-    /// How many metrics in a row may fail to be better, 10.
-    pub patience: u64,
-    /// By how much a metric must be better than the best, 1e-4.
-    pub threshold: f64,
-    /// Whether that is a share or an amount.
-    pub threshold_mode: Threshold,
-    /// How many metrics after a fall are not judged, 0.
-    pub cooldown: u64,
-    /// The lowest learning rate, 0.
-    pub min_lr: f64,
-    /// The smallest fall that is carried out, 1e-8.
-    pub eps: f64,
-}
+choice!(for Mode: "way to get better" { Min = "min", Max = "max", });
+choice!(for Threshold: "kind of threshold" { Rel = "rel", Abs = "abs", });
 
-impl Default for PlateauConfig {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Min,
-            factor: 0.1,
-            patience: 10,
-            threshold: 1e-4,
-            threshold_mode: Threshold::Rel,
-            cooldown: 0,
-            min_lr: 0.0,
-            eps: 1e-8,
-        }
+settings! {
+    /// How a [`Plateau`] lowers the learning rate; names and defaults are those of PyTorch's `ReduceLROnPlateau`.
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct PlateauConfig {
+        /// Which way the metric gets better.
+        pub mode: Mode = Mode::Min, "min or max: which way the metric gets better";
+        /// By what the learning rate is multiplied, at least 0 and below 1; 0.1.
+        pub factor: f64 = 0.1, "factor of a fall", rule("from 0 to below 1", |x: &f64| (0.0..1.0).contains(x));
+        /// How many metrics in a row may fail to be better, 10.
+        pub patience: u64 = 10, "metrics in a row that may fail to be better";
+        /// By how much a metric must be better than the best, 1e-4.
+        pub threshold: f64 = 1e-4, "by how much a metric must be better than the best", from_zero();
+        /// Whether that is a share or an amount.
+        pub threshold_mode: Threshold = Threshold::Rel, "rel or abs: a share of the best, or an amount";
+        /// How many metrics after a fall are not judged, 0.
+        pub cooldown: u64 = 0, "metrics after a fall that are not judged";
+        /// The lowest learning rate, 0.
+        pub min_lr: f64 = 0.0, "the lowest learning rate", from_zero();
+        /// The smallest fall that is carried out, 1e-8.
+        pub eps: f64 = 1e-8, "the smallest fall that is carried out", from_zero();
     }
 }
 
@@ -99,26 +91,12 @@ impl Plateau {
     /// # Errors
     /// [`Error::Schedule`] names a field that is outside its range.
     pub fn new(config: PlateauConfig, lr: f64) -> Result<Self> {
-        let check = |holds: bool, field, expected, got: f64| {
-            if holds {
-                return Ok(());
-            }
-            let got = got.to_string();
-            Err(Error::Schedule {
-                field,
-                expected,
-                got,
-            })
-        };
-        let share = (0.0..1.0).contains(&config.factor);
-        check(share, "factor", "from 0 to below 1", config.factor)?;
-        for (field, x) in [
-            ("threshold", config.threshold),
-            ("min_lr", config.min_lr),
-            ("eps", config.eps),
-            ("lr", lr),
-        ] {
-            check(x >= 0.0 && x.is_finite(), field, "a number from 0 up", x)?;
+        if let Some(broken) = config.broken() {
+            return Err(Error::schedule(broken));
+        }
+        let rule = from_zero();
+        if !rule.holds(&lr) {
+            return Err(Error::schedule(Broken::new("lr", rule.expected(), lr)));
         }
         Ok(Self {
             config,
@@ -131,7 +109,7 @@ impl Plateau {
         })
     }
 
-    /// Takes a metric in, and returns the learning rate from now on. One that is no number is not better.
+    /// Takes a metric in, and returns the learning rate from now on. NaN is not better.
     pub fn observe(&mut self, metric: f64) -> f64 {
         let (config, state) = (&self.config, &mut self.state);
         if is_better(config, metric, state.best) {
@@ -206,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_that_is_no_number_is_not_better() {
+    fn a_metric_of_nan_is_not_better() {
         let config = PlateauConfig {
             patience: 0,
             mode: Mode::Max,

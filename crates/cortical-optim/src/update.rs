@@ -1,14 +1,13 @@
-//! One step of one parameter: a kernel over its storage in place, or a composition of candle's operations.
+//! One step of one parameter: fused over its storage in place, or the fallback in candle's operations.
 
 use crate::buffer::{Buffer, Plain, has_master, state_dtype};
-use crate::{Algorithm, Composed, Result, Step};
+use crate::{Algorithm, Result, Step, Tensors};
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var, WithDType};
-use cortical_kernels::optimizer::{At, Update};
 use cortical_tensor::values;
 use std::cell::RefCell;
 
-/// Moves `var` by a kernel. The gradient is contiguous, of the variable's shape and dtype, and does not share its storage.
-pub(crate) fn by_kernel<A: Algorithm>(
+/// Moves `var` by the fused update. The gradient is contiguous, of the variable's shape and dtype, and does not share its storage.
+pub(crate) fn fused<A: Algorithm>(
     algorithm: &A,
     step: Step,
     var: &Var,
@@ -19,11 +18,9 @@ pub(crate) fn by_kernel<A: Algorithm>(
         buffer.make_plain()?;
     }
     var.inplace_op1(&InPlace {
-        kernel: algorithm.kernel(step, var.dims()),
-        at: At {
-            t: step.t,
-            grad_scale: step.grad_scale,
-        },
+        algorithm,
+        step,
+        dims: var.dims(),
         grad,
         state: RefCell::new(state),
     })?;
@@ -31,7 +28,7 @@ pub(crate) fn by_kernel<A: Algorithm>(
 }
 
 /// Moves `var` by candle's operations.
-pub(crate) fn by_composition<A: Algorithm>(
+pub(crate) fn fallback<A: Algorithm>(
     algorithm: &A,
     step: Step,
     var: &Var,
@@ -62,9 +59,9 @@ pub(crate) fn by_composition<A: Algorithm>(
         let same = master.to_dtype(var.dtype())?.to_dtype(dtype)?.eq(&param)?;
         param = same.where_cond(master, &param)?;
     }
-    let moved = algorithm.compose(
+    let moved = algorithm.fallback(
         step,
-        Composed {
+        Tensors {
             param: &param,
             grad: &grad,
             state: &mut tensors,
@@ -81,21 +78,23 @@ pub(crate) fn by_composition<A: Algorithm>(
 }
 
 /// candle hands the variable's storage to this op, which is the only way to change it without a copy.
-struct InPlace<'a, U> {
-    kernel: U,
-    at: At,
+struct InPlace<'a, A> {
+    algorithm: &'a A,
+    step: Step,
+    dims: &'a [usize],
     grad: &'a Tensor,
     // candle calls the op by shared reference, once.
     state: RefCell<&'a mut [Buffer]>,
 }
 
-impl<U: Update> InPlace<'_, U> {
+impl<A: Algorithm> InPlace<'_, A> {
     fn run<T: Plain>(&self, buffers: &mut [Buffer], param: &mut [T], grad: &[T]) {
         let mut state: Vec<&mut [T]> = buffers
             .iter_mut()
             .map(|buffer| T::slice_of(buffer).expect("states are made in the parameter's dtype"))
             .collect();
-        self.kernel.step(self.at, param, grad, &mut state);
+        self.algorithm
+            .fused(self.step, self.dims, param, grad, &mut state);
     }
 
     fn run_whole<T: Plain + WithDType>(&self, param: &mut [T]) -> candle_core::Result<()> {
@@ -126,7 +125,7 @@ impl<U: Update> InPlace<'_, U> {
     }
 }
 
-impl<U: Update> InplaceOp1 for InPlace<'_, U> {
+impl<A: Algorithm> InplaceOp1 for InPlace<'_, A> {
     fn name(&self) -> &'static str {
         "optimizer step"
     }

@@ -2,7 +2,7 @@
 //!
 //! Functions in [`ops`] take and return [`candle_core::Tensor`] and record themselves in candle's own graph, so they mix
 //! with candle's operations and with its `backward`. On the CPU each runs a kernel of `cortical-kernels`; elsewhere, or where
-//! [`with_composition`] says so, a composition of candle operations whose gradients are right.
+//! [`with_fallback`] says so, a fallback in candle's operations whose gradients are right.
 //!
 //! - [`ops`]: the operations; shapes and dtypes are checked before anything is allocated.
 //! - [`apply`] and [`Op`]: the one door through which an operation enters candle's graph, for your own operations too.
@@ -44,5 +44,5 @@ pub use element::{Element, Values, values};
 pub use error::{Error, Result};
 pub use graph::{Backward, Op, Output, apply, apply_one};
 pub use input::{GradSlot, Input, Operand};
-pub use path::{is_composed, with_composition};
+pub use path::{is_fallback, with_fallback};
 pub use rng::{Rng, RngState, Seed};

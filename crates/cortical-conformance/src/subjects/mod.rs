@@ -5,10 +5,10 @@
 
 mod attention;
 mod basic;
-mod composite;
 mod conv;
 mod function;
 mod functional;
+mod fused;
 mod loss;
 mod more;
 mod norm;
@@ -92,7 +92,7 @@ pub(crate) fn operation(
         norm::operation,
         sequence::operation,
         function::operation,
-        composite::operation,
+        fused::operation,
         more::operation,
     ] {
         if let Some(made) = family(name, config, given)? {

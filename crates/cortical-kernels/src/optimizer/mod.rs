@@ -1,93 +1,38 @@
 //! Optimizer updates: one pass that reads the gradient and rewrites the parameter and its state in place.
 //!
-//! Each algorithm is a file with its equation, its hyperparameters, the fast update and the naive one. All of them are bound by memory,
-//! so what counts is a single fused pass. They use no fused multiply-add: every operation is rounded on its own as IEEE 754
+//! An algorithm is a [`Rule`] for one element, which its optimizer in `cortical-optim` makes of its hyperparameters for each step; [`run`] applies
+//! it to a whole parameter, vectors and threads included, and [`each`] is the plain loop of the naive form beside it. All of them are bound
+//! by memory, so what counts is a single fused pass. They use no fused multiply-add: every operation is rounded on its own as IEEE 754
 //! says, so an update has the same bits not only for any number of threads but on every instruction set.
 //!
-//! Legend: `p` parameter, `g` gradient, `t` the number of this step counted from 1, `lr` learning rate.
+//! Legend: `p` parameter, `g` gradient.
 //!
 //! ```
-//! use cortical_kernels::optimizer::{At, Update, sgd::Sgd};
-//! let sgd = Sgd { lr: 0.5, ..Sgd::default() };
+//! use cortical_kernels::optimizer::{Rule, run};
+//! /// Plain gradient descent with a learning rate of a half.
+//! #[derive(Clone, Copy)]
+//! struct Descent;
+//! impl Rule<f32, 0> for Descent {
+//!     fn update(&self, p: f32, g: f32, _: [f32; 0]) -> (f32, [f32; 0]) {
+//!         (p - 0.5 * g, [])
+//!     }
+//! }
 //! let mut param = [1.0_f32, 2.0];
-//! sgd.step(At::step(1), &mut param, &[2.0, -2.0], &mut []);
+//! run(Descent, &mut param, &[2.0, -2.0], &mut []);
 //! assert_eq!(param, [0.0, 3.0]);
 //! ```
 
-pub mod adadelta;
-pub mod adagrad;
-pub mod adam;
-pub mod adamax;
 pub mod average;
 pub mod clip;
-pub mod lamb;
-pub mod lion;
-pub mod muon;
-pub mod nadam;
-pub mod radam;
-pub mod rmsprop;
-pub mod sgd;
+pub mod newton_schulz;
 
 use crate::isa::{self, InstructionSet};
 use crate::parallel::{self, TASK_ELEMENTS};
 use crate::prefetch;
 use crate::real::Real;
 
-/// The most state slices that an algorithm keeps for a parameter.
-pub const MAX_STATES: usize = 3;
-
-/// Which step it is, and by what its gradient is multiplied first.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct At {
-    /// The number of the step, counted from 1.
-    pub t: u64,
-    /// The factor of the gradient: 1, or less where gradients are clipped by their norm without a pass of their own.
-    pub grad_scale: f64,
-}
-
-impl At {
-    /// Step `t` with the gradient as it is.
-    #[must_use]
-    pub fn step(t: u64) -> Self {
-        Self { t, grad_scale: 1.0 }
-    }
-
-    /// What a gradient is multiplied with: its scale, negated to climb.
-    fn factor(self, maximize: bool) -> f64 {
-        if maximize {
-            -self.grad_scale
-        } else {
-            self.grad_scale
-        }
-    }
-
-    /// The gradient that counts, for the naive updates.
-    fn gradient<T: Real>(self, maximize: bool, g: T) -> T {
-        let g = T::from_f64(self.grad_scale) * g;
-        if maximize { -g } else { g }
-    }
-}
-
-/// An algorithm with its hyperparameters.
-pub trait Update: Sync {
-    /// How many state slices it keeps for each parameter; at most [`MAX_STATES`]. Their order is the algorithm's.
-    fn states(&self) -> usize;
-
-    /// One step of one parameter.
-    ///
-    /// # Panics
-    /// If there are not [`states`](Self::states) state slices or the lengths differ.
-    fn step<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
-
-    /// The same as [`step`](Self::step), written as its paper writes it: the reference of the fast one.
-    ///
-    /// # Panics
-    /// As [`step`](Self::step).
-    fn naive<T: Real>(&self, at: At, param: &mut [T], grad: &[T], state: &mut [&mut [T]]);
-}
-
 /// What happens to one element; `S` is the number of its states.
-trait Rule<T: Real, const S: usize>: Copy + Send + Sync {
+pub trait Rule<T: Real, const S: usize>: Copy + Send + Sync {
     /// The parameter and its states after the step.
     fn update(&self, p: T, g: T, state: [T; S]) -> (T, [T; S]);
 }
@@ -209,7 +154,10 @@ multiversion! {
 }
 
 /// Applies `rule` to every element, on several threads if that pays.
-fn run<T: Real, R: Rule<T, S>, const S: usize>(
+///
+/// # Panics
+/// If there are not `S` state slices, or the lengths differ.
+pub fn run<T: Real, R: Rule<T, S>, const S: usize>(
     rule: R,
     param: &mut [T],
     grad: &[T],
@@ -237,7 +185,10 @@ fn run_halves<T: Real, R: Rule<T, S>, const S: usize>(
 }
 
 /// Calls `f(p, g, states)` for each element in order: the loop of the naive updates.
-fn each<T: Real, const S: usize>(
+///
+/// # Panics
+/// As [`run`].
+pub fn each<T: Real, const S: usize>(
     param: &mut [T],
     grad: &[T],
     state: &mut [&mut [T]],
@@ -251,11 +202,6 @@ fn each<T: Real, const S: usize>(
             .map(|s| s.next().expect("states are as long as the parameter"));
         f(p, *g, state);
     }
-}
-
-/// `1 − βᵗ`, what a running average that began at zero must be divided by.
-fn bias_correction(beta: f64, t: u64) -> f64 {
-    1.0 - beta.powf(t as f64)
 }
 
 #[cfg(test)]

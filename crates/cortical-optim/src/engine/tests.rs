@@ -7,7 +7,7 @@ use crate::{
     RmsPropConfig, Sgd, SgdConfig,
 };
 use candle_core::{Device, Var};
-use cortical_tensor::{Rng, Seed, with_composition};
+use cortical_tensor::{Rng, Seed, with_fallback};
 
 /// Every algorithm, in every variant that has code of its own.
 fn configs() -> Vec<OptimizerConfig> {
@@ -165,7 +165,7 @@ const SHAPES: &[&[usize]] = &[&[3, 5], &[7], &[0, 2], &[], &[2, 3, 2]];
 mod refusals;
 
 #[test]
-fn the_composition_takes_the_steps_of_the_kernel() {
+fn the_fallback_takes_the_steps_of_the_kernel() {
     for config in configs() {
         for (dtype, tolerance) in [
             (DType::F64, 1e-11),
@@ -174,17 +174,17 @@ fn the_composition_takes_the_steps_of_the_kernel() {
             (DType::F16, 3e-3),
         ] {
             let what = format!("{config:?} {dtype:?}");
-            let (fast, composed) = (store(SHAPES, dtype), store(SHAPES, dtype));
+            let (fast, fallback) = (store(SHAPES, dtype), store(SHAPES, dtype));
             let before = weights(&fast);
             run(&mut *config.build(&fast, vec![]).unwrap(), &fast, 0..7);
-            with_composition(|| {
+            with_fallback(|| {
                 run(
-                    &mut *config.build(&composed, vec![]).unwrap(),
-                    &composed,
+                    &mut *config.build(&fallback, vec![]).unwrap(),
+                    &fallback,
                     0..7,
                 );
             });
-            assert_close(&what, &weights(&composed), &weights(&fast), tolerance);
+            assert_close(&what, &weights(&fallback), &weights(&fast), tolerance);
             let moved = before.iter().zip(weights(&fast)).all(|(a, b)| *a != b);
             assert!(
                 moved || dtype != DType::F64,
@@ -307,7 +307,7 @@ fn states_begin_and_build_up_as_their_algorithm_says() {
 
 #[test]
 fn a_state_is_a_snapshot() {
-    for composed in [false, true] {
+    for fallback in [false, true] {
         let check = || {
             let params = store(&[&[2]], DType::F32);
             let mut optimizer = AdamW::new(&params, AdamWConfig::default()).unwrap();
@@ -319,8 +319,8 @@ fn a_state_is_a_snapshot() {
             run(&mut optimizer, &params, 1..2);
             assert_eq!(read(), before);
         };
-        if composed {
-            with_composition(check);
+        if fallback {
+            with_fallback(check);
         } else {
             check();
         }
@@ -363,7 +363,7 @@ fn a_clipped_step_is_clipping_and_a_step() {
     for config in configs() {
         for dtype in [DType::F32, DType::F64] {
             check(config, dtype);
-            with_composition(|| check(config, dtype));
+            with_fallback(|| check(config, dtype));
         }
     }
     let params = store(&[&[1]], DType::F32);
@@ -526,7 +526,7 @@ fn small_steps_add_up_in_half_precision() {
             );
         };
         check();
-        with_composition(check);
+        with_fallback(check);
     }
 }
 

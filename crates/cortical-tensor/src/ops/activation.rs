@@ -3,7 +3,7 @@
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{
     self, Activation, GELU_CUBIC, GELU_SLOPE, SELU_ALPHA, SELU_SCALE, Saves,
@@ -28,8 +28,8 @@ pub fn activate<'a>(x: impl Into<Input<'a>>, activation: Activation) -> Result<T
         let wide = x.tensor().to_dtype(DType::F32)?;
         return Ok(activate(&wide, activation)?.to_dtype(dtype)?);
     }
-    if is_composed(x.tensor().device()) {
-        return Ok(compose(activation, x.tensor())?);
+    if is_fallback(x.tensor().device()) {
+        return Ok(activate_fallback(activation, x.tensor())?);
     }
     by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, activation))
 }
@@ -83,7 +83,7 @@ impl<T: Element> Op for Activate<T> {
 
 /// The activation as candle operations whose gradients are right: no `relu` (its derivative at 0 is 1), no `gelu` (its
 /// derivative is right to seven digits only).
-pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
+pub(crate) fn activate_fallback(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
     let sigmoid = |x: &Tensor| ((x * 0.5)?.tanh()? * 0.5)? + 0.5;
     let relu = |x: &Tensor| x.gt(0.0)?.where_cond(x, &x.zeros_like()?);
     // The smaller of x and 0, so that exp never overflows where it is not used; at 0 the gradient flows through x.
@@ -147,7 +147,7 @@ pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result
             let constant = x.zeros_like()?.affine(1.0, value)?;
             x.gt(threshold)?.where_cond(x, &constant)
         }
-        other => candle_core::bail!("no composition for the activation {other:?}"),
+        other => candle_core::bail!("no fallback for the activation {other:?}"),
     }
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn compose(activation: Activation, x: &Tensor) -> candle_core::Result
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
-    use crate::with_composition;
+    use crate::with_fallback;
     use candle_core::Device;
 
     #[test]
@@ -172,12 +172,12 @@ mod tests {
                 let run = |t: &[Tensor]| activate(&t[0], activation);
                 gradcheck(std::slice::from_ref(&x), run)
                     .unwrap_or_else(|e| panic!("{activation:?}: {e}"));
-                with_composition(|| gradcheck(std::slice::from_ref(&x), run))
-                    .unwrap_or_else(|e| panic!("composed {activation:?}: {e}"));
+                with_fallback(|| gradcheck(std::slice::from_ref(&x), run))
+                    .unwrap_or_else(|e| panic!("fallback {activation:?}: {e}"));
                 let kernel = run(std::slice::from_ref(&x)).unwrap();
-                let composed = with_composition(|| run(std::slice::from_ref(&x))).unwrap();
+                let fallback = with_fallback(|| run(std::slice::from_ref(&x))).unwrap();
                 let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                for (k, c) in values(&kernel).iter().zip(values(&composed)) {
+                for (k, c) in values(&kernel).iter().zip(values(&fallback)) {
                     assert!((k - c).abs() < 1e-6, "{activation:?}: {k} {c}");
                 }
             }
@@ -198,10 +198,10 @@ mod tests {
                 let d_x = grads.get(&x).unwrap().to_vec1::<f64>().unwrap();
                 (y.to_vec1::<f64>().unwrap(), d_x)
             };
-            let ((y, d_x), (y_composed, d_x_composed)) = (run(), with_composition(run));
+            let ((y, d_x), (y_fallback, d_x_fallback)) = (run(), with_fallback(run));
             for i in 0..y.len() {
-                assert!((y[i] - y_composed[i]).abs() < 1e-6, "{activation:?} at {i}");
-                let (d, c) = (d_x[i], d_x_composed[i]);
+                assert!((y[i] - y_fallback[i]).abs() < 1e-6, "{activation:?} at {i}");
+                let (d, c) = (d_x[i], d_x_fallback[i]);
                 assert!((d - c).abs() < 1e-6, "{activation:?}' at {i}: {d} {c}");
             }
         }

@@ -6,7 +6,7 @@ use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_sha
 use crate::ops::rotary::HeadOrder;
 use crate::ops::softmax;
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, Rng, is_composed, values};
+use crate::{Error, Input, Result, Rng, is_fallback, values};
 use candle_core::{D, DType, Device, Tensor};
 use cortical_kernels::attention::{
     self as kernel, Dropout, Gradients, Heads, HeadsMut, Mask, MaskValues, Options, Sizes, Strides,
@@ -91,8 +91,8 @@ pub fn attention<'a>(
         };
         return Ok(attention(&q?, &k?, &v?, options)?.to_dtype(dtype)?);
     }
-    if is_composed(q.tensor().device()) {
-        return composed(sizes, [q, k, v].map(|t| t.tensor()), &options);
+    if is_fallback(q.tensor().device()) {
+        return fallback(sizes, [q, k, v].map(|t| t.tensor()), &options);
     }
     by_dtype!(NAME, "q", q.tensor(), T => forward::<T>(sizes, [q, k, v], options))
 }
@@ -325,7 +325,7 @@ impl<T: Element> Op for Fused<T> {
 }
 
 /// The same from candle's operations, with all scores at once.
-fn composed(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<Tensor> {
+fn fallback(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<Tensor> {
     let Sizes {
         batch,
         heads,

@@ -2,11 +2,11 @@
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
-use crate::ops::activation::compose;
-use crate::ops::norm::{Kind, Problem, channels, check_affine, composed};
+use crate::ops::activation::activate_fallback;
+use crate::ops::norm::{Kind, Problem, channels, check_affine, fallback};
 use crate::ops::prepare::{by_dtype, check_alike, is_half, widen, wrong_shape};
 use crate::ops::residual::residual;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{Activation, Saves};
 use cortical_kernels::buffer::unspecified;
@@ -228,14 +228,14 @@ fn run(
         let (y, moments) = run(problem, x, options, fixed)?;
         return Ok((y.to_dtype(dtype)?, moments));
     }
-    if is_composed(x.tensor().device()) {
+    if is_fallback(x.tensor().device()) {
         let affine = [weight, bias].map(|t| t.map(|t| t.tensor()));
-        let (y, moments) = composed(problem, x.tensor(), affine, fixed)?;
+        let (y, moments) = fallback(problem, x.tensor(), affine, fixed)?;
         let sum = match branch {
             Some(branch) => (y + branch.tensor())?,
             None => y,
         };
-        return Ok((compose(activation, &sum)?, moments));
+        return Ok((activate_fallback(activation, &sum)?, moments));
     }
     if let Some(branch) = branch.filter(|_| activation.saves() == Saves::Input) {
         // The activation's derivative needs the sum, which would have to be kept beside the output.

@@ -5,7 +5,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::linear;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
@@ -90,7 +90,7 @@ pub fn bilinear<'a>(
 /// The products of all pairs of each row, `[rows, i · j]`.
 fn products(x1: Input<'_>, x2: Input<'_>, [n, i, j]: [usize; 3]) -> Result<Tensor> {
     let (t1, t2) = (x1.tensor(), x2.tensor());
-    if is_composed(t1.device()) {
+    if is_fallback(t1.device()) {
         let left = (t1.contiguous()?).reshape((n, i, 1))?;
         let right = (t2.contiguous()?).reshape((n, 1, j))?;
         return Ok(left.broadcast_mul(&right)?.reshape((n, i * j))?);

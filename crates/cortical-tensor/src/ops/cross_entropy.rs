@@ -4,7 +4,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::log_softmax;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::cross_entropy::{self as kernel, Targets};
@@ -103,8 +103,8 @@ pub fn cross_entropy<'a>(
         return soft(logits, labels, options);
     }
     let classes = read_labels(NAME, labels, t.dims()[1], options.ignore_index)?;
-    if is_composed(t.device()) {
-        return composed(t, &classes, options);
+    if is_fallback(t.device()) {
+        return fallback(t, &classes, options);
     }
     by_dtype!(NAME, "logits", t, T => forward::<T>(logits, classes, options))
 }
@@ -315,7 +315,7 @@ fn soft(logits: Input<'_>, targets: &Tensor, options: &CrossEntropy) -> Result<T
     })
 }
 
-fn composed(logits: &Tensor, classes: &[u32], options: &CrossEntropy) -> Result<Tensor> {
+fn fallback(logits: &Tensor, classes: &[u32], options: &CrossEntropy) -> Result<Tensor> {
     let (n, cols) = logits.dims2()?;
     let device = logits.device();
     let (dtype, smoothing) = (logits.dtype(), options.label_smoothing);
@@ -350,7 +350,7 @@ fn composed(logits: &Tensor, classes: &[u32], options: &CrossEntropy) -> Result<
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
-    use crate::with_composition;
+    use crate::with_fallback;
     use candle_core::Device;
 
     fn logits(shape: &[usize]) -> Tensor {
@@ -362,11 +362,11 @@ mod tests {
     fn check_both(x: &Tensor, labels: &Tensor, options: &CrossEntropy) {
         let run = |t: &[Tensor]| cross_entropy(&t[0], labels, options);
         gradcheck(std::slice::from_ref(x), run).unwrap_or_else(|e| panic!("{options:?}: {e}"));
-        with_composition(|| gradcheck(std::slice::from_ref(x), run)).unwrap();
+        with_fallback(|| gradcheck(std::slice::from_ref(x), run)).unwrap();
         let value = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let kernel = value(run(std::slice::from_ref(x)).unwrap());
-        let composed = value(with_composition(|| run(std::slice::from_ref(x))).unwrap());
-        for (k, c) in kernel.iter().zip(&composed) {
+        let fallback = value(with_fallback(|| run(std::slice::from_ref(x))).unwrap());
+        for (k, c) in kernel.iter().zip(&fallback) {
             assert!((k - c).abs() < 1e-12, "{options:?}: {k} {c}");
         }
     }

@@ -3,7 +3,7 @@
 use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half};
-use crate::{Error, Input, Result, Rng, is_composed, values};
+use crate::{Error, Input, Result, Rng, is_fallback, values};
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::dropout as kernel;
 
@@ -41,7 +41,7 @@ pub fn dropout<'a>(x: impl Into<Input<'a>>, p: f64, rng: &mut Rng) -> Result<Ten
         return Ok(dropout(&wide, p, rng)?.to_dtype(dtype)?);
     }
     let (key, first_block) = rng.reserve(x.tensor().elem_count() as u64);
-    if is_composed(x.tensor().device()) {
+    if is_fallback(x.tensor().device()) {
         let ones = vec![1.0_f32; x.tensor().elem_count()];
         let mut mask = vec![0.0; ones.len()];
         kernel::apply(key, first_block, p, &ones, &mut mask);
@@ -89,7 +89,7 @@ impl<T: Element> Op for Dropout<T> {
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
-    use crate::{Seed, with_composition};
+    use crate::{Seed, with_fallback};
 
     #[test]
     fn the_backward_pass_drops_what_the_forward_pass_dropped() {
@@ -100,7 +100,7 @@ mod tests {
         let run = |t: &[Tensor]| dropout(&t[0], 0.4, &mut Rng::new(Seed(1), "mask"));
         for x in [x.clone(), x.t().unwrap(), x.narrow(0, 0, 0).unwrap()] {
             gradcheck(std::slice::from_ref(&x), run).unwrap();
-            with_composition(|| gradcheck(std::slice::from_ref(&x), run)).unwrap();
+            with_fallback(|| gradcheck(std::slice::from_ref(&x), run)).unwrap();
         }
     }
 

@@ -4,7 +4,7 @@ use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::embedding as kernel;
@@ -49,8 +49,8 @@ pub fn embedding<'a>(
         return Ok(embedding(indices, &wide, padding)?.to_dtype(w.dtype())?);
     }
     let picked = rows_of(indices, rows)?;
-    if is_composed(w.device()) {
-        return composed(&picked, w, padding, shape);
+    if is_fallback(w.device()) {
+        return fallback(&picked, w, padding, shape);
     }
     by_dtype!(NAME, "weight", w, T => forward::<T>(picked, weight, padding, shape))
 }
@@ -131,7 +131,7 @@ impl<T: Element> Op for Embedding<T> {
     }
 }
 
-fn composed(
+fn fallback(
     picked: &[u32],
     weight: &Tensor,
     padding: Option<u32>,
@@ -208,7 +208,7 @@ mod tests {
         };
         assert_eq!(gradient(), [[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]);
         assert_eq!(
-            crate::with_composition(gradient),
+            crate::with_fallback(gradient),
             [[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
         );
     }

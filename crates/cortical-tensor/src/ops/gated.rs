@@ -2,10 +2,10 @@
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
-use crate::ops::activation::compose;
+use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
@@ -47,8 +47,8 @@ pub fn gated<'a>(
         let (wide_g, wide_v) = (g.to_dtype(DType::F32)?, v.to_dtype(DType::F32)?);
         return Ok(gated(&wide_g, &wide_v, kind)?.to_dtype(g.dtype())?);
     }
-    if is_composed(g.device()) {
-        return Ok((compose(activation(kind), g)? * v)?);
+    if is_fallback(g.device()) {
+        return Ok((activate_fallback(activation(kind), g)? * v)?);
     }
     by_dtype!(NAME, "gate", g, T => forward::<T>(gate, value, kind))
 }
@@ -75,7 +75,7 @@ pub fn gated_packed<'a>(x: impl Into<Input<'a>>, kind: Gate, packed: Packed) -> 
         let wide = t.to_dtype(DType::F32)?;
         return Ok(gated_packed(&wide, kind, packed)?.to_dtype(t.dtype())?);
     }
-    if is_composed(t.device()) {
+    if is_fallback(t.device()) {
         let last = t.rank() - 1;
         if t.elem_count() == 0 {
             // candle reads beyond the end of an empty view that starts inside a row.
@@ -92,7 +92,7 @@ pub fn gated_packed<'a>(x: impl Into<Input<'a>>, kind: Gate, packed: Packed) -> 
         } else {
             (b, a)
         };
-        return Ok((compose(activation(kind), &g)? * v)?);
+        return Ok((activate_fallback(activation(kind), &g)? * v)?);
     }
     by_dtype!(NAME, "x", t, T => forward_packed::<T>(x, kind, packed, features))
 }

@@ -2,10 +2,10 @@
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
-use crate::ops::activation::compose;
+use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::Tensor;
 use cortical_kernels::activation::{self, Activation, Saves};
 use cortical_kernels::buffer::unspecified;
@@ -53,8 +53,8 @@ pub fn linear<'a>(
         let y = linear(&x, &weight, bias.as_ref().map(Into::into), activation)?;
         return Ok(y.to_dtype(dtype)?);
     }
-    if is_composed(x.tensor().device()) {
-        return composed(
+    if is_fallback(x.tensor().device()) {
+        return fallback(
             x.tensor(),
             weight.tensor(),
             bias.map(|b| b.tensor()),
@@ -200,7 +200,7 @@ impl<T: Element> Op for Linear<T> {
     }
 }
 
-fn composed(
+fn fallback(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -224,14 +224,14 @@ fn composed(
         Some(bias) => sum.broadcast_add(bias)?,
         None => sum,
     };
-    Ok(compose(activation, &sum)?.reshape(shape)?)
+    Ok(activate_fallback(activation, &sum)?.reshape(shape)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
-    use crate::{GradSlot, Rng, Seed, with_composition};
+    use crate::{GradSlot, Rng, Seed, with_fallback};
     use candle_core::{DType, Device, Var};
 
     fn random(shape: &[usize], stream: &str) -> Tensor {
@@ -246,11 +246,11 @@ mod tests {
             inputs.extend(bias.cloned());
             let run = |t: &[Tensor]| linear(&t[0], &t[1], t.get(2).map(Into::into), activation);
             gradcheck(&inputs, run).unwrap();
-            with_composition(|| gradcheck(&inputs, run)).unwrap();
+            with_fallback(|| gradcheck(&inputs, run)).unwrap();
             let kernel = run(&inputs).unwrap();
-            let composed = with_composition(|| run(&inputs)).unwrap();
+            let fallback = with_fallback(|| run(&inputs)).unwrap();
             let difference =
-                (kernel.flatten_all().unwrap() - composed.flatten_all().unwrap()).unwrap();
+                (kernel.flatten_all().unwrap() - fallback.flatten_all().unwrap()).unwrap();
             let largest = difference
                 .abs()
                 .unwrap()

@@ -4,7 +4,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::matmul::{Transposes, batched};
@@ -62,8 +62,8 @@ pub fn matmul<'a>(
         let b = b.tensor().broadcast_left(leading)?;
         return matmul(a, &b, transposes);
     }
-    if is_composed(a.tensor().device()) {
-        return composed(a.tensor(), b.tensor(), transposes, dims);
+    if is_fallback(a.tensor().device()) {
+        return fallback(a.tensor(), b.tensor(), transposes, dims);
     }
     by_dtype!(NAME, "a", a.tensor(), T => forward::<T>(a, b, transposes, dims))
 }
@@ -240,7 +240,7 @@ impl<T: Element> Op for Matmul<T> {
     }
 }
 
-fn composed(a: &Tensor, b: &Tensor, transposes: Transposes, dims: [usize; 4]) -> Result<Tensor> {
+fn fallback(a: &Tensor, b: &Tensor, transposes: Transposes, dims: [usize; 4]) -> Result<Tensor> {
     let [_, m, n, _] = dims;
     let last = a.rank() - 1;
     if a.elem_count() == 0 || b.elem_count() == 0 {

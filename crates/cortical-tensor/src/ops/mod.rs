@@ -8,11 +8,11 @@ mod activation;
 mod attention;
 mod batch_norm;
 mod bilinear;
-mod composite;
 mod conv;
 mod cross_entropy;
 mod dropout;
 mod embedding;
+mod fused;
 mod gated;
 mod linear;
 mod loss;
@@ -43,10 +43,6 @@ pub use batch_norm::{
     batch_norm_with,
 };
 pub use bilinear::bilinear;
-pub use composite::{
-    AttentionHalf, FeedForward, Half, HalfRotary, attention_half, feed_forward,
-    linear_cross_entropy,
-};
 pub use conv::{
     ConvOptions, ConvTransposeOptions, conv, conv_transpose, conv_transpose1d, conv_transpose2d,
     conv_transpose3d, conv1d, conv2d, conv2d_max_pool, conv3d,
@@ -54,6 +50,10 @@ pub use conv::{
 pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
+pub use fused::{
+    AttentionHalf, FeedForward, Half, HalfRotary, attention_half, feed_forward,
+    linear_cross_entropy,
+};
 pub use gated::{gated, gated_packed};
 use linear::check as linear_dims;
 pub use linear::linear;

@@ -4,7 +4,7 @@ use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, widen, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::Tensor;
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::norm::{self as kernel, Affine, Dims, Gradients, Moments};
@@ -230,9 +230,9 @@ fn run(
         let x = inputs[0].expect("`x` is an argument");
         return Ok(run(problem, x, inputs[1], inputs[2])?.to_dtype(dtype)?);
     }
-    if is_composed(x.tensor().device()) {
+    if is_fallback(x.tensor().device()) {
         let affine = [weight, bias].map(|t| t.map(|t| t.tensor()));
-        return Ok(composed(problem, x.tensor(), affine, None)?.0);
+        return Ok(fallback(problem, x.tensor(), affine, None)?.0);
     }
     by_dtype!(problem.name, "x", x.tensor(), T => forward::<T>(problem, x, weight, bias))
 }
@@ -365,7 +365,7 @@ impl<T: Element> Op for Norm<T> {
 type Normed = (Tensor, Option<(Tensor, Tensor)>);
 
 /// The same from candle's operations.
-pub(super) fn composed(
+pub(super) fn fallback(
     problem: Problem,
     x: &Tensor,
     [weight, bias]: [Option<&Tensor>; 2],

@@ -3,7 +3,7 @@
 use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::prelu as kernel;
 
@@ -33,8 +33,8 @@ pub fn prelu<'a>(x: impl Into<Input<'a>>, weight: impl Into<Input<'a>>) -> Resul
         );
         return Ok(prelu(&x, &w)?.to_dtype(dtype)?);
     }
-    if is_composed(x.tensor().device()) {
-        return composed(x.tensor(), weight.tensor());
+    if is_fallback(x.tensor().device()) {
+        return fallback(x.tensor(), weight.tensor());
     }
     by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, weight, dims))
 }
@@ -101,7 +101,7 @@ impl<T: Element> Op for Prelu<T> {
     }
 }
 
-fn composed(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+fn fallback(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut shape = vec![1; x.rank()];
     if weight.elem_count() > 1 {
         shape[1] = weight.elem_count();

@@ -4,7 +4,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{check_alike, check_float, is_half, wrong_shape};
 use crate::ops::{activate, linear};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::quantized::QuantizedMatrix;
@@ -70,7 +70,7 @@ pub fn quantized_linear<'a>(
     }
     let n = checked_count(NAME, leading)?;
     checked_count(NAME, &[n, o])?;
-    if is_composed(t.device()) || dtype != DType::F32 {
+    if is_fallback(t.device()) || dtype != DType::F32 {
         let w = Tensor::from_vec(weight.dequantize(), (o, i), t.device())?.to_dtype(dtype)?;
         return linear(x, &w, bias.map(Into::into), activation);
     }
@@ -151,7 +151,7 @@ mod tests {
                     .unwrap_or_else(|| x.zeros_like().unwrap());
                 (y.detach(), d_x)
             };
-            let ((y, d_x), (want_y, want_d_x)) = (run(), crate::with_composition(run));
+            let ((y, d_x), (want_y, want_d_x)) = (run(), crate::with_fallback(run));
             same(&y, &want_y, 0.1);
             same(&d_x, &want_d_x, 0.1);
         }

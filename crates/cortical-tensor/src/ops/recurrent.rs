@@ -2,10 +2,10 @@
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply};
-use crate::ops::activation::compose;
+use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, widen, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
@@ -107,8 +107,8 @@ fn run(cell: Cell, sequence: Sequence, inputs: Inputs<'_>) -> Result<Recurrent> 
             c: r.c.map(|c| c.to_dtype(x.dtype())).transpose()?,
         });
     }
-    if is_composed(x.device()) {
-        return Ok(composed(
+    if is_fallback(x.device()) {
+        return Ok(fallback(
             cell,
             sequence,
             inputs.map(|i| i.map(|i| i.tensor())),
@@ -347,7 +347,7 @@ impl<T: Element> Op for Fused<T> {
 }
 
 /// The same from candle's operations, a step at a time.
-fn composed(
+fn fallback(
     cell: Cell,
     sequence: Sequence,
     inputs: [Option<&Tensor>; 7],
@@ -385,7 +385,7 @@ fn composed(
         b.map_or(Ok(sum.clone()), |b| sum.broadcast_add(b))
     };
     let time = usize::from(batch_first);
-    let sigmoid = |x: &Tensor| compose(Activation::Sigmoid, x);
+    let sigmoid = |x: &Tensor| activate_fallback(Activation::Sigmoid, x);
     let (mut h, mut c) = (h_0.clone(), c_0.cloned());
     let mut outputs = Vec::with_capacity(steps);
     for order in 0..steps {
@@ -396,7 +396,7 @@ fn composed(
         let gate = |g: usize| part(&of_input, g)? + part(&of_state, g)?;
         h = match cell {
             Cell::RnnTanh => gate(0)?.tanh()?,
-            Cell::RnnRelu => compose(Activation::Relu, &gate(0)?)?,
+            Cell::RnnRelu => activate_fallback(Activation::Relu, &gate(0)?)?,
             Cell::Lstm => {
                 let before = c.as_ref().expect("`check` saw an LSTM's cell state");
                 let next = ((sigmoid(&gate(1)?)? * before)?

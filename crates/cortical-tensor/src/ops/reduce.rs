@@ -6,12 +6,12 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::reduction::{self as kernel, End, Slope, Term};
 
-mod composed;
+mod fallback;
 #[cfg(test)]
 mod tests;
 
@@ -248,8 +248,8 @@ fn reduce(kind: Kind, x: Input<'_>, axes: &[isize], keepdim: bool) -> Result<Ten
         None => None,
     };
     let x = moved.as_ref().map_or(x, Input::from);
-    if is_composed(t.device()) {
-        return Ok(composed::reduce(kind, plan.dims, x.tensor())?.reshape(plan.shape)?);
+    if is_fallback(t.device()) {
+        return Ok(fallback::reduce(kind, plan.dims, x.tensor())?.reshape(plan.shape)?);
     }
     by_dtype!(op, "x", t, T => forward::<T>(kind, plan, x))
 }
@@ -284,8 +284,8 @@ fn places(op: &'static str, end: End, x: &Tensor, axis: isize, keepdim: bool) ->
     } else {
         x.clone()
     };
-    if is_composed(x.device()) {
-        return Ok(composed::places(end, plan.dims, &x)?.reshape(plan.shape)?);
+    if is_fallback(x.device()) {
+        return Ok(fallback::places(end, plan.dims, &x)?.reshape(plan.shape)?);
     }
     let x = x.contiguous()?;
     let places = by_dtype!(op, "x", x, T => {

@@ -2,10 +2,10 @@
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
-use crate::ops::activation::compose;
+use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{self, Activation, Saves};
 use cortical_kernels::buffer::unspecified;
@@ -55,8 +55,8 @@ pub fn residual<'a>(
         let (wide_a, wide_b) = (a.to_dtype(DType::F32)?, b.to_dtype(DType::F32)?);
         return Ok(residual(&wide_a, &wide_b, activation)?.to_dtype(a.dtype())?);
     }
-    if is_composed(a.device()) {
-        return Ok(compose(activation, &(a + b)?)?);
+    if is_fallback(a.device()) {
+        return Ok(activate_fallback(activation, &(a + b)?)?);
     }
     by_dtype!(NAME, "x", a, T => forward::<T>(x, branch, activation))
 }

@@ -4,7 +4,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::rope::{self as kernel, Pairs, Rotation, Turn};
@@ -103,8 +103,8 @@ pub fn rotary<'a>(
         let [x, cos, sin] = [t, cos, sin].map(|t| t.to_dtype(DType::F32));
         return Ok(rotary(&x?, &cos?, &sin?, pairs, order)?.to_dtype(t.dtype())?);
     }
-    if is_composed(t.device()) {
-        return Ok(composed(t, &cos.detach(), &sin.detach(), pairs, order)?);
+    if is_fallback(t.device()) {
+        return Ok(fallback(t, &cos.detach(), &sin.detach(), pairs, order)?);
     }
     let (cos, sin) = (cos.detach().contiguous()?, sin.detach().contiguous()?);
     let op = Rotary {
@@ -170,7 +170,7 @@ impl Op for Rotary {
     }
 }
 
-fn composed(
+fn fallback(
     x: &Tensor,
     cos: &Tensor,
     sin: &Tensor,

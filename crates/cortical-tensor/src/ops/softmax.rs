@@ -3,7 +3,7 @@
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::shape::Dim;
 use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
@@ -53,8 +53,8 @@ fn along(x: Input<'_>, dim: impl Dim, kind: Kind, name: &'static str) -> Result<
             .transpose(dim, last)?
             .contiguous()?);
     }
-    if is_composed(t.device()) {
-        return Ok(composed(t, kind)?);
+    if is_fallback(t.device()) {
+        return Ok(fallback(t, kind)?);
     }
     by_dtype!(name, "x", t, T => forward::<T>(x, kind, name))
 }
@@ -104,7 +104,7 @@ impl<T: Element> Op for Softmax<T> {
     }
 }
 
-fn composed(x: &Tensor, kind: Kind) -> candle_core::Result<Tensor> {
+fn fallback(x: &Tensor, kind: Kind) -> candle_core::Result<Tensor> {
     if x.elem_count() == 0 {
         return Ok(x.clone());
     }
@@ -123,7 +123,7 @@ fn composed(x: &Tensor, kind: Kind) -> candle_core::Result<Tensor> {
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
-    use crate::with_composition;
+    use crate::with_fallback;
     use candle_core::Device;
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
                 for kind in [Kind::Softmax, Kind::LogSoftmax] {
                     let run = |t: &[Tensor]| along((&t[0]).into(), dim, kind, "softmax");
                     gradcheck(std::slice::from_ref(&x), run).unwrap();
-                    with_composition(|| gradcheck(std::slice::from_ref(&x), run)).unwrap();
+                    with_fallback(|| gradcheck(std::slice::from_ref(&x), run)).unwrap();
                 }
             }
         }

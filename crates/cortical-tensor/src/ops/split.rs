@@ -3,7 +3,7 @@
 use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 
 const NAME: &str = "split";
@@ -49,7 +49,7 @@ pub fn split<'a>(x: impl Into<Input<'a>>, sizes: &[usize]) -> Result<Vec<Tensor>
             .map(|part| Ok(part.to_dtype(t.dtype())?))
             .collect();
     }
-    if is_composed(t.device()) {
+    if is_fallback(t.device()) {
         let last = t.rank() - 1;
         if t.elem_count() == 0 {
             // candle reads beyond the end of an empty view that starts inside a row.

@@ -2,7 +2,7 @@
 
 use crate::element::tensor;
 use crate::gradcheck::gradcheck;
-use crate::{Result, Rng, Seed, with_composition};
+use crate::{Result, Rng, Seed, with_fallback};
 use candle_core::{DType, Tensor};
 
 /// Normal random numbers in `f64` that depend on nothing but the stream's name.
@@ -30,13 +30,13 @@ pub(crate) fn same(got: &Tensor, want: &Tensor, tolerance: f64) {
     }
 }
 
-/// Checks the gradients of kernel and composition, and that the two agree.
+/// Checks the gradients of kernel and fallback, and that the two agree.
 #[track_caller]
 pub(crate) fn check(inputs: &[Tensor], run: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let shapes: Vec<_> = inputs.iter().map(|t| t.dims().to_vec()).collect();
     gradcheck(inputs, &run).unwrap_or_else(|e| panic!("kernel, {shapes:?}: {e}"));
-    with_composition(|| gradcheck(inputs, &run))
-        .unwrap_or_else(|e| panic!("composition, {shapes:?}: {e}"));
-    let composed = with_composition(|| run(inputs)).unwrap();
-    same(&run(inputs).unwrap(), &composed, 1e-6);
+    with_fallback(|| gradcheck(inputs, &run))
+        .unwrap_or_else(|e| panic!("fallback, {shapes:?}: {e}"));
+    let fallback = with_fallback(|| run(inputs)).unwrap();
+    same(&run(inputs).unwrap(), &fallback, 1e-6);
 }

@@ -4,7 +4,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::resample::{self as kernel, AxisMap, Places};
@@ -299,8 +299,8 @@ pub(super) fn run_maps(
 
 fn run(name: &'static str, maps: [AxisMap; 2], x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
     let t = x.tensor();
-    if is_composed(t.device()) {
-        return Ok(composed(name, &maps, t)?.reshape(shape)?);
+    if is_fallback(t.device()) {
+        return Ok(fallback(name, &maps, t)?.reshape(shape)?);
     }
     by_dtype!(name, "x", t, T => forward::<T>(name, maps, x, shape))
 }
@@ -343,7 +343,7 @@ impl<T: Element> Op for Resampled<T> {
 }
 
 /// `A_height · x · A_widthᵀ` with the matrices written out.
-fn composed(name: &'static str, maps: &[AxisMap; 2], x: &Tensor) -> Result<Tensor> {
+fn fallback(name: &'static str, maps: &[AxisMap; 2], x: &Tensor) -> Result<Tensor> {
     let [height, width] = maps;
     let planes = x.elem_count() / (height.input() * width.input());
     if planes == 0 {
@@ -374,7 +374,7 @@ mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
     use crate::ops::{adaptive_avg_pool1d, adaptive_avg_pool2d};
-    use crate::{Rng, Seed, with_composition};
+    use crate::{Rng, Seed, with_fallback};
 
     fn random(shape: &[usize]) -> Tensor {
         let mut rng = Rng::new(Seed(5), "resample");
@@ -385,11 +385,11 @@ mod tests {
     fn check(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) {
         let inputs = [x.clone()];
         gradcheck(&inputs, |t| f(&t[0])).unwrap();
-        with_composition(|| gradcheck(&inputs, |t| f(&t[0]))).unwrap();
+        with_fallback(|| gradcheck(&inputs, |t| f(&t[0]))).unwrap();
         let flat = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let (kernel, composed) = (f(x).unwrap(), with_composition(|| f(x)).unwrap());
-        assert_eq!(kernel.dims(), composed.dims());
-        for (k, c) in flat(kernel).iter().zip(flat(composed)) {
+        let (kernel, fallback) = (f(x).unwrap(), with_fallback(|| f(x)).unwrap());
+        assert_eq!(kernel.dims(), fallback.dims());
+        for (k, c) in flat(kernel).iter().zip(flat(fallback)) {
             assert!((k - c).abs() < 1e-12, "{k} {c}");
         }
     }

@@ -5,7 +5,7 @@ use crate::subject::{Shapes, Subject, numbers};
 use crate::table::table;
 use candle_core::{DType, Tensor};
 use cortical_tensor::gradcheck::gradcheck;
-use cortical_tensor::{Result, with_composition};
+use cortical_tensor::{Result, with_fallback};
 
 /// How the arguments reach the operation.
 #[derive(Clone, Copy, Debug)]
@@ -74,28 +74,28 @@ fn check(subject: &Subject, shapes: Shapes, layout: Layout) -> std::result::Resu
     let run = |t: &[Tensor]| layout.run(subject, t);
     let place = |path: &str| format!("{}, {shapes:?}, {layout:?}, {path}", subject.name);
     let kernel = run(&arguments).map_err(|e| format!("{}: {e}", place("kernel")))?;
-    let composed = with_composition(|| run(&arguments))
-        .map_err(|e| format!("{}: {e}", place("composition")))?;
-    if kernel.dims() != composed.dims() || kernel.dtype() != composed.dtype() {
-        return Err(format!("{}: {kernel:?} {composed:?}", place("both")));
+    let fallback =
+        with_fallback(|| run(&arguments)).map_err(|e| format!("{}: {e}", place("fallback")))?;
+    if kernel.dims() != fallback.dims() || kernel.dtype() != fallback.dtype() {
+        return Err(format!("{}: {kernel:?} {fallback:?}", place("both")));
     }
     for (i, (k, c)) in numbers(&kernel)
         .into_iter()
-        .zip(numbers(&composed))
+        .zip(numbers(&fallback))
         .enumerate()
     {
         let alike = k == c || (k - c).abs() <= 1e-6 * (1.0 + c.abs()) || (k.is_nan() && c.is_nan());
         if !alike {
             return Err(format!(
-                "{}: element {i} is {k}, composed {c}",
+                "{}: element {i} is {k}, fallback {c}",
                 place("both")
             ));
         }
     }
     if subject.differentiable {
         gradcheck(&arguments, run).map_err(|e| format!("{}: {e}", place("kernel")))?;
-        with_composition(|| gradcheck(&arguments, run))
-            .map_err(|e| format!("{}: {e}", place("composition")))?;
+        with_fallback(|| gradcheck(&arguments, run))
+            .map_err(|e| format!("{}: {e}", place("fallback")))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::pick::{Pick, spoiled};
 use crate::subject::{Subject, numbers};
 use crate::table::table;
 use candle_core::{DType, Tensor, Var};
-use cortical_tensor::{Error, Result, Rng, Seed, with_composition};
+use cortical_tensor::{Error, Result, Rng, Seed, with_fallback};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many random calls each entry of the table gets.
@@ -72,32 +72,32 @@ fn check(subject: &Subject, seed: u64) -> std::result::Result<bool, String> {
     let kernel = attempt(|| forward_and_backward(subject, &arguments, &mut pick));
     let wild = pick.wild;
     let mut pick = Pick::hostile(seed);
-    let composed =
-        attempt(|| with_composition(|| forward_and_backward(subject, &arguments, &mut pick)));
-    match (kernel, composed) {
+    let fallback =
+        attempt(|| with_fallback(|| forward_and_backward(subject, &arguments, &mut pick)));
+    match (kernel, fallback) {
         (Outcome::Panicked, _) => Err(format!("{at}: panic")),
-        (_, Outcome::Panicked) => Err(format!("{at}: panic of the composition")),
+        (_, Outcome::Panicked) => Err(format!("{at}: panic of the fallback")),
         (Outcome::Refused(Error::Candle(e)), _) => Err(format!("{at}: refused by candle: {e}")),
         (_, Outcome::Refused(Error::Candle(e))) => {
-            Err(format!("{at}: composition refused by candle: {e}"))
+            Err(format!("{at}: fallback refused by candle: {e}"))
         }
         (Outcome::Refused(_), Outcome::Refused(_)) => Ok(false),
         (Outcome::Refused(e), Outcome::Done(_)) => {
             Err(format!("{at}: only the kernel refuses: {e}"))
         }
         (Outcome::Done(_), Outcome::Refused(e)) => {
-            Err(format!("{at}: only the composition refuses: {e}"))
+            Err(format!("{at}: only the fallback refuses: {e}"))
         }
         (Outcome::Done(k), Outcome::Done(c)) => {
             if k.dims() != c.dims() || k.dtype() != c.dtype() {
-                return Err(format!("{at}: {k:?} and composed {c:?}"));
+                return Err(format!("{at}: {k:?} and fallback {c:?}"));
             }
             // Half precision rounds both, and single precision is what the others are computed in.
             let tolerance = if k.dtype() == DType::BF16 { 2e-2 } else { 2e-4 };
             for (i, (k, c)) in numbers(&k).into_iter().zip(numbers(&c)).enumerate() {
                 let alike = k == c || (k.is_nan() && c.is_nan());
                 if !wild && !alike && (k - c).abs() > tolerance * (1.0 + c.abs()) {
-                    return Err(format!("{at}: element {i} is {k}, composed {c}"));
+                    return Err(format!("{at}: element {i} is {k}, fallback {c}"));
                 }
             }
             Ok(true)

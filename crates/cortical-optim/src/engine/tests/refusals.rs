@@ -169,7 +169,9 @@ fn hyperparameters_are_checked() {
         "SGD: dampening must be 0 with Nesterov's momentum, but is 0.1",
     );
     let betas = (0.9, 1.0);
-    let message = |name: &str| format!("{name}: betas.1 must be at least 0 and below 1, but is 1");
+    let message = |name: &str| {
+        format!("{name}: betas must be two shares from 0 to below 1, but is [0.9, 1.0]")
+    };
     refused(
         AdamWConfig {
             betas,

@@ -101,7 +101,7 @@ fn a_query_that_sees_nothing_gets_zeros() {
         )
         .unwrap()
     };
-    for y in [run(), crate::with_composition(run)] {
+    for y in [run(), crate::with_fallback(run)] {
         let rows = y
             .squeeze(0)
             .unwrap()

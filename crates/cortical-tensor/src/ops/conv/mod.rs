@@ -1,6 +1,6 @@
 //! Convolutions: local neurons whose weights are shared by all places, and their transposes.
 
-mod composed;
+mod fallback;
 mod options;
 mod transpose;
 
@@ -11,7 +11,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::pool::{MaxPoolOptions, max_pool2d};
 use crate::ops::prepare::{by_dtype, is_half};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{self, Activation, Saves};
 use cortical_kernels::buffer::unspecified;
@@ -137,7 +137,7 @@ pub fn conv2d_max_pool<'a>(
     }
     let taps = pool.kernel_size[0].checked_mul(pool.kernel_size[1]);
     let fits = options.activation.saves() != Saves::Input && taps.is_some_and(|taps| taps <= 256);
-    if fits && !is_composed(x.tensor().device()) {
+    if fits && !is_fallback(x.tensor().device()) {
         convolve("conv2d_max_pool", x, weight, bias, options, Some(pool))
     } else {
         max_pool2d(&conv2d(x, weight, bias, options)?, pool)
@@ -163,9 +163,9 @@ fn convolve<const AXES: usize>(
         let y = convolve(name, (&x).into(), (&weight).into(), bias, options, pool)?;
         return Ok(y.to_dtype(dtype)?);
     }
-    if is_composed(xt.device()) {
+    if is_fallback(xt.device()) {
         let (g, shape) = (&plan.geometry, &plan.shape);
-        return Ok(composed::conv(g, xt, wt, bt, options.activation, shape)?);
+        return Ok(fallback::conv(g, xt, wt, bt, options.activation, shape)?);
     }
     let pool = pool
         .map(|pool| {

@@ -1,12 +1,12 @@
 //! Transposed convolutions: the adjoints of convolutions, which spread each input over a window of the output.
 
-use super::composed;
+use super::fallback;
 use super::operands;
 use super::options::{ConvTransposeOptions, Plan};
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, is_half};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{self, Activation, Saves};
 use cortical_kernels::buffer::unspecified;
@@ -105,9 +105,9 @@ fn convolve<const AXES: usize>(
         let y = convolve(name, (&x).into(), (&weight).into(), bias, options)?;
         return Ok(y.to_dtype(dtype)?);
     }
-    if is_composed(xt.device()) {
+    if is_fallback(xt.device()) {
         let (g, shape) = (&plan.geometry, &plan.shape);
-        return Ok(composed::transposed(
+        return Ok(fallback::transposed(
             g,
             xt,
             wt,

@@ -1,12 +1,12 @@
-//! The losses between each number and its target, element by element: kernel, backward pass and composition.
+//! The losses between each number and its target, element by element: kernel, backward pass and fallback.
 
 use super::{check_same, reduce, spread};
 use crate::element::{Element, tensor, zeros};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::Reduction;
-use crate::ops::activation::compose;
+use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, is_half};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::loss::{self as kernel, Pointwise, Side, Upstream};
@@ -54,8 +54,8 @@ pub(super) fn pointwise<'a>(
         );
         return Ok(pointwise(name, loss, &x, &t, reduction)?.to_dtype(dtype)?);
     }
-    if is_composed(x.tensor().device()) {
-        return reduce(&composed(loss, x.tensor(), target.tensor())?, reduction);
+    if is_fallback(x.tensor().device()) {
+        return reduce(&fallback(loss, x.tensor(), target.tensor())?, reduction);
     }
     by_dtype!(name, "x", x.tensor(), T => forward::<T>(name, loss, x, target, reduction))
 }
@@ -135,8 +135,8 @@ impl<T: Element> Op for Loss<T> {
     }
 }
 
-fn composed(loss: Pointwise, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-    let softplus = |x: &Tensor| compose(SOFTPLUS, x);
+fn fallback(loss: Pointwise, x: &Tensor, t: &Tensor) -> Result<Tensor> {
+    let softplus = |x: &Tensor| activate_fallback(SOFTPLUS, x);
     // |d| with derivative 0 at 0, which candle's `abs` has not.
     let absolute = |d: &Tensor| d * d.sign()?.detach();
     let zeros = || t.zeros_like();

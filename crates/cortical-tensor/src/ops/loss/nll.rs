@@ -5,7 +5,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::Reduction;
 use crate::ops::cross_entropy::read_labels;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::loss::{LEFT_OUT, nll_backward, nll_forward};
 use cortical_kernels::real::Real;
@@ -63,8 +63,8 @@ pub fn nll_loss<'a>(x: impl Into<Input<'a>>, labels: &Tensor, options: &Nll) -> 
         };
     }
     let classes = read_labels(NAME, labels, x.tensor().dims()[1], options.ignore_index)?;
-    if is_composed(x.tensor().device()) {
-        return composed(x.tensor(), &classes, options);
+    if is_fallback(x.tensor().device()) {
+        return fallback(x.tensor(), &classes, options);
     }
     by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, classes, options))
 }
@@ -173,7 +173,7 @@ impl<T: Element> Op for Loss<T> {
 }
 
 /// The losses as a product with each row's one-hot class, which has a right gradient everywhere.
-fn composed(x: &Tensor, classes: &[u32], options: &Nll) -> Result<Tensor> {
+fn fallback(x: &Tensor, classes: &[u32], options: &Nll) -> Result<Tensor> {
     let (n, cols) = x.dims2()?;
     let one_hot: Vec<f32> = classes
         .iter()

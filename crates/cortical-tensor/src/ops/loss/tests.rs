@@ -264,9 +264,9 @@ fn distances_and_margins() {
 fn nothing_has_a_sum_of_zero_and_no_mean() {
     let empty = random(&[0, 3], "x");
     for (loss, _) in losses() {
-        for composed in [false, true] {
-            let run = |r| match composed {
-                true => crate::with_composition(|| loss(&empty, &empty, r)),
+        for fallback in [false, true] {
+            let run = |r| match fallback {
+                true => crate::with_fallback(|| loss(&empty, &empty, r)),
                 false => loss(&empty, &empty, r),
             };
             assert_eq!(

@@ -7,7 +7,7 @@ use crate::ops::prepare::{by_dtype, is_half, wrong_shape};
 use crate::ops::upsample::{Resample, resample};
 use crate::ops::window;
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::pool::{self as kernel, Cuts};
@@ -163,8 +163,8 @@ fn largest<const AXES: usize>(
 
 fn run(name: &'static str, cuts: [Cuts; 2], x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
     let t = x.tensor();
-    if is_composed(t.device()) {
-        return Ok(composed(&cuts, t)?.reshape(shape)?);
+    if is_fallback(t.device()) {
+        return Ok(fallback(&cuts, t)?.reshape(shape)?);
     }
     by_dtype!(name, "x", t, T => forward::<T>(cuts, x, shape))
 }
@@ -212,7 +212,7 @@ impl<T: Element> Op for AdaptiveMax<T> {
 }
 
 /// The largest of each window's elements in turn; a window shorter than others repeats its last one.
-fn composed(cuts: &[Cuts; 2], x: &Tensor) -> candle_core::Result<Tensor> {
+fn fallback(cuts: &[Cuts; 2], x: &Tensor) -> candle_core::Result<Tensor> {
     let [height, width] = cuts;
     let planes = x.elem_count() / (height.input() * width.input());
     if planes == 0 {

@@ -142,7 +142,7 @@ impl Pool for Mean {
         apply_one(op, vec![operand], Output::new(y, shape))
     }
 
-    fn composed(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
+    fn fallback(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
         let padded = window::pad(x, &g.axes(), &g.output(), 0.0)?;
         let mut taps = window::taps(&padded, &g.axes(), &g.output())?.into_iter();
         let first = taps.next().expect("a window has at least one tap");

@@ -142,7 +142,7 @@ impl Pool for Max {
         }
     }
 
-    fn composed(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
+    fn fallback(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
         let padded = window::pad(x, &g.axes(), &g.output(), f64::NEG_INFINITY)?;
         let taps = window::taps(&padded, &g.axes(), &g.output())?;
         window::largest(taps)

@@ -14,7 +14,7 @@ pub use max::{MaxPoolOptions, max_pool, max_pool1d, max_pool2d, max_pool3d};
 use crate::element::Element;
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed};
+use crate::{Error, Input, Result, is_fallback};
 use candle_core::{DType, Tensor};
 use cortical_kernels::conv::Axis;
 use cortical_kernels::pool::Geometry;
@@ -31,7 +31,7 @@ trait Pool: Copy {
     fn forward<T: Element>(self, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor>;
 
     /// The same as candle operations, of the windows' elements one after the other.
-    fn composed(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor>;
+    fn fallback(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor>;
 }
 
 /// The leading dimensions of `x` as a number of planes, and its last `AXES` dimensions.
@@ -103,13 +103,13 @@ fn pool<const AXES: usize, P: Pool>(
 
 fn run<P: Pool>(how: P, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
     let t = x.tensor();
-    if is_composed(t.device()) {
+    if is_fallback(t.device()) {
         let [height, width] = g.axes();
         if g.output_len() == 0 {
             return Ok(Tensor::zeros(shape, t.dtype(), t.device())?);
         }
         let x = (t.contiguous()?).reshape((g.planes(), height.input, width.input))?;
-        return Ok(how.composed(&g, &x)?.reshape(shape)?);
+        return Ok(how.fallback(&g, &x)?.reshape(shape)?);
     }
     by_dtype!(P::NAMES[0], "x", t, T => how.forward::<T>(g, x, shape))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ops::testing::{check, random, same};
-use crate::with_composition;
+use crate::with_fallback;
 use candle_core::Device;
 
 const AXES: [&[isize]; 8] = [
@@ -74,7 +74,7 @@ fn places_are_those_of_the_first() {
         (most, least)
     };
     let want = (vec![1, 0], vec![vec![1, 0, 0]]);
-    assert_eq!((run(), with_composition(run)), (want.clone(), want));
+    assert_eq!((run(), with_fallback(run)), (want.clone(), want));
 }
 
 #[test]
@@ -98,10 +98,7 @@ fn of_equal_elements_the_first_gets_the_gradient() {
                 .to_vec1::<f64>()
                 .unwrap()
         };
-        assert_eq!(
-            (run(), with_composition(run)),
-            (want.to_vec(), want.to_vec())
-        );
+        assert_eq!((run(), with_fallback(run)), (want.to_vec(), want.to_vec()));
     }
 }
 
@@ -116,7 +113,7 @@ fn the_norm_of_nothing_but_zeros_has_no_slope() {
                 .map_or(vec![0.0; 2], |d| d.to_vec1::<f64>().unwrap())
         };
         assert_eq!(
-            (run(), with_composition(run)),
+            (run(), with_fallback(run)),
             (vec![0.0; 2], vec![0.0; 2]),
             "{p}"
         );
@@ -127,10 +124,10 @@ fn the_norm_of_nothing_but_zeros_has_no_slope() {
 fn nothing_has_a_sum_but_no_mean_and_no_maximum() {
     let x = random(&[3, 0], "x");
     let of = |f: &dyn Fn() -> Result<Tensor>| {
-        let (kernel, composed) = (f().unwrap(), with_composition(f).unwrap());
+        let (kernel, fallback) = (f().unwrap(), with_fallback(f).unwrap());
         assert_eq!(kernel.dims(), [3]);
         let numbers = |t: Tensor| t.to_vec1::<f64>().unwrap();
-        (numbers(kernel)[0], numbers(composed)[0])
+        (numbers(kernel)[0], numbers(fallback)[0])
     };
     assert_eq!(of(&|| sum(&x, &[1], false)), (0.0, 0.0));
     assert_eq!(of(&|| norm(&x, 2.0, &[1], false)), (0.0, 0.0));
@@ -176,7 +173,7 @@ fn infinite_exponents_stay_what_they_are() {
             .to_vec1::<f64>()
             .unwrap()
     };
-    for y in [run(), with_composition(run)] {
+    for y in [run(), with_fallback(run)] {
         assert_eq!((y[0], y[1]), (f64::NEG_INFINITY, f64::INFINITY));
         assert!((y[2] - 800.0 - 2.0_f64.ln()).abs() < 1e-12);
     }

@@ -1,8 +1,8 @@
 //! The table: every public operation, family by family.
 
-mod composite;
 mod conv;
 mod dense;
+mod fused;
 mod loss;
 mod norm;
 mod pool;
@@ -21,7 +21,7 @@ pub(crate) fn table() -> Vec<Subject> {
         loss::table(),
         sequence::table(),
         reduce::table(),
-        composite::table(),
+        fused::table(),
     ]
     .into_iter()
     .flatten()

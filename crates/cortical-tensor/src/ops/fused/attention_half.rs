@@ -8,7 +8,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::ops::{Attention, HeadOrder, attention, linear, linear_dims, rms_norm, rotary};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_composed, values};
+use crate::{Error, Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::attention::{
@@ -78,7 +78,7 @@ pub fn attention_half<'a>(x: impl Into<Input<'a>>, half: AttentionHalf<'a>) -> R
     if is_half(t.dtype()) {
         return widened(t, half);
     }
-    if is_composed(t.device()) || t.elem_count() == 0 || sizes.dim == 0 {
+    if is_fallback(t.device()) || t.elem_count() == 0 || sizes.dim == 0 {
         return fine(t, half, sizes);
     }
     by_dtype!(NAME, "x", t, T => forward::<T>(x, half, sizes))
@@ -422,7 +422,7 @@ mod tests {
     use super::*;
     use crate::ops::rotary_angles;
     use crate::ops::testing::{check, random, same};
-    use crate::with_composition;
+    use crate::with_fallback;
     use candle_core::{DType, Device};
 
     /// Heads of queries, heads of keys, elements of a head, elements of a row.
@@ -529,10 +529,10 @@ mod tests {
             attention_half(&t[0], shows).unwrap(),
         );
         same(&hidden.output, &shown.output, 0.0);
-        let composed = with_composition(|| attention_half(&t[0], shows)).unwrap();
+        let fallback = with_fallback(|| attention_half(&t[0], shows)).unwrap();
         for (one, other) in [
-            (&shown.normed, &composed.normed),
-            (&shown.branch, &composed.branch),
+            (&shown.normed, &fallback.normed),
+            (&shown.branch, &fallback.branch),
         ] {
             same(one.as_ref().unwrap(), other.as_ref().unwrap(), 1e-9);
         }

@@ -1,6 +1,6 @@
-//! Convolutions as compositions of candle operations: a matrix product for each tap of the kernel, summed.
+//! Convolutions in candle's operations, where there is no kernel: a matrix product for each tap of the kernel, summed.
 
-use crate::ops::activation::compose;
+use crate::ops::activation::activate_fallback;
 use crate::ops::window;
 use candle_core::{Result, Tensor};
 use cortical_kernels::activation::Activation;
@@ -45,7 +45,7 @@ fn finish(
         Some(bias) => sum.broadcast_add(&bias.unsqueeze(1)?)?,
         None => sum,
     };
-    compose(activation, &sum)?.reshape(shape)
+    activate_fallback(activation, &sum)?.reshape(shape)
 }
 
 fn five(x: &Tensor, n: usize, c: usize, space: [usize; 3]) -> Result<Tensor> {

@@ -7,7 +7,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
 use crate::ops::{gated, linear, linear_dims, rms_norm};
-use crate::{Input, Result, is_composed, values};
+use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
@@ -82,7 +82,7 @@ pub fn feed_forward<'a>(x: impl Into<Input<'a>>, half: FeedForward<'a>) -> Resul
         };
         return feed_forward(&wide(t)?, wide_half)?.to_dtype(t.dtype());
     }
-    if is_composed(t.device()) {
+    if is_fallback(t.device()) {
         return fine(t, half);
     }
     by_dtype!(NAME, "x", t, T => forward::<T>(x, half))
@@ -183,7 +183,7 @@ impl<T: Element> Op for Fused<T> {
 mod tests {
     use super::*;
     use crate::ops::testing::{check, random, same};
-    use crate::with_composition;
+    use crate::with_fallback;
     use candle_core::DType;
 
     fn parts(t: &[Tensor], kind: Gate) -> FeedForward<'_> {
@@ -259,10 +259,10 @@ mod tests {
             };
             let shown = feed_forward(&t[0], shows).unwrap();
             same(&hidden.output, &shown.output, 0.0);
-            let composed = with_composition(|| feed_forward(&t[0], shows)).unwrap();
+            let fallback = with_fallback(|| feed_forward(&t[0], shows)).unwrap();
             for (one, other) in [
-                (&shown.normed, &composed.normed),
-                (&shown.branch, &composed.branch),
+                (&shown.normed, &fallback.normed),
+                (&shown.branch, &fallback.branch),
             ] {
                 same(one.as_ref().unwrap(), other.as_ref().unwrap(), 1e-4);
             }

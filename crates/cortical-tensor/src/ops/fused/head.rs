@@ -5,7 +5,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::cross_entropy::{CrossEntropy, LEFT_OUT, Reduction, cross_entropy, read_labels};
 use crate::ops::prepare::{by_dtype, is_half, wrong_shape};
 use crate::ops::{linear, linear_dims};
-use crate::{Input, Operand, Result, is_composed, values};
+use crate::{Input, Operand, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
@@ -76,7 +76,7 @@ pub fn linear_cross_entropy<'a>(
     }
     let is_fine = labels.dtype().is_float()
         || options.reduction == Reduction::None
-        || is_composed(x.tensor().device())
+        || is_fallback(x.tensor().device())
         || n == 0;
     if is_fine {
         let scores = linear(x, weight, bias, Activation::Identity)?;
