@@ -43,11 +43,13 @@ impl EmbeddingConfig {
                     got,
                 });
             }
-            let zeros = Tensor::zeros((1, self.dim), weight.dtype(), weight.tensor().device())?;
-            let table = weight
-                .tensor()
-                .slice_assign(&[row as usize..row as usize + 1, 0..self.dim], &zeros)?;
-            weight.set(&table)?;
+            if !scope.params().is_dry() {
+                let zeros = Tensor::zeros((1, self.dim), weight.dtype(), weight.tensor().device())?;
+                let table = weight
+                    .tensor()
+                    .slice_assign(&[row as usize..row as usize + 1, 0..self.dim], &zeros)?;
+                weight.set(&table)?;
+            }
         }
         Ok(Embedding {
             weight,

@@ -2,7 +2,7 @@
 
 use crate::pass::Gradients;
 use crate::{Error, Pass, Result};
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use cortical_tensor::{GradSlot, Input};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,18 +21,31 @@ struct ParamInner {
     detached: Tensor,
     slot: GradSlot,
     trainable: AtomicBool,
+    /// Whether there is a shape and nothing else; see [`Params::dry`](crate::Params::dry).
+    dry: bool,
 }
 
 impl Param {
     pub(crate) fn new(name: String, var: Var) -> Self {
         let detached = var.as_detached_tensor();
-        let slot = GradSlot::new();
+        Self::make(name, var, detached, false)
+    }
+
+    /// A parameter of a dry store: one zero that looks as if it were all elements.
+    pub(crate) fn dry(name: String, shape: &[usize], dtype: DType) -> Result<Self> {
+        let zero = Var::zeros((), dtype, &Device::Cpu)?;
+        let detached = zero.as_detached_tensor().broadcast_as(shape)?;
+        Ok(Self::make(name, zero, detached, true))
+    }
+
+    fn make(name: String, var: Var, detached: Tensor, dry: bool) -> Self {
         Self(Arc::new(ParamInner {
             name,
             var,
             detached,
-            slot,
+            slot: GradSlot::new(),
             trainable: AtomicBool::new(true),
+            dry,
         }))
     }
 
@@ -51,7 +64,7 @@ impl Param {
     /// The size of each dimension.
     #[must_use]
     pub fn dims(&self) -> &[usize] {
-        self.0.var.dims()
+        self.0.detached.dims()
     }
 
     /// The type of the elements.
@@ -63,7 +76,7 @@ impl Param {
     /// How many elements there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.var.elem_count()
+        self.0.detached.elem_count()
     }
 
     /// The parameter as an argument of an operation: the variable with its slot while training, the plain variable in a pass for
@@ -204,6 +217,9 @@ impl Param {
     /// [`Error::ValueShape`], [`Error::ValueDType`]; the old values are then still there.
     pub fn set(&self, value: &Tensor) -> Result<()> {
         self.check(value)?;
+        if self.0.dry {
+            return Ok(());
+        }
         self.update(|var| Ok(var.set(value)?))
     }
 

@@ -19,6 +19,8 @@ struct Store {
     seed: Seed,
     /// How many elements all parameters may have together.
     limit: usize,
+    /// Whether parameters have a shape and nothing else.
+    dry: bool,
     source: Option<Arc<dyn Source>>,
     adapters: RwLock<Option<Adapters>>,
     entries: RwLock<Entries>,
@@ -49,13 +51,13 @@ impl Params {
     /// An empty store whose parameters have this dtype.
     #[must_use]
     pub fn with_dtype(device: &Device, seed: Seed, dtype: DType) -> Self {
-        Self::make(device, seed, dtype, None, usize::MAX)
+        Self::make(device, seed, dtype, None, (usize::MAX, false))
     }
 
     /// An empty store whose parameters begin with the values of `source`, and are drawn only where it has none.
     #[must_use]
     pub fn with_source(device: &Device, seed: Seed, dtype: DType, source: Arc<dyn Source>) -> Self {
-        Self::make(device, seed, dtype, Some(source), usize::MAX)
+        Self::make(device, seed, dtype, Some(source), (usize::MAX, false))
     }
 
     fn make(
@@ -63,13 +65,14 @@ impl Params {
         seed: Seed,
         dtype: DType,
         source: Option<Arc<dyn Source>>,
-        limit: usize,
+        (limit, dry): (usize, bool),
     ) -> Self {
         Self(Arc::new(Store {
             device: device.clone(),
             dtype,
             seed,
             limit,
+            dry,
             source,
             adapters: RwLock::default(),
             entries: RwLock::default(),
@@ -113,7 +116,35 @@ impl Params {
     /// ```
     #[must_use]
     pub fn limited(device: &Device, seed: Seed, limit: usize) -> Self {
-        Self::make(device, seed, DType::F32, None, limit)
+        Self::make(device, seed, DType::F32, None, (limit, false))
+    }
+
+    /// An empty store whose parameters have a name and a shape, but no elements, and which refuses more than `limit` of them:
+    /// layers built in it take no memory and can be described, not run.
+    ///
+    /// ```
+    /// use cortical_neuron::{Init, Params};
+    /// let params = Params::dry(usize::MAX);
+    /// let weight = params.at("fc1").param("weight", &[1_000_000, 1_000_000], Init::KAIMING_UNIFORM)?;
+    /// assert_eq!((weight.name(), weight.dims()), ("fc1.weight", &[1_000_000, 1_000_000][..]));
+    /// assert_eq!(params.count(), 1_000_000_000_000);
+    /// # Ok::<(), cortical_neuron::Error>(())
+    /// ```
+    #[must_use]
+    pub fn dry(limit: usize) -> Self {
+        Self::make(&Device::Cpu, Seed(0), DType::F32, None, (limit, true))
+    }
+
+    /// Whether parameters have a shape and nothing else.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.0.dry
+    }
+
+    /// How many elements all parameters may have together.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.0.limit
     }
 
     /// Whether so many more elements may be held.
@@ -158,12 +189,16 @@ impl Params {
     /// # Errors
     /// [`Error::NameTaken`].
     pub fn adopt(&self, name: &str, var: Var) -> Result<Param> {
+        self.add(Param::new(name.to_string(), var))
+    }
+
+    /// Takes in a parameter under its full name.
+    pub(crate) fn add(&self, param: Param) -> Result<Param> {
         let mut entries = self.write();
-        entries.reserve(name)?;
-        let param = Param::new(name.to_string(), var);
+        entries.reserve(param.name())?;
         let place = Place::Param(entries.params.len());
         entries.params.push(param.clone());
-        entries.by_name.insert(name.to_string(), place);
+        entries.by_name.insert(param.name().to_string(), place);
         Ok(param)
     }
 
@@ -365,7 +400,9 @@ impl Params {
     /// How many elements all parameters have together: what "7B" counts. Buffers do not count.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.read().params.iter().map(Param::count).sum()
+        let entries = self.read();
+        let counts = entries.params.iter().map(Param::count);
+        counts.fold(0, usize::saturating_add)
     }
 
     /// Empties every slot.

@@ -56,6 +56,11 @@ impl Scope {
                 shape: shape.to_vec(),
             });
         }
+        if self.params.is_dry() {
+            return self
+                .params
+                .add(Param::dry(name, shape, self.params.dtype())?);
+        }
         if let Some(source) = self.params.source()
             && let Some(value) = source.tensor(&name, shape)?
         {
@@ -94,6 +99,17 @@ impl Scope {
     /// [`Error::NameTaken`].
     pub fn buffer(&self, name: &str, value: &Tensor) -> Result<Buffer> {
         self.params.add_buffer(&self.name_of(name), value)
+    }
+
+    /// Makes a buffer of this shape in which every element is the same; in a dry store it has a shape and nothing else.
+    pub(crate) fn filled_buffer(&self, name: &str, shape: &[usize], value: f64) -> Result<Buffer> {
+        let device = self.params.device();
+        let one = Tensor::new(value, device)?.to_dtype(self.params.dtype())?;
+        let all = one.broadcast_as(shape)?;
+        match self.params.is_dry() {
+            true => self.buffer(name, &all),
+            false => self.buffer(name, &all.contiguous()?),
+        }
     }
 
     /// The full name of what is called `name` in this place.

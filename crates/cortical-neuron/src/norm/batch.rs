@@ -95,11 +95,11 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn build(scope: &Scope, channels: usize) -> Result<Self> {
-        let (dtype, device) = (scope.params().dtype(), scope.params().device());
+        let batches = Tensor::new(0_i64, scope.params().device())?;
         Ok(Self {
-            mean: scope.buffer("running_mean", &Tensor::zeros(channels, dtype, device)?)?,
-            var: scope.buffer("running_var", &Tensor::ones(channels, dtype, device)?)?,
-            batches: scope.buffer("num_batches_tracked", &Tensor::new(0_i64, device)?)?,
+            mean: scope.filled_buffer("running_mean", &[channels], 0.0)?,
+            var: scope.filled_buffer("running_var", &[channels], 1.0)?,
+            batches: scope.buffer("num_batches_tracked", &batches)?,
         })
     }
 
