@@ -217,16 +217,41 @@ fn adapted<const AXES: usize>(
     let mut output = vec![sample[0]];
     output.extend(size);
     let reads = "each output reads its share of its channel, without weights";
-    let each = (0..AXES).map(|i| {
-        let window = |o: usize| {
-            let end = (o + 1).saturating_mul(axes[i]).div_ceil(size[i]);
-            end - o.saturating_mul(axes[i]) / size[i]
-        };
-        (0..size[i]).map(window).sum::<usize>()
+    // Windows begin at ⌊o · n / s⌋ and end before ⌈(o + 1) · n / s⌉. Those that would end between two elements, all but gcd(n, s)
+    // of them, reach one element into the next window; so they cover n + s − gcd(n, s) elements, however many they are.
+    let each: [usize; AXES] = std::array::from_fn(|i| {
+        let shared = gcd(axes[i], size[i]);
+        axes[i].saturating_add(size[i] - shared)
     });
-    let each: Vec<usize> = each.collect();
     let connections = product(&[sample[0]]).saturating_mul(product(&each));
     Ok(Description::new(kind, "", &output)
         .reads(reads)
         .costs(connections, 0))
+}
+
+/// The greatest common divisor; the other number where one is 0.
+fn gcd(a: usize, b: usize) -> usize {
+    match b {
+        0 => a,
+        _ => gcd(b, a % b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_windows_cover_is_counted_without_going_through_them() {
+        for len in 1..12 {
+            for size in 1..12 {
+                let window = |o: usize| ((o + 1) * len).div_ceil(size) - o * len / size;
+                let all: usize = (0..size).map(window).sum();
+                let described = adapted::<1>("AdaptiveAvgPool1d", &[3, len], [size]).unwrap();
+                assert_eq!(described.connections, 3 * all as u64, "{len} in {size}");
+            }
+        }
+        let huge = adapted::<1>("AdaptiveAvgPool1d", &[1, 3], [usize::MAX]).unwrap();
+        assert_eq!(huge.output, [1, usize::MAX]);
+    }
 }

@@ -141,7 +141,7 @@ pub(crate) fn sample_axes<const AXES: usize>(
     })
 }
 
-/// How many outputs windows have along an axis.
+/// How many outputs windows have along an axis, no further than `usize` goes; none where not one fits.
 pub(crate) fn windows(
     len: usize,
     padding: [usize; 2],
@@ -149,11 +149,11 @@ pub(crate) fn windows(
     stride: usize,
     ceil: bool,
 ) -> Option<usize> {
-    let whole = len.checked_add(padding[0])?.checked_add(padding[1])?;
-    let room = whole.checked_sub(span)?;
-    let mut windows = room / stride + 1;
+    let before_end = len.saturating_add(padding[0]);
+    let room = before_end.saturating_add(padding[1]).checked_sub(span)?;
+    let mut windows = (room / stride).saturating_add(1);
     // A last window that hangs over must begin inside the input or the padding before it.
-    if ceil && !room.is_multiple_of(stride) && windows * stride < len + padding[0] {
+    if ceil && !room.is_multiple_of(stride) && windows.saturating_mul(stride) < before_end {
         windows += 1;
     }
     Some(windows)
