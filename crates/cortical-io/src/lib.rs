@@ -8,6 +8,7 @@
 //! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
 //! - [`CheckpointDir`] keeps `checkpoints/step-N/` folders, each complete or absent, verified when they are read.
 //! - [`RunLock`] lets one process at a time work in a run folder.
+//! - [`machine_memory`] says how much memory there is, so that sizes from a file can be refused before anything is allocated.
 //!
 //! The central choice: we write and check the safetensors header ourselves. The same tensors always give the
 //! same bytes (a file's hash says whether two trainings ended alike), and a stranger's file is judged by limits
@@ -43,6 +44,7 @@ mod header;
 mod index_defect;
 pub mod limits;
 mod lock;
+mod machine;
 mod mmap;
 mod model;
 mod sharded;
@@ -61,6 +63,7 @@ pub use gguf::{GgufDefect, GgufFile, GgufTensor, GgufType, GgufValue};
 pub use header::TensorInfo;
 pub use index_defect::IndexDefect;
 pub use lock::RunLock;
+pub use machine::machine_memory;
 pub use model::{load_into, model_metadata, save, save_with};
 pub use sharded::ModelFiles;
 pub use text::read_text;
