@@ -97,6 +97,7 @@ setting!(u64, "a whole number, not negative", whole, |n| integer(*n));
 setting!(usize, "a whole number, not negative", whole, |n| integer(
     *n
 ));
+setting!(i64, "a whole number", whole, |n| Value::Integer(*n));
 setting!(f64, "a finite number", finite, |x| Value::Float(*x));
 setting!(
     (f64, f64),
