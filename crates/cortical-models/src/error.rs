@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// What leaves the last layer is no score for each class.
     #[error(
-        "the network ends with shape {got:?}, but must end with one score for each of the {classes} classes; let its last layer be {{ linear = \"classes\" }}"
+        "the network ends with shape {got:?}, but must end with one score for each of the {classes} classes; {}", end(*classes, got)
     )]
     Output {
         /// The number of classes.
@@ -62,6 +62,32 @@ pub enum Error {
         index: usize,
         /// The layer's kind and name.
         layer: String,
+    },
+    /// A layer would need more memory than this machine has.
+    #[error(
+        "with the {elements} {what} of layer {index} ({layer}) the network does not fit into this machine's {} MB of memory; choose smaller sizes", memory / 1_000_000
+    )]
+    Memory {
+        /// The layer's place, from 1.
+        index: usize,
+        /// The layer's kind and name.
+        layer: String,
+        /// How many numbers there would be.
+        elements: usize,
+        /// What they are: `parameters`, or `outputs` of one sample.
+        what: &'static str,
+        /// The machine's memory in bytes.
+        memory: usize,
+    },
+    /// A layer cannot be built with its settings.
+    #[error("layer {index} ({layer}): {source}")]
+    Layer {
+        /// The layer's place, from 1.
+        index: usize,
+        /// The layer's kind and name.
+        layer: String,
+        /// What it says.
+        source: Box<cortical_neuron::Error>,
     },
     /// A sample needs at least one value.
     #[error("the input shape {got:?} has no value; expected sizes of at least 1")]
@@ -202,6 +228,16 @@ impl From<cortical_io::Error> for Error {
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         Self::Build(error.into())
+    }
+}
+
+/// What to do about a network that ends with another shape than `[classes]`.
+fn end(classes: usize, got: &[usize]) -> &'static str {
+    match got {
+        [_, .., last] if *last == classes => {
+            "put \"flatten\" or a pool before its last layer, which reads each step by itself"
+        }
+        _ => "let its last layer be { linear = \"classes\" }",
     }
 }
 

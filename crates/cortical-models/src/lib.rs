@@ -2,8 +2,9 @@
 //!
 //! A [`ModelSpec`] is what a recipe's table `[model]` says: a preset by name or a list of [`LayerSpec`]s. A [`Plan`]
 //! follows the shape of a sample through the layers, so that a description that gives no network is refused before
-//! anything is built, with the layer, the shape that came and the one it expects; a [`Network`] is built from it. [`fields`] reads settings out of TOML with
-//! errors that name a field by its full path; recipes are read with it too.
+//! anything is allocated, with the layer, the shape that came and the one it expects; a [`Network`] is built from it. Which kinds of
+//! layers there are say [`Kinds`]; a [`LayerKind`] of one's own joins them. [`fields`] reads settings out of TOML with errors that name a
+//! field by its full path.
 //!
 //! This crate does not know data sets, tokenizers or the training loop; model files it reads through `cortical-io`.
 //!
@@ -20,13 +21,14 @@ mod activations;
 mod error;
 pub mod fields;
 pub mod language;
-mod layer_spec;
+mod layers;
 mod model_spec;
 mod network;
 mod plan;
+mod presets;
 
 pub use error::{Error, Result};
-pub use layer_spec::{LayerSpec, Width};
+pub use layers::{AnyLayer, Kinds, LayerKind, LayerSpec, Site};
 pub use model_spec::{Kind, ModelSpec};
 pub use network::Network;
 pub use plan::{Plan, PlannedLayer};

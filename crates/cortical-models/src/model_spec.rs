@@ -1,34 +1,23 @@
 //! A whole network as data: a preset by name, or a list of layers.
 
-use cortical_kernels::activation::Activation;
+use std::sync::Arc;
+
+use cortical_settings::{FieldError, Line, Setting, choose, join, refuse_unknown};
 use toml::{Table, Value};
 
-use crate::activations::{self, ACTIVATIONS};
-use crate::fields::Fields;
-use crate::layer_spec::{LayerSpec, Width};
-use cortical_settings::FieldError;
+use crate::layers::{Kinds, LayerSpec};
+use crate::presets::{AnyPreset, PRESETS};
 
-/// The network that a recipe asks for.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum ModelSpec {
-    /// Two padded 3×3 convolutions of 32 filters, the second pooled, and two dense layers with dropout between: for small pictures.
-    DigitsCnn,
-    /// The network of LeCun et al. 1998 in the size that today's introductions use: two 3×3 convolutions of 32 and 64 filters,
-    /// the second pooled, and dense layers of 128 neurons and of one for each class.
-    LeNet,
-    /// Dense layers, one after the other.
-    Mlp {
-        /// The number of neurons of each hidden layer.
-        hidden: Vec<usize>,
-        /// What each hidden neuron does with its sum.
-        activation: Activation,
-        /// Dropout after each hidden layer; 0 for none.
-        dropout: f64,
-    },
-    /// One dense layer: multinomial logistic regression.
-    Softmax,
-    /// Whatever the recipe lists.
+/// The kind of a network that is listed layer by layer.
+const LAYERS: &str = "layers";
+
+/// The network that a recipe asks for: a preset by name, or whatever the recipe lists.
+#[derive(Clone)]
+pub struct ModelSpec(Model);
+
+#[derive(Clone)]
+enum Model {
+    Preset(Arc<dyn AnyPreset>),
     Layers(Vec<LayerSpec>),
 }
 
@@ -41,221 +30,193 @@ pub struct Kind {
     pub summary: &'static str,
 }
 
-const KINDS: [Kind; 5] = [
-    Kind {
-        name: "digits-cnn",
-        summary: "two 3x3 convolutions, pooling, two dense layers, dropout: for small pictures",
-    },
-    Kind {
-        name: "lenet",
-        summary: "convolutions of 32 and 64 filters, pooling, dense layers of 128 and the classes",
-    },
-    Kind {
-        name: "mlp",
-        summary: "dense layers: hidden = [64], activation = \"relu\", dropout = 0.0",
-    },
-    Kind {
-        name: "softmax",
-        summary: "one dense layer: multinomial logistic regression",
-    },
-    Kind {
-        name: "layers",
-        summary: "layer by layer: layers = [{ linear = 64 }, ...]",
-    },
-];
-
-/// A dense layer with ReLU.
-fn dense(name: &str, out_features: Width, activation: Activation) -> LayerSpec {
-    LayerSpec::Linear {
-        name: Some(name.to_owned()),
-        out_features,
-        bias: true,
-        activation,
-    }
-}
-
-/// A 3×3 convolution with ReLU.
-fn conv3x3(name: &str, out_channels: usize, padding: usize, max_pool: Option<usize>) -> LayerSpec {
-    LayerSpec::Conv2d {
-        name: Some(name.to_owned()),
-        out_channels,
-        kernel_size: 3,
-        stride: 1,
-        padding,
-        bias: true,
-        activation: Activation::Relu,
-        max_pool,
-    }
-}
-
 impl ModelSpec {
     /// The kinds of networks that a recipe can name.
+    pub fn kinds() -> impl Iterator<Item = Kind> {
+        let presets = PRESETS.iter().map(|preset| Kind {
+            name: preset.name,
+            summary: preset.summary,
+        });
+        let listed = Kind {
+            name: LAYERS,
+            summary: "layer by layer: layers = [{ linear = 64 }, ...]",
+        };
+        presets.chain([listed])
+    }
+
+    /// A network of these layers.
     #[must_use]
-    pub fn kinds() -> &'static [Kind] {
-        &KINDS
+    pub fn listed(layers: Vec<LayerSpec>) -> Self {
+        Self(Model::Layers(layers))
     }
 
     /// The name of this kind in `model.kind`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::DigitsCnn => "digits-cnn",
-            Self::LeNet => "lenet",
-            Self::Mlp { .. } => "mlp",
-            Self::Softmax => "softmax",
-            Self::Layers(_) => "layers",
+        match &self.0 {
+            Model::Preset(preset) => preset.name(),
+            Model::Layers(_) => LAYERS,
         }
     }
 
-    /// Reads the table `[model]`.
+    /// Reads the table `[model]`, which messages call `path`.
     ///
     /// ```
-    /// use cortical_models::{ModelSpec, fields::Fields};
+    /// use cortical_models::ModelSpec;
     /// let table: toml::Table = "kind = \"lenett\"".parse()?;
-    /// let error = ModelSpec::read(Fields::new("model", &table)).unwrap_err();
+    /// let error = ModelSpec::read("model", &table).unwrap_err();
     /// assert_eq!(error.to_string(), "model.kind: there is no kind of network \"lenett\"; did you mean \"lenet\"?");
     /// # Ok::<(), toml::de::Error>(())
     /// ```
     ///
     /// # Errors
     /// A kind or a field that does not exist, a value of the wrong type or outside its range.
-    pub fn read(mut fields: Fields<'_>) -> Result<Self, FieldError> {
-        let layers: Option<Vec<Value>> = fields.get("layers")?;
-        let kind: String = match &layers {
-            Some(_) => fields.or("kind", "layers".to_owned())?,
-            None => fields.required("kind")?,
-        };
-        let known = KINDS.map(|kind| (kind.name, kind.name));
-        let spec = match fields.choose("kind", "kind of network", &kind, &known)? {
-            "digits-cnn" => Self::DigitsCnn,
-            "lenet" => Self::LeNet,
-            "mlp" => {
-                let hidden = fields.or("hidden", vec![64])?;
-                let holds = hidden.iter().all(|&n| n >= 1);
-                fields.check(
-                    "hidden",
-                    holds,
-                    "sizes of at least 1",
-                    format_args!("{hidden:?}"),
-                )?;
-                let name: String = fields.or("activation", "relu".to_owned())?;
-                let activation = fields.choose("activation", "activation", &name, ACTIVATIONS)?;
-                let dropout = fields.or("dropout", 0.0)?;
-                let holds = (0.0..1.0).contains(&dropout);
-                fields.check("dropout", holds, "a probability from 0 to below 1", dropout)?;
-                Self::Mlp {
-                    hidden,
-                    activation,
-                    dropout,
-                }
-            }
-            "softmax" => Self::Softmax,
-            _ => {
-                let Some(layers) = &layers else {
-                    return Err(FieldError::Missing {
-                        path: fields.path_of("layers"),
-                        expected: "a list of layers".to_owned(),
-                    });
-                };
-                fields.check("layers", !layers.is_empty(), "at least one layer", "none")?;
-                let path = fields.path_of("layers");
-                let read = |(i, value)| LayerSpec::from_value(&format!("{path}[{i}]"), value);
-                Self::Layers(
-                    layers
-                        .iter()
-                        .enumerate()
-                        .map(read)
-                        .collect::<Result<_, _>>()?,
-                )
+    pub fn read(path: &str, table: &Table) -> Result<Self, FieldError> {
+        Self::read_with(path, table, Kinds::shared())
+    }
+
+    /// As [`read`](Self::read), with layers of these kinds.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(path: &str, table: &Table, kinds: &Kinds) -> Result<Self, FieldError> {
+        let list = table.get(LAYERS);
+        if let Some(list) = list.filter(|list| !list.is_array()) {
+            return Err(FieldError::Type {
+                path: join(path, LAYERS),
+                expected: "a list".to_owned(),
+                found: cortical_settings::show(list),
+            });
+        }
+        let at_kind = join(path, "kind");
+        let kind = match table.get("kind") {
+            Some(kind) => String::from_value(&at_kind, kind)?,
+            None if list.is_some() => LAYERS.to_owned(),
+            None => {
+                return Err(FieldError::Missing {
+                    path: at_kind,
+                    expected: String::expected(),
+                });
             }
         };
-        let listed = matches!(spec, Self::Layers(_)) || layers.is_none();
-        let expected = "\"layers\" beside a list of layers, or no list";
-        fields.check("kind", listed, expected, format_args!("{kind:?}"))?;
-        fields.finish()?;
-        Ok(spec)
+        let names: Vec<_> = Self::kinds().map(|kind| (kind.name, kind.name)).collect();
+        let kind = choose(&at_kind, "kind of network", &kind, &names)?;
+        let spec = match PRESETS.iter().find(|preset| preset.name == kind) {
+            Some(preset) => {
+                let own = preset.fields.iter().map(|(name, _)| *name);
+                refuse_unknown(path, table, [LAYERS, "kind"].into_iter().chain(own))?;
+                let mut own = table.clone();
+                own.remove(LAYERS);
+                own.remove("kind");
+                Self(Model::Preset((preset.read)(path, &own)?))
+            }
+            None => {
+                refuse_unknown(path, table, [LAYERS, "kind"].into_iter())?;
+                Self(Model::Layers(read_layers(
+                    &join(path, LAYERS),
+                    list,
+                    kinds,
+                )?))
+            }
+        };
+        match (&spec.0, list) {
+            (Model::Preset(_), Some(_)) => Err(FieldError::Range {
+                path: at_kind,
+                expected: "\"layers\" beside a list of layers, or no list".to_owned(),
+                found: format!("{kind:?}"),
+            }),
+            _ => Ok(spec),
+        }
+    }
+
+    /// The fields of the table `[model]` with their values and remarks, in the order in which a person writes them.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        let line = |name, value, remark| Line {
+            name,
+            value: Some(value),
+            remark,
+            is_default: false,
+        };
+        let mut lines = vec![line("kind", Value::from(self.kind()), KINDS_REMARK)];
+        match &self.0 {
+            Model::Preset(preset) => lines.extend(preset.lines()),
+            Model::Layers(layers) => {
+                let layers = layers.iter().map(LayerSpec::to_value).collect();
+                lines.push(line(LAYERS, Value::Array(layers), ""));
+            }
+        }
+        lines
     }
 
     /// The table `[model]` with every default filled in, in the order in which a person writes it.
     #[must_use]
     pub fn to_fields(&self) -> Vec<(&'static str, Value)> {
-        let mut fields = vec![("kind", Value::from(self.kind()))];
-        match self {
-            Self::Mlp {
-                hidden,
-                activation,
-                dropout,
-            } => {
-                let hidden = hidden.iter().map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
-                fields.push(("hidden", Value::from(hidden.collect::<Vec<_>>())));
-                fields.push(("activation", Value::from(activations::name(*activation))));
-                fields.push(("dropout", Value::from(*dropout)));
-            }
-            Self::Layers(layers) => {
-                let layers = layers.iter().map(LayerSpec::to_value).collect();
-                fields.push(("layers", Value::Array(layers)));
-            }
-            Self::DigitsCnn | Self::LeNet | Self::Softmax => {}
-        }
-        fields
+        let lines = self.lines().into_iter();
+        lines
+            .filter_map(|line| Some((line.name, line.value?)))
+            .collect()
     }
 
     /// The layers of the network, in order.
     #[must_use]
     pub fn layers(&self) -> Vec<LayerSpec> {
-        match self {
-            Self::DigitsCnn => vec![
-                conv3x3("conv1", 32, 1, None),
-                conv3x3("conv2", 32, 1, Some(2)),
-                LayerSpec::Flatten,
-                LayerSpec::Dropout { p: 0.25 },
-                dense("fc1", Width::Fixed(64), Activation::Relu),
-                LayerSpec::Dropout { p: 0.25 },
-                dense("fc2", Width::Classes, Activation::Identity),
-            ],
-            Self::LeNet => vec![
-                conv3x3("conv1", 32, 0, None),
-                conv3x3("conv2", 64, 0, Some(2)),
-                LayerSpec::Flatten,
-                dense("fc1", Width::Fixed(128), Activation::Relu),
-                dense("fc2", Width::Classes, Activation::Identity),
-            ],
-            Self::Mlp {
-                hidden,
-                activation,
-                dropout,
-            } => {
-                let mut layers = vec![LayerSpec::Flatten];
-                for (i, &size) in hidden.iter().enumerate() {
-                    let name = format!("fc{}", i + 1);
-                    layers.push(dense(&name, Width::Fixed(size), *activation));
-                    if *dropout > 0.0 {
-                        layers.push(LayerSpec::Dropout { p: *dropout });
-                    }
-                }
-                let name = format!("fc{}", hidden.len() + 1);
-                layers.push(dense(&name, Width::Classes, Activation::Identity));
-                layers
-            }
-            Self::Softmax => vec![
-                LayerSpec::Flatten,
-                dense("fc1", Width::Classes, Activation::Identity),
-            ],
-            Self::Layers(layers) => layers.clone(),
+        match &self.0 {
+            Model::Preset(preset) => preset.layers(),
+            Model::Layers(layers) => layers.clone(),
         }
     }
 
     /// The preset that suits samples of a shape best: a network that every data set can start with.
     #[must_use]
     pub fn suggested_for(input_shape: &[usize]) -> Self {
-        match input_shape {
-            [_, height, width] if *height >= 20 && *width >= 20 => Self::LeNet,
-            [_, height, width] if *height >= 4 && *width >= 4 => Self::DigitsCnn,
-            _ => Self::Mlp {
-                hidden: vec![64],
-                activation: Activation::Relu,
-                dropout: 0.0,
-            },
+        let name = match input_shape {
+            [_, height, width] if *height >= 20 && *width >= 20 => "lenet",
+            [_, height, width] if *height >= 4 && *width >= 4 => "digits-cnn",
+            _ => "mlp",
+        };
+        name.parse()
+            .expect("a preset of that name whose settings have defaults")
+    }
+}
+
+/// The names of the kinds, beside the field.
+const KINDS_REMARK: &str = "digits-cnn, lenet, mlp, softmax, resnet20 or layers";
+
+/// The list of layers of a network that has no other kind.
+fn read_layers(
+    path: &str,
+    list: Option<&Value>,
+    kinds: &Kinds,
+) -> Result<Vec<LayerSpec>, FieldError> {
+    let Some(list) = list else {
+        return Err(FieldError::Missing {
+            path: path.to_owned(),
+            expected: "a list of layers".to_owned(),
+        });
+    };
+    let layers = kinds.read_list(path, list)?;
+    if layers.is_empty() {
+        return Err(FieldError::Range {
+            path: path.to_owned(),
+            expected: "at least one layer".to_owned(),
+            found: "none".to_owned(),
+        });
+    }
+    Ok(layers)
+}
+
+impl PartialEq for ModelSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_fields() == other.to_fields()
+    }
+}
+
+impl std::fmt::Debug for ModelSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Model::Preset(preset) => preset.fmt(f),
+            Model::Layers(layers) => f.debug_list().entries(layers).finish(),
         }
     }
 }
@@ -266,17 +227,16 @@ impl std::str::FromStr for ModelSpec {
     /// A kind by its name, with its defaults.
     fn from_str(kind: &str) -> Result<Self, FieldError> {
         let table = Table::from_iter([("kind".to_owned(), Value::from(kind))]);
-        Self::read(Fields::new("model", &table))
+        Self::read("model", &table)
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<ModelSpec, FieldError> {
         let table: Table = text.parse().unwrap();
-        ModelSpec::read(Fields::new("model", &table))
+        ModelSpec::read("model", &table)
     }
 
     #[test]
@@ -291,15 +251,21 @@ mod tests {
         ] {
             let spec = read(text).unwrap();
             let table = spec.to_fields().into_iter().map(|(k, v)| (k.to_owned(), v));
-            let again = ModelSpec::read(Fields::new("model", &table.collect())).unwrap();
+            let again = ModelSpec::read("model", &table.collect()).unwrap();
             assert_eq!(spec, again, "{text}");
         }
-        for kind in ModelSpec::kinds()
-            .iter()
-            .filter(|kind| kind.name != "layers")
-        {
-            assert_eq!(kind.name.parse::<ModelSpec>().unwrap().kind(), kind.name);
+    }
+
+    #[test]
+    fn every_preset_lists_layers_by_its_name() {
+        let names: Vec<&str> = ModelSpec::kinds().map(|kind| kind.name).collect();
+        for name in names.iter().filter(|name| **name != "layers") {
+            let spec: ModelSpec = name.parse().unwrap();
+            assert_eq!(spec.kind(), *name);
+            assert!(!spec.layers().is_empty());
         }
+        let (last, others) = names.split_last().unwrap();
+        assert_eq!(KINDS_REMARK, format!("{} or {last}", others.join(", ")));
     }
 
     #[test]

@@ -1,61 +1,12 @@
 //! A network built from its plan.
 
 use crate::error::Result;
-use crate::layer_spec::{LayerSpec, Width};
-use crate::plan::{Plan, PlannedLayer};
+use crate::layers::segment::Segment;
+use crate::plan::Plan;
 use candle_core::Tensor;
-use cortical_conv::{Conv2d, MaxPool2d};
-use cortical_dense::Linear;
-use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    BatchNorm, Description, Dropout, Error as NeuronError, Flatten, Layer, Params, Pass, Recompute,
-    wrong_sample,
+    Description, Error as NeuronError, Layer, Params, Pass, Recompute, wrong_sample,
 };
-
-/// One built layer.
-#[derive(Debug)]
-enum Built {
-    /// Boxed as the next, for they are much larger than the others.
-    Conv2d(Box<Conv2d>),
-    BatchNorm(Box<BatchNorm>),
-    MaxPool2d(MaxPool2d),
-    Flatten(Flatten),
-    Dropout(Dropout),
-    Linear(Linear),
-    Activation(Activation),
-}
-
-impl Built {
-    fn layer(&self) -> &dyn Layer {
-        match self {
-            Self::Conv2d(layer) => &**layer,
-            Self::BatchNorm(layer) => &**layer,
-            Self::MaxPool2d(layer) => layer,
-            Self::Flatten(layer) => layer,
-            Self::Dropout(layer) => layer,
-            Self::Linear(layer) => layer,
-            Self::Activation(activation) => activation,
-        }
-    }
-}
-
-/// Some layers in a row.
-#[derive(Debug, Default)]
-struct Stretch(
-    /// Each with its place, by which errors and accounts call it.
-    Vec<(String, Built)>,
-);
-
-impl Layer for Stretch {
-    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
-        let mut x = x.clone();
-        for (place, built) in &self.0 {
-            let y = built.layer().forward(&x, pass);
-            x = y.map_err(|e| e.in_unnamed_layer(place))?;
-        }
-        Ok(x)
-    }
-}
 
 /// The layers of a [`Plan`], one after the other.
 ///
@@ -69,7 +20,8 @@ impl Layer for Stretch {
 /// use cortical_neuron::{Layer, Params, Pass};
 /// use cortical_tensor::Seed;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let plan = Plan::new(&ModelSpec::DigitsCnn.layers(), &[1, 8, 8], 10)?;
+/// let spec: ModelSpec = "digits-cnn".parse()?;
+/// let plan = Plan::new(&spec.layers(), &[1, 8, 8], 10)?;
 /// let params = Params::new(&Device::Cpu, Seed(1));
 /// let network = Network::build(&plan, &params)?;
 /// assert_eq!(params.count(), plan.parameters());
@@ -80,11 +32,17 @@ impl Layer for Stretch {
 /// ```
 #[derive(Debug)]
 pub struct Network {
-    /// The layers, all in a row.
-    kept: Stretch,
-    /// Or in stretches whose activations are computed twice.
-    recomputed: Vec<Recompute<Stretch>>,
+    layers: Layers,
     input_shape: Vec<usize>,
+}
+
+/// The layers of a network.
+#[derive(Debug)]
+enum Layers {
+    /// All in a row.
+    Kept(Segment),
+    /// In segments whose activations are computed twice.
+    Recomputed(Vec<Recompute<Segment>>),
 }
 
 impl Network {
@@ -93,94 +51,36 @@ impl Network {
     /// # Errors
     /// A name that is taken in `params`; an operation that does not take the sizes.
     pub fn build(plan: &Plan, params: &Params) -> Result<Self> {
-        let layers = plan.layers().iter().enumerate();
-        let layers = layers.map(|(i, layer)| {
-            let place = match &layer.name {
-                Some(name) => name.clone(),
-                None => format!("{}{}", layer.spec.kind(), i + 1),
-            };
-            let built = build_layer(&place, layer, params)?;
-            Ok((place, built))
-        });
+        let (root, input) = (params.root(), plan.input_shape());
+        let layers = Segment::build(&plan.specs(), &root, input, plan.classes())?;
         Ok(Self {
-            kept: Stretch(layers.collect::<Result<_>>()?),
-            recomputed: Vec::new(),
-            input_shape: plan.input_shape().to_vec(),
+            layers: Layers::Kept(layers),
+            input_shape: input.to_vec(),
         })
     }
 
-    /// The same network in so many stretches of layers, of which only the inputs are kept for the backward pass; see [`Recompute`]. 0 keeps all
+    /// The same network in so many segments of layers, of which only the inputs are kept for the backward pass; see [`Recompute`]. 0 keeps all
     /// activations. What is computed is the same, bit by bit.
     #[must_use]
-    pub fn recompute(mut self, stretches: usize) -> Self {
-        if stretches == 0 || !self.recomputed.is_empty() {
-            return self;
-        }
-        let mut layers = std::mem::take(&mut self.kept.0);
-        let length = layers.len().div_ceil(stretches).max(1);
-        while !layers.is_empty() {
-            let rest = layers.split_off(length.min(layers.len()));
-            self.recomputed.push(Recompute::new(Stretch(layers)));
-            layers = rest;
-        }
-        self
-    }
-
-    /// The layers with their places.
-    fn layers(&self) -> impl Iterator<Item = &(String, Built)> {
-        let recomputed = self.recomputed.iter().flat_map(|part| &part.layer().0);
-        self.kept.0.iter().chain(recomputed)
-    }
-}
-
-/// Makes a layer at its place.
-fn build_layer(place: &str, layer: &PlannedLayer, params: &Params) -> Result<Built> {
-    let scope = params.at(place);
-    Ok(match layer.spec {
-        LayerSpec::Conv2d {
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            bias,
-            activation,
-            max_pool,
-            ..
-        } => {
-            let mut config = Conv2d::config(layer.input_shape[0], out_channels, kernel_size)
-                .stride(stride)
-                .padding(padding)
-                .bias(bias)
-                .activation(activation);
-            if let Some(size) = max_pool {
-                config = config.max_pool(size);
+    pub fn recompute(self, segments: usize) -> Self {
+        let layers = match self.layers {
+            Layers::Kept(layers) if segments > 0 => {
+                let length = layers.len().div_ceil(segments).max(1);
+                let parts = layers.split(length).into_iter();
+                Layers::Recomputed(parts.map(Recompute::new).collect())
             }
-            Built::Conv2d(Box::new(config.build(&scope)?))
+            layers => layers,
+        };
+        Self { layers, ..self }
+    }
+
+    /// The layers, in one segment or several.
+    fn segments(&self) -> Vec<&Segment> {
+        match &self.layers {
+            Layers::Kept(layers) => vec![layers],
+            Layers::Recomputed(parts) => parts.iter().map(Recompute::layer).collect(),
         }
-        LayerSpec::BatchNorm { activation, .. } => {
-            let config = BatchNorm::config(layer.input_shape[0]).activation(activation);
-            Built::BatchNorm(Box::new(config.build(&scope)?))
-        }
-        LayerSpec::MaxPool2d {
-            kernel_size,
-            stride,
-        } => Built::MaxPool2d(MaxPool2d::config(kernel_size).stride(stride).build()?),
-        LayerSpec::Flatten => Built::Flatten(Flatten::default()),
-        LayerSpec::Dropout { p } => Built::Dropout(Dropout::new(p, &scope)?),
-        LayerSpec::Linear {
-            out_features,
-            bias,
-            activation,
-            ..
-        } => {
-            let Width::Fixed(out_features) = out_features else {
-                unreachable!("a plan fills in every width");
-            };
-            let config = Linear::config(layer.input_shape[0], out_features);
-            Built::Linear(config.bias(bias).activation(activation).build(&scope)?)
-        }
-        LayerSpec::Activation(activation) => Built::Activation(activation),
-    })
+    }
 }
 
 impl Layer for Network {
@@ -193,11 +93,16 @@ impl Layer for Network {
                 got: x.dims().to_vec(),
             }));
         }
-        let mut x = self.kept.forward(x, pass)?;
-        for stretch in &self.recomputed {
-            x = stretch.forward(&x, pass)?;
+        match &self.layers {
+            Layers::Kept(layers) => layers.forward(x, pass),
+            Layers::Recomputed(parts) => {
+                let mut x = x.clone();
+                for part in parts {
+                    x = part.forward(&x, pass)?;
+                }
+                Ok(x)
+            }
         }
-        Ok(x)
     }
 
     fn describe(&self, sample: &[usize]) -> cortical_neuron::Result<Description> {
@@ -206,12 +111,10 @@ impl Layer for Network {
             return Err(wrong_sample("network", expected, sample));
         }
         let (mut parts, mut shape) = (Vec::new(), sample.to_vec());
-        for (place, built) in self.layers() {
-            let part = built.layer().describe(&shape);
-            let mut part = part.map_err(|e| e.in_unnamed_layer(place))?;
-            part.name.clone_from(place);
-            shape.clone_from(&part.output);
-            parts.push(part);
+        for segment in self.segments() {
+            let (described, output) = segment.describe_links(&shape)?;
+            parts.extend(described);
+            shape = output;
         }
         Ok(Description::of_parts("Network", "", parts, &shape))
     }
@@ -222,7 +125,6 @@ fn list(sizes: &[usize]) -> String {
     let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
     sizes.join(", ")
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,7 +142,7 @@ mod tests {
 
     #[test]
     fn parameters_have_pytorchs_names_and_shapes() {
-        let (params, _) = network(&ModelSpec::LeNet, &[1, 28, 28], 10);
+        let (params, _) = network(&"lenet".parse().unwrap(), &[1, 28, 28], 10);
         let all = params.all();
         let got: Vec<_> = all.iter().map(|p| (p.name(), p.dims().to_vec())).collect();
         let want = [
@@ -258,11 +160,11 @@ mod tests {
 
     #[test]
     fn layers_that_run_twice_give_the_same_bits() {
-        let gradients = |stretches: usize| {
-            let spec = ModelSpec::LeNet;
+        let gradients = |segments: usize| {
+            let spec: ModelSpec = "lenet".parse().unwrap();
             let plan = Plan::new(&spec.layers(), &[1, 12, 12], 3).unwrap();
             let params = Params::new(&Device::Cpu, Seed(1));
-            let network = Network::build(&plan, &params).unwrap().recompute(stretches);
+            let network = Network::build(&plan, &params).unwrap().recompute(segments);
             assert_eq!(
                 network.describe(&[1, 12, 12]).unwrap().parameters,
                 params.count()
@@ -282,8 +184,8 @@ mod tests {
             grads.collect::<Vec<_>>()
         };
         let kept = gradients(0);
-        for stretches in [1, 2, 3, 100] {
-            assert_eq!(gradients(stretches), kept, "{stretches}");
+        for segments in [1, 2, 3, 100] {
+            assert_eq!(gradients(segments), kept, "{segments}");
         }
     }
 
@@ -294,8 +196,8 @@ mod tests {
             { batch_norm = { activation = \"relu\" } }, { max_pool2d = { kernel_size = 2, stride = 1 } }, { activation = \"tanh\" }, \"flatten\",
             { dropout = 0.5 }, { linear = { out_features = 4, activation = \"gelu\" } }, { linear = \"classes\" }]";
         let table: toml::Table = text.parse().unwrap();
-        let listed = ModelSpec::read(crate::fields::Fields::new("model", &table)).unwrap();
-        let mut specs: Vec<ModelSpec> = ["digits-cnn", "lenet", "mlp", "softmax"]
+        let listed = ModelSpec::read("model", &table).unwrap();
+        let mut specs: Vec<ModelSpec> = ["digits-cnn", "lenet", "mlp", "softmax", "resnet20"]
             .map(|kind| kind.parse().unwrap())
             .to_vec();
         specs.push(listed);
@@ -314,7 +216,7 @@ mod tests {
 
     #[test]
     fn samples_of_another_shape_are_refused() {
-        let (_, network) = network(&ModelSpec::Softmax, &[4], 3);
+        let (_, network) = network(&"softmax".parse().unwrap(), &[4], 3);
         let x = Tensor::ones((2, 5), DType::F32, &Device::Cpu).unwrap();
         assert_eq!(
             network

@@ -6,7 +6,6 @@ use candle_core::{Device, Tensor};
 use cortical_conv::{Conv2d, MaxPool2d};
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation::{Relu, Tanh};
-use cortical_models::fields::Fields;
 use cortical_models::{ModelSpec, Network, Plan};
 use cortical_neuron::loss::cross_entropy;
 use cortical_neuron::{Dropout, Flatten, Layer, Params, Pass, Result, network};
@@ -88,7 +87,7 @@ fn train(layer: &dyn Layer, params: &Params) -> Vec<u32> {
 #[test]
 fn a_recipe_builds_what_the_struct_is() {
     let table: toml::Table = RECIPE.parse().unwrap();
-    let spec = ModelSpec::read(Fields::new("model", &table)).unwrap();
+    let spec = ModelSpec::read("model", &table).unwrap();
     let plan = Plan::new(&spec.layers(), &[1, 10, 10], 3).unwrap();
     let by_recipe = Params::new(&Device::Cpu, Seed(5));
     let recipe = Network::build(&plan, &by_recipe).unwrap();

@@ -387,7 +387,7 @@ fn a_second_task_starts_from_the_first_ones_weights() {
     assert!(error.contains("no such file"), "{error}");
     let error = refused(|recipe| {
         recipe.start.replace.clear();
-        recipe.model = cortical_models::ModelSpec::Softmax;
+        recipe.model = "softmax".parse().unwrap();
         recipe.start.freeze.clear();
     });
     assert!(

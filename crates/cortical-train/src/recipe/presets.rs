@@ -159,7 +159,7 @@ fn suggested_model(name: &str) -> ModelSpec {
     let entry = catalog().iter().find(|entry| entry.name == name);
     match entry {
         Some(entry) => ModelSpec::suggested_for(entry.input_shape),
-        None if Path::new(name).is_dir() => ModelSpec::LeNet,
+        None if Path::new(name).is_dir() => ModelSpec::suggested_for(&[1, 28, 28]),
         None => ModelSpec::suggested_for(&[1]),
     }
 }

@@ -163,7 +163,7 @@ fn read_model(said: Option<&Table>, suited: ModelSpec) -> Result<ModelSpec, Fiel
             }
         }
     }
-    ModelSpec::read(Fields::new("model", &whole))
+    ModelSpec::read("model", &whole)
 }
 
 /// TOML, or the line that is none.

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use cortical_data::csv::LabelColumn;
-use cortical_models::ModelSpec;
 use toml::Value;
 
 use super::read::normalize_name;
@@ -168,15 +167,9 @@ impl Recipe {
     }
 
     fn model_lines(&self) -> Vec<Line> {
-        let remark = |name| match name {
-            "kind" => "digits-cnn, lenet, mlp, softmax or layers",
-            "hidden" => "neurons of each hidden layer",
-            "dropout" => "after each hidden layer",
-            _ => "",
-        };
-        let fields = ModelSpec::to_fields(&self.model).into_iter();
-        fields
-            .map(|(name, value)| Line::from((name, Some(value), remark(name))))
+        let lines = self.model.lines().into_iter();
+        lines
+            .map(|line| Line::from((line.name, line.value, line.remark)))
             .collect()
     }
 }
