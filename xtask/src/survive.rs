@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::{command, tree};
 
 /// A run of half a second with everything that has state: dropout, accumulation, averages, a learning rate that waits for tests.
-const RECIPE: &str = r#"version = 1
+const RECIPE: &str = r#"version = 2
 [data]
 name = "iris"
 [model]

@@ -2,73 +2,61 @@
 
 mod warp;
 
+use cortical_settings::{Rule, Settings, rule, settings};
 use cortical_tensor::Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{AugmentDefect, Error, Result};
 use warp::Warp;
 
-/// What is changed in a picture, and by how much at most. The default changes nothing.
-///
-/// All changes happen to raw values, before the preprocessing that is saved with a model; places without a picture are filled
-/// with 0. Their order is: warp (rotation, scale, shear, translation in one go), shift, flips, colours, cutout.
-///
-/// ```
-/// use cortical_data::Augment;
-/// use cortical_tensor::{Rng, Seed};
-/// let augment = Augment { flip: 1.0, ..Augment::default() };
-/// let mut picture = [1.0, 2.0, 3.0, 4.0];
-/// augment.apply(&mut Rng::new(Seed(1), "sample"), &mut picture, &[1, 2, 2], None)?;
-/// assert_eq!(picture, [2.0, 1.0, 4.0, 3.0]);
-/// # Ok::<(), cortical_data::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Augment {
-    /// How probably left and right change places, 0 to 1.
-    pub flip: f64,
-    /// How probably top and bottom change places, 0 to 1.
-    pub flip_vertical: f64,
-    /// Pixels by which the picture is shifted at most, as a crop from a padded one.
-    pub crop_padding: usize,
-    /// Degrees by which it is turned at most, either way.
-    pub rotate: f64,
-    /// The share by which it grows or shrinks at most, below 1.
-    pub scale: f64,
-    /// Degrees by which it is sheared at most, either way, below 90.
-    pub shear: f64,
-    /// The share of its size by which it moves at most, either way; between pixels, unlike `crop_padding`.
-    pub translate: f64,
-    /// The share by which it becomes brighter or darker at most, 0 to 1.
-    pub brightness: f64,
-    /// The share by which its contrast changes at most, 0 to 1.
-    pub contrast: f64,
-    /// The share by which its colours fade or glow at most, 0 to 1; for three channels.
-    pub saturation: f64,
-    /// The side of a square that is cut out, in pixels; 0 for none (DeVries and Taylor 2017).
-    pub cutout: usize,
-    /// How probably it is cut out, where `cutout` is not 0.
-    pub cutout_p: f64,
+settings! {
+    /// What is changed in a picture, and by how much at most. The default changes nothing.
+    ///
+    /// All changes happen to raw values, before the preprocessing that is saved with a model; places without a picture are filled
+    /// with 0. Their order is: warp (rotation, scale, shear, translation in one go), shift, flips, colours, cutout.
+    ///
+    /// ```
+    /// use cortical_data::Augment;
+    /// use cortical_tensor::{Rng, Seed};
+    /// let augment = Augment { flip: 1.0, ..Augment::default() };
+    /// let mut picture = [1.0, 2.0, 3.0, 4.0];
+    /// augment.apply(&mut Rng::new(Seed(1), "sample"), &mut picture, &[1, 2, 2], None)?;
+    /// assert_eq!(picture, [2.0, 1.0, 4.0, 3.0]);
+    /// # Ok::<(), cortical_data::Error>(())
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub struct Augment {
+        /// How probably left and right change places, 0 to 1.
+        pub flip: f64 = 0.0, "how probably left and right change places", up_to_one();
+        /// How probably top and bottom change places, 0 to 1.
+        pub flip_vertical: f64 = 0.0, "how probably top and bottom do", up_to_one();
+        /// Pixels by which the picture is shifted at most, as a crop from a padded one.
+        pub crop_padding: usize = 0, "pixels of shift at most";
+        /// Degrees by which it is turned at most, either way.
+        pub rotate: f64 = 0.0, "degrees at most",
+            rule("from 0 to 180 degrees", |x: &f64| (0.0..=180.0).contains(x));
+        /// The share by which it grows or shrinks at most, below 1.
+        pub scale: f64 = 0.0, "share of growth or shrinking at most",
+            rule("from 0 to below 1", |x: &f64| (0.0..1.0).contains(x));
+        /// Degrees by which it is sheared at most, either way, below 90.
+        pub shear: f64 = 0.0, "degrees at most",
+            rule("from 0 to 80 degrees", |x: &f64| (0.0..=80.0).contains(x));
+        /// The share of its size by which it moves at most, either way; between pixels, unlike `crop_padding`.
+        pub translate: f64 = 0.0, "share of its size that it moves at most", up_to_one();
+        /// The share by which it becomes brighter or darker at most, 0 to 1.
+        pub brightness: f64 = 0.0, "share of change at most", up_to_one();
+        /// The share by which its contrast changes at most, 0 to 1.
+        pub contrast: f64 = 0.0, "share of change at most", up_to_one();
+        /// The share by which its colours fade or glow at most, 0 to 1; for three channels.
+        pub saturation: f64 = 0.0, "share of change at most, for three channels", up_to_one();
+        /// The side of a square that is cut out, in pixels; 0 for none (DeVries and Taylor 2017).
+        pub cutout: usize = 0, "side of a square that is cut out, in pixels";
+        /// How probably it is cut out, where `cutout` is not 0.
+        pub cutout_p: f64 = 1.0, "how probably it is cut out", up_to_one();
+    }
 }
 
-impl Default for Augment {
-    /// Nothing is changed.
-    fn default() -> Self {
-        Self {
-            flip: 0.0,
-            flip_vertical: 0.0,
-            crop_padding: 0,
-            rotate: 0.0,
-            scale: 0.0,
-            shear: 0.0,
-            translate: 0.0,
-            brightness: 0.0,
-            contrast: 0.0,
-            saturation: 0.0,
-            cutout: 0,
-            cutout_p: 1.0,
-        }
-    }
+fn up_to_one() -> Rule<f64> {
+    rule("from 0 to 1", |x: &f64| (0.0..=1.0).contains(x))
 }
 
 impl Augment {
@@ -87,24 +75,13 @@ impl Augment {
     /// # Errors
     /// [`AugmentDefect::Field`] names the first that is outside its range.
     pub fn validate(&self) -> Result<()> {
-        let shares = [
-            ("flip", self.flip),
-            ("flip_vertical", self.flip_vertical),
-            ("brightness", self.brightness),
-            ("contrast", self.contrast),
-            ("saturation", self.saturation),
-            ("translate", self.translate),
-            ("cutout_p", self.cutout_p),
-        ];
-        for (what, found) in shares {
-            check(what, "from 0 to 1", (0.0..=1.0).contains(&found), found)?;
-        }
-        let scale = (0.0..1.0).contains(&self.scale);
-        check("scale", "from 0 to below 1", scale, self.scale)?;
-        let turn = (0.0..=180.0).contains(&self.rotate);
-        check("rotate", "from 0 to 180 degrees", turn, self.rotate)?;
-        let shear = (0.0..=80.0).contains(&self.shear);
-        check("shear", "from 0 to 80 degrees", shear, self.shear)
+        self.broken().map_or(Ok(()), |broken| {
+            Err(Error::Augment(AugmentDefect::Field {
+                what: broken.field,
+                expected: broken.expected,
+                found: broken.found,
+            }))
+        })
     }
 
     /// Changes one picture; `range` is the largest value that can occur, if that is known.
@@ -180,18 +157,6 @@ impl Augment {
             }
         }
         Ok(())
-    }
-}
-
-fn check(what: &'static str, expected: &'static str, holds: bool, found: f64) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::Augment(AugmentDefect::Field {
-            what,
-            expected,
-            found,
-        }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happens to raw values before a network sees them, kept beside the model so that `predict` does the same.
 
+use cortical_settings::choice;
 use serde::{Deserialize, Serialize};
 
 use crate::column::{self, Column};
@@ -21,6 +22,13 @@ pub enum Normalize {
     /// channel of a picture) by itself, with statistics of the training split only.
     Standardize,
 }
+
+choice!(for Normalize: "kind of normalisation" {
+    Auto = "auto",
+    None = "none",
+    Unit = "unit",
+    Standardize = "standardize",
+});
 
 /// The map from raw values to network inputs: `y = (x / range - mean[c]) / std[c]`.
 ///

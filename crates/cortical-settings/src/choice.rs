@@ -103,15 +103,15 @@ macro_rules! choice {
             }
             fn from_value(
                 path: &str,
-                value: &$crate::macros::Value,
-            ) -> Result<Self, $crate::FieldError> {
+                value: &$crate::Value,
+            ) -> ::std::result::Result<Self, $crate::FieldError> {
                 match value.as_str() {
                     Some(name) => <Self as $crate::Choice>::from_name(path, name),
                     None => Err(Self::wrong_type(path, value)),
                 }
             }
-            fn to_value(&self) -> Option<$crate::macros::Value> {
-                Some($crate::macros::Value::from($crate::Choice::name(*self)))
+            fn to_value(&self) -> Option<$crate::Value> {
+                Some($crate::Value::from($crate::Choice::name(*self)))
             }
         }
     };

@@ -16,6 +16,16 @@ pub enum FieldError {
         /// The fields that are known there.
         known: Vec<String>,
     },
+    /// A field that others have.
+    #[error("{path} is a setting for {owner}, and this recipe is for {here}")]
+    Elsewhere {
+        /// The field's full path.
+        path: String,
+        /// Who has it.
+        owner: &'static str,
+        /// Who does not.
+        here: &'static str,
+    },
     /// A field that must be there is not.
     #[error("{path} is missing; expected {expected}")]
     Missing {

@@ -45,8 +45,5 @@ pub use setting::Setting;
 pub use settings::{Settings, first_broken, join, refuse_unknown, section, take};
 pub use write::{Line, values, write_table};
 
-/// What the macros need from elsewhere, so that a crate that uses them does not have to name it.
-#[doc(hidden)]
-pub mod macros {
-    pub use toml::{Table, Value};
-}
+/// TOML's tables and values, in which settings are written.
+pub use toml::{Table, Value};

@@ -193,9 +193,9 @@ macro_rules! one_of {
             fn read_kind(
                 path: &str,
                 kind: &str,
-                table: &$crate::macros::Table,
+                table: &$crate::Table,
                 base: Option<&Self>,
-            ) -> Result<Self, $crate::FieldError> {
+            ) -> ::std::result::Result<Self, $crate::FieldError> {
                 match kind {
                     $( $first $(| $other)* => {
                         let base = match base {
@@ -223,20 +223,20 @@ macro_rules! one_of {
 
             fn from_value(
                 path: &str,
-                value: &$crate::macros::Value,
-            ) -> Result<Self, $crate::FieldError> {
+                value: &$crate::Value,
+            ) -> ::std::result::Result<Self, $crate::FieldError> {
                 match value {
-                    $crate::macros::Value::Table(table) => <Self as $crate::OneOf>::read(path, table, None),
-                    $crate::macros::Value::String(kind) => {
-                        let table = [("kind".to_owned(), $crate::macros::Value::from(kind.as_str()))];
+                    $crate::Value::Table(table) => <Self as $crate::OneOf>::read(path, table, None),
+                    $crate::Value::String(kind) => {
+                        let table = [("kind".to_owned(), $crate::Value::from(kind.as_str()))];
                         <Self as $crate::OneOf>::read(path, &table.into_iter().collect(), None)
                     }
                     other => Err(Self::wrong_type(path, other)),
                 }
             }
 
-            fn to_value(&self) -> Option<$crate::macros::Value> {
-                Some($crate::macros::Value::Table(<Self as $crate::OneOf>::to_table(self)))
+            fn to_value(&self) -> Option<$crate::Value> {
+                Some($crate::Value::Table(<Self as $crate::OneOf>::to_table(self)))
             }
         }
     };

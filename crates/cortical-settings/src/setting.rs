@@ -47,13 +47,13 @@ macro_rules! setting {
             }
             fn from_value(
                 path: &str,
-                value: &$crate::macros::Value,
-            ) -> Result<Self, $crate::FieldError> {
-                let read: fn(&$crate::macros::Value) -> Option<Self> = $read;
+                value: &$crate::Value,
+            ) -> ::std::result::Result<Self, $crate::FieldError> {
+                let read: fn(&$crate::Value) -> Option<Self> = $read;
                 read(value).ok_or_else(|| Self::wrong_type(path, value))
             }
-            fn to_value(&self) -> Option<$crate::macros::Value> {
-                let write: fn(&Self) -> $crate::macros::Value = $write;
+            fn to_value(&self) -> Option<$crate::Value> {
+                let write: fn(&Self) -> $crate::Value = $write;
                 Some(write(self))
             }
         }

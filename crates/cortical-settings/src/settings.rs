@@ -211,9 +211,9 @@ macro_rules! settings {
 
             fn read(
                 path: &str,
-                table: &$crate::macros::Table,
+                table: &$crate::Table,
                 base: Option<&Self>,
-            ) -> Result<Self, $crate::FieldError> {
+            ) -> ::std::result::Result<Self, $crate::FieldError> {
                 $crate::refuse_unknown(path, table, Self::names())?;
                 let read = Self {
                     $( $field: $crate::take(
@@ -228,11 +228,11 @@ macro_rules! settings {
                 Ok(read)
             }
 
-            fn to_values(&self) -> Vec<Option<$crate::macros::Value>> {
+            fn to_values(&self) -> Vec<Option<$crate::Value>> {
                 vec![ $( $crate::Setting::to_value(&self.$field), )* ]
             }
 
-            fn default_values() -> Vec<Option<$crate::macros::Value>> {
+            fn default_values() -> Vec<Option<$crate::Value>> {
                 vec![ $( {
                     let default: Option<$type> = $crate::settings!(@default $($default)?);
                     default.and_then(|default| $crate::Setting::to_value(&default))
@@ -266,16 +266,16 @@ macro_rules! settings {
 
             fn from_value(
                 path: &str,
-                value: &$crate::macros::Value,
-            ) -> Result<Self, $crate::FieldError> {
+                value: &$crate::Value,
+            ) -> ::std::result::Result<Self, $crate::FieldError> {
                 match value {
-                    $crate::macros::Value::Table(table) => <Self as $crate::Settings>::read(path, table, None),
+                    $crate::Value::Table(table) => <Self as $crate::Settings>::read(path, table, None),
                     other => Err(Self::wrong_type(path, other)),
                 }
             }
 
-            fn to_value(&self) -> Option<$crate::macros::Value> {
-                Some($crate::macros::Value::Table(<Self as $crate::Settings>::to_table(self)))
+            fn to_value(&self) -> Option<$crate::Value> {
+                Some($crate::Value::Table(<Self as $crate::Settings>::to_table(self)))
             }
         }
     };

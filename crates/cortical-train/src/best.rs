@@ -1,8 +1,8 @@
-//! The best test so far, and what ends a training early.
+//! The best validation so far, and what ends a training early.
 
 use crate::observe::EarlyEnd;
 
-/// The best test so far, and how many since were not better.
+/// The best validation so far, and how many since were not better.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Best {
     pub(crate) figure: Option<f64>,
@@ -10,7 +10,7 @@ pub(crate) struct Best {
 }
 
 impl Best {
-    /// Takes a test's figure into account; a larger one is better, or a smaller one.
+    /// Takes a validation's figure into account; a larger one is better, or a smaller one.
     pub(crate) fn note(&mut self, figure: f64, larger: bool) {
         let is_better = match self.figure {
             None => !figure.is_nan(),
@@ -25,7 +25,7 @@ impl Best {
         }
     }
 
-    /// Whether so many tests in a row were not better; 0 has any patience.
+    /// Whether so many validations in a row were not better; 0 has any patience.
     pub(crate) fn end(&self, patience: u64, step: u64) -> Option<EarlyEnd> {
         (patience > 0 && self.since >= patience).then(|| EarlyEnd::Patience {
             step,

@@ -32,6 +32,33 @@ pub enum Error {
         /// What the recipe says.
         found: String,
     },
+    /// A recipe of the first version that chose by what was to be the measure in the end.
+    #[error(
+        "recipe: version 1 chose by the test part ({field}); say version = 2, and data.valid_fraction = 0.1 to choose by samples that are neither learned from nor tested on"
+    )]
+    OldRecipe {
+        /// The field that chose.
+        field: &'static str,
+    },
+    /// Something is to be chosen by validation samples, and there are none.
+    #[error(
+        "{field} chooses by validation samples, and none are held out; set data.valid_fraction, such as 0.1"
+    )]
+    NoValidation {
+        /// The field that would choose.
+        field: &'static str,
+    },
+    /// The accuracy of a task without classes is to be looked at.
+    #[error("train.monitor is valid_accuracy, but nothing is classified; set it to valid_loss")]
+    NoAccuracy,
+    /// A recipe learns something else than what it is used for.
+    #[error("expected a recipe that learns {expected}, found one that learns {found}")]
+    OtherTask {
+        /// What was expected.
+        expected: &'static str,
+        /// What the recipe learns.
+        found: &'static str,
+    },
     /// A field that is to be set from outside is not written as one.
     #[error("cannot set {text:?}: expected FIELD=VALUE, such as optim.lr=3e-4")]
     Override {
@@ -172,9 +199,9 @@ pub enum Error {
         found: Vec<usize>,
     },
 
-    /// The loss is no number any more.
+    /// The loss is non-finite.
     #[error(
-        "training has diverged at step {step} (epoch {epoch}): {place} is no number (the figure is {loss}); lower optim.lr, limit gradients with optim.clip_norm, or leave such steps out with guard.on_nan = \"skip\""
+        "training has diverged at step {step} (epoch {epoch}): {place} is non-finite (the figure is {loss}); lower optim.lr, limit gradients with optim.clip_norm, or leave such steps out with guard.on_nan = \"skip\""
     )]
     Diverged {
         /// The step, from 1.
@@ -183,7 +210,7 @@ pub enum Error {
         epoch: u64,
         /// The loss or the norm of the gradients.
         loss: f64,
-        /// Where something that is no number came up first: a layer, a gradient, a parameter.
+        /// Where something non-finite came up first: a layer, a gradient, a parameter.
         place: String,
     },
     /// A pattern of names fits none: a mistake in it.
@@ -224,6 +251,14 @@ pub enum Error {
         tokens: usize,
         /// Tokens of a block.
         block: usize,
+    },
+    /// What a language model is to learn from is nowhere.
+    #[error(
+        "there is no text {name:?}; expected moby-dick, a text file, a folder of .txt files, or a table of labelled texts"
+    )]
+    NoText {
+        /// What was named.
+        name: String,
     },
     /// A block is longer than the model's table of positions.
     #[error("train.block is {block}, but the model knows {positions} positions")]
@@ -332,6 +367,11 @@ impl Error {
             Self::Field(_)
                 | Self::RecipeSyntax { .. }
                 | Self::RecipeVersion { .. }
+                | Self::OldRecipe { .. }
+                | Self::NoValidation { .. }
+                | Self::NoAccuracy
+                | Self::OtherTask { .. }
+                | Self::NoText { .. }
                 | Self::Override { .. }
                 | Self::ShortText { .. }
                 | Self::LongBlock { .. }

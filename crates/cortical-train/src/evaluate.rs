@@ -7,7 +7,7 @@ use cortical_neuron::{Layer, Pass};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::scores::{Classification, choice};
+use crate::scores::{Classification, choice, rounded};
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,11 +92,6 @@ pub(crate) fn predicted(logits: &Tensor) -> Result<Vec<usize>> {
         .iter()
         .map(|row| choice(row))
         .collect())
-}
-
-/// A figure with nine decimals: a parser of JSON reads as many back exactly, and all 17 digits of a double only nearly.
-pub(crate) fn rounded(figure: f64) -> f64 {
-    (figure * 1e9).round() / 1e9
 }
 
 /// Looks at every sample of `dataset` once, without training.

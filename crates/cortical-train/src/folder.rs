@@ -6,11 +6,6 @@ use std::path::{Path, PathBuf};
 
 use cortical_io::{CheckpointDir, RunLock};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::language::LanguageReport;
-use crate::recipe::LanguageRecipe;
 use crate::report::Report;
 use crate::{Error, Recipe, Result};
 
@@ -66,7 +61,7 @@ impl RunPaths {
         self.root.join("tensorboard")
     }
 
-    /// The folder of the models of the best tests, if the recipe asks for them.
+    /// The folder of the models of the best validations, if the recipe asks for them.
     #[must_use]
     pub fn best(&self) -> PathBuf {
         self.root.join("best")
@@ -78,7 +73,7 @@ impl RunPaths {
         self.root.join("report.html")
     }
 
-    /// What the last evaluation found. It is written last: a run that has it is finished.
+    /// What the test at the end found. It is written last: a run that has it is finished.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.root.join("report.json")
@@ -110,41 +105,36 @@ impl RunPaths {
         read_recipe_file(&path, &[])
     }
 
-    /// Reads the recipe of the run here if it is one of a language model.
-    ///
-    /// # Errors
-    /// [`Error::NotARun`]; a recipe that cannot be read.
-    pub fn read_language_recipe(&self) -> Result<Option<LanguageRecipe>> {
-        if !self.is_run() {
-            return Err(Error::NotARun {
-                path: self.root.clone(),
-            });
-        }
-        let text = recipe_text(&self.recipe())?;
-        let is_one = LanguageRecipe::is_one(&text);
-        is_one
-            .then(|| LanguageRecipe::from_toml(&text, &[]))
-            .transpose()
-    }
-
     /// The report of a finished run, `None` if it is not finished.
     ///
     /// # Errors
     /// A file that cannot be read, or is no report.
     pub fn read_report(&self) -> Result<Option<Report>> {
-        self.read_json()
+        let path = self.report();
+        match fs::read(&path) {
+            Ok(json) => match Report::from_json(&json) {
+                Ok(report) => Ok(Some(report)),
+                Err(why) => Err(Error::BadReport { path, why }),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file(path)(error)),
+        }
     }
 
-    /// The report of a finished run of a language model, `None` if it is not finished.
+    /// The recipe and the report of the finished run here.
     ///
     /// # Errors
-    /// A file that cannot be read, or is no report.
-    pub fn read_language_report(&self) -> Result<Option<LanguageReport>> {
-        self.read_json()
+    /// [`Error::NotARun`], [`Error::NotFinished`]; files that cannot be read.
+    pub fn read_finished(&self) -> Result<(Recipe, Report)> {
+        let recipe = self.read_recipe()?;
+        let report = self.read_report()?.ok_or_else(|| Error::NotFinished {
+            path: self.root.clone(),
+        })?;
+        Ok((recipe, report))
     }
 
     /// Writes the report that says that the run is finished.
-    pub(crate) fn write_report(&self, report: &impl Serialize) -> Result<()> {
+    pub(crate) fn write_report(&self, report: &Report) -> Result<()> {
         let path = self.report();
         let mut json = serde_json::to_vec_pretty(report).map_err(|why| Error::BadReport {
             path: path.clone(),
@@ -154,18 +144,6 @@ impl RunPaths {
         Ok(cortical_io::write_atomic(&path, |file| {
             file.write_all(&json)
         })?)
-    }
-
-    fn read_json<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        let path = self.report();
-        match fs::read(&path) {
-            Ok(json) => match serde_json::from_slice(&json) {
-                Ok(report) => Ok(Some(report)),
-                Err(why) => Err(Error::BadReport { path, why }),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::file(path)(error)),
-        }
     }
 }
 
@@ -187,24 +165,6 @@ fn recipe_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::file(path))
 }
 
-/// A recipe that a run folder can be made for.
-pub trait RunRecipe {
-    /// The whole recipe, as the folder keeps it.
-    fn text(&self) -> String;
-}
-
-impl RunRecipe for Recipe {
-    fn text(&self) -> String {
-        self.to_toml()
-    }
-}
-
-impl RunRecipe for LanguageRecipe {
-    fn text(&self) -> String {
-        self.to_toml()
-    }
-}
-
 /// A run folder that this process has locked.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -219,14 +179,14 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::RunExists`], [`Error::FolderNotEmpty`]; a folder that another process uses or that cannot be written.
-    pub fn create(root: &Path, recipe: &impl RunRecipe) -> Result<Self> {
+    pub fn create(root: &Path, recipe: &Recipe) -> Result<Self> {
         let paths = RunPaths::new(root);
         fs::create_dir_all(root).map_err(Error::file(root))?;
         refuse_other_content(&paths)?;
         let lock = RunLock::acquire(root)?;
         // Once more under the lock: another process may have made a run meanwhile.
         refuse_other_content(&paths)?;
-        let text = recipe.text();
+        let text = recipe.to_toml();
         cortical_io::write_atomic(paths.recipe(), |file| file.write_all(text.as_bytes()))?;
         Ok(Self {
             paths,
@@ -239,7 +199,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A folder that cannot be made.
-    pub fn create_numbered(parent: &Path, name: &str, recipe: &impl RunRecipe) -> Result<Self> {
+    pub fn create_numbered(parent: &Path, name: &str, recipe: &Recipe) -> Result<Self> {
         fs::create_dir_all(parent).map_err(Error::file(parent))?;
         let mut number = 1_u64;
         loop {
@@ -261,17 +221,6 @@ impl RunFolder {
         let folder = Self::lock(root)?;
         let recipe = folder.paths.read_recipe()?;
         Ok((folder, recipe))
-    }
-
-    /// Opens the run of a language model in the folder `root` to continue it; `None` if the run there is another one.
-    ///
-    /// # Errors
-    /// As [`RunFolder::open`].
-    pub fn open_language(root: &Path) -> Result<Option<(Self, LanguageRecipe)>> {
-        match RunPaths::new(root).read_language_recipe()? {
-            None => Ok(None),
-            Some(recipe) => Ok(Some((Self::lock(root)?, recipe))),
-        }
     }
 
     fn lock(root: &Path) -> Result<Self> {

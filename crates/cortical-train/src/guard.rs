@@ -1,18 +1,21 @@
-//! What is no number: where it came up first, and how the network is kept clean of it.
+//! What is non-finite: where it came up first, and how the network is kept clean of it.
 
 use candle_core::{DType, Tensor};
-use cortical_neuron::{Buffer, Layer, Observer, Params, Pass};
+use cortical_neuron::{Buffer, Observer, Params, Pass};
 use cortical_tensor::Rng;
 
 use crate::{Error, Result};
 
-/// The place of what is no number before the network has seen it.
+/// The place of what is non-finite before the network has seen it.
 pub(crate) const INPUTS: &str = "the inputs";
+
+/// The place of what comes up nowhere before.
+pub(crate) const LOSS: &str = "the loss itself";
 
 /// Why the batches of a step make no step.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The loss is infinite or no number.
+    /// The loss is non-finite.
     Loss(f64),
     /// Something else went wrong, which nothing can mend.
     Error(Box<Error>),
@@ -24,38 +27,23 @@ impl From<Error> for Broken {
     }
 }
 
-/// Where a loss that is no number came up first: the step's first inputs go forward once more, with the same random numbers and somebody
-/// looking on.
-pub(crate) fn place(
-    params: &Params,
-    network: &impl Layer,
-    rng: &Rng,
-    inputs: &Tensor,
-) -> Result<String> {
-    if let Some(name) = broken_weight(params)? {
-        return Ok(format!("the parameter {name}"));
-    }
-    if !is_finite(inputs)? {
-        return Ok(INPUTS.to_owned());
-    }
-    let place = broken_output(network, inputs, Some(rng))?;
-    Ok(place.unwrap_or_else(|| "the loss itself".to_owned()))
-}
-
-/// The first layer whose output is no number: in training with these random numbers, or in evaluation.
+/// Where something non-finite comes up first on the way that `forward` goes to a loss or to scores: in training with these random numbers, or
+/// in evaluation.
 pub(crate) fn broken_output(
-    network: &impl Layer,
-    inputs: &Tensor,
     rng: Option<&Rng>,
+    forward: impl FnOnce(&mut Pass<'_>) -> Result<Tensor>,
 ) -> Result<Option<String>> {
     let mut first = First::default();
     let mut rng = rng.cloned();
     let pass = rng.as_mut().map_or_else(Pass::eval, Pass::train);
-    network.forward(inputs, &mut pass.observed_by(&mut first))?;
-    Ok(first.layer.map(|layer| format!("the output of {layer}")))
+    let end = forward(&mut pass.observed_by(&mut first))?;
+    Ok(match first.layer {
+        Some(layer) => Some(format!("the output of {layer}")),
+        None => (!is_finite(&end)?).then(|| LOSS.to_owned()),
+    })
 }
 
-/// Remembers the first layer whose output is no number.
+/// Remembers the first layer whose output is non-finite.
 #[derive(Default)]
 struct First {
     layer: Option<String>,
@@ -69,13 +57,13 @@ impl Observer for First {
     }
 }
 
-fn is_finite(tensor: &Tensor) -> Result<bool> {
+pub(crate) fn is_finite(tensor: &Tensor) -> Result<bool> {
     let wide = tensor.detach().to_dtype(DType::F32)?;
     let values = wide.flatten_all()?.to_vec1::<f32>()?;
     Ok(values.iter().all(|x| x.is_finite()))
 }
 
-/// The first parameter or buffer that holds something that is no number.
+/// The first parameter or buffer that holds something non-finite.
 pub(crate) fn broken_weight(params: &Params) -> Result<Option<String>> {
     for (name, tensor) in params.named_tensors() {
         if tensor.dtype().is_float() && !is_finite(&tensor)? {

@@ -1,13 +1,9 @@
 //! The learning rate finder: a short training whose learning rate rises until the loss explodes.
 
-use candle_core::Device;
-use cortical_data::Loader;
-use cortical_models::{Network, Plan};
-use cortical_neuron::loss::cross_entropy;
-use cortical_neuron::{Layer, Params, Pass};
-use cortical_report::{LineChart, Page, Series, number};
-use cortical_tensor::Seed;
+use cortical_report::{LineChart, Page, Series, number as shown};
 
+use crate::recipe::TaskKind;
+use crate::task::{Classification, NextToken, Task, TextClasses, number};
 use crate::{Error, Recipe, Result, start};
 
 /// What the finder found.
@@ -40,33 +36,27 @@ pub fn find_lr(recipe: &Recipe, steps: u64) -> Result<LrFinding> {
     if steps < 10 {
         return Err(Error::TooFewSteps { steps });
     }
-    let device = Device::Cpu;
-    let splits = recipe.data.open()?;
-    let data = &splits.train;
-    let plan = Plan::new(
-        &recipe.model.layers(),
-        data.input_shape(),
-        data.classes().len(),
-    )?;
-    let params = Params::new(&device, Seed(recipe.seed));
-    let network = Network::build(&plan, &params)?;
+    match recipe.kind() {
+        TaskKind::Classification => find::<Classification<'_>>(recipe, steps),
+        TaskKind::NextToken => find::<NextToken<'_>>(recipe, steps),
+        TaskKind::TextClassification => find::<TextClasses<'_>>(recipe, steps),
+    }
+}
+
+fn find<'r, T: Task<'r>>(recipe: &'r Recipe, steps: u64) -> Result<LrFinding> {
+    let (mut task, params) = T::open(recipe)?;
     start::take_weights(&recipe.start, &params)?;
     start::freeze(&recipe.start, &params)?;
     let mut optimizer = recipe.optim.config.build(&params, recipe.optim.groups())?;
-    let mut loader = Loader::config(recipe.train.batch_size)
-        .shuffle(Seed(recipe.seed))
-        .augment(recipe.augment, Seed(recipe.seed))
-        .build(data)?;
     let mut rng = params.rng("lr finder");
     let (mut mean, mut weight) = (0.0, 0.0);
     let mut points: Vec<(f64, f64)> = Vec::new();
     for step in 0..steps {
         let lr = FROM * (TO / FROM).powf(step as f64 / (steps - 1) as f64);
         optimizer.set_lr(lr)?;
-        let batch = loader.next_batch()?;
-        let logits = network.forward(&batch.inputs, &mut Pass::train(&mut rng))?;
-        let loss = cross_entropy(&logits, &batch.labels)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
+        let batch = task.next_batch()?;
+        let (loss, _) = task.loss(&batch, &mut rng)?;
+        let value = number(&loss)?;
         if !value.is_finite() {
             break;
         }
@@ -111,10 +101,10 @@ impl LrFinding {
             let top = self.points.first().map_or(lowest, |p| p.1);
             let mark = [(lr.log10(), lowest), (lr.log10(), top)];
             chart = chart.series(Series::new("suggestion", mark));
-            figures.push(("suggested learning rate".to_owned(), number(lr)));
+            figures.push(("suggested learning rate".to_owned(), shown(lr)));
         }
-        figures.push(("lowest loss".to_owned(), number(lowest)));
-        let summary = format!("{} on {}", recipe.model.kind(), recipe.data.name);
+        figures.push(("lowest loss".to_owned(), shown(lowest)));
+        let summary = format!("{} on {}", recipe.model_name(), recipe.data.name);
         let mut page = Page::new("Learning rate finder", &summary);
         page.figures(&figures).section("Plot").wide(&chart.to_svg());
         page.section("Recipe").code(recipe.to_toml().trim_end());

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::folder::RunPaths;
-use crate::observe::{EpochMetrics, StepMetrics, TestMetrics};
+use crate::measured::Measure;
+use crate::observe::{PhaseMetrics, StepMetrics, Unit};
 use crate::recipe::LogRecipe;
 use crate::tensorboard::EventFile;
 use crate::{Error, Result};
@@ -16,7 +17,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct MetricsLog {
     lines: Appended,
-    columns: &'static [&'static str],
+    columns: Vec<String>,
+    unit: Unit,
     csv: Option<Appended>,
     events: Option<EventFile>,
 }
@@ -28,22 +30,16 @@ struct Appended {
     file: File,
 }
 
-/// The columns of a classifier's `metrics.csv`.
-pub(crate) const COLUMNS: &[&str] = &[
-    "event",
-    "step",
-    "epoch",
-    "loss",
-    "accuracy",
-    "lr",
-    "grad_norm",
-    "samples_per_second",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "train_seconds",
-];
+/// The columns of `metrics.csv`.
+fn columns(unit: Unit, measure: Measure) -> Vec<String> {
+    let valid = format!("valid_{}", measure.name());
+    let mut columns = vec!["event", "step", "epoch", "loss"];
+    columns.extend(measure.is_share().then_some("accuracy"));
+    columns.extend(["lr", "grad_norm", unit.speed(), "train_loss"]);
+    columns.extend(measure.is_share().then_some("train_accuracy"));
+    columns.extend(["valid_loss", &valid, "train_seconds"]);
+    columns.into_iter().map(str::to_owned).collect()
+}
 
 impl MetricsLog {
     /// Opens the files for a training that continues after `step`: lines of later steps are removed, as is a line
@@ -51,9 +47,10 @@ impl MetricsLog {
     pub(crate) fn open(
         paths: &RunPaths,
         recipe: &LogRecipe,
-        columns: &'static [&'static str],
+        (unit, measure): (Unit, Measure),
         step: u64,
     ) -> Result<Self> {
+        let columns = columns(unit, measure);
         let path = paths.metrics();
         let kept = whole_lines(&path, step)?;
         if let Some(kept) = &kept {
@@ -64,7 +61,7 @@ impl MetricsLog {
             let rows = kept
                 .iter()
                 .flatten()
-                .map(|line| csv_row(columns, &line.value));
+                .map(|line| csv_row(&columns, &line.value));
             let head = format!("{}\n", columns.join(","));
             let text: String = std::iter::once(head).chain(rows).collect();
             let path = paths.metrics_csv();
@@ -81,54 +78,58 @@ impl MetricsLog {
         Ok(Self {
             lines: Appended::open(path)?,
             columns,
+            unit,
             csv,
             events,
         })
     }
 
     /// A line about a step.
-    pub(crate) fn step(&mut self, metrics: &StepMetrics, samples_per_second: f64) -> Result<()> {
-        self.record(&json!({
+    pub(crate) fn step(&mut self, metrics: &StepMetrics, per_second: f64) -> Result<()> {
+        let mut line = json!({
             "event": "step",
             "step": metrics.step,
             "epoch": metrics.epoch,
             "loss": metrics.loss,
-            "accuracy": metrics.accuracy,
             "lr": metrics.lr,
             "grad_norm": metrics.grad_norm,
-            "samples_per_second": samples_per_second,
-        }))
+        });
+        line[self.unit.speed()] = json!(per_second);
+        if let Some(accuracy) = metrics.accuracy {
+            line["accuracy"] = json!(accuracy);
+        }
+        self.record(&line)
     }
 
-    /// A line about a test between epochs.
-    pub(crate) fn test(&mut self, metrics: &TestMetrics) -> Result<()> {
-        self.record(&json!({
-            "event": "test",
+    /// A line about an epoch, or about a validation between two.
+    pub(crate) fn phase(&mut self, metrics: &PhaseMetrics, measure: Measure) -> Result<()> {
+        let mut line = json!({
+            "event": if metrics.epoch.is_some() { "epoch" } else { "validation" },
             "step": metrics.step,
-            "test_loss": metrics.test_loss,
-            "test_accuracy": metrics.test_accuracy,
-        }))
-    }
-
-    /// A line about an epoch.
-    pub(crate) fn epoch(&mut self, metrics: &EpochMetrics) -> Result<()> {
-        self.record(&json!({
-            "event": "epoch",
-            "step": metrics.step,
-            "epoch": metrics.epoch,
             "train_loss": metrics.train_loss,
-            "train_accuracy": metrics.train_accuracy,
-            "test_loss": metrics.test_loss,
-            "test_accuracy": metrics.test_accuracy,
             "train_seconds": metrics.train_seconds,
-        }))
+        });
+        if let Some(epoch) = metrics.epoch {
+            line["epoch"] = json!(epoch);
+        }
+        if let Some(accuracy) = metrics.train_accuracy {
+            line["train_accuracy"] = json!(accuracy);
+        }
+        if let Some(valid) = &metrics.valid {
+            line["valid_loss"] = json!(valid.loss);
+            line[format!("valid_{}", measure.name())] = json!(valid.figure);
+            if !valid.sample.is_empty() {
+                line["sample"] = json!(valid.sample);
+            }
+        }
+        self.record(&line)
     }
 
     /// A line about anything that belongs to a step.
-    pub(crate) fn record(&mut self, line: &Value) -> Result<()> {
+    fn record(&mut self, line: &Value) -> Result<()> {
         self.lines.append(&format!("{line}\n"))?;
         if let Some(csv) = &mut self.csv {
-            csv.append(&csv_row(self.columns, line))?;
+            csv.append(&csv_row(&self.columns, line))?;
         }
         if let Some(events) = &mut self.events {
             let step = line["step"].as_u64().unwrap_or(0);
@@ -188,8 +189,8 @@ impl Appended {
 }
 
 /// A line as a row: what it does not say is empty.
-fn csv_row(columns: &[&str], line: &Value) -> String {
-    let cell = |name: &&str| match &line[*name] {
+fn csv_row(columns: &[String], line: &Value) -> String {
+    let cell = |name: &String| match &line[name.as_str()] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -228,15 +229,16 @@ pub(crate) fn whole_lines(path: &Path, step: u64) -> Result<Option<Vec<Line>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Validation;
 
     fn metrics(step: u64) -> StepMetrics {
         StepMetrics {
             step,
             epoch: 1,
             loss: 0.5,
-            accuracy: 1.0,
+            accuracy: Some(1.0),
             lr: 0.1,
-            samples: 2,
+            units: 2,
             grad_norm: 3.0,
         }
     }
@@ -248,7 +250,8 @@ mod tests {
         let text = "{\"step\":1}\n{\"step\":5}\n{\"step\":6}\n{\"ste";
         std::fs::write(paths.metrics(), text).unwrap();
         let recipe = LogRecipe::default();
-        let mut log = MetricsLog::open(&paths, &recipe, COLUMNS, 5).unwrap();
+        let mut log =
+            MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 5).unwrap();
         log.step(&metrics(6), 10.0).unwrap();
         log.sync().unwrap();
         let steps = || {
@@ -260,7 +263,7 @@ mod tests {
         log.cut(5).unwrap();
         log.step(&metrics(6), 10.0).unwrap();
         assert_eq!(steps(), [1, 5, 6]);
-        drop(MetricsLog::open(&paths, &recipe, COLUMNS, 0).unwrap());
+        drop(MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 0).unwrap());
         assert_eq!(std::fs::read_to_string(paths.metrics()).unwrap(), "");
     }
 
@@ -272,22 +275,31 @@ mod tests {
             csv: true,
             ..LogRecipe::default()
         };
-        let mut log = MetricsLog::open(&paths, &recipe, COLUMNS, 0).unwrap();
+        let mut log =
+            MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 0).unwrap();
         log.step(&metrics(1), 10.0).unwrap();
         log.step(&metrics(2), 10.0).unwrap();
         log.finish().unwrap();
         // Reopened after step 1, the row of step 2 is gone, as in the lines.
-        let mut log = MetricsLog::open(&paths, &recipe, COLUMNS, 1).unwrap();
-        let test = TestMetrics {
+        let mut log =
+            MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 1).unwrap();
+        let phase = PhaseMetrics {
             step: 2,
-            test_loss: 0.25,
-            test_accuracy: 0.5,
+            epoch: None,
+            train_loss: 0.75,
+            train_accuracy: Some(0.25),
+            valid: Some(Validation {
+                loss: Some(0.25),
+                figure: Some(0.5),
+                sample: String::new(),
+            }),
+            train_seconds: 1.5,
         };
-        log.test(&test).unwrap();
+        log.phase(&phase, Measure::Accuracy).unwrap();
         let text = std::fs::read_to_string(paths.metrics_csv()).unwrap();
         let want = format!(
-            "{}\nstep,1,1,0.5,1.0,0.1,3.0,10.0,,,,,\ntest,2,,,,,,,,,0.25,0.5,\n",
-            COLUMNS.join(",")
+            "{}\nstep,1,1,0.5,1.0,0.1,3.0,10.0,,,,,\nvalidation,2,,,,,,,0.75,0.25,0.25,0.5,1.5\n",
+            columns(Unit::Samples, Measure::Accuracy).join(",")
         );
         assert_eq!(text, want);
     }

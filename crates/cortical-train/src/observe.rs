@@ -4,29 +4,84 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cortical_kernels::isa;
-use cortical_models::Plan;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Recipe;
+use crate::measured::Measure;
 
 /// What a training is about to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Setup<'a> {
     /// The run folder.
     pub run: &'a Path,
     /// The recipe.
     pub recipe: &'a Recipe,
-    /// The network.
-    pub plan: &'a Plan,
-    /// Samples to learn from.
-    pub train_samples: usize,
-    /// Samples to test on.
-    pub test_samples: usize,
+    /// The model, in a word.
+    pub model: String,
+    /// Its parameters.
+    pub parameters: usize,
+    /// Those of them that training changes.
+    pub trainable: usize,
+    /// Bytes of the parameters, their gradients and what the optimizer keeps.
+    pub bytes: u64,
+    /// What there is to learn from.
+    pub data: DataSize,
+    /// What is measured beside the loss.
+    pub measure: Measure,
     /// Steps that were taken earlier.
     pub start_step: u64,
     /// Steps of the whole run.
     pub total_steps: u64,
+}
+
+/// How much there is to learn from, to validate on and to test on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DataSize {
+    /// What speed is counted in.
+    pub unit: Unit,
+    /// Samples to learn from: pictures, rows, texts or tokens.
+    pub train: usize,
+    /// Samples to validate on while training; 0 where none are held out for that.
+    pub valid: usize,
+    /// Samples of the test at the end.
+    pub test: usize,
+    /// How many classes there are, where classes are learned.
+    pub classes: Option<usize>,
+    /// The shape of a sample; empty for texts.
+    pub shape: Vec<usize>,
+}
+
+/// What the speed of a training is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unit {
+    /// Pictures or rows.
+    Samples,
+    /// Tokens of text.
+    Tokens,
+}
+
+impl Unit {
+    /// The unit's name, in the plural.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Tokens => "tokens",
+        }
+    }
+
+    /// The key of the speed in `metrics.jsonl`.
+    #[must_use]
+    pub fn speed(self) -> &'static str {
+        match self {
+            Self::Samples => "samples_per_second",
+            Self::Tokens => "tokens_per_second",
+        }
+    }
 }
 
 /// One step.
@@ -39,44 +94,42 @@ pub struct StepMetrics {
     pub epoch: u64,
     /// Mean loss of its samples, in nats.
     pub loss: f64,
-    /// Share of its samples that was classified rightly.
-    pub accuracy: f64,
+    /// Share of its samples that was classified rightly, where classes are learned.
+    pub accuracy: Option<f64>,
     /// The learning rate of this step.
     pub lr: f64,
-    /// Samples of the step.
-    pub samples: usize,
+    /// Samples or tokens of the step.
+    pub units: usize,
     /// The norm of all gradients together, before it was limited.
     pub grad_norm: f64,
 }
 
-/// A test.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What a validation found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct TestMetrics {
-    /// Steps taken so far.
-    pub step: u64,
-    /// Mean loss over the test samples, in nats.
-    pub test_loss: f64,
-    /// Share of the test samples that is classified rightly.
-    pub test_accuracy: f64,
+pub struct Validation {
+    /// The mean loss over the validation samples, in nats.
+    pub loss: Option<f64>,
+    /// What was measured beside it.
+    pub figure: Option<f64>,
+    /// What the model wrote; nothing where it writes nothing.
+    pub sample: String,
 }
 
-/// One epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The training between two validations, or an epoch of it, and what the validation behind it found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct EpochMetrics {
+pub struct PhaseMetrics {
     /// Steps taken so far.
     pub step: u64,
-    /// The epoch, from 1.
-    pub epoch: u64,
-    /// Mean loss over the epoch's samples while training, in nats.
+    /// Epochs completed, if one was completed with this step.
+    pub epoch: Option<u64>,
+    /// Mean loss over the epoch's samples so far, in nats.
     pub train_loss: f64,
-    /// Share of the epoch's samples that was classified rightly while training.
-    pub train_accuracy: f64,
-    /// Mean loss over the test samples, in nats.
-    pub test_loss: f64,
-    /// Share of the test samples that is classified rightly.
-    pub test_accuracy: f64,
+    /// Share of them that was classified rightly, where classes are learned.
+    pub train_accuracy: Option<f64>,
+    /// What the validation found; `None` where nothing is held out for it.
+    pub valid: Option<Validation>,
     /// Seconds spent on steps since the run began.
     pub train_seconds: f64,
 }
@@ -91,23 +144,31 @@ pub enum Warning {
         /// Which one, and why.
         why: String,
     },
-    /// A step led to something that is no number, and was left out.
-    #[error("step {step} is left out: {place} is no number")]
+    /// A step led to something non-finite, and was left out.
+    #[error("step {step} is left out: {place} is non-finite")]
     StepLeftOut {
         /// The step.
         step: u64,
         /// Where it came up first.
         place: String,
     },
-    /// The weights were no numbers any more or led to none, and the training went back to its newest checkpoint.
+    /// The weights were non-finite or led to that, and the training went back to its newest checkpoint.
     #[error(
-        "{place} is no number: back to the checkpoint of step {step}; the step that led there will be left out"
+        "{place} is non-finite: back to the checkpoint of step {step}; the step that led there will be left out"
     )]
     RolledBack {
         /// The step of the checkpoint.
         step: u64,
         /// Where it came up first.
         place: String,
+    },
+    /// The checkpoint was written by an older version.
+    #[error(
+        "the checkpoint of step {step} was written by an older version; whether its recipe has changed since then cannot be told"
+    )]
+    OldCheckpoint {
+        /// The step of the checkpoint.
+        step: u64,
     },
     /// The checkpoint was written with other instructions, whose sums differ in the last bits.
     #[error(
@@ -138,14 +199,14 @@ impl Warning {
 pub enum EarlyEnd {
     /// `train.patience` is used up.
     #[error(
-        "ends early after step {step}: {tests} tests in a row found nothing better than {best:.4}"
+        "ends early after step {step}: {tests} validations in a row found nothing better than {best:.4}"
     )]
     Patience {
         /// Steps taken.
         step: u64,
-        /// Tests since the best one.
+        /// Validations since the best one.
         tests: u64,
-        /// What the best test found.
+        /// What the best validation found.
         best: f64,
     },
     /// `train.time_budget_s` is used up.
@@ -159,7 +220,7 @@ pub enum EarlyEnd {
 }
 
 /// What happens in a training.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// Everything is ready for the first step.
@@ -168,10 +229,8 @@ pub enum Event<'a> {
     Warning(&'a Warning),
     /// A step was taken.
     Step(&'a StepMetrics),
-    /// An epoch is complete, and tested.
-    Epoch(&'a EpochMetrics),
-    /// A test is done.
-    Test(&'a TestMetrics),
+    /// An epoch is complete, or a validation between two epochs is done.
+    Phase(&'a PhaseMetrics),
     /// A checkpoint is on the disk.
     Checkpoint {
         /// Its step.

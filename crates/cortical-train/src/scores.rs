@@ -1,7 +1,5 @@
 //! Scores that are gathered batch by batch: of classes, and of numbers.
 
-use crate::evaluate::rounded;
-
 /// Scores of a classifier, gathered batch by batch: loss, accuracy, top-k, precision, recall, F1, area under the ROC curve.
 ///
 /// ```
@@ -166,6 +164,11 @@ impl Classification {
         let areas: Vec<f64> = (0..self.classes).filter_map(|c| self.auroc(c)).collect();
         (!areas.is_empty()).then(|| rounded(mean(areas.into_iter())))
     }
+}
+
+/// A figure with nine decimals: a parser of JSON reads as many back exactly, and all 17 digits of a double only nearly.
+pub(crate) fn rounded(figure: f64) -> f64 {
+    (figure * 1e9).round() / 1e9
 }
 
 /// The class with the highest score; the first of equals, and never one whose score is no number.

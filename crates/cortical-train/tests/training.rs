@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Device;
 use cortical_train::{
-    Error, Event, Outcome, Recipe, RunFolder, RunPaths, Stop, TrainedModel, Warning, evaluate,
-    in_pool, train,
+    Error, Event, Outcome, Recipe, RunFolder, RunPaths, Stop, TaskRecipe, TrainedModel, Warning,
+    evaluate, in_pool, train,
 };
 
 /// A small recipe with everything that has state: dropout, momentum, a schedule, batches that do not come out even.
 fn recipe(more: &str) -> Recipe {
     let text = format!(
-        "version = 1\n[data]\nname = \"iris\"\n[model]\nkind = \"mlp\"\nhidden = [8]\ndropout = 0.2\n\
+        "version = 2\n[data]\nname = \"iris\"\n[model]\nkind = \"mlp\"\nhidden = [8]\ndropout = 0.2\n\
          [train]\nepochs = 6\nbatch_size = 25\n[checkpoint]\nevery_steps = 4\n[log]\nevery_steps = 3\n{more}"
     );
     Recipe::from_toml(&text, None, &[]).unwrap()
@@ -40,7 +40,7 @@ fn metrics(root: &Path) -> Vec<(String, u64, String)> {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         let figures = format!(
             "{} {} {}",
-            value["loss"], value["train_loss"], value["test_accuracy"]
+            value["loss"], value["train_loss"], value["valid_accuracy"]
         );
         let event = value["event"].as_str().unwrap().to_owned();
         (event, value["step"].as_u64().unwrap(), figures)
@@ -127,7 +127,7 @@ fn a_killed_run_goes_back_to_its_checkpoint_or_to_the_start() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let temporary = tempfile::tempdir().unwrap();
-    let text = "version = 1\n[train]\nepochs = 1\nbatch_size = 64\n[log]\nevery_steps = 0";
+    let text = "version = 2\n[train]\nepochs = 1\nbatch_size = 64\n[log]\nevery_steps = 0";
     let recipe = Recipe::from_toml(text, None, &[]).unwrap();
     let run = |threads: usize| {
         let root = temporary.path().join(threads.to_string());
@@ -151,17 +151,17 @@ fn the_seed_decides_and_the_model_predicts_what_the_run_reported() {
     assert!(model(&first) != model(&second), "two seeds, one model");
 
     let trained = TrainedModel::load(&RunPaths::new(&first).model(), &Device::Cpu).unwrap();
-    let splits = recipe.data.open().unwrap();
+    let splits = recipe.open_samples().unwrap();
     let test = splits.test.preprocessed(trained.preprocess()).unwrap();
     let again = evaluate(trained.network(), &test, 256, &Device::Cpu).unwrap();
-    assert_eq!(again, report.test);
+    assert_eq!(Some(&again), report.test.as_ref());
     let predictions = trained.predict(splits.test.inputs(), 7).unwrap();
     let labels = splits.test.labels().iter();
     let right = labels
         .zip(&predictions)
         .filter(|(label, p)| **label as usize == p.class);
     let accuracy = right.count() as f64 / predictions.len() as f64;
-    assert!((accuracy - report.test.accuracy).abs() < 1e-8, "{accuracy}");
+    assert!((accuracy - again.accuracy).abs() < 1e-8, "{accuracy}");
 }
 
 #[test]
@@ -238,7 +238,7 @@ const EVERYTHING: &str = "[optim]\nkind = \"sgd\"\nlr = 0.1\nclip_norm = 1.0\n[s
      [average]\nkind = \"ema\"\ndecay = 0.9\n";
 
 fn everything() -> Recipe {
-    let text = "version = 1\n[data]\nname = \"iris\"\n[model]\nkind = \"mlp\"\nhidden = [8]\ndropout = 0.2\n\
+    let text = "version = 2\n[data]\nname = \"iris\"\n[model]\nkind = \"mlp\"\nhidden = [8]\ndropout = 0.2\n\
          [train]\nepochs = 6\nbatch_size = 11\naccumulate = 3\nlabel_smoothing = 0.1\nmixup = 0.4\nprefetch = 2\nrecompute = 2\n\
          validate_every = 3\nbalanced = true\n[checkpoint]\nevery_steps = 3\nkeep_best = 2\n[log]\nevery_steps = 2\ncsv = true\n";
     Recipe::from_toml(&format!("{text}{EVERYTHING}"), None, &[]).unwrap()
@@ -313,7 +313,7 @@ fn accumulated_batches_are_one_large_batch() {
     let temporary = tempfile::tempdir().unwrap();
     let recipe = |batch_size: u64, accumulate: u64| {
         let text = format!(
-            "version = 1\n[data]\nname = \"iris\"\n[model]\nkind = \"softmax\"\n[optim]\nkind = \"sgd\"\n\
+            "version = 2\n[data]\nname = \"iris\"\n[model]\nkind = \"softmax\"\n[optim]\nkind = \"sgd\"\n\
              [train]\nepochs = 2\nbatch_size = {batch_size}\naccumulate = {accumulate}"
         );
         Recipe::from_toml(&text, None, &[]).unwrap()
@@ -387,7 +387,9 @@ fn a_second_task_starts_from_the_first_ones_weights() {
     assert!(error.contains("no such file"), "{error}");
     let error = refused(|recipe| {
         recipe.start.replace.clear();
-        recipe.model = "softmax".parse().unwrap();
+        if let TaskRecipe::Samples(samples) = &mut recipe.task {
+            samples.model = "softmax".parse().unwrap();
+        }
         recipe.start.freeze.clear();
     });
     assert!(
@@ -418,13 +420,13 @@ fn table_with_a_giant(folder: &Path, number: &str) -> String {
 }
 
 #[test]
-fn what_is_no_number_is_named_and_its_batches_can_be_left_out() {
+fn what_is_non_finite_is_named_and_its_batches_can_be_left_out() {
     let temporary = tempfile::tempdir().unwrap();
     // Too large for any network.
     let data = table_with_a_giant(temporary.path(), "3e38");
     let recipe = |more: &str| {
         let text = format!(
-            "version = 1\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\n[model]\nkind = \"mlp\"\nhidden = [64]\n\
+            "version = 2\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\nvalid_fraction = 0\n[model]\nkind = \"mlp\"\nhidden = [64]\n\
              [train]\nepochs = 3\nbatch_size = 9\n[checkpoint]\nevery_steps = 2\n{more}"
         );
         Recipe::from_toml(&text, None, &[]).unwrap()
@@ -484,7 +486,7 @@ fn a_step_after_which_all_losses_are_no_number_is_taken_back() {
     let data = table_with_a_giant(temporary.path(), "1e25");
     let run = |name: &str, every: u64, max_skips: u64, stop: &dyn Stop| {
         let text = format!(
-            "version = 1\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\n[model]\nkind = \"mlp\"\nhidden = [64]\n\
+            "version = 2\n[data]\nname = \"{data}\"\nnormalize = \"none\"\ntest_fraction = 0.1\nvalid_fraction = 0\n[model]\nkind = \"mlp\"\nhidden = [64]\n\
              [optim]\nkind = \"sgd\"\nlr = 0.01\n[train]\nepochs = 3\nbatch_size = 9\n[checkpoint]\nevery_steps = {every}\n\
              [guard]\non_nan = \"skip\"\nmax_skips = {max_skips}"
         );
@@ -506,7 +508,8 @@ fn a_step_after_which_all_losses_are_no_number_is_taken_back() {
     let Outcome::Finished(report) = outcome.unwrap() else {
         panic!("nobody asked it to stop");
     };
-    assert!(report.test.loss < 10.0, "{}", report.test.loss);
+    let loss = report.test_loss.unwrap();
+    assert!(loss < 10.0, "{loss}");
     assert!(!back.is_empty());
     // Where it stands when it is stopped makes no difference.
     let whole = model(&temporary.path().join("whole"));
@@ -529,10 +532,10 @@ fn a_step_after_which_all_losses_are_no_number_is_taken_back() {
 }
 
 #[test]
-fn a_run_ends_when_tests_stop_getting_better_or_its_steps_are_up() {
+fn a_run_ends_when_validations_stop_getting_better_or_its_steps_are_up() {
     let temporary = tempfile::tempdir().unwrap();
     let steps = |name: &str, limits: &str| {
-        let text = format!("version = 1\n[data]\nname = \"iris\"\n[train]\nepochs = 60\n{limits}");
+        let text = format!("version = 2\n[data]\nname = \"iris\"\n[train]\nepochs = 60\n{limits}");
         let recipe = Recipe::from_toml(&text, None, &[]).unwrap();
         let folder = RunFolder::create(&temporary.path().join(name), &recipe).unwrap();
         let mut said = String::new();
@@ -546,10 +549,10 @@ fn a_run_ends_when_tests_stop_getting_better_or_its_steps_are_up() {
             other => panic!("{other:?}"),
         }
     };
-    let patient = steps("patience", "patience = 3\nmonitor = \"test_accuracy\"");
+    let patient = steps("patience", "patience = 3\nmonitor = \"valid_accuracy\"");
     assert!(patient.0 < 480 && patient.0 > 24, "{patient:?}");
     let said = format!(
-        "ends early after step {}: 3 tests in a row found nothing better than ",
+        "ends early after step {}: 3 validations in a row found nothing better than ",
         patient.0
     );
     assert!(patient.1.starts_with(&said), "{patient:?}");
@@ -605,14 +608,14 @@ fn a_table_of_categories_is_learned_from_fold_by_fold() {
     let mut tested = 0;
     for fold in 0..3 {
         let text = format!(
-            "version = 1\n[data]\nname = \"{data}\"\none_hot = [\"cover\"]\nignore = [1]\nfolds = 3\nfold = {fold}\n\
+            "version = 2\n[data]\nname = \"{data}\"\none_hot = [\"cover\"]\nignore = [1]\nfolds = 3\nfold = {fold}\n\
              [model]\nkind = \"softmax\"\n[optim]\nlr = 0.1\n[train]\nepochs = 30\n"
         );
         let recipe = Recipe::from_toml(&text, None, &[]).unwrap();
         let root = temporary.path().join(format!("fold-{fold}"));
-        let report = uninterrupted(&root, &recipe);
-        assert_eq!(report.test.accuracy, 1.0, "fold {fold}");
-        tested += report.test.samples;
+        let test = uninterrupted(&root, &recipe).test.unwrap();
+        assert_eq!(test.accuracy, 1.0, "fold {fold}");
+        tested += test.samples;
         let model = TrainedModel::load(&RunPaths::new(&root).model(), &Device::Cpu).unwrap();
         let rows = temporary.path().join("rows.csv");
         fs::write(&rows, "row,cover,weight\n7,scales,3\n").unwrap();

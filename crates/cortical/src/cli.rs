@@ -56,7 +56,7 @@ fn threads(text: &str) -> Result<usize, String> {
 pub(crate) enum Verb {
     /// Train a network; without arguments a small one on the embedded digits
     Train(TrainArgs),
-    /// Continue a run that was stopped or killed, to the same result as without a break
+    /// Resume a run that was stopped or killed, to the same result as without a break
     Resume(ResumeArgs),
     /// Test a trained network, on the samples that its run held out or on other data
     Eval(EvalArgs),
@@ -64,7 +64,7 @@ pub(crate) enum Verb {
     Predict(PredictArgs),
     /// List the tensors of a run or of a model file, or explain the size of a well-known language model
     Inspect(InspectArgs),
-    /// Let a language model go on from a prompt
+    /// Continue a prompt with a language model
     Generate(GenerateArgs),
     /// Talk with a language model
     Chat(ChatArgs),
@@ -74,7 +74,7 @@ pub(crate) enum Verb {
     Merge(MergeArgs),
     /// Turn text into a language model's tokens
     Tokens(TokensArgs),
-    /// Measure how well a language model foresees a text
+    /// Measure a language model's loss on a text
     Perplexity(PerplexityArgs),
     /// List the data sets, or describe one
     Data(DataArgs),
@@ -84,7 +84,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set start.freeze=[\"conv*\"] --set start.replace=[\"fc2.*\"]"
+    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
 )]
 pub(crate) struct TrainArgs {
     /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a language model
@@ -119,7 +119,7 @@ pub(crate) struct TrainArgs {
     /// Print the complete recipe and do nothing
     #[arg(long)]
     pub(crate) print_recipe: bool,
-    /// Three steps and one batch of tests in a folder that is removed: whether everything works
+    /// Three steps and a short validation and test in a folder that is removed: whether everything works
     #[arg(long, conflicts_with = "out")]
     pub(crate) fast_dev_run: bool,
     /// Learn the first N batches by heart: a network that cannot has a mistake

@@ -10,7 +10,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use braille::plot;
-use cortical_train::{Event, Observer, Setup, StepMetrics, TestMetrics};
+use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Output;
@@ -41,9 +41,12 @@ struct State {
     total_steps: u64,
     total_epochs: u64,
     last: Option<StepMetrics>,
-    /// By step, for training and tests.
+    /// What speed is counted in, and what is measured beside the loss.
+    unit: &'static str,
+    measure: Option<Measure>,
+    /// By step, for training and validations.
     loss: [Vec<(f64, f64)>; 2],
-    accuracy: [Vec<(f64, f64)>; 2],
+    figure: [Vec<(f64, f64)>; 2],
     recent: VecDeque<(Instant, usize)>,
     remarks: Vec<String>,
 }
@@ -84,7 +87,7 @@ impl Observer for Dashboard {
                     return;
                 }
             }
-            Event::Test(metrics) => self.state.test(metrics),
+            Event::Phase(metrics) => self.state.phase(metrics),
             Event::Warning(warning) => self.state.remarks.push(format!("warning: {warning}")),
             Event::Checkpoint { step, .. } => {
                 self.state
@@ -113,11 +116,13 @@ impl State {
         let recipe = setup.recipe;
         self.head = format!(
             "{} on {}, {} parameters, {}",
-            recipe.model.kind(),
+            setup.model,
             recipe.data.name,
-            count(setup.plan.parameters()),
+            count(setup.parameters),
             recipe.optim.kind()
         );
+        self.unit = setup.data.unit.name();
+        self.measure = Some(setup.measure);
         self.total_steps = setup.total_steps;
         self.total_epochs = recipe.train.epochs;
     }
@@ -125,23 +130,39 @@ impl State {
     fn step(&mut self, metrics: &StepMetrics) {
         let at = metrics.step as f64;
         push(&mut self.loss[0], (at, metrics.loss));
-        push(&mut self.accuracy[0], (at, metrics.accuracy));
-        self.recent.push_back((Instant::now(), metrics.samples));
+        if let Some(accuracy) = metrics.accuracy {
+            push(&mut self.figure[0], (at, accuracy));
+        }
+        self.recent.push_back((Instant::now(), metrics.units));
         if self.recent.len() > WINDOW {
             self.recent.pop_front();
         }
         self.last = Some(*metrics);
     }
 
-    fn test(&mut self, metrics: &TestMetrics) {
+    fn phase(&mut self, metrics: &PhaseMetrics) {
         let at = metrics.step as f64;
-        push(&mut self.loss[1], (at, metrics.test_loss));
-        push(&mut self.accuracy[1], (at, metrics.test_accuracy));
-        // The next step's speed must not contain the test.
+        if let Some(valid) = &metrics.valid {
+            if let Some(loss) = valid.loss {
+                push(&mut self.loss[1], (at, loss));
+            }
+            if let Some(figure) = valid.figure {
+                push(&mut self.figure[1], (at, figure));
+            }
+        }
+        // The next step's speed must not contain the validation.
         self.recent.clear();
     }
 
-    /// Samples a second, over the last steps.
+    /// A figure beside the loss as it is read.
+    fn shown(&self, figure: f64) -> String {
+        match self.measure {
+            Some(measure) if !measure.is_share() => format!("{figure:.2}"),
+            _ => percent(figure),
+        }
+    }
+
+    /// Samples or tokens a second, over the last steps.
     fn speed(&self) -> Option<f64> {
         let (first, last) = (self.recent.front()?, self.recent.back()?);
         let seconds = last.0.duration_since(first.0).as_secs_f64();
@@ -160,9 +181,12 @@ impl State {
         let width = 2 * COLUMNS + 3;
         let full = ((done * width as f64) as usize).min(width);
         lines.push(format!(
-            "  epoch {}/{}   step {} of {}   {}",
+            "  epoch {}{}   step {} of {}   {}",
             last.epoch,
-            self.total_epochs,
+            match self.total_epochs {
+                0 => String::new(),
+                epochs => format!("/{epochs}"),
+            },
             count(last.step),
             count(total),
             percent(done)
@@ -172,17 +196,21 @@ impl State {
             "━".repeat(full),
             "─".repeat(width - full)
         ));
-        let tested = |curves: &[Vec<(f64, f64)>; 2]| curves[1].last().map(|(_, figure)| *figure);
-        let loss = tested(&self.loss).map_or(String::new(), |x| format!(", test {x:.4}"));
-        let accuracy =
-            tested(&self.accuracy).map_or(String::new(), |x| format!(", test {}", percent(x)));
+        let valid = |curves: &[Vec<(f64, f64)>; 2]| curves[1].last().map(|(_, figure)| *figure);
+        let loss = valid(&self.loss).map_or(String::new(), |x| format!(", valid {x:.4}"));
         let left = format!("loss {:.4}{loss}", last.loss);
-        let right = format!("accuracy {}{accuracy}", percent(last.accuracy));
+        let mut right = self.measure.map_or("accuracy", Measure::name).to_owned();
+        if let Some(accuracy) = last.accuracy {
+            right += &format!(" {},", self.shown(accuracy));
+        }
+        if let Some(figure) = valid(&self.figure) {
+            right += &format!(" valid {}", self.shown(figure));
+        }
         lines.push(format!("  {left:<width$}   {right}", width = COLUMNS));
         let end = total as f64;
         let plots = [
             plot(&self.loss, end, COLUMNS, ROWS),
-            plot(&self.accuracy, end, COLUMNS, ROWS),
+            plot(&self.figure, end, COLUMNS, ROWS),
         ];
         for (left, right) in plots[0].iter().zip(&plots[1]) {
             lines.push(format!("  {left}   {right}"));
@@ -190,8 +218,9 @@ impl State {
         let mut figures = format!("  lr {:.2e}   gradient norm {:.3}", last.lr, last.grad_norm);
         if let Some(speed) = self.speed() {
             let steps = (total - last.step.min(total)) as f64;
-            let left = duration(steps * last.samples as f64 / speed.max(1e-9));
-            figures += &format!("   {} samples/s   {left} left", count(speed as u64));
+            let left = duration(steps * last.units as f64 / speed.max(1e-9));
+            let unit = self.unit;
+            figures += &format!("   {} {unit}/s   {left} left", count(speed as u64));
         }
         lines.push(figures);
         let remarks = self.remarks.iter().rev().take(2).rev();
@@ -229,20 +258,21 @@ mod tests {
         for step in 1..=50_u64 {
             let json = serde_json::json!({
                 "step": step, "epoch": 1, "loss": 2.0 / step as f64, "accuracy": 0.5,
-                "lr": 1e-3, "samples": 64, "grad_norm": 1.5,
+                "lr": 1e-3, "units": 64, "grad_norm": 1.5,
             });
             state.step(&serde_json::from_value(json).unwrap());
         }
-        let json = serde_json::json!({ "step": 50, "test_loss": f64::NAN.to_string(), "test_accuracy": 0.9 });
-        assert!(serde_json::from_value::<TestMetrics>(json).is_err());
-        let json = serde_json::json!({ "step": 50, "test_loss": 0.1, "test_accuracy": 0.9 });
-        state.test(&serde_json::from_value(json).unwrap());
+        let json = serde_json::json!({
+            "step": 50, "epoch": null, "train_loss": 0.2, "train_accuracy": 0.8,
+            "valid": { "loss": 0.1, "figure": 0.9, "sample": "" }, "train_seconds": 1.0,
+        });
+        state.phase(&serde_json::from_value(json).unwrap());
         state
             .remarks
             .push("warning: ".to_owned() + &"x".repeat(200));
         let frame = state.frame();
         assert!(
-            frame.contains("step 50 of 100") && frame.contains("test 0.1000"),
+            frame.contains("step 50 of 100") && frame.contains("valid 0.1000"),
             "{frame}"
         );
         assert_eq!(frame.lines().count(), 6 + ROWS);

@@ -9,6 +9,7 @@ mod dashboard;
 mod error;
 mod output;
 mod progress;
+mod result;
 mod scores;
 mod signals;
 mod style;

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use cortical_train::{EpochMetrics, Event, Observer, Setup, StepMetrics};
+use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics, TaskKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::{Output, eprint_line};
-use crate::style::{count, duration, percent, shape};
+use crate::style::{bytes, count, duration, percent, shape};
 
 /// How often plain lines about steps appear at most.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -26,6 +26,9 @@ pub(crate) struct Progress<'a> {
     bar: Option<ProgressBar>,
     total_steps: u64,
     total_epochs: u64,
+    /// What speed is counted in, and what is measured beside the loss.
+    unit: &'static str,
+    measure: Measure,
     /// The last steps, each with the moment at which it was done.
     recent: VecDeque<(Instant, StepMetrics)>,
     last_line: Instant,
@@ -40,6 +43,8 @@ impl<'a> Progress<'a> {
             bar: None,
             total_steps: 0,
             total_epochs: 0,
+            unit: "samples",
+            measure: Measure::Accuracy,
             recent: VecDeque::new(),
             last_line: now,
             has_header: false,
@@ -49,6 +54,7 @@ impl<'a> Progress<'a> {
     fn ready(&mut self, setup: &Setup<'_>) {
         self.total_steps = setup.total_steps;
         self.total_epochs = setup.recipe.train.epochs;
+        (self.unit, self.measure) = (setup.data.unit.name(), setup.measure);
         self.last_line = Instant::now();
         if self.output.is_quiet() {
             return;
@@ -107,49 +113,79 @@ impl<'a> Progress<'a> {
                 .sum::<f64>()
                 / steps
         };
-        let mut text = format!(
-            "loss {:.4}  accuracy {}",
-            mean(|m| m.loss),
-            percent(mean(|m| m.accuracy))
-        );
+        let mut text = format!("loss {:.4}", mean(|m| m.loss));
+        if self.measure.is_share() {
+            let accuracy = mean(|m| m.accuracy.unwrap_or(0.0));
+            text += &format!("  accuracy {}", percent(accuracy));
+        }
         if let (Some((first, _)), Some((last, _))) = (self.recent.front(), self.recent.back()) {
             let seconds = last.duration_since(*first).as_secs_f64();
             if self.recent.len() > 1 && seconds > 0.0 {
-                let samples: usize = self.recent.iter().skip(1).map(|(_, m)| m.samples).sum();
+                let units: usize = self.recent.iter().skip(1).map(|(_, m)| m.units).sum();
                 let left = (self.total_steps - step) as f64 * seconds / (steps - 1.0);
-                let speed = count((samples as f64 / seconds) as u64);
-                text += &format!("  {speed} samples/s  {} left", duration(left));
+                let speed = count((units as f64 / seconds) as u64);
+                let unit = self.unit;
+                text += &format!("  {speed} {unit}/s  {} left", duration(left));
             }
         }
         text
     }
 
-    fn epoch(&mut self, metrics: &EpochMetrics) {
-        // The next step's speed must not contain the evaluation.
+    /// A row about an epoch, or about a validation between two.
+    fn phase(&mut self, metrics: &PhaseMetrics) {
+        // The next step's speed must not contain the validation.
         self.recent.clear();
         let every = self.total_epochs.div_ceil(EPOCH_LINES).max(1);
-        let is_shown = metrics.epoch.is_multiple_of(every)
-            || metrics.epoch == 1
-            || metrics.epoch == self.total_epochs;
+        let is_shown = match metrics.epoch {
+            Some(epoch) => epoch.is_multiple_of(every) || epoch == 1 || epoch == self.total_epochs,
+            None => true,
+        };
         if self.output.is_quiet() || !is_shown {
             return;
         }
-        let seconds = metrics.train_seconds;
         self.last_line = Instant::now();
+        let has_accuracy = self.measure.is_share();
+        let accuracy = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
+        let number = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
+        let valid = metrics.valid.as_ref();
+        let figure = valid.and_then(|valid| valid.figure);
+        let mut row = vec![
+            count(metrics.step),
+            match (metrics.epoch, self.total_epochs) {
+                (Some(epoch), 0) => epoch.to_string(),
+                (Some(epoch), all) => format!("{epoch}/{all}"),
+                (None, _) => String::new(),
+            },
+            number(Some(metrics.train_loss)),
+        ];
+        let mut head = vec!["step", "epoch", "train loss"];
+        if has_accuracy {
+            row.push(accuracy(metrics.train_accuracy));
+            head.push("train acc");
+        }
+        row.push(number(valid.and_then(|valid| valid.loss)));
+        row.push(match has_accuracy {
+            true => accuracy(figure),
+            false => figure.map_or_else(|| "-".to_owned(), |x| format!("{x:.2}")),
+        });
+        row.push(duration(metrics.train_seconds));
+        head.extend(["valid loss"]);
+        head.push(if has_accuracy {
+            "valid acc"
+        } else {
+            "perplexity"
+        });
+        head.push("training");
         if !self.has_header {
             self.has_header = true;
-            let head = "   epoch  train loss  train acc   test loss   test acc  training";
-            self.line(&self.output.err.bold(head));
+            let head: Vec<String> = head.into_iter().map(str::to_owned).collect();
+            self.line(&self.output.err.bold(&columns(&head)));
         }
-        self.line(&format!(
-            "  {:>6}  {:>10.4}  {:>9}  {:>10.4}  {:>9}  {:>8}",
-            format!("{}/{}", metrics.epoch, self.total_epochs),
-            metrics.train_loss,
-            percent(metrics.train_accuracy),
-            metrics.test_loss,
-            percent(metrics.test_accuracy),
-            duration(seconds),
-        ));
+        self.line(&columns(&row));
+        if let Some(valid) = valid.filter(|valid| !valid.sample.is_empty()) {
+            let sample = valid.sample.replace('\n', " ");
+            self.line(&format!("    {}", self.output.err.dim(&sample)));
+        }
     }
 
     /// A line above the bar.
@@ -166,7 +202,7 @@ impl Observer for Progress<'_> {
         match event {
             Event::Ready(setup) => self.ready(&setup),
             Event::Step(metrics) => self.step(metrics),
-            Event::Epoch(metrics) => self.epoch(metrics),
+            Event::Phase(metrics) => self.phase(metrics),
             Event::Warning(warning) => match &self.bar {
                 Some(bar) => bar.suspend(|| self.output.warning(&warning.to_string())),
                 None => self.output.warning(&warning.to_string()),
@@ -185,34 +221,51 @@ impl Drop for Progress<'_> {
     }
 }
 
+/// Cells in columns.
+fn columns(cells: &[String]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>10}")).collect();
+    cells.join("  ")
+}
+
 /// What is about to be trained, in a few lines.
 fn describe(setup: &Setup<'_>) -> Vec<String> {
-    let recipe = setup.recipe;
-    let plan = setup.plan;
-    let data = format!(
-        "{}: {} samples of {} to learn from, {} to test on, {} classes",
+    let (recipe, data) = (setup.recipe, &setup.data);
+    let (what, of) = match recipe.kind() {
+        TaskKind::NextToken => ("tokens", String::new()),
+        TaskKind::TextClassification => ("texts", String::new()),
+        _ => ("samples", format!(" of {}", shape(&data.shape))),
+    };
+    let classes = data.classes.map_or_else(String::new, |classes| {
+        format!(", {} classes", count(classes))
+    });
+    let source = format!(
+        "{}: {} {what}{of} to learn from, {} to validate on, {} to test on{classes}",
         recipe.data.name,
-        count(setup.train_samples),
-        shape(plan.input_shape()),
-        count(setup.test_samples),
-        plan.classes()
+        count(data.train),
+        count(data.valid),
+        count(data.test),
     );
-    let network = format!(
-        "{}, {} parameters",
-        recipe.model.kind(),
-        count(plan.parameters())
-    );
+    let mut network = format!("{}, {} parameters", setup.model, count(setup.parameters));
+    if setup.trainable < setup.parameters {
+        let share = setup.trainable as f64 / setup.parameters.max(1) as f64;
+        let trained = count(setup.trainable);
+        network += &format!(", {trained} of them trained ({})", percent(share));
+    }
+    network += &format!(", {} with gradients and optimizer", bytes(setup.bytes));
+    let length = match (recipe.train.epochs, recipe.train.max_steps) {
+        (0, steps) => format!("{} steps", count(steps)),
+        (epochs, _) => format!("{} epochs", count(epochs)),
+    };
     let optimizer = format!(
-        "{}, learning rate {}, {} schedule, {} epochs of batches of {}",
+        "{}, learning rate {}, {} schedule, {length} of batches of {}",
         recipe.optim.kind(),
         recipe.optim.lr(),
         recipe.schedule.kind(),
-        recipe.train.epochs,
         recipe.train.batch_size
     );
     let mut lines = vec![
         format!("  run        {}", setup.run.display()),
-        format!("  data       {data}"),
+        format!("  data       {source}"),
         format!("  network    {network}"),
         format!("  optimizer  {optimizer}"),
     ];

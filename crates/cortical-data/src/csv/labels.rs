@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use cortical_settings::{Value, setting};
 use serde::{Deserialize, Serialize};
 
 use super::records::Record;
@@ -19,6 +20,20 @@ pub enum LabelColumn {
     /// The column of this name in the header.
     Name(String),
 }
+
+setting!(
+    LabelColumn,
+    "the name or the number of a column",
+    |value| match value {
+        Value::String(name) => Some(LabelColumn::Name(name.clone())),
+        Value::Integer(n) => usize::try_from(*n).ok().map(LabelColumn::Number),
+        _ => None,
+    },
+    |column| match column {
+        LabelColumn::Number(n) => Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX)),
+        LabelColumn::Name(name) => Value::from(name.as_str()),
+    }
+);
 
 impl LabelColumn {
     /// A column as a person writes it: a number, else a name.

@@ -8,11 +8,11 @@ pub enum AugmentDefect {
     #[error("augment.{what}: expected {expected}, found {found}")]
     Field {
         /// The field.
-        what: &'static str,
+        what: String,
         /// Its range.
-        expected: &'static str,
+        expected: String,
         /// The number.
-        found: f64,
+        found: String,
     },
     /// Samples that are to be changed as pictures are none.
     #[error(

@@ -2,12 +2,11 @@
 
 use cortical_models::fields::Fields;
 use cortical_optim::{AdamWConfig, Group, Norm, OptimizerConfig, SgdConfig};
-use cortical_settings::{FieldError, show};
+use cortical_settings::{FieldError, Line, show};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::section::{from_serde, to_table, unknown, wrong_type};
-use super::write::Line;
+use super::schedule::{from_serde, to_table, unknown, wrong_type};
 
 /// The table `[optim]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -280,11 +279,11 @@ fn read_config(
 
 /// The fields as a recipe shows them, the well-known ones first.
 pub(super) fn lines(recipe: &OptimRecipe) -> Vec<Line> {
-    let line = |name, value, remark, is_addition| Line {
+    let line = |name, value, remark, is_default| Line {
         name,
         value,
         remark,
-        is_addition,
+        is_default,
     };
     let (mut table, mut default) = (
         fields_of(&recipe.config),
@@ -318,9 +317,9 @@ pub(super) fn lines(recipe: &OptimRecipe) -> Vec<Line> {
         lines.push(line(name, table.remove(*name), remark, false));
     }
     for (name, value) in table {
-        let is_addition = default.get(&name) == Some(&value);
+        let is_default = default.get(&name) == Some(&value);
         let name = KNOWN.iter().find(|known| **known == name);
-        lines.extend(name.map(|name| line(*name, Some(value), "", is_addition)));
+        lines.extend(name.map(|name| line(*name, Some(value), "", is_default)));
     }
     let groups = recipe.groups.iter().map(|g| Value::Table(to_table(g)));
     let groups: Vec<Value> = groups.collect();
@@ -340,8 +339,8 @@ pub(super) fn lines(recipe: &OptimRecipe) -> Vec<Line> {
         ),
         (Some(Value::Array(groups)), recipe.groups.is_empty()),
     ];
-    for ((name, remark), (value, is_addition)) in OWN.into_iter().zip(values) {
-        lines.push(line(name, value, remark, is_addition));
+    for ((name, remark), (value, is_default)) in OWN.into_iter().zip(values) {
+        lines.push(line(name, value, remark, is_default));
     }
     lines
 }

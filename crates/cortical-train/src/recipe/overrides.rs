@@ -82,12 +82,26 @@ impl FromStr for Override {
         if path.is_empty() || path.split('.').any(|part| part.trim().is_empty()) {
             return Err(broken());
         }
-        let parsed = format!("v = {value}").parse::<Table>().ok();
-        let single = parsed.filter(|table| table.len() == 1);
-        let value = single
-            .and_then(|mut table| table.remove("v"))
-            .unwrap_or_else(|| Value::from(value));
-        Ok(Self::new(path, value))
+        Ok(Self::new(path, parse(value)))
+    }
+}
+
+/// A value in TOML's syntax; a list whose elements lack their quotes; or text.
+fn parse(value: &str) -> Value {
+    let parsed = format!("v = {value}").parse::<Table>().ok();
+    let single = parsed.filter(|table| table.len() == 1);
+    if let Some(value) = single.and_then(|mut table| table.remove("v")) {
+        return value;
+    }
+    // A shell takes quotes away: `[conv*, fc1.*]`.
+    let inner = value
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match inner {
+        Some(inner) if !inner.contains(['[', ']', '{', '}', '"', '\'', '\n']) => {
+            Value::Array(inner.split(',').map(|part| parse(part.trim())).collect())
+        }
+        _ => Value::from(value),
     }
 }
 
@@ -104,6 +118,13 @@ mod tests {
         check("a = 3e-4", Value::Float(3e-4));
         check("a=true", Value::Boolean(true));
         check("a=[1, 2]", Value::from(vec![1, 2]));
+        check("a=[conv*, fc1.*]", Value::from(vec!["conv*", "fc1.*"]));
+        check("a=[q_proj,v_proj]", Value::from(vec!["q_proj", "v_proj"]));
+        check(
+            "a=[\"q_proj\",\"v_proj\"]",
+            Value::from(vec!["q_proj", "v_proj"]),
+        );
+        check("a=[{ b = }]", Value::from("[{ b = }]"));
         check("a=\"x\"", Value::from("x"));
         check("a=lenet", Value::from("lenet"));
         check("a=some/file.csv", Value::from("some/file.csv"));

@@ -1,16 +1,17 @@
-//! Recipes that come with the command: one for each data set, one for any table, and one that is as good as we know how.
+//! Recipes that come with the command, and the ones that suit data or a model where nothing else is said.
 
 use std::path::Path;
 
-use cortical_data::{Augment, Normalize, catalog};
+use cortical_data::{Augment, catalog};
 use cortical_models::ModelSpec;
-
 use cortical_optim::{AdamWConfig, OptimizerConfig};
 
 use super::{
-    AverageRecipe, CheckpointRecipe, DataRecipe, DeviceRecipe, GuardRecipe, LanguageRecipe,
-    LogRecipe, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe, TrainRecipe,
+    AverageRecipe, CheckpointRecipe, ClassifyRecipe, DataRecipe, DeviceRecipe, GuardRecipe,
+    LogRecipe, OptimRecipe, Override, Recipe, SampleData, SampleRecipe, SampleTraining,
+    ScheduleRecipe, StartRecipe, TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe,
 };
+use crate::Result;
 
 /// A recipe that comes with the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,63 +20,42 @@ pub struct Preset {
     pub name: &'static str,
     /// What it trains, in a line.
     pub summary: &'static str,
+    /// The recipe as TOML.
+    text: &'static str,
 }
 
-const PRESETS: [Preset; 5] = [
+const PRESETS: [Preset; 6] = [
     Preset {
         name: "digits",
         summary: "a small convolutional network on the embedded digits",
+        text: "version = 2\n[data]\nname = \"digits\"",
     },
     Preset {
         name: "fashion-mnist",
         summary: "LeNet on Fashion-MNIST",
+        text: "version = 2\n[data]\nname = \"fashion-mnist\"",
     },
     Preset {
         name: "fashion-mnist-cnn",
         summary: "five convolutions with batch norms on Fashion-MNIST, for accuracy",
+        text: include_str!("fashion-mnist-cnn.toml"),
     },
     Preset {
         name: "iris",
         summary: "a small dense network on the embedded iris measurements",
+        text: "version = 2\n[data]\nname = \"iris\"",
+    },
+    Preset {
+        name: "moby-dick",
+        summary: "a language model of a million parameters on the bytes of the embedded novel",
+        text: include_str!("moby-dick.toml"),
     },
     Preset {
         name: "table",
         summary: "a dense network on any CSV file with a label column",
+        text: "version = 2\n[data]\nname = \"table.csv\"",
     },
 ];
-
-const FASHION_MNIST_CNN: &str = include_str!("fashion-mnist-cnn.toml");
-
-/// Recipes for language models by their names.
-const LANGUAGE: [(Preset, &str); 1] = [(
-    Preset {
-        name: "moby-dick",
-        summary: "a language model of a million parameters on the bytes of the embedded novel",
-    },
-    include_str!("moby-dick.toml"),
-)];
-
-/// The recipes for language models that come with the command.
-pub fn language_presets() -> impl Iterator<Item = Preset> {
-    LANGUAGE.into_iter().map(|(preset, _)| preset)
-}
-
-impl LanguageRecipe {
-    /// The text of the preset of this name, for [`LanguageRecipe::from_toml`].
-    ///
-    /// ```
-    /// use cortical_train::LanguageRecipe;
-    /// let text = LanguageRecipe::preset("moby-dick").expect("it comes with the command");
-    /// assert_eq!(LanguageRecipe::from_toml(text, &[])?.model, "llama-tiny");
-    /// # Ok::<(), cortical_train::Error>(())
-    /// ```
-    #[must_use]
-    pub fn preset(name: &str) -> Option<&'static str> {
-        let mut all = LANGUAGE.iter();
-        all.find(|(preset, _)| preset.name == name)
-            .map(|(_, text)| *text)
-    }
-}
 
 /// The recipes that come with the command.
 #[must_use]
@@ -83,66 +63,81 @@ pub fn presets() -> &'static [Preset] {
     &PRESETS
 }
 
+impl Preset {
+    /// The recipe, with these fields changed.
+    ///
+    /// # Errors
+    /// As [`Recipe::from_toml`].
+    pub fn recipe(&self, overrides: &[Override]) -> Result<Recipe> {
+        Recipe::from_toml(self.text, None, overrides)
+    }
+}
+
+/// Steps of a language model's warm-up where neither the recipe nor a short run says otherwise.
+const WARMUP: u64 = 50;
+
 /// AdamW with PyTorch's numbers but this learning rate.
-fn adamw(lr: f64) -> OptimRecipe {
-    OptimRecipe::new(OptimizerConfig::AdamW(AdamWConfig {
+fn adamw(lr: f64) -> AdamWConfig {
+    AdamWConfig {
         lr,
         ..AdamWConfig::default()
-    }))
+    }
 }
 
 impl Recipe {
     /// The preset of this name.
+    ///
+    /// ```
+    /// use cortical_train::{Recipe, TaskKind};
+    /// let recipe = Recipe::preset("moby-dick").expect("it comes with the command");
+    /// assert_eq!((recipe.kind(), recipe.train.max_steps), (TaskKind::NextToken, 4000));
+    /// ```
     #[must_use]
     pub fn preset(name: &str) -> Option<Self> {
-        let data = match name {
-            "fashion-mnist-cnn" => return Self::from_toml(FASHION_MNIST_CNN, None, &[]).ok(),
-            "table" => "table.csv",
-            name if PRESETS.iter().any(|preset| preset.name == name) => name,
-            _ => return None,
-        };
-        Some(Self::for_data(data))
+        let preset = PRESETS.iter().find(|preset| preset.name == name)?;
+        Some(preset.recipe(&[]).expect("our own recipes can be read"))
+    }
+
+    /// What all recipes have in common until they say otherwise.
+    fn plain(task: TaskRecipe, data: DataRecipe, optim: OptimRecipe) -> Self {
+        Self {
+            seed: 1,
+            device: DeviceRecipe::Cpu,
+            data,
+            task,
+            optim,
+            schedule: ScheduleRecipe::Cosine {
+                warmup_steps: 0,
+                min_factor: 0.0,
+            },
+            train: TrainRecipe::default(),
+            average: AverageRecipe::default(),
+            start: StartRecipe::default(),
+            guard: GuardRecipe::default(),
+            checkpoint: CheckpointRecipe::default(),
+            log: LogRecipe::default(),
+        }
     }
 
     /// The recipe that a data set starts with: its own preset, or one that suits its kind.
     #[must_use]
     pub fn for_data(name: &str) -> Self {
-        let recipe = |epochs, batch_size, lr, every_steps| Self {
-            seed: 1,
-            device: DeviceRecipe::Cpu,
-            data: DataRecipe {
+        let recipe = |epochs, batch_size, lr, every_steps| {
+            let task = TaskRecipe::Samples(SampleRecipe {
+                model: suggested_model(name),
+                data: SampleData::default(),
+                train: SampleTraining::default(),
+                augment: Augment::default(),
+            });
+            let data = DataRecipe {
                 name: name.to_owned(),
-                test_fraction: 0.2,
-                split_seed: 0,
-                normalize: Normalize::Auto,
-                input_shape: None,
-                label: None,
-                one_hot: Vec::new(),
-                ignore: Vec::new(),
-                folds: None,
-                fold: 0,
-                dir: None,
-            },
-            model: suggested_model(name),
-            optim: adamw(lr),
-            schedule: ScheduleRecipe::Cosine {
-                warmup_steps: 0,
-                min_factor: 0.0,
-            },
-            train: TrainRecipe {
-                epochs,
-                batch_size,
-                ..TrainRecipe::default()
-            },
-            augment: Augment::default(),
-            average: AverageRecipe::default(),
-            start: StartRecipe::default(),
-            guard: GuardRecipe::default(),
-            checkpoint: CheckpointRecipe {
-                every_steps,
-                ..CheckpointRecipe::default()
-            },
-            log: LogRecipe::default(),
+                ..DataRecipe::default()
+            };
+            let optim = OptimRecipe::new(OptimizerConfig::AdamW(adamw(lr)));
+            let mut recipe = Self::plain(task, data, optim);
+            (recipe.train.epochs, recipe.train.batch_size) = (epochs, batch_size);
+            recipe.checkpoint.every_steps = every_steps;
+            recipe
         };
         match name {
             "digits" => recipe(30, 64, 2e-3, 100),
@@ -152,6 +147,73 @@ impl Recipe {
             _ => recipe(50, 32, 3e-3, 500),
         }
     }
+
+    /// The recipe that a language model starts with: the next token of a text, AdamW without decay of norms and biases, and a warm-up with half
+    /// a cosine behind it.
+    #[must_use]
+    pub fn for_text(model: &str) -> Self {
+        let task = TaskRecipe::Text(TextRecipe {
+            model: model.to_owned(),
+            data: TextData::default(),
+            train: TextTraining::default(),
+            classify: None,
+            lora: None,
+        });
+        let data = DataRecipe {
+            name: "moby-dick".to_owned(),
+            test_fraction: 0.1,
+            valid_fraction: 0.05,
+        };
+        let optim = OptimRecipe {
+            clip_norm: Some(1.0),
+            decay_norms_and_biases: false,
+            ..OptimRecipe::new(text_adamw(3e-3))
+        };
+        let mut recipe = Self::plain(task, data, optim);
+        recipe.seed = 0;
+        recipe.schedule = ScheduleRecipe::Cosine {
+            warmup_steps: WARMUP,
+            min_factor: 0.1,
+        };
+        recipe.train = TrainRecipe {
+            epochs: 0,
+            max_steps: 1000,
+            batch_size: 8,
+            validate_every: 100,
+            ..TrainRecipe::default()
+        };
+        recipe.checkpoint.every_steps = 100;
+        recipe.log.every_steps = 10;
+        recipe
+    }
+
+    /// As [`for_text`](Self::for_text) for classes of texts: three epochs of small steps, without a warm-up that might be longer than the run, and
+    /// all held-out texts at each validation.
+    #[must_use]
+    pub fn for_text_classes(model: &str) -> Self {
+        let mut recipe = Self::for_text(model);
+        recipe.optim.config = text_adamw(1e-4);
+        recipe.schedule = ScheduleRecipe::Cosine {
+            warmup_steps: 0,
+            min_factor: 0.1,
+        };
+        recipe.data.valid_fraction = 0.1;
+        (recipe.train.epochs, recipe.train.max_steps) = (3, 0);
+        if let TaskRecipe::Text(text) = &mut recipe.task {
+            (text.train.eval_blocks, text.train.sample_tokens) = (0, 0);
+            text.classify = Some(ClassifyRecipe::default());
+        }
+        recipe
+    }
+}
+
+/// The optimizer of language models.
+fn text_adamw(lr: f64) -> OptimizerConfig {
+    OptimizerConfig::AdamW(AdamWConfig {
+        betas: (0.9, 0.95),
+        weight_decay: 0.1,
+        ..adamw(lr)
+    })
 }
 
 /// The network for a data set of the catalog, or for what lies at a path.

@@ -1,29 +1,37 @@
 //! Recipes out of TOML.
 
-use cortical_data::Normalize;
-use cortical_data::csv::LabelColumn;
 use cortical_models::ModelSpec;
-use cortical_models::fields::{FieldValue, Fields};
-use cortical_settings::{FieldError, nearest};
-use toml::{Table, Value};
+use cortical_models::fields::Fields;
+use cortical_settings::{
+    FieldError, Settings, Table, Value, at_most, nearest, refuse_unknown, section, settings, take,
+};
 
 use super::{
-    DataRecipe, DeviceRecipe, Override, RECIPE_VERSION, Recipe, ScheduleRecipe, optim, section,
+    ClassifyRecipe, DataRecipe, DeviceRecipe, LoraRecipe, Override, Recipe, SampleData,
+    SampleRecipe, SampleTraining, ScheduleRecipe, TaskKind, TaskRecipe, TextData, TextRecipe,
+    TextTraining, TrainRecipe, optim, upgrade,
 };
 use crate::{Error, Result};
 
-const NORMALIZE: [(&str, Normalize); 4] = [
-    ("auto", Normalize::Auto),
-    ("none", Normalize::None),
-    ("unit", Normalize::Unit),
-    ("standardize", Normalize::Standardize),
-];
+settings! {
+    /// The fields before the first table, but for those that depend on the task.
+    #[derive(Clone, Debug, PartialEq)]
+    pub(super) struct Head {
+        /// The format.
+        pub(super) version: u64 = super::RECIPE_VERSION, "of this format";
+        /// The seed.
+        pub(super) seed: u64 = 1, "draws initial weights, the order of samples and dropout", at_most(i64::MAX as u64);
+        /// The device.
+        pub(super) device: DeviceRecipe = DeviceRecipe::Cpu, "";
+    }
+}
 
-/// The tables that are read by themselves.
-const SECTIONS: [&str; 8] = [
+/// The tables that every recipe may have.
+const TABLES: [&str; 9] = [
+    "data",
     "optim",
+    "schedule",
     "train",
-    "augment",
     "average",
     "start",
     "guard",
@@ -31,41 +39,12 @@ const SECTIONS: [&str; 8] = [
     "log",
 ];
 
-/// The name of a kind of normalisation.
-pub(super) fn normalize_name(kind: Normalize) -> &'static str {
-    NORMALIZE
-        .iter()
-        .find(|(_, known)| *known == kind)
-        .map_or("auto", |(name, _)| name)
-}
-
-/// A label column as a recipe writes it.
-struct Label(LabelColumn);
-
-impl FieldValue for Label {
-    const EXPECTED: &'static str = "the name or the number of a column";
-    fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::String(name) => Some(Self(LabelColumn::Name(name.clone()))),
-            other => usize::from_value(other).map(|n| Self(LabelColumn::Number(n))),
-        }
-    }
-}
-
-/// Columns as a recipe writes them.
-struct Columns(Vec<LabelColumn>);
-
-impl FieldValue for Columns {
-    const EXPECTED: &'static str = "a list of names or numbers of columns";
-    fn from_value(value: &Value) -> Option<Self> {
-        let all = value.as_array()?.iter();
-        let columns = all.map(|value| Label::from_value(value).map(|label| label.0));
-        columns.collect::<Option<_>>().map(Self)
-    }
-}
+/// The tables of some tasks only, beside `model`, which is a table or a name.
+const SAMPLE_TABLES: &[&str] = &["augment"];
+const TEXT_TABLES: &[&str] = &["classify", "lora"];
 
 impl Recipe {
-    /// Reads a recipe; what it does not say is as in `base`, or as in the preset that suits its data.
+    /// Reads a recipe; what it does not say is as in `base`, or as in the preset that suits its data or its model.
     ///
     /// # Errors
     /// [`Error::RecipeSyntax`] for text that is no TOML, otherwise those of [`Recipe::from_table`].
@@ -76,8 +55,9 @@ impl Recipe {
     /// Reads a recipe from a table that is parsed already.
     ///
     /// # Errors
-    /// [`Error::RecipeVersion`] for a newer or a missing version; [`Error::Field`] for a field that does not exist, of the wrong type, or
-    /// with a value that makes no sense.
+    /// [`Error::RecipeVersion`] for a newer or a missing version, [`Error::OldRecipe`] for an older one that cannot be understood;
+    /// [`Error::OtherTask`] for a base that learns something else; [`Error::Field`] for a field that does not exist, of the wrong type, or with a
+    /// value that makes no sense.
     pub fn from_table(
         mut table: Table,
         base: Option<&Self>,
@@ -86,63 +66,250 @@ impl Recipe {
         for set in overrides {
             set.apply(&mut table)?;
         }
-        check_version(&table, RECIPE_VERSION)?;
-        let known = || Self::for_data("digits").paths();
-        Self::read(&table, base).map_err(|error| Error::Field(with_far_hint(error, &known())))
+        upgrade::upgrade(&mut table)?;
+        let kind = match (kind_of(&table), base) {
+            (Some(kind), Some(base)) if is_text(kind) != is_text(base.kind()) => {
+                return Err(Error::OtherTask {
+                    expected: base.kind().words(),
+                    found: kind.words(),
+                });
+            }
+            (Some(kind), _) => kind,
+            (None, Some(base)) => base.kind(),
+            (None, None) => TaskKind::Classification,
+        };
+        Self::read(&table, kind, base).map_err(|error| Error::Field(with_hint(error, kind)))
     }
 
-    fn read(table: &Table, base: Option<&Self>) -> Result<Self, FieldError> {
-        let empty = Table::new();
-        let mut fields = Fields::new("", table);
-        let _: u64 = fields.required("version")?;
-        let mut section = |name: &'static str| {
-            let found = fields.section(name)?;
-            Ok::<_, FieldError>(found.unwrap_or_else(|| Fields::new(name, &empty)))
+    fn read(table: &Table, kind: TaskKind, base: Option<&Self>) -> Result<Self, FieldError> {
+        let (own, other) = match is_text(kind) {
+            true => (TEXT_TABLES, SAMPLE_TABLES),
+            false => (SAMPLE_TABLES, TEXT_TABLES),
         };
-        let data = section("data")?;
-        section("model")?;
-        let schedule = section("schedule")?;
-        for name in SECTIONS {
-            section(name)?;
+        if let Some(name) = other.iter().find(|name| table.contains_key(**name)) {
+            return Err(elsewhere(name, kind));
         }
-        let part = |name: &str| match table.get(name) {
-            Some(Value::Table(table)) => table,
-            _ => &empty,
-        };
-
-        let data = read_data(data, base)?;
-        let own;
+        let known = Head::names().chain(["model"]).chain(TABLES);
+        refuse_unknown("", table, known.chain(own.iter().copied()))?;
+        for name in TABLES {
+            section("", table, name)?;
+        }
+        let part = |name: &str| section("", table, name);
+        let data = part("data")?;
+        let default;
         let base = match base {
             Some(base) => base,
             None => {
-                own = Self::for_data(&data.name);
-                &own
+                default = Self::suited(kind, table, data)?;
+                &default
             }
         };
-        let suited = match &data.input_shape {
-            Some(shape) => ModelSpec::suggested_for(shape),
-            None => base.model.clone(),
+        let head = Head {
+            seed: base.seed,
+            device: base.device,
+            ..Head::default()
         };
-        let device: String = fields.or("device", "cpu".to_owned())?;
-        let recipe = Self {
-            seed: fields.or("seed", base.seed)?,
-            device: fields.choose("device", "device", &device, &[("cpu", DeviceRecipe::Cpu)])?,
-            model: read_model(table.contains_key("model").then(|| part("model")), suited)?,
+        let head = Head::read("", &only::<Head>(table), Some(&head))?;
+
+        let (task, data, train) = match &base.task {
+            TaskRecipe::Samples(samples) => base.read_samples(table, samples)?,
+            TaskRecipe::Text(text) => base.read_text(table, text)?,
+        };
+        let schedule = warmed(base, kind, &train);
+        let schedule_table = part("schedule")?;
+        let schedule = ScheduleRecipe::read(
+            Fields::new("schedule", schedule_table),
+            schedule_table,
+            &schedule,
+        )?;
+        Ok(Self {
+            seed: head.seed,
+            device: head.device,
             data,
-            optim: optim::read(part("optim"), &base.optim)?,
-            schedule: ScheduleRecipe::read(schedule, part("schedule"), &base.schedule)?,
-            train: section::read("train", part("train"), &base.train)?,
-            augment: section::read("augment", part("augment"), &base.augment)?,
-            average: section::read("average", part("average"), &base.average)?,
-            start: section::read("start", part("start"), &base.start)?,
-            guard: section::read("guard", part("guard"), &base.guard)?,
-            checkpoint: section::read("checkpoint", part("checkpoint"), &base.checkpoint)?,
-            log: section::read("log", part("log"), &base.log)?,
+            task,
+            optim: optim::read(part("optim")?, &base.optim)?,
+            schedule,
+            train,
+            average: Settings::read("average", part("average")?, Some(&base.average))?,
+            start: Settings::read("start", part("start")?, Some(&base.start))?,
+            guard: Settings::read("guard", part("guard")?, Some(&base.guard))?,
+            checkpoint: Settings::read("checkpoint", part("checkpoint")?, Some(&base.checkpoint))?,
+            log: Settings::read("log", part("log")?, Some(&base.log))?,
+        })
+    }
+
+    /// The recipe that says what a table leaves open.
+    fn suited(kind: TaskKind, table: &Table, data: &Table) -> Result<Self, FieldError> {
+        if is_text(kind) {
+            let model: String = take("", "model", table, None, || None)?;
+            return Ok(match kind {
+                TaskKind::TextClassification => Self::for_text_classes(&model),
+                _ => Self::for_text(&model),
+            });
+        }
+        let name = take("data", "name", data, None, || {
+            Some(DataRecipe::default().name)
+        })?;
+        Ok(Self::for_data(&name))
+    }
+
+    fn read_samples(
+        &self,
+        table: &Table,
+        base: &SampleRecipe,
+    ) -> Result<(TaskRecipe, DataRecipe, TrainRecipe), FieldError> {
+        let (common, own) =
+            part::<DataRecipe, SampleData, TextData>("data", table, TaskKind::Classification)?;
+        let data = DataRecipe::read("data", &common, Some(&self.data))?;
+        let test = data.test_fraction;
+        if test <= 0.0 {
+            return Err(FieldError::Range {
+                path: "data.test_fraction".to_owned(),
+                expected: "a share above 0 and below 1".to_owned(),
+                found: test.to_string(),
+            });
+        }
+        let own = SampleData::read("data", &own, Some(&base.data))?;
+        let (common, training) = part::<TrainRecipe, SampleTraining, TextTraining>(
+            "train",
+            table,
+            TaskKind::Classification,
+        )?;
+        let suited = match &own.input_shape {
+            Some(shape) if own.input_shape != base.data.input_shape => {
+                ModelSpec::suggested_for(shape)
+            }
+            _ => base.model.clone(),
         };
-        let writable = recipe.seed <= i64::MAX as u64;
-        fields.check("seed", writable, "at most 9223372036854775807", recipe.seed)?;
-        fields.finish()?;
-        Ok(recipe)
+        let model = table.get("model").map(|_| section("", table, "model"));
+        let samples = SampleRecipe {
+            model: read_model(model.transpose()?, suited)?,
+            data: own,
+            train: SampleTraining::read("train", &training, Some(&base.train))?,
+            augment: Settings::read(
+                "augment",
+                section("", table, "augment")?,
+                Some(&base.augment),
+            )?,
+        };
+        let train = TrainRecipe::read("train", &common, Some(&self.train))?;
+        Ok((TaskRecipe::Samples(samples), data, train))
+    }
+
+    fn read_text(
+        &self,
+        table: &Table,
+        base: &TextRecipe,
+    ) -> Result<(TaskRecipe, DataRecipe, TrainRecipe), FieldError> {
+        let (common, own) =
+            part::<DataRecipe, TextData, SampleData>("data", table, TaskKind::NextToken)?;
+        let data = DataRecipe::read("data", &common, Some(&self.data))?;
+        let own = TextData::read("data", &own, Some(&base.data))?;
+        let (common, training) =
+            part::<TrainRecipe, TextTraining, SampleTraining>("train", table, TaskKind::NextToken)?;
+        let model: String = take("", "model", table, Some(&base.model), || None)?;
+        if model.is_empty() {
+            return Err(FieldError::Range {
+                path: "model".to_owned(),
+                expected: "the name, folder or file of a language model".to_owned(),
+                found: "nothing".to_owned(),
+            });
+        }
+        let train = TrainRecipe::read("train", &common, Some(&self.train))?;
+        let text = TextRecipe {
+            model,
+            data: own,
+            train: TextTraining::read("train", &training, Some(&base.train))?,
+            classify: table_or::<ClassifyRecipe>(table, "classify", base.classify.as_ref())?,
+            lora: table_or::<LoraRecipe>(table, "lora", base.lora.as_ref())?,
+        };
+        if text.classify.is_some() && text.train.sample_tokens > 0 {
+            return Err(FieldError::Range {
+                path: "train.sample_tokens".to_owned(),
+                expected: "0, as a model of classes writes no text".to_owned(),
+                found: text.train.sample_tokens.to_string(),
+            });
+        }
+        Ok((TaskRecipe::Text(text), data, train))
+    }
+}
+
+/// Whether a task is one of a language model.
+fn is_text(kind: TaskKind) -> bool {
+    kind != TaskKind::Classification
+}
+
+/// What a table says that it learns, if it says so: a language model is named, a network has a table.
+fn kind_of(table: &Table) -> Option<TaskKind> {
+    match table.get("model") {
+        _ if table.contains_key("classify") => Some(TaskKind::TextClassification),
+        Some(Value::String(_)) => Some(TaskKind::NextToken),
+        Some(_) => Some(TaskKind::Classification),
+        None => None,
+    }
+}
+
+/// The fields of `table` that `T` has.
+fn only<T: Settings>(table: &Table) -> Table {
+    let own = table
+        .iter()
+        .filter(|(name, _)| T::names().any(|own| own == *name));
+    own.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// A table whose fields every recipe has, or only this task's; those of another task are refused by name.
+fn part<Common: Settings, Own: Settings, Other: Settings>(
+    path: &str,
+    table: &Table,
+    kind: TaskKind,
+) -> Result<(Table, Table), FieldError> {
+    let table = section("", table, path)?;
+    if let Some(name) = Other::names()
+        .find(|name| table.contains_key(*name) && !Own::names().any(|own| own == *name))
+    {
+        return Err(elsewhere(&format!("{path}.{name}"), kind));
+    }
+    refuse_unknown(path, table, Common::names().chain(Own::names()))?;
+    Ok((only::<Common>(table), only::<Own>(table)))
+}
+
+/// A field or a table that only another kind of task has.
+fn elsewhere(path: &str, kind: TaskKind) -> FieldError {
+    let (owner, here) = match is_text(kind) {
+        true => ("pictures and tables of numbers", "a language model"),
+        false => ("language models", "pictures or a table of numbers"),
+    };
+    FieldError::Elsewhere {
+        path: path.to_owned(),
+        owner,
+        here,
+    }
+}
+
+/// A table that a recipe has or has not.
+fn table_or<T: Settings>(
+    table: &Table,
+    name: &str,
+    base: Option<&T>,
+) -> Result<Option<T>, FieldError> {
+    match table.contains_key(name) {
+        false => Ok(base.cloned()),
+        true => T::read(name, section("", table, name)?, base).map(Some),
+    }
+}
+
+/// The base's schedule; the warm-up of a language model is a tenth of a short run at most.
+fn warmed(base: &Recipe, kind: TaskKind, train: &TrainRecipe) -> ScheduleRecipe {
+    match base.schedule {
+        ScheduleRecipe::Cosine {
+            warmup_steps,
+            min_factor,
+        } if is_text(kind) && train.max_steps > 0 => ScheduleRecipe::Cosine {
+            warmup_steps: warmup_steps.min(train.max_steps / 10),
+            min_factor,
+        },
+        ref other => other.clone(),
     }
 }
 
@@ -157,10 +324,7 @@ fn read_model(said: Option<&Table>, suited: ModelSpec) -> Result<ModelSpec, Fiel
         .any(|name| whole.contains_key(*name))
     {
         for (name, value) in suited.to_fields() {
-            let line = format!("{name} = {value}");
-            for (name, value) in line.parse::<Table>().unwrap_or_default() {
-                whole.entry(name).or_insert(value);
-            }
+            whole.entry(name).or_insert(value);
         }
     }
     ModelSpec::read("model", &whole)
@@ -178,19 +342,8 @@ pub(super) fn parse(text: &str) -> Result<Table> {
     })
 }
 
-/// Refuses a recipe of another version.
-pub(super) fn check_version(table: &Table, expected: u64) -> Result<()> {
-    match table.get("version") {
-        Some(Value::Integer(version)) if u64::try_from(*version) == Ok(expected) => Ok(()),
-        found => Err(Error::RecipeVersion {
-            expected,
-            found: found.map_or("none".to_owned(), Value::to_string),
-        }),
-    }
-}
-
-/// A hint from anywhere in a recipe with these fields, where the field's own table has none: `lr` is `optim.lr`.
-pub(super) fn with_far_hint(error: FieldError, paths: &[String]) -> FieldError {
+/// A hint from anywhere in a recipe of this task, where the field's own table has none: `lr` is `optim.lr`.
+fn with_hint(error: FieldError, kind: TaskKind) -> FieldError {
     let FieldError::Unknown {
         path,
         nearest: None,
@@ -199,6 +352,12 @@ pub(super) fn with_far_hint(error: FieldError, paths: &[String]) -> FieldError {
     else {
         return error;
     };
+    let paths = match kind {
+        TaskKind::Classification => Recipe::for_data("digits"),
+        TaskKind::NextToken => Recipe::for_text("llama-tiny"),
+        TaskKind::TextClassification => Recipe::for_text_classes("llama-tiny"),
+    }
+    .paths();
     let leaf = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let wanted = leaf(&path);
     let leaves: Vec<String> = paths.iter().map(|path| leaf(path)).collect();
@@ -214,73 +373,4 @@ pub(super) fn with_far_hint(error: FieldError, paths: &[String]) -> FieldError {
         nearest: found,
         known,
     }
-}
-
-fn read_data(mut fields: Fields<'_>, base: Option<&Recipe>) -> Result<DataRecipe, FieldError> {
-    let default = base.map_or("digits", |base| &base.data.name).to_owned();
-    let name: String = fields.or("name", default)?;
-    fields.check(
-        "name",
-        !name.is_empty(),
-        "the name of a data set or a file",
-        "nothing",
-    )?;
-    let own;
-    let base = match base {
-        Some(base) => &base.data,
-        None => {
-            own = Recipe::for_data(&name).data;
-            &own
-        }
-    };
-    let test_fraction = fields.or("test_fraction", base.test_fraction)?;
-    let holds = test_fraction > 0.0 && test_fraction < 1.0;
-    fields.check(
-        "test_fraction",
-        holds,
-        "a share above 0 and below 1",
-        test_fraction,
-    )?;
-    let normalize: String = fields.or("normalize", normalize_name(base.normalize).to_owned())?;
-    let input_shape: Option<Vec<usize>> = fields.get("input_shape")?;
-    if let Some(shape) = &input_shape {
-        let holds = !shape.is_empty() && !shape.contains(&0);
-        let expected = "sizes of at least 1, such as [1, 8, 8]";
-        fields.check("input_shape", holds, expected, format_args!("{shape:?}"))?;
-    }
-    let label: Option<Label> = fields.get("label")?;
-    let one_hot: Option<Columns> = fields.get("one_hot")?;
-    let ignore: Option<Columns> = fields.get("ignore")?;
-    let folds: Option<usize> = fields.get("folds")?;
-    let folds = folds.or(base.folds);
-    let fold = fields.or("fold", base.fold)?;
-    if let Some(folds) = folds {
-        fields.check("folds", folds >= 2, "at least 2", folds)?;
-    }
-    let holds = fold < folds.unwrap_or(1);
-    fields.check("fold", holds, "a number below data.folds", fold)?;
-    let dir: Option<String> = fields.get("dir")?;
-    let split_seed = fields.or("split_seed", base.split_seed)?;
-    let writable = split_seed <= i64::MAX as u64;
-    fields.check(
-        "split_seed",
-        writable,
-        "at most 9223372036854775807",
-        split_seed,
-    )?;
-    let recipe = DataRecipe {
-        name,
-        test_fraction,
-        split_seed,
-        normalize: fields.choose("normalize", "kind of normalisation", &normalize, &NORMALIZE)?,
-        input_shape: input_shape.or_else(|| base.input_shape.clone()),
-        label: label.map(|label| label.0).or_else(|| base.label.clone()),
-        one_hot: one_hot.map_or_else(|| base.one_hot.clone(), |columns| columns.0),
-        ignore: ignore.map_or_else(|| base.ignore.clone(), |columns| columns.0),
-        folds,
-        fold,
-        dir: dir.map(Into::into).or_else(|| base.dir.clone()),
-    };
-    fields.finish()?;
-    Ok(recipe)
 }

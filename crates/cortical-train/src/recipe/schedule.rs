@@ -2,12 +2,9 @@
 
 use cortical_models::fields::Fields;
 use cortical_optim::{PlateauConfig, Schedule};
-use cortical_settings::FieldError;
-use serde::Deserialize;
+use cortical_settings::{FieldError, Line, Setting, nearest, show};
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-
-use super::section::{from_serde, to_table};
-use super::write::Line;
 
 /// How the learning rate follows the steps of a run, whatever its length.
 #[derive(Clone, Debug, PartialEq)]
@@ -250,7 +247,12 @@ impl ScheduleRecipe {
     pub(super) fn lines(&self) -> Vec<Line> {
         let fields = self.to_fields().into_iter();
         fields
-            .map(|(name, value, remark)| Line::from((name, Some(value), remark)))
+            .map(|(name, value, remark)| Line {
+                name,
+                value: Some(value),
+                remark,
+                is_default: false,
+            })
             .collect()
     }
 
@@ -398,6 +400,66 @@ fn read_given(
     let schedule = Schedule::deserialize(Value::Table(merged)).map_err(serde)?;
     schedule.validate().map_err(range)?;
     Ok(ScheduleRecipe::Given(schedule))
+}
+
+/// A value as TOML has it. Settings are numbers, texts, lists and tables, which always fit.
+pub(super) fn to_table(value: &impl Serialize) -> Table {
+    Table::try_from(value).expect("settings are numbers, texts, lists and tables")
+}
+
+/// A field that nobody knows.
+pub(super) fn unknown<'a>(
+    path: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> FieldError {
+    FieldError::Unknown {
+        path: format!("{path}.{name}"),
+        nearest: nearest(name, known.clone()).map(|near| format!("{path}.{near}")),
+        known: known.map(str::to_owned).collect(),
+    }
+}
+
+/// A value that is not what its field holds.
+pub(super) fn wrong_type(
+    path: &str,
+    value: &Value,
+    default: Option<&Value>,
+    why: &str,
+) -> FieldError {
+    let expected = match default {
+        Some(Value::Integer(_)) => u64::expected(),
+        Some(Value::Float(_)) => f64::expected(),
+        Some(Value::Boolean(_)) => bool::expected(),
+        // serde knows better: `unknown variant ..., expected one of ...`.
+        _ => match why.split_once("expected ") {
+            Some((_, expected)) => expected.replace('`', "\""),
+            None => why.to_owned(),
+        },
+    };
+    FieldError::Type {
+        path: path.to_owned(),
+        expected,
+        found: show(value),
+    }
+}
+
+/// What serde says about a table that it could not read, as an error about one of its fields.
+pub(super) fn from_serde(path: &str, why: &str) -> FieldError {
+    let quoted: Vec<&str> = why.split('`').skip(1).step_by(2).collect();
+    let after = |start: &str| why.starts_with(start);
+    match quoted.split_first() {
+        Some((name, known)) if after("unknown field") => unknown(path, name, known.iter().copied()),
+        Some((name, _)) if after("missing field") => FieldError::Missing {
+            path: format!("{path}.{name}"),
+            expected: "a value".to_owned(),
+        },
+        _ => FieldError::Range {
+            path: path.to_owned(),
+            expected: "settings that can be read".to_owned(),
+            found: why.trim().to_owned(),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -107,9 +107,12 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
     if let Some(text) = texts().iter().find(|text| text.name == name) {
         return describe_text(text, output);
     }
-    let mut recipe = Recipe::for_data(name).data;
-    recipe.label = args.label.as_deref().map(LabelColumn::parse);
-    let splits = recipe.open()?;
+    let recipe = Recipe::for_data(name);
+    let mut options = recipe.samples()?.options(&recipe.data);
+    options.csv.label = args.label.as_deref().map(LabelColumn::parse);
+    // What is held out while training is held out of the part to learn from.
+    options.valid_fraction = 0.0;
+    let splits = cortical_data::open(name, &options)?;
     let (train, test) = (&splits.train, &splits.test);
     let entry = catalog().iter().find(|entry| entry.name == name);
     let counts = train.class_counts().into_iter().zip(test.class_counts());

@@ -5,7 +5,10 @@ use std::path::Path;
 use candle_core::Device;
 use cortical_data::csv::{CsvOptions, LabelColumn};
 use cortical_data::{Dataset, catalog, open_features};
-use cortical_train::{Recipe, RunPaths, TrainedModel, evaluate, in_pool};
+use cortical_train::{
+    Evaluation, Recipe, RunPaths, SampleRecipe, TaskKind, TextModel, TextScores, TrainedModel,
+    evaluate, evaluate_text, in_pool,
+};
 use serde_json::{Map, Value, json};
 
 use crate::Done;
@@ -13,6 +16,7 @@ use crate::cli::{Common, EvalArgs};
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::scores;
+use crate::style::count;
 use crate::verbs::load_model;
 
 /// Samples at a time where no recipe says how many.
@@ -20,27 +24,75 @@ const BATCH_SIZE: usize = 256;
 
 /// `cortical eval`
 pub(crate) fn eval(args: &EvalArgs, common: &Common, output: &Output) -> Result<Done> {
-    if let Some(done) = super::language::eval::eval(args, common, output)? {
-        return Ok(done);
+    let evaluation = in_pool(common.threads, || evaluation(args))??;
+    match evaluation {
+        Found::Classes(found) => {
+            let mut object = Map::new();
+            object.insert("run".to_owned(), json!(args.run.display().to_string()));
+            object.extend(scores::to_json(&found));
+            output.result(&Value::Object(object), |style| {
+                let details = scores::details(&found, style);
+                format!("{details}\n{}", scores::headline(&found, style))
+            });
+        }
+        Found::Text(found) => {
+            let loss = found.as_ref().and_then(|found| found.loss);
+            let perplexity = found.as_ref().and_then(TextScores::perplexity);
+            let tokens = found.as_ref().map_or(0, |found| found.tokens);
+            let value = json!({
+                "run": args.run.display().to_string(),
+                "test_loss": loss,
+                "perplexity": perplexity,
+                "tokens": tokens,
+            });
+            output.result(&value, |style| match (loss, perplexity) {
+                (Some(loss), Some(perplexity)) => format!(
+                    "loss {} nats a token, perplexity {perplexity:.2}, over {} tokens",
+                    style.bold(&format!("{loss:.4}")),
+                    count(tokens)
+                ),
+                _ => "the text is shorter than a block".to_owned(),
+            });
+        }
     }
-    let evaluation = in_pool(common.threads, || -> Result<_> {
-        let (model, run) = load_model(&args.run)?;
-        let (dataset, batch_size) = dataset(args, &model, run.as_ref())?;
-        Ok(evaluate(
-            model.network(),
-            &dataset,
-            batch_size,
-            &Device::Cpu,
-        )?)
-    })??;
-    let mut object = Map::new();
-    object.insert("run".to_owned(), json!(args.run.display().to_string()));
-    object.extend(scores::to_json(&evaluation));
-    output.result(&Value::Object(object), |style| {
-        let details = scores::details(&evaluation, style);
-        format!("{details}\n{}", scores::headline(&evaluation, style))
-    });
     Ok(Done::Finished)
+}
+
+/// What an evaluation found.
+enum Found {
+    Classes(Evaluation),
+    Text(Option<TextScores>),
+}
+
+fn evaluation(args: &EvalArgs) -> Result<Found> {
+    if args.run.is_dir()
+        && let Some(model) = TextModel::open(&args.run)?
+    {
+        return of_texts(&model, args).map(Found::Classes);
+    }
+    let paths = RunPaths::new(&args.run);
+    if paths.is_run() && paths.read_recipe()?.kind() == TaskKind::NextToken {
+        return Ok(Found::Text(evaluate_text(&paths, args.data.as_deref())?));
+    }
+    let (model, run) = load_model(&args.run)?;
+    let (dataset, batch_size) = dataset(args, &model, run.as_ref())?;
+    let found = evaluate(model.network(), &dataset, batch_size, &Device::Cpu)?;
+    Ok(Found::Classes(found))
+}
+
+/// How well a model recognises classes of texts: those that its run held out, or those of a table.
+fn of_texts(model: &TextModel, args: &EvalArgs) -> Result<Evaluation> {
+    let Some(data) = &args.data else {
+        let found = model.evaluate_held_out(&args.run)?;
+        return found.ok_or_else(|| Error::NoData {
+            path: args.run.clone(),
+        });
+    };
+    let mut options = model.options();
+    if let Some(label) = &args.label {
+        options.label = LabelColumn::parse(label);
+    }
+    Ok(model.evaluate(Path::new(data), &options)?)
 }
 
 /// The samples to test on, preprocessed as the model's training data were, and how many at a time.
@@ -53,17 +105,16 @@ fn dataset(
         Some(run) if run.is_run() => Some(run.read_recipe()?),
         _ => None,
     };
-    let batch_size = recipe
-        .as_ref()
-        .map_or(BATCH_SIZE, |recipe| recipe.train.eval_batch_size);
-    let dataset = match (&args.data, recipe) {
-        (None, Some(recipe)) => recipe.data.open()?.test,
+    let samples = recipe.as_ref().map(Recipe::samples).transpose()?;
+    let batch_size = samples.map_or(BATCH_SIZE, |samples| samples.train.eval_batch_size);
+    let dataset = match (&args.data, &recipe) {
+        (None, Some(recipe)) => recipe.open_samples()?.test,
         (None, None) => {
             return Err(Error::NoData {
                 path: args.run.clone(),
             });
         }
-        (Some(name), recipe) => named(name, args, model, recipe)?,
+        (Some(name), _) => named(name, args, model, samples)?,
     };
     if dataset.classes() != model.classes() {
         let list = |classes: &[String]| {
@@ -97,13 +148,13 @@ fn named(
     name: &str,
     args: &EvalArgs,
     model: &TrainedModel,
-    recipe: Option<Recipe>,
+    trained: Option<&SampleRecipe>,
 ) -> Result<Dataset> {
     let path = Path::new(name);
     let is_known = catalog().iter().any(|entry| entry.name == name);
-    let label = match (&args.label, recipe) {
+    let label = match (&args.label, trained) {
         (Some(label), _) => Some(LabelColumn::parse(label)),
-        (None, Some(recipe)) => recipe.data.label,
+        (None, Some(trained)) => trained.data.label.clone(),
         (None, None) => None,
     };
     if !is_known && path.is_file() {
@@ -122,12 +173,13 @@ fn named(
             model.classes().to_vec(),
         )?);
     }
-    let mut data = Recipe::for_data(name).data;
+    let recipe = Recipe::for_data(name);
+    let mut options = recipe.samples()?.options(&recipe.data);
     if path.is_dir() {
         // Pictures come in any size.
-        data.input_shape = Some(model.preprocess().input_shape().to_vec());
+        options.input_shape = Some(model.preprocess().input_shape().to_vec());
     }
-    let test = data.open()?.test;
+    let test = cortical_data::open(name, &options)?.test;
     if !is_known && test.classes().len() == model.classes().len() {
         // A folder of IDX files numbers its classes and does not name them.
         let labels = test.labels().to_vec();

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use cortical_data::catalog;
-use cortical_settings::nearest;
+use cortical_io::GgufFile;
+use cortical_models::language::preset;
+use cortical_settings::{Table, Value as Setting, nearest};
 use cortical_train::{
-    Observer, Outcome, Override, Recipe, Report, RunFolder, RunPaths, find_lr, in_pool,
-    language_presets, presets, read_recipe_file, write_page,
+    Observer, Outcome, Override, Recipe, RunFolder, RunPaths, TaskKind, TaskRecipe, find_lr,
+    in_pool, presets, read_recipe_file, write_page,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::Done;
 use crate::cli::{Common, ResumeArgs, TrainArgs};
@@ -17,15 +19,11 @@ use crate::dashboard::Dashboard;
 use crate::error::{Error, Result};
 use crate::output::{Output, print_line};
 use crate::progress::Progress;
-use crate::scores;
+use crate::result;
 use crate::signals;
-use crate::style::{Style, duration};
 
 /// `cortical train`
 pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Result<Done> {
-    if let Some(done) = super::language::train::train(args, common, output)? {
-        return Ok(done);
-    }
     let recipe = recipe(args, common)?;
     if args.print_recipe {
         print_recipe(&recipe, common.json);
@@ -36,12 +34,12 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
     }
     let stop = signals::listen()?;
     if args.fast_dev_run {
-        return try_out(&recipe, &stop, common, output);
+        return try_out(&recipe, &stop, (common, args.tui), output);
     }
     let folder = match &args.out {
         Some(root) => RunFolder::create(root, &recipe)?,
         None => {
-            let name = recipe.data.short_name();
+            let name = recipe.short_name();
             RunFolder::create_numbered(Path::new("runs"), &name, &recipe)?
         }
     };
@@ -75,11 +73,16 @@ fn look_for_lr(
 }
 
 /// `cortical train --fast-dev-run`: everything once, and nothing stays.
-fn try_out(recipe: &Recipe, stop: &AtomicBool, common: &Common, output: &Output) -> Result<Done> {
+fn try_out(
+    recipe: &Recipe,
+    stop: &AtomicBool,
+    how: (&Common, bool),
+    output: &Output,
+) -> Result<Done> {
     let name = format!("cortical-fast-dev-run-{}", std::process::id());
     let root = std::env::temp_dir().join(name);
     let folder = RunFolder::create(&root, recipe)?;
-    let outcome = work(folder, recipe, stop, (common, false), output);
+    let outcome = work(folder, recipe, stop, how, output);
     // It was ours alone; what cannot be removed stays where temporary things are.
     let _ = std::fs::remove_dir_all(&root);
     outcome?;
@@ -90,9 +93,6 @@ fn try_out(recipe: &Recipe, stop: &AtomicBool, common: &Common, output: &Output)
 
 /// `cortical resume`
 pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Result<Done> {
-    if let Some(done) = super::language::train::resume(&args.run, common, output)? {
-        return Ok(done);
-    }
     let stop = signals::listen()?;
     let (folder, recipe) = RunFolder::open(&args.run)?;
     if let Some(found) = common.seed.filter(|seed| *seed != recipe.seed) {
@@ -134,65 +134,119 @@ fn work(
 
 /// The recipe that the arguments ask for.
 fn recipe(args: &TrainArgs, common: &Common) -> Result<Recipe> {
+    let base = match &args.preset {
+        Some(name) => {
+            let preset = presets().iter().find(|preset| preset.name == name);
+            let preset = preset.ok_or_else(|| unknown_preset(name))?;
+            Some(preset.recipe(&[])?)
+        }
+        None => None,
+    };
+    let read = |overrides: &[Override]| match &args.recipe {
+        Some(file) => read_recipe_file(file, overrides),
+        None => Recipe::from_toml("version = 2", base.as_ref(), overrides),
+    };
+    let mut overrides = from_options(args, common);
+    if args.fast_dev_run {
+        let mut all = overrides.clone();
+        all.extend(args.set.iter().cloned());
+        overrides.extend(fast_dev_run(read(&all)?.kind()));
+    }
+    overrides.extend(args.set.iter().cloned());
+    let mut recipe = read(&overrides)?;
+    make_absolute(&mut recipe);
+    Ok(recipe)
+}
+
+/// The fields that options of their own set.
+fn from_options(args: &TrainArgs, common: &Common) -> Vec<Override> {
     let mut overrides = Vec::new();
     let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let mut set = |path: &str, value: Option<toml::Value>| {
+    let mut set = |path: &str, value: Option<Setting>| {
         overrides.extend(value.map(|value| Override::new(path, value)));
     };
-    set("data.name", args.data.as_deref().map(toml::Value::from));
-    set("model.kind", args.model.as_deref().map(toml::Value::from));
+    set("data.name", args.data.as_deref().map(Setting::from));
+    if let Some(name) = args.model.as_deref() {
+        if is_language_model(name) {
+            set("model", Some(name.into()));
+            // A table has labelled texts; a recipe or a preset says itself what it learns.
+            let is_free = args.recipe.is_none() && args.preset.is_none();
+            if is_free && args.data.as_deref().is_some_and(is_table) {
+                set("classify", Some(Setting::Table(Table::new())));
+            }
+        } else {
+            set("model.kind", Some(name.into()));
+        }
+    }
+    // So many epochs, however many steps they are.
+    set("train.max_steps", args.epochs.map(|_| 0.into()));
     set("train.epochs", args.epochs.map(|n| whole(n).into()));
     set("train.batch_size", args.batch.map(|n| whole(n).into()));
-    set("optim.lr", args.lr.map(toml::Value::from));
+    set("optim.lr", args.lr.map(Setting::from));
     set("seed", common.seed.map(|n| whole(n).into()));
     set(
         "train.overfit_batches",
         args.overfit_batches.map(|n| whole(n).into()),
     );
     set("log.tensorboard", args.tensorboard.then(|| true.into()));
-    if args.fast_dev_run {
-        for (path, n) in [
-            ("train.max_steps", 3),
-            ("train.limit_eval_batches", 1),
-            ("checkpoint.every_steps", 2),
-            ("log.every_steps", 1),
-        ] {
-            set(path, Some(n.into()));
-        }
-    }
-    overrides.extend(args.set.iter().cloned());
-    let mut recipe = match (&args.preset, &args.recipe) {
-        (Some(name), _) => {
-            let preset = Recipe::preset(name).ok_or_else(|| unknown_preset(name))?;
-            Recipe::from_toml("version = 1", Some(&preset), &overrides)?
-        }
-        (None, Some(file)) => read_recipe_file(file, &overrides)?,
-        (None, None) => Recipe::from_toml("version = 1", None, &overrides)?,
-    };
-    // A run must find its data again from wherever it is resumed.
-    let name = &recipe.data.name;
-    if !catalog().iter().any(|entry| entry.name == name) && Path::new(name).exists() {
-        recipe.data.name = absolute(Path::new(name));
-    }
-    if let Some(dir) = &recipe.data.dir {
-        recipe.data.dir = Some(absolute(dir).into());
-    }
-    if !recipe.start.from.is_empty() {
-        recipe.start.from = absolute(Path::new(&recipe.start.from));
-    }
-    Ok(recipe)
+    overrides
 }
 
-fn absolute(path: &Path) -> String {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.to_string_lossy().into_owned()
+/// What makes a run of this task short.
+fn fast_dev_run(kind: TaskKind) -> Vec<Override> {
+    let common = [
+        ("train.max_steps", 3),
+        ("checkpoint.every_steps", 2),
+        ("log.every_steps", 1),
+    ];
+    let own: &[(&str, i64)] = match kind {
+        TaskKind::NextToken => &[("train.eval_blocks", 1), ("train.sample_tokens", 8)],
+        TaskKind::TextClassification => &[("train.eval_blocks", 1)],
+        _ => &[("train.limit_eval_batches", 1)],
+    };
+    let all = common.iter().chain(own);
+    all.map(|(path, n)| Override::new(path, *n)).collect()
+}
+
+/// Whether a name is one of a language model: of a preset, of a folder as Hugging Face has it, of a GGUF file.
+fn is_language_model(name: &str) -> bool {
+    let path = Path::new(name);
+    preset(name).is_some() || path.join("config.json").is_file() || GgufFile::is_gguf(path)
+}
+
+/// Whether data are a table by their name.
+fn is_table(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.strip_suffix(".gz").unwrap_or(&lower);
+    stem.ends_with(".csv") || stem.ends_with(".tsv")
+}
+
+/// A run must find its files again from wherever it is resumed.
+fn make_absolute(recipe: &mut Recipe) {
+    let absolute = |name: &mut String| {
+        if Path::new(name).exists() {
+            let path = std::path::absolute(&name).unwrap_or_else(|_| name.as_str().into());
+            *name = path.to_string_lossy().into_owned();
+        }
+    };
+    let is_text = recipe.kind() != TaskKind::Classification;
+    if is_text || !catalog().iter().any(|entry| entry.name == recipe.data.name) {
+        absolute(&mut recipe.data.name);
+    }
+    absolute(&mut recipe.start.from);
+    match &mut recipe.task {
+        TaskRecipe::Samples(samples) => {
+            if let Some(dir) = &mut samples.data.dir {
+                *dir = std::path::absolute(&dir).unwrap_or_else(|_| dir.clone());
+            }
+        }
+        TaskRecipe::Text(text) if preset(&text.model).is_none() => absolute(&mut text.model),
+        _ => {}
+    }
 }
 
 fn unknown_preset(name: &str) -> Error {
-    let names = || {
-        let all = presets().iter().copied().chain(language_presets());
-        all.map(|preset| preset.name)
-    };
+    let names = || presets().iter().map(|preset| preset.name);
     Error::UnknownPreset {
         found: name.to_owned(),
         nearest: nearest(name, names()),
@@ -204,85 +258,54 @@ fn unknown_preset(name: &str) -> Error {
 fn print_recipe(recipe: &Recipe, as_json: bool) {
     let text = recipe.to_toml();
     if as_json {
-        let table: toml::Table = text.parse().expect("a recipe that we wrote is TOML");
+        let table: Table = text.parse().expect("a recipe that we wrote is TOML");
         print_line(&json!({ "recipe": table }).to_string());
     } else {
         print_line(text.trim_end());
     }
 }
 
-/// Says that a training was stopped after so many steps of all, and how it goes on.
-pub(crate) fn stopped(
-    run: &str,
-    (step, total_steps): (u64, u64),
-    checkpoint: &Path,
-    output: &Output,
-) -> Done {
-    let next = format!("cortical resume {run}");
-    let value = json!({
-        "run": run,
-        "stopped": true,
-        "steps": step,
-        "total_steps": total_steps,
-        "checkpoint": checkpoint.display().to_string(),
-        "resume": next,
-    });
-    output.result(&value, |style| {
-        format!(
-            "stopped after step {step} of {total_steps}, everything is saved\ncontinue with: {}",
-            style.bold(&next)
-        )
-    });
-    Done::Stopped
-}
-
 /// Says how a training ended.
 fn conclude(root: &Path, outcome: &Outcome, output: &Output) -> Done {
     let run = root.display().to_string();
-    let report = match outcome {
+    match outcome {
         Outcome::Finished(report) => {
-            output.result(&finished_json(&run, report), |style| {
-                finished_text(&run, report, style)
+            output.result(&result::to_json(&run, report), |style| {
+                result::finished(&run, report, style)
             });
-            return Done::Finished;
+        }
+        Outcome::AlreadyFinished(report) => {
+            output.remark(&format!(
+                "the run in {run} is finished already; nothing was done"
+            ));
+            output.result(&result::to_json(&run, report), |style| {
+                result::headline(report, style)
+            });
         }
         Outcome::Stopped {
             step,
             total_steps,
             checkpoint,
         } => {
-            return stopped(&run, (*step, *total_steps), checkpoint, output);
+            let next = format!("cortical resume {run}");
+            let value = json!({
+                "run": run,
+                "stopped": true,
+                "steps": step,
+                "total_steps": total_steps,
+                "checkpoint": checkpoint.display().to_string(),
+                "resume": next,
+            });
+            output.result(&value, |style| {
+                format!(
+                    "stopped after step {step} of {total_steps}, everything is saved\ncontinue with: {}",
+                    style.bold(&next)
+                )
+            });
+            return Done::Stopped;
         }
-        Outcome::AlreadyFinished(report) => report,
         // The enumeration may grow; what is not known here has nothing to say.
-        _ => return Done::Finished,
-    };
-    output.remark(&format!(
-        "the run in {run} is finished already; nothing was done"
-    ));
-    output.result(&finished_json(&run, report), |style| {
-        scores::headline(&report.test, style)
-    });
+        _ => {}
+    }
     Done::Finished
-}
-
-fn finished_json(run: &str, report: &Report) -> Value {
-    let mut object = Map::new();
-    object.insert("run".to_owned(), json!(run));
-    object.insert("steps".to_owned(), json!(report.steps));
-    object.insert("epochs".to_owned(), json!(report.epochs));
-    object.insert("train_seconds".to_owned(), json!(report.train_seconds));
-    object.insert("parameters".to_owned(), json!(report.parameters));
-    object.extend(scores::to_json(&report.test));
-    Value::Object(object)
-}
-
-fn finished_text(run: &str, report: &Report, style: &Style) -> String {
-    format!(
-        "\n{}\n{} after {} of training\n\n  model      {run}/model.safetensors\n  pictures   {run}/report.html\n  test again {}\n",
-        scores::details(&report.test, style),
-        scores::headline(&report.test, style),
-        duration(report.train_seconds),
-        style.bold(&format!("cortical eval {run}"))
-    )
 }

@@ -78,7 +78,8 @@ fn a_table_of_texts_makes_a_model_of_classes() {
     let line = "train --model adapted --data reviews.csv --epochs 1 --batch 4 --out opinions";
     let said = place.run(line).expect(0);
     assert!(
-        said.err.contains("18 texts of 2 classes, 2 held out"),
+        said.err
+            .contains("16 texts to learn from, 2 to validate on, 2 to test on, 2 classes"),
         "{}",
         said.err
     );
@@ -108,4 +109,68 @@ fn a_table_of_texts_makes_a_model_of_classes() {
         place.run(&line).expect(0).out
     });
     assert_eq!(a, b);
+}
+
+#[test]
+fn options_of_a_training_mean_the_same_for_every_task() {
+    let place = Place::new();
+    let line = "the sea, the open sea, and the white whale in it. ";
+    place.write("text.txt", line.repeat(20));
+    let model = "train --model llama-tiny --data text.txt --set train.block=16 --batch 2 --set train.sample_tokens=4";
+    let said = place
+        .run(&format!("{model} --find-lr --out plot.html --json"))
+        .expect(0);
+    assert!(!said.json()["points"].as_array().unwrap().is_empty());
+    assert!(!place.path("runs").exists(), "nothing was trained");
+
+    let said = place
+        .run(&format!("{model} --print-recipe --json"))
+        .expect(0);
+    assert_eq!(said.json()["recipe"]["model"], "llama-tiny");
+
+    // The same batch again and again, so that its loss falls fast.
+    let said = place
+        .run(&format!(
+            "{model} --overfit-batches 1 --lr 3e-3 --set train.max_steps=12 --set log.every_steps=1 --out one --json"
+        ))
+        .expect(0);
+    assert_eq!(said.json()["epochs"], 12, "an epoch is one batch");
+    let lines = String::from_utf8(place.read("one/metrics.jsonl")).unwrap();
+    let losses: Vec<f64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["event"] == "step")
+        .map(|line| line["loss"].as_f64().unwrap())
+        .collect();
+    assert!(losses[11] < 0.7 * losses[0], "{losses:?}");
+
+    let said = place
+        .run(&format!("{model} --set train.mixup=0.2"))
+        .expect(2);
+    assert!(
+        said.err
+            .contains("train.mixup is a setting for pictures and tables"),
+        "{}",
+        said.err
+    );
+    let said = place
+        .run("train --preset iris --model llama-tiny")
+        .expect(2);
+    assert!(
+        said.err
+            .contains("expected a recipe that learns classes of pictures"),
+        "{}",
+        said.err
+    );
+    let said = place
+        .run(&format!(
+            "{model} --set data.valid_fraction=0 --set train.patience=2"
+        ))
+        .expect(2);
+    assert!(
+        said.err
+            .contains("train.patience chooses by validation samples"),
+        "{}",
+        said.err
+    );
 }

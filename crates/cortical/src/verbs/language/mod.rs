@@ -1,14 +1,12 @@
 //! The verbs for language models.
 
 pub(crate) mod chat;
-pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod perplexity;
 pub(crate) mod preset;
 pub(crate) mod tokens;
-pub(crate) mod train;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

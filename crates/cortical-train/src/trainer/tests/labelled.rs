@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use super::tests::{After, model_bytes};
-use super::*;
-use crate::language::TextModel;
-use crate::language::observe::LanguageReport;
-use crate::{Override, RunPaths};
 use std::sync::atomic::AtomicU64;
+
+use super::{After, model_bytes, text_of};
+use crate::{Outcome, Override, Recipe, Report, RunFolder, RunPaths, TextModel, train};
 
 /// A table of texts that one word tells apart, of several lengths.
 fn table(folder: &Path) -> String {
@@ -22,27 +20,26 @@ fn table(folder: &Path) -> String {
     path.display().to_string()
 }
 
-fn recipe(folder: &Path, set: &[&str]) -> LanguageRecipe {
+fn recipe(folder: &Path, set: &[&str]) -> Recipe {
     let mut set: Vec<Override> = set.iter().map(|set| set.parse().unwrap()).collect();
     set.insert(0, Override::new("data.name", table(folder)));
     let text = r#"
-kind = "language"
-version = 1
+version = 2
 model = "llama-tiny"
-data.test_fraction = 0.25
+data = { test_fraction = 0.25, valid_fraction = 0 }
 train = { epochs = 4, batch_size = 4, block = 24, validate_every = 8 }
 optim.lr = 1e-3
 checkpoint.every_steps = 5
 log = { every_steps = 1, csv = true }
 classify = {}
 "#;
-    LanguageRecipe::from_toml(text, &set).unwrap()
+    Recipe::from_toml(text, None, &set).unwrap()
 }
 
-fn trained(root: &Path, recipe: &LanguageRecipe) -> LanguageReport {
+fn trained(root: &Path, recipe: &Recipe) -> Report {
     let folder = RunFolder::create(root, recipe).unwrap();
-    match train_language(folder, recipe, &(), &mut |_| ()).unwrap() {
-        LanguageOutcome::Finished(report) => report,
+    match train(folder, recipe, &(), &mut ()).unwrap() {
+        Outcome::Finished(report) => report,
         other => panic!("nobody asked it to stop: {other:?}"),
     }
 }
@@ -72,12 +69,12 @@ fn a_word_is_learned_and_the_folder_is_a_model_of_classes() {
     assert_eq!(all.unwrap().samples, 24);
 
     let page = crate::write_page(&RunPaths::new(&root)).unwrap();
-    for part in ["Accuracy on held-out texts", "Confusion", "classify"] {
+    for part in ["Accuracy", "Confusion", "classify"] {
         assert!(page.contains(part), "{part}");
     }
     let csv = std::fs::read_to_string(RunPaths::new(&root).metrics_csv()).unwrap();
     assert!(
-        csv.lines().next().unwrap().contains("test_accuracy"),
+        csv.lines().next().unwrap().contains("valid_accuracy"),
         "{csv}"
     );
     let other = cortical_models::language::read_classes(folder.path());
@@ -94,21 +91,16 @@ fn a_stopped_run_ends_with_the_same_bytes() {
     let mut parts = RunFolder::create(&root, &recipe).unwrap();
     for stop in [2, 3] {
         let stop = After(AtomicU64::new(stop));
-        let outcome = train_language(parts, &recipe, &stop, &mut |_| ()).unwrap();
-        assert!(matches!(outcome, LanguageOutcome::Stopped { .. }));
-        parts = RunFolder::open_language(&root).unwrap().unwrap().0;
+        let outcome = train(parts, &recipe, &stop, &mut ()).unwrap();
+        assert!(matches!(outcome, Outcome::Stopped { .. }));
+        parts = RunFolder::open(&root).unwrap().0;
     }
-    let LanguageOutcome::Finished(report) =
-        train_language(parts, &recipe, &(), &mut |_| ()).unwrap()
-    else {
+    let Outcome::Finished(report) = train(parts, &recipe, &(), &mut ()).unwrap() else {
         panic!("nobody asked it to stop");
     };
     assert!(model_bytes(&whole) == model_bytes(&root), "the same model");
-    let first = RunPaths::new(&whole)
-        .read_language_report()
-        .unwrap()
-        .unwrap();
-    assert_eq!((first.tokens, first.test), (report.tokens, report.test));
+    let first = RunPaths::new(&whole).read_report().unwrap().unwrap();
+    assert_eq!((first.seen, first.test), (report.seen, report.test));
 }
 
 #[test]
@@ -122,10 +114,10 @@ fn a_head_is_trained_and_kept_beside_low_rank_changes() {
         &["lora.rank=2", "train.dtype=bf16", "lora.dora=true"],
     ] {
         let mut recipe = recipe(folder.path(), set);
-        recipe.model.clone_from(&base);
+        text_of(&mut recipe).model.clone_from(&base);
         let root = folder.path().join(format!("run-{}", set.len()));
         let report = trained(&root, &recipe);
-        assert!(report.trainable * 10 < report.parameters);
+        assert!(report.trainable.unwrap() * 10 < report.parameters);
         assert!(!RunPaths::new(&root).model().exists());
         let model = TextModel::open(&root).unwrap().unwrap();
         let again = model.evaluate_held_out(&root).unwrap().unwrap();
@@ -140,13 +132,13 @@ fn a_head_is_trained_and_kept_beside_low_rank_changes() {
 }
 
 #[test]
-fn what_cannot_be_told_apart_says_why() {
+fn what_cannot_be_learned_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let check = |set: &[&str], want: &str| {
         let recipe = recipe(folder.path(), set);
         let root = folder.path().join("refused");
         let run = RunFolder::create(&root, &recipe).unwrap();
-        let error = train_language(run, &recipe, &(), &mut |_| ()).unwrap_err();
+        let error = train(run, &recipe, &(), &mut ()).unwrap_err();
         assert!(error.to_string().contains(want), "{set:?}: {error}");
         assert!(!root.exists(), "{set:?}");
     };

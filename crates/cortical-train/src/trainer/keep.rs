@@ -1,29 +1,33 @@
-//! What is kept of a training: checkpoints to continue from, models of the best tests.
+//! What is kept of a training: checkpoints to continue from, models of the best validations.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cortical_data::Position;
 use cortical_io::{Checkpoint, TrainingState};
 use cortical_kernels::isa;
+use cortical_neuron::Params;
 use cortical_optim::PlateauState;
 use cortical_tensor::Rng;
 
-use super::{STREAM, Session, Sums};
+use super::{Sums, Trainer};
 use crate::best::Best;
-use crate::evaluate::Evaluation;
 use crate::guard;
 use crate::observe::{Event, Observer, Warning};
-use crate::recipe::{OnNan, fnv};
+use crate::recipe::{OnNan, TaskKind};
+use crate::task::{STREAM, Task, position_of};
 use crate::{Error, Result};
+
+/// The version of what a checkpoint says about a training, among its figures; the first version had none.
+const FORMAT: (&str, f64) = ("format", 2.0);
 
 /// How keys about batches that are left out and about kept models begin.
 const LEFT_OUT: &str = "left_out ";
 const KEPT: &str = "kept ";
 
-impl Session<'_> {
-    /// Writes a checkpoint of this moment, unless the weights are no numbers: those are never committed. Nor are, where a training may go back, those
-    /// with which the newest inputs lead to none.
+impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
+    /// Writes a checkpoint of this moment, unless the weights are non-finite: those are never committed. Nor are, where a training may go back,
+    /// those with which the newest batch leads to something non-finite.
     pub(super) fn commit(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         if let Some(place) = self.broken()? {
             if self.recipe.guard.on_nan == OnNan::Stop {
@@ -46,42 +50,26 @@ impl Session<'_> {
         Ok(path)
     }
 
-    /// What is no number among the weights or, where a training may go back, in the network's outputs for the newest inputs.
+    /// What is non-finite among the weights or, where a training may go back, on the newest batch's way through the network.
     pub(super) fn broken(&self) -> Result<Option<String>> {
-        match (guard::broken_weight(&self.params)?, &self.inputs) {
+        match (guard::broken_weight(&self.params)?, &self.newest) {
             (Some(name), _) => Ok(Some(format!("the parameter {name}"))),
-            (None, Some(inputs)) if self.recipe.guard.on_nan == OnNan::Skip => {
-                guard::broken_output(&self.network, inputs, None)
+            (None, Some(batch)) if self.recipe.guard.on_nan == OnNan::Skip => {
+                self.task.non_finite(batch, None)
             }
             (None, _) => Ok(None),
         }
     }
 
-    /// Refuses to end with weights that are no numbers, or that lead to none.
-    pub(super) fn refuse_broken(&self, test: &Evaluation) -> Result<()> {
-        match guard::broken_weight(&self.params)? {
-            Some(name) => Err(self.diverged(format!("the parameter {name}"))),
-            None if !test.loss.is_finite() => Err(self.diverged("the loss of the test".to_owned())),
-            None => Ok(()),
-        }
-    }
-
-    fn diverged(&self, place: String) -> Error {
-        Error::Diverged {
-            step: self.step,
-            epoch: self.loader.position().epoch + 1,
-            loss: f64::NAN,
-            place,
-        }
-    }
-
     fn checkpoint(&self) -> Result<Checkpoint> {
-        let position = self.loader.position();
+        let position = self.task.position();
         let mut metrics: BTreeMap<String, f64> = [
+            FORMAT,
             ("loss", self.sums.loss),
             ("right", self.sums.right),
             ("samples", self.sums.samples),
             ("train_seconds", self.sums.train_seconds),
+            ("seen", self.sums.seen as f64),
             ("best_since", self.best.since as f64),
             ("skips", self.skips as f64),
         ]
@@ -109,7 +97,10 @@ impl Session<'_> {
             step: self.step,
             epoch: position.epoch,
             position: position.batch,
-            random: [(STREAM.to_owned(), self.rng.state())].into(),
+            random: std::iter::once((STREAM, &self.rng))
+                .chain(self.task.random())
+                .map(|(name, rng)| (name.to_owned(), rng.state()))
+                .collect(),
             schedule,
             metrics,
             instruction_set: isa::current().name().to_owned(),
@@ -119,7 +110,7 @@ impl Session<'_> {
         Ok(Checkpoint {
             state,
             model: self.params.named_tensors(),
-            metadata: cortical_io::model_metadata(&self.metadata),
+            metadata: cortical_io::model_metadata(&Default::default()),
             optimizer: self.optimizer.state()?,
             average: match &self.average {
                 Some(average) => average.state()?,
@@ -137,30 +128,56 @@ impl Session<'_> {
         let state = &checkpoint.state;
         let step = state.step;
         let path = self.folder.paths().recipe();
-        // The first checkpoints have the hash of the file itself.
-        let of_file = || std::fs::read(&path).map(|text| fnv(&text)).ok();
-        let hash = &state.recipe_hash;
-        if *hash != self.recipe.hash() && of_file().as_ref() != Some(hash) {
+        let is_old = state.metrics.get(FORMAT.0) != Some(&FORMAT.1);
+        if is_old {
+            // Their hashes were made in another way, so a change of the recipe would not be noticed.
+            observer.event(Event::Warning(&Warning::OldCheckpoint { step }));
+        } else if state.recipe_hash != self.recipe.hash() {
             return Err(Error::RecipeChanged { path, step });
         }
         if let Some(warning) = Warning::of_other_instructions(&state.instruction_set) {
             observer.event(Event::Warning(&warning));
         }
-        let random = state.random.get(STREAM);
-        let what = "random state";
-        let random = *random.ok_or(Error::CheckpointLacks { step, what })?;
+        let stream = |name: &str| {
+            let what = "random state";
+            let state = state.random.get(name).copied();
+            let state = state.ok_or(Error::CheckpointLacks { step, what })?;
+            Ok::<_, Error>(Rng::from_state(state))
+        };
+        let rng = stream(STREAM)?;
+        let of_task = self
+            .task
+            .random()
+            .map(|(name, _)| stream(name))
+            .transpose()?;
         let figure = |name: &str| state.metrics.get(name).copied();
-        let sum = |name: &str, what| figure(name).ok_or(Error::CheckpointLacks { step, what });
+        let sum = |name: &str, what| match figure(name) {
+            None if is_old => Ok(0.0),
+            found => found.ok_or(Error::CheckpointLacks { step, what }),
+        };
         let sums = Sums {
             loss: sum("loss", "sum of losses")?,
             right: sum("right", "count of right answers")?,
             samples: sum("samples", "count of samples")?,
             train_seconds: sum("train_seconds", "time of training")?,
+            seen: match figure("tokens") {
+                Some(tokens) => tokens,
+                None => sum("seen", "count of what was learned from")?,
+            } as u64,
         };
-        self.loader.seek(Position {
+        let position = Position {
             epoch: state.epoch,
             batch: state.position,
-        })?;
+        };
+        // The first version counted the batches of language models by their steps alone.
+        let position = match is_old && self.recipe.kind() != TaskKind::Classification {
+            true => position_of(
+                step * self.recipe.train.accumulate,
+                self.task.batches_per_epoch(),
+            ),
+            false => position,
+        };
+        self.task.seek(position, of_task.as_ref())?;
         checkpoint.restore_model(&self.params)?;
         self.optimizer.load_state(&checkpoint.optimizer)?;
         if let Some(average) = &mut self.average {
@@ -174,18 +191,18 @@ impl Session<'_> {
             plateau.restore(PlateauState {
                 lr: number("plateau_lr", "learning rate of the plateau")?,
                 best: state.schedule.get("plateau_best").copied(),
-                bad: number("plateau_bad", "count of bad tests")? as u64,
-                cooldown: number("plateau_cooldown", "count of cooldown tests")? as u64,
+                bad: number("plateau_bad", "count of bad validations")? as u64,
+                cooldown: number("plateau_cooldown", "count of cooldown validations")? as u64,
             });
         }
-        (self.step, self.sums, self.rng) = (step, sums, Rng::from_state(random));
+        (self.step, self.sums, self.rng) = (step, sums, rng);
         self.best = Best {
             figure: figure("best"),
             since: figure("best_since").unwrap_or(0.0) as u64,
         };
         self.skips = figure("skips").unwrap_or(0.0) as u64;
         self.taken.clear();
-        (self.inputs, self.tested) = (None, None);
+        (self.newest, self.validated) = (None, None);
         self.kept = numbered(&state.metrics, KEPT)
             .filter_map(|(rest, figure)| Some((rest.parse().ok()?, figure)))
             .collect();
@@ -220,18 +237,21 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Writes the model: with averaged weights, where there are any.
-    pub(super) fn save_model(&mut self, path: &Path) -> Result<()> {
-        let (params, metadata) = (&self.params, &self.metadata);
-        let save = || cortical_io::save_with(path, params, metadata);
-        match &mut self.average {
-            Some(average) if average.updates() > 0 => average.during(save)??,
-            _ => save()?,
-        }
-        Ok(())
+    /// Writes the model of the finished run: with averaged weights, where there are any.
+    pub(super) fn save_model(&mut self) -> Result<()> {
+        let paths = self.folder.paths();
+        self.with_average(|task, params| task.save(paths, params))
     }
 
-    /// Keeps the model in `best/` if its test is among the best.
+    fn with_average(&mut self, save: impl FnOnce(&T, &Params) -> Result<()>) -> Result<()> {
+        let save = || save(&self.task, &self.params);
+        match &mut self.average {
+            Some(average) if average.updates() > 0 => average.during(save)?,
+            _ => save(),
+        }
+    }
+
+    /// Keeps the model in `best/` if its validation is among the best.
     pub(super) fn keep_if_best(&mut self, figure: f64, larger: bool) -> Result<()> {
         let most = self.recipe.checkpoint.keep_best;
         if most == 0 || figure.is_nan() {
@@ -260,7 +280,8 @@ impl Session<'_> {
             gone.push(step);
         }
         if self.kept.contains_key(&self.step) {
-            self.save_model(&path(self.step))?;
+            let path = path(self.step);
+            self.with_average(|task, params| task.save_weights(&path, params))?;
         }
         for step in gone.into_iter().filter(|step| *step != self.step) {
             let path = path(step);

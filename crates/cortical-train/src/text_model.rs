@@ -6,10 +6,10 @@ use cortical_data::csv::{TextOptions, read_texts};
 use cortical_models::language::{LoadOptions, TextClassifier, Weights, read_classes};
 use cortical_text::Tokenizer;
 
-use super::classes::{Examples, evaluation, scores, tokens};
 use crate::evaluate::Evaluation;
 use crate::model_file::{Prediction, prediction};
 use crate::recipe::ClassifyRecipe;
+use crate::task::{LabelledTexts, evaluation, scores, tokens};
 use crate::{Error, Result, RunPaths};
 
 /// Texts at a time where no recipe says how many.
@@ -17,7 +17,7 @@ const BATCH: usize = 16;
 /// Tokens of a text that are read at most where no recipe says so.
 const MOST: usize = 512;
 
-/// A language model that tells classes of texts apart: the folder of a run with `[classify]`, or one that transformers wrote.
+/// A language model that recognises classes of texts: the folder of a run with `[classify]`, or one that transformers wrote.
 ///
 /// ```no_run
 /// use cortical_train::TextModel;
@@ -48,31 +48,29 @@ impl TextModel {
             return Ok(None);
         };
         let paths = RunPaths::new(folder);
-        let mut recipe = None;
-        if paths.is_run() {
-            recipe = paths.read_language_recipe()?;
-            if paths.read_language_report()?.is_none() {
-                let path = folder.to_owned();
-                return Err(Error::NotFinished { path });
-            }
-        }
+        let recipe = match paths.is_run() {
+            true => Some(paths.read_finished()?.0),
+            false => None,
+        };
+        let text = recipe.as_ref().and_then(|recipe| recipe.text().ok());
         let options = LoadOptions {
             weights: Weights::Single,
             ..LoadOptions::default()
         };
         let (classifier, _) = TextClassifier::open(folder, classes.len(), &options)?;
         let positions = classifier.model().config().table_positions();
-        let trained = recipe.as_ref().map(|recipe| &recipe.train);
-        let most = trained.map_or(MOST, |train| train.block);
-        let batch = trained.map_or(BATCH, |train| train.batch_size);
+        let most = text.map_or(MOST, |text| text.train.block);
+        let batch = recipe
+            .as_ref()
+            .map_or(BATCH, |recipe| recipe.train.batch_size);
         Ok(Some(Self {
             classifier,
             tokenizer: Tokenizer::open(folder).map_err(Error::text)?,
             classes,
             most: positions.map_or(most, |positions| most.min(positions)),
             batch,
-            columns: recipe
-                .and_then(|recipe| recipe.classify)
+            columns: text
+                .and_then(|text| text.classify.clone())
                 .unwrap_or_default(),
         }))
     }
@@ -121,14 +119,10 @@ impl TextModel {
     /// A recipe or a table that cannot be read.
     pub fn evaluate_held_out(&self, folder: &Path) -> Result<Option<Evaluation>> {
         let paths = RunPaths::new(folder);
-        let recipe = match paths.is_run() {
-            true => paths.read_language_recipe()?,
-            false => None,
-        };
-        let Some(recipe) = recipe else {
+        if !paths.is_run() {
             return Ok(None);
-        };
-        let test = Examples::open(&recipe, &self.columns)?.test;
+        }
+        let test = LabelledTexts::open(&paths.read_recipe()?, &self.columns)?.test;
         if test.texts.is_empty() {
             return Ok(None);
         }

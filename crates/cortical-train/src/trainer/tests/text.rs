@@ -1,60 +1,45 @@
 //! Runs that are stopped, kinds of storage and of changes, and what is refused.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use cortical_models::language::{self, LoadOptions};
 use cortical_text::Tokenizer;
 
-use super::*;
-use crate::language::LanguageReport;
+use super::{After, model_bytes, text_of};
 use crate::recipe::{LoraRecipe, StorageType};
-use crate::{Override, RunPaths};
+use crate::{Error, Event, Outcome, Override, Recipe, Report, RunFolder, RunPaths, train};
 
-/// Asks to stop after some steps.
-pub(super) struct After(pub(super) AtomicU64);
-
-impl Stop for After {
-    fn is_requested(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::Relaxed) == 0
-    }
-}
-
-fn recipe(folder: &Path, set: &[&str]) -> LanguageRecipe {
+fn recipe(folder: &Path, set: &[&str]) -> Recipe {
     let text = folder.join("text.txt");
     let line = "the sea, the open sea, and the white whale in it. ";
     std::fs::write(&text, line.repeat(40)).unwrap();
     let mut set: Vec<Override> = set.iter().map(|set| set.parse().unwrap()).collect();
     set.insert(0, Override::new("data.name", text.display().to_string()));
     let text = r#"
-kind = "language"
-version = 1
+version = 2
 model = "llama-tiny"
 train = { max_steps = 6, batch_size = 2, block = 16, validate_every = 3, sample_tokens = 5 }
 checkpoint.every_steps = 4
 log = { every_steps = 1, csv = true }
 schedule.warmup_steps = 2
 "#;
-    LanguageRecipe::from_toml(text, &set).unwrap()
+    Recipe::from_toml(text, None, &set).unwrap()
 }
 
 /// Trains to the end, in a folder of its own, and returns the losses too.
-fn trained(root: &Path, recipe: &LanguageRecipe) -> (LanguageReport, Vec<f64>) {
+fn trained(root: &Path, recipe: &Recipe) -> (Report, Vec<f64>) {
     let folder = RunFolder::create(root, recipe).unwrap();
     let mut losses = Vec::new();
-    let outcome = train_language(folder, recipe, &(), &mut |event| {
-        if let LanguageEvent::Step { loss, .. } = event {
-            losses.push(loss);
+    let outcome = train(folder, recipe, &(), &mut |event: Event<'_>| {
+        if let Event::Step(step) = event {
+            losses.push(step.loss);
         }
     });
     match outcome.unwrap() {
-        LanguageOutcome::Finished(report) => (report, losses),
+        Outcome::Finished(report) => (report, losses),
         other => panic!("nobody asked it to stop: {other:?}"),
     }
-}
-
-pub(super) fn model_bytes(root: &Path) -> Vec<u8> {
-    std::fs::read(RunPaths::new(root).model()).unwrap()
 }
 
 #[test]
@@ -71,31 +56,31 @@ fn a_run_that_was_stopped_ends_with_the_same_bytes() {
         let mut parts = RunFolder::create(&root, &recipe).unwrap();
         for stop in [2, 3] {
             let stop = After(AtomicU64::new(stop));
-            let outcome = train_language(parts, &recipe, &stop, &mut |_| ()).unwrap();
-            assert!(matches!(outcome, LanguageOutcome::Stopped { .. }));
-            parts = RunFolder::open_language(&root).unwrap().unwrap().0;
+            let outcome = train(parts, &recipe, &stop, &mut ()).unwrap();
+            assert!(matches!(outcome, Outcome::Stopped { .. }));
+            parts = RunFolder::open(&root).unwrap().0;
         }
-        train_language(parts, &recipe, &(), &mut |_| ()).unwrap();
+        train(parts, &recipe, &(), &mut ()).unwrap();
         assert!(model_bytes(&whole) == model_bytes(&root), "the same model");
         // The lines are the same but for speeds and times.
         let steps = |root: &Path| {
             let text = std::fs::read_to_string(RunPaths::new(root).metrics()).unwrap();
             let loss = |line: &str| -> serde_json::Value {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap();
-                json!([
+                serde_json::json!([
                     line["event"],
                     line["step"],
                     line["loss"],
-                    line["test_loss"],
+                    line["valid_loss"],
                     line["sample"]
                 ])
             };
             text.lines().map(loss).collect::<Vec<_>>()
         };
         assert_eq!(steps(&whole), steps(&root));
-        let (again, _) = RunFolder::open_language(&root).unwrap().unwrap();
-        let again = train_language(again, &recipe, &(), &mut |_| ()).unwrap();
-        assert!(matches!(again, LanguageOutcome::AlreadyFinished(_)));
+        let (again, _) = RunFolder::open(&root).unwrap();
+        let again = train(again, &recipe, &(), &mut ()).unwrap();
+        assert!(matches!(again, Outcome::AlreadyFinished(_)));
     }
 }
 
@@ -115,16 +100,18 @@ fn the_folder_is_a_model_with_a_page() {
         loaded.model.config().vocab_size(),
         tokenizer.vocab_size().max(256)
     );
-    let again = crate::language::evaluate_language(&RunPaths::new(&root), None);
+    let again = crate::evaluate_text(&RunPaths::new(&root), None);
     let again = again.unwrap().unwrap();
-    assert_eq!(Some(again.loss), report.test_loss);
+    assert_eq!(again.loss, report.test_loss);
     let page = crate::write_page(&RunPaths::new(&root)).unwrap();
     for part in ["Perplexity", "What it writes", "After step 3", "bpe-300"] {
         assert!(page.contains(part), "{part}");
     }
     let csv = std::fs::read_to_string(RunPaths::new(&root).metrics_csv()).unwrap();
-    assert!(csv.starts_with("event,step,loss,lr,grad_norm,tokens_per_second,test_loss,perplexity"));
-    // Two tests and the last one, and six steps.
+    assert!(csv.starts_with(
+        "event,step,epoch,loss,lr,grad_norm,tokens_per_second,train_loss,valid_loss,valid_perplexity"
+    ));
+    // Two validations and six steps.
     assert_eq!(csv.lines().count(), 1 + 6 + 2, "{csv}");
 }
 
@@ -133,13 +120,14 @@ fn low_rank_changes_are_trained_alone_and_saved_for_peft() {
     let folder = tempfile::tempdir().unwrap();
     for dora in [false, true] {
         let mut recipe = recipe(folder.path(), &[]);
-        recipe.lora = Some(LoraRecipe {
+        text_of(&mut recipe).lora = Some(LoraRecipe {
             dora,
             ..LoraRecipe::default()
         });
         let root = folder.path().join(format!("lora-{dora}"));
         let (report, _) = trained(&root, &recipe);
-        assert!(report.trainable > 0 && report.trainable * 10 < report.parameters);
+        let trainable = report.trainable.unwrap();
+        assert!(trainable > 0 && trainable * 10 < report.parameters);
         let adapter = language::read_adapter_config(&root).unwrap();
         assert_eq!((adapter.rank, adapter.dora), (8, dora));
         assert!(!RunPaths::new(&root).model().exists());
@@ -153,14 +141,14 @@ fn training_on_from_low_rank_changes_gives_a_whole_model() {
     let root = |name: &str| folder.path().join(name);
     trained(&root("base"), &base);
     let mut adapted = base.clone();
-    adapted.model = root("base").display().to_string();
-    adapted.lora = Some(LoraRecipe::default());
+    text_of(&mut adapted).model = root("base").display().to_string();
+    text_of(&mut adapted).lora = Some(LoraRecipe::default());
     trained(&root("adapted"), &adapted);
     let mut on = base;
-    on.model = root("adapted").display().to_string();
+    text_of(&mut on).model = root("adapted").display().to_string();
     let (report, _) = trained(&root("on"), &on);
-    let again = crate::language::evaluate_language(&RunPaths::new(root("on")), None);
-    let again = again.unwrap().unwrap().loss;
+    let again = crate::evaluate_text(&RunPaths::new(root("on")), None);
+    let again = again.unwrap().unwrap().loss.unwrap();
     assert!((again - report.test_loss.unwrap()).abs() < 1e-4, "{again}");
 }
 
@@ -181,7 +169,7 @@ fn weights_of_half_the_size_learn_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let single = recipe(folder.path(), &[]);
     let mut half = single.clone();
-    half.train.dtype = StorageType::Bf16;
+    text_of(&mut half).train.dtype = StorageType::Bf16;
     let roots = ["single", "half"].map(|name| folder.path().join(name));
     let (_, a) = trained(&roots[0], &single);
     let (_, b) = trained(&roots[1], &half);
@@ -199,13 +187,13 @@ fn what_cannot_be_trained_says_why_and_leaves_no_folder() {
         let recipe = recipe(folder.path(), set);
         let root = folder.path().join("refused");
         let run = RunFolder::create(&root, &recipe).unwrap();
-        let error = train_language(run, &recipe, &(), &mut |_| ()).unwrap_err();
+        let error = train(run, &recipe, &(), &mut ()).unwrap_err();
         assert_eq!(error.to_string(), want, "{set:?}");
         assert!(!root.exists(), "{set:?}");
     };
     check(
         &["train.block=2000"],
-        "the text has 1800 tokens to learn from, too few for a block of 2000; take a longer one or a smaller train.block",
+        "the text has 1700 tokens to learn from, too few for a block of 2000; take a longer one or a smaller train.block",
     );
     check(
         &["data.tokenizer=model"],
@@ -223,6 +211,6 @@ fn weights_that_fly_away_end_the_run() {
     let wild = ["optim.lr=1e30", "schedule={ kind = \"constant\" }"];
     let recipe = recipe(folder.path(), &wild);
     let run = RunFolder::create(&folder.path().join("wild"), &recipe).unwrap();
-    let error = train_language(run, &recipe, &(), &mut |_| ()).unwrap_err();
+    let error = train(run, &recipe, &(), &mut ()).unwrap_err();
     assert!(matches!(error, Error::Diverged { step: 2, .. }), "{error}");
 }

@@ -1,0 +1,258 @@
+//! `report.html`: a finished run as one page with pictures.
+
+mod samples;
+mod text;
+
+use std::path::Path;
+
+use cortical_kernels::isa;
+use cortical_report::{LineChart, Matrix, Page, Series, number};
+use serde_json::Value;
+
+use crate::evaluate::Evaluation;
+use crate::folder::RunPaths;
+use crate::metrics::whole_lines;
+use crate::recipe::{TaskKind, TaskRecipe};
+use crate::report::Report;
+use crate::{Recipe, Result};
+
+/// Writes the page of the finished run in `paths`, and returns it. It is made from what lies in the folder and from the data.
+///
+/// # Errors
+/// [`Error::NotFinished`](crate::Error::NotFinished); files or data that cannot be read, a page that cannot be written.
+pub fn write_page(paths: &RunPaths) -> Result<String> {
+    let (recipe, report) = paths.read_finished()?;
+    let lines = whole_lines(&paths.metrics(), u64::MAX)?.unwrap_or_default();
+    let lines: Vec<Value> = lines.into_iter().map(|line| line.value).collect();
+    let run = Run {
+        paths,
+        recipe: &recipe,
+        report: &report,
+        lines: &lines,
+    };
+    let html = run.page()?.to_html();
+    cortical_io::write_atomic(paths.page(), |file| file.write_all(html.as_bytes()))?;
+    Ok(html)
+}
+
+/// A finished run with the lines of its `metrics.jsonl`.
+struct Run<'a> {
+    paths: &'a RunPaths,
+    recipe: &'a Recipe,
+    report: &'a Report,
+    lines: &'a [Value],
+}
+
+impl Run<'_> {
+    fn page(&self) -> Result<Page> {
+        let name = self.paths.root().file_name();
+        let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let summary = format!(
+            "{} on {}, {} parameters, {} steps",
+            short(self.recipe.model_name()),
+            short(&self.recipe.data.name),
+            self.report.parameters,
+            self.report.steps
+        );
+        let mut page = Page::new(&name, &summary);
+        let opened = match &self.recipe.task {
+            TaskRecipe::Samples(samples) => Some(samples::Opened::new(self, samples)?),
+            TaskRecipe::Text(_) => None,
+        };
+        let mut figures = self.figures();
+        figures.extend(opened.as_ref().and_then(|opened| opened.arithmetic(self)));
+        page.figures(&figures);
+        self.curves(&mut page);
+        if let Some(test) = &self.report.test {
+            scores(&mut page, test);
+        }
+        match &opened {
+            Some(opened) => opened.sections(&mut page)?,
+            None => text::sections(self, &mut page),
+        }
+        page.section("Recipe")
+            .code(self.recipe.to_toml().trim_end());
+        page.section("Environment")
+            .table(&["", ""], &environment(self.recipe.hash()));
+        Ok(page)
+    }
+
+    /// The figures at the top.
+    fn figures(&self) -> Vec<(String, String)> {
+        let (report, mut figures) = (self.report, Vec::new());
+        let mut add = |name: &str, value: String| figures.push((name.to_owned(), value));
+        if let Some(test) = &report.test {
+            add("test accuracy", percent(test.accuracy));
+            add("test loss", number(test.loss));
+            add("macro F1", number(test.macro_f1));
+            if let Some(auroc) = test.auroc {
+                add("AUROC", number(auroc));
+            }
+            if let Some(top) = test.top_5 {
+                add("top 5", percent(top));
+            }
+        } else if let (Some(loss), Some(perplexity)) = (report.test_loss, report.perplexity) {
+            add("test loss, nats a token", number(loss));
+            add("test perplexity", number(perplexity));
+        }
+        if report.task != TaskKind::Classification {
+            add("tokens read", report.seen.to_string());
+        }
+        add("seconds of training", number(report.train_seconds));
+        for (name, key) in [
+            ("samples a second", "samples_per_second"),
+            ("tokens a second", "tokens_per_second"),
+        ] {
+            if let Some(speed) = self.mean(key) {
+                add(name, number(speed));
+            }
+        }
+        let trainable = report.trainable.unwrap_or(report.parameters);
+        if trainable < report.parameters {
+            let share = trainable as f64 / report.parameters.max(1) as f64;
+            add("share of parameters trained", percent(share));
+        }
+        figures
+    }
+
+    /// Loss, what is measured beside it, learning rate and gradients over the steps.
+    fn curves(&self, page: &mut Page) {
+        let chart = |title: &str| LineChart::new(title, "step");
+        let unit = match self.report.task {
+            TaskKind::NextToken => "Loss, nats a token",
+            _ => "Loss",
+        };
+        let loss = self.steps("step", "loss");
+        let smooth = loss.smoothed(0.9);
+        let epochs = self.series("train", "epoch", "train_loss");
+        let mean = if epochs.is_empty() { smooth } else { epochs };
+        page.section("Curves").chart(
+            &chart(unit)
+                .series(loss.faint())
+                .series(mean)
+                .series(self.validations("loss"))
+                .log_y()
+                .to_svg(),
+        );
+        match self.report.task {
+            TaskKind::NextToken => page.chart(
+                &chart("Perplexity of the validation text")
+                    .series(self.validations("perplexity"))
+                    .log_y()
+                    .to_svg(),
+            ),
+            _ => page.chart(
+                &chart("Accuracy")
+                    .series(self.steps("step", "accuracy").faint())
+                    .series(self.series("train", "epoch", "train_accuracy"))
+                    .series(self.validations("accuracy"))
+                    .percent()
+                    .to_svg(),
+            ),
+        };
+        page.chart(
+            &chart("Learning rate")
+                .series(self.steps("step", "lr"))
+                .to_svg(),
+        );
+        let norms = self.steps("step", "grad_norm");
+        if !norms.is_empty() {
+            let smooth = norms.smoothed(0.9);
+            page.chart(
+                &chart("Norm of the gradients")
+                    .series(norms.faint())
+                    .series(smooth)
+                    .log_y()
+                    .to_svg(),
+            );
+        }
+    }
+
+    /// The mean of a figure over the lines about steps.
+    fn mean(&self, figure: &str) -> Option<f64> {
+        let all = self.points("step", figure);
+        let sum: f64 = all.iter().map(|(_, value)| value).sum();
+        (!all.is_empty()).then(|| sum / all.len() as f64)
+    }
+
+    /// A figure of the lines of one kind, by step.
+    fn points(&self, event: &str, figure: &str) -> Vec<(f64, f64)> {
+        let of_kind = self.lines.iter().filter(|line| line["event"] == event);
+        of_kind
+            .filter_map(|line| Some((line["step"].as_f64()?, line[figure].as_f64()?)))
+            .collect()
+    }
+
+    fn series(&self, name: &str, event: &str, figure: &str) -> Series {
+        Series::new(name, self.points(event, figure))
+    }
+
+    /// A figure of the steps.
+    fn steps(&self, name: &str, figure: &str) -> Series {
+        self.series(name, "step", figure)
+    }
+
+    /// A figure of the validations, those at the ends of epochs and those between; in runs of the first version, of its tests.
+    fn validations(&self, figure: &str) -> Series {
+        let mut all = Vec::new();
+        for event in ["epoch", "validation", "test"] {
+            all.extend(self.points(event, &format!("valid_{figure}")));
+            all.extend(self.points(event, &format!("test_{figure}")));
+        }
+        if figure == "perplexity" {
+            all.extend(self.points("test", figure));
+        }
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Series::new("validation", all)
+    }
+}
+
+/// The last part of a path: a page goes to others, who have no use for the rest.
+fn short(name: &str) -> &str {
+    let last = Path::new(name).file_name().and_then(|last| last.to_str());
+    last.unwrap_or(name)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2}\u{a0}%", 100.0 * share)
+}
+
+/// The confusion matrix, and the classes one by one.
+fn scores(page: &mut Page, evaluation: &Evaluation) {
+    page.section("Confusion")
+        .wide(&Matrix::new(&evaluation.classes, &evaluation.confusion).to_svg());
+    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), percent);
+    let rows: Vec<Vec<String>> = evaluation
+        .per_class()
+        .into_iter()
+        .map(|class| {
+            vec![
+                class.name,
+                class.samples.to_string(),
+                share(class.precision),
+                share(class.recall),
+            ]
+        })
+        .collect();
+    page.section("Classes")
+        .table(&["class", "#samples", "#precision", "#recall"], &rows);
+}
+
+/// What the run was made with.
+fn environment(hash: String) -> [Vec<String>; 6] {
+    [
+        ("Cortical", env!("CARGO_PKG_VERSION").to_owned()),
+        ("recipe", hash),
+        (
+            "instruction set of this page's process",
+            isa::current().name().to_owned(),
+        ),
+        (
+            "threads of this page's process",
+            rayon::current_num_threads().to_string(),
+        ),
+        ("system", std::env::consts::OS.to_owned()),
+        ("processor", std::env::consts::ARCH.to_owned()),
+    ]
+    .map(|(name, value)| vec![name.to_owned(), value])
+}

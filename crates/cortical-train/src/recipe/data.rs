@@ -1,0 +1,122 @@
+//! The table `[data]`: what is learned from, and what of it is held out.
+
+use std::path::PathBuf;
+
+use cortical_data::csv::{CsvOptions, LabelColumn};
+use cortical_data::{Normalize, OpenOptions, Splits};
+use cortical_settings::{Broken, at_least, at_most, rule, settings, share_below_one};
+use cortical_tensor::Seed;
+
+use super::{Recipe, SampleRecipe};
+
+settings! {
+    /// The fields of `[data]` that every recipe has.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct DataRecipe {
+        /// A name of the catalog, a CSV file, a safetensors table, a folder of pictures or of IDX files; for a language model `moby-dick`,
+        /// a text file, a folder of `.txt` files, or a table of labelled texts.
+        pub name: String = "digits".to_owned(), "a data set, a CSV file, a folder of pictures or IDX files; a text for a language model",
+            rule("the name of a data set or a file", |name: &String| !name.is_empty());
+        /// The share that is held out for the one test at the end, where the data has no test part of its own.
+        pub test_fraction: f64 = 0.2, "held out for the test at the end, where the data has no test part", share_below_one();
+        /// The share of the samples that is held out to choose by while training, where the data has no such part of its own.
+        pub valid_fraction: f64 = 0.1, "held out to validate on while training; 0: nothing", share_below_one();
+    }
+    check = |data| {
+        let sum = data.test_fraction + data.valid_fraction;
+        (sum >= 1.0).then(|| {
+            let found = format!("{} beside data.test_fraction = {}", data.valid_fraction, data.test_fraction);
+            Broken::new("valid_fraction", "a share that leaves samples to learn from", found)
+        })
+    };
+}
+
+settings! {
+    /// The fields of `[data]` for pictures and tables.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct SampleData {
+        /// Draws what is held out; apart from the run's seed, so that runs with different seeds are tested on the same samples.
+        pub split_seed: u64 = 0, "draws what is held out", at_most(i64::MAX as u64);
+        /// What happens to raw values.
+        pub normalize: Normalize = Normalize::Auto, "auto, none, unit or standardize";
+        /// The shape that samples take; as they come when absent.
+        pub input_shape: Option<Vec<usize>> = None, "the shape of a sample, such as [1, 8, 8]",
+            rule("sizes of at least 1, such as [1, 8, 8]", |shape: &Vec<usize>| {
+                !shape.is_empty() && !shape.contains(&0)
+            })
+            .optional();
+        /// The label column of a CSV file; the last one when absent.
+        pub label: Option<LabelColumn> = None, "name or number of a CSV file's label column; the last one by default";
+        /// Columns of a CSV file that hold categories: each becomes a number of its own, 0 or 1.
+        pub one_hot: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of categories";
+        /// Columns of a CSV file that are not read.
+        pub ignore: Vec<LabelColumn> = Vec::new(), "a CSV file's columns that are not read";
+        /// In how many parts a cross-validation divides the samples.
+        pub folds: Option<usize> = None, "parts of a cross-validation", at_least(2).optional();
+        /// Which of them this run tests on, from 0.
+        pub fold: usize = 0, "which of them is tested on, from 0";
+        /// A folder to look into first.
+        pub dir: Option<PathBuf> = None, "a folder to look into first";
+    }
+    check = |data| {
+        let holds = data.fold < data.folds.unwrap_or(1);
+        (!holds).then(|| Broken::new("fold", "a number below data.folds", data.fold))
+    };
+}
+
+settings! {
+    /// The fields of `[data]` for a language model.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct TextData {
+        /// `auto`, `model` for that of the model, `bytes`, `characters`, or `bpe-2048` for byte pairs trained on the text.
+        pub tokenizer: String = "auto".to_owned(), "auto, model, bytes, characters, or bpe-2048 to train one",
+            rule("auto, model, bytes, characters, or bpe-N for N tokens, such as bpe-2048", |name: &String| {
+                let size = name.strip_prefix("bpe-").map(str::parse::<u32>);
+                ["auto", "model", "bytes", "characters"].contains(&name.as_str()) || matches!(size, Some(Ok(_)))
+            });
+    }
+}
+
+impl SampleRecipe {
+    /// Opens the data of this recipe, preprocessed as it says.
+    ///
+    /// # Errors
+    /// Those of [`cortical_data::open`].
+    pub fn open(&self, data: &DataRecipe) -> cortical_data::Result<Splits> {
+        cortical_data::open(&data.name, &self.options(data))
+    }
+
+    /// The recipe as `cortical-data` takes it.
+    #[must_use]
+    pub fn options(&self, data: &DataRecipe) -> OpenOptions {
+        let own = &self.data;
+        OpenOptions {
+            seed: Seed(own.split_seed),
+            test_fraction: data.test_fraction,
+            valid_fraction: data.valid_fraction,
+            fold: own.folds.map(|folds| (folds, own.fold)),
+            normalize: own.normalize,
+            input_shape: own.input_shape.clone(),
+            data_dir: own.dir.clone(),
+            csv: CsvOptions {
+                label: own.label.clone(),
+                one_hot: own.one_hot.clone(),
+                ignore: own.ignore.clone(),
+                ..CsvOptions::default()
+            },
+        }
+    }
+}
+
+impl Recipe {
+    /// Opens the pictures or the table that the recipe is about, preprocessed as it says.
+    ///
+    /// # Errors
+    /// Those of [`cortical_data::open`]; a recipe for a language model.
+    pub fn open_samples(&self) -> crate::Result<Splits> {
+        Ok(self.samples()?.open(&self.data)?)
+    }
+}

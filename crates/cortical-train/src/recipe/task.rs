@@ -1,0 +1,87 @@
+//! What is learned: the fields of a recipe that only some tasks have.
+
+use cortical_data::Augment;
+use cortical_models::ModelSpec;
+use serde::{Deserialize, Serialize};
+
+use super::{ClassifyRecipe, LoraRecipe, SampleData, SampleTraining, TextData, TextTraining};
+
+/// What a run learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TaskKind {
+    /// Classes of pictures or of rows of numbers.
+    #[default]
+    Classification,
+    /// The next token of a text.
+    NextToken,
+    /// Classes of texts.
+    TextClassification,
+}
+
+impl TaskKind {
+    /// The task in words, for messages.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Classification => "classes of pictures or of rows of numbers",
+            Self::NextToken => "the next token of a text",
+            Self::TextClassification => "classes of texts",
+        }
+    }
+}
+
+/// What is learned, and by which model.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TaskRecipe {
+    /// Classes of pictures or of rows of numbers.
+    Samples(SampleRecipe),
+    /// A language model: the next token or, with a table `[classify]`, classes of texts.
+    Text(TextRecipe),
+}
+
+impl TaskRecipe {
+    /// What is learned.
+    #[must_use]
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Self::Samples(_) => TaskKind::Classification,
+            Self::Text(TextRecipe {
+                classify: Some(_), ..
+            }) => TaskKind::TextClassification,
+            Self::Text(_) => TaskKind::NextToken,
+        }
+    }
+}
+
+/// The fields of a recipe for pictures and tables that others do not have.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SampleRecipe {
+    /// The network.
+    pub model: ModelSpec,
+    /// Further fields of `[data]`.
+    pub data: SampleData,
+    /// Further fields of `[train]`.
+    pub train: SampleTraining,
+    /// What is changed in pictures at random.
+    pub augment: Augment,
+}
+
+/// The fields of a recipe for a language model that others do not have.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TextRecipe {
+    /// A preset such as `llama-tiny`, or the folder or GGUF file of a model to train further.
+    pub model: String,
+    /// Further fields of `[data]`.
+    pub data: TextData,
+    /// Further fields of `[train]`.
+    pub train: TextTraining,
+    /// Learn classes of texts in place of the next token.
+    pub classify: Option<ClassifyRecipe>,
+    /// Train low-rank changes in place of the weights.
+    pub lora: Option<LoraRecipe>,
+}

@@ -1,0 +1,102 @@
+//! The table `[train]`: how long, and how much at a time.
+
+use cortical_settings::{
+    Broken, at_least, at_most, between, choice, not_negative, settings, share_below_one,
+};
+
+/// What is counted in memory stays far from where it would wrap.
+const MILLION: u64 = 1 << 20;
+
+settings! {
+    /// The fields of `[train]` that every recipe has.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct TrainRecipe {
+        /// How often every sample is seen; for a text how often as many tokens as it has are read. 0 for as many steps as `max_steps` says.
+        pub epochs: u64 = 1, "how often every sample is seen; 0: as max_steps says", at_most(1_000_000_000);
+        /// Samples of a batch: pictures, rows, texts, or blocks of a text.
+        pub batch_size: usize = 64, "samples of a batch", between(1, MILLION as usize);
+        /// Batches whose gradients make one step.
+        pub accumulate: u64 = 1, "batches whose gradients make one step", between(1, MILLION);
+        /// Steps after which the run ends; 0 for after its epochs.
+        pub max_steps: u64 = 0, "the run ends after so many; 0: after its epochs", at_most(1 << 40);
+        /// Seconds of training after which the run ends; 0 for no limit. What such a run computes depends on the machine's speed.
+        pub time_budget_s: f64 = 0.0, "seconds of training; 0: no limit", not_negative();
+        /// Steps between two validations; 0 for one an epoch.
+        pub validate_every: u64 = 0, "steps between validations; 0: one an epoch";
+        /// How many validations in a row may fail to improve before the run ends; 0 for any number.
+        pub patience: u64 = 0, "validations without improvement before the end; 0: any number";
+        /// What early stopping, a plateau schedule and the choice of the best models look at.
+        pub monitor: Monitor = Monitor::ValidLoss, "valid_loss or valid_accuracy";
+        /// Only the first so many batches are learned from, again and again; 0 for all. A network that cannot learn them by heart has a mistake.
+        pub overfit_batches: u64 = 0, "learn the first so many by heart; 0: all";
+    }
+    check = |train| (train.epochs == 0 && train.max_steps == 0)
+        .then(|| Broken::new("epochs", "at least 1, unless train.max_steps says when the run ends", 0));
+}
+
+choice! {
+    /// What early stopping, a plateau schedule and the choice of the best models look at.
+    #[derive(Debug, Default)]
+    pub enum Monitor: "figure to monitor" {
+        /// The mean loss over the validation samples; smaller is better.
+        #[default]
+        ValidLoss = "valid_loss",
+        /// The share of the validation samples classified rightly; larger is better.
+        ValidAccuracy = "valid_accuracy",
+    }
+}
+
+settings! {
+    /// The fields of `[train]` for pictures and tables.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct SampleTraining {
+        /// Samples in a batch of an evaluation.
+        pub eval_batch_size: usize = 256, "samples at a time in an evaluation", at_least(1);
+        /// The share of each label that is spread over all classes.
+        pub label_smoothing: f64 = 0.0, "share of a label spread over all classes", share_below_one();
+        /// α of mixup: how much two samples of a batch are mixed; 0 for not at all (Zhang et al. 2018).
+        pub mixup: f64 = 0.0, "α of mixup; 0: none", not_negative();
+        /// α of cutmix: how large a piece of a picture comes from another; 0 for none (Yun et al. 2019).
+        pub cutmix: f64 = 0.0, "α of cutmix; 0: none", not_negative();
+        /// Only the first so many batches are validated and tested on; 0 for all.
+        pub limit_eval_batches: u64 = 0, "validate and test on the first so many; 0: all";
+        /// Batches that are prepared ahead, in a thread of their own; 0 for none.
+        pub prefetch: usize = 0, "batches prepared ahead in a thread", at_most(1024);
+        /// Draws samples so that every class comes up as often as the others.
+        pub balanced: bool = false, "every class as often as the others";
+        /// In how many segments of layers activations are thrown away and computed once more for the gradients, which takes less memory and more
+        /// time; 0 to keep all.
+        pub recompute: usize = 0, "segments of layers that run twice, for less memory";
+    }
+}
+
+settings! {
+    /// The fields of `[train]` for a language model.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct TextTraining {
+        /// Tokens of a block; the most that are read of a labelled text.
+        pub block: usize = 256, "tokens of a block, or the most of a labelled text", between(2, MILLION as usize);
+        /// Blocks of a validation or test, evenly spread over the held-out text, or labelled texts; 0 for all.
+        pub eval_blocks: usize = 64, "blocks or texts of a validation or test; 0: all that is held out";
+        /// Tokens of the text that the model writes at each validation.
+        pub sample_tokens: usize = 200, "tokens that the model writes at a validation";
+        /// How weights lie in memory and in the model's file.
+        pub dtype: StorageType = StorageType::F32, "f32, or bf16 for weights of half the size";
+    }
+}
+
+choice! {
+    /// The form in which weights lie in memory and in the model's file.
+    #[derive(Debug, Default)]
+    #[non_exhaustive]
+    pub enum StorageType: "form of weights" {
+        /// 32 bits.
+        #[default]
+        F32 = "f32",
+        /// The upper 16 of them: half the memory, three digits.
+        Bf16 = "bf16",
+    }
+}

@@ -1,0 +1,145 @@
+//! The beginning of a training: data, model, optimizer, and where the newest checkpoint stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cortical_optim::{ModelEma, Plateau};
+use cortical_tensor::{Rng, Seed};
+
+use super::{Sums, Trainer};
+use crate::best::Best;
+use crate::folder::RunFolder;
+use crate::metrics::MetricsLog;
+use crate::observe::{DataSize, Event, Observer, Setup, Warning};
+use crate::recipe::{Recipe, ScheduleRecipe};
+use crate::task::{STREAM, Task};
+use crate::{Error, Monitor, Result, start};
+
+impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
+    /// Opens the data and the model, and goes to where the newest checkpoint was written.
+    pub(super) fn open(
+        folder: &'f RunFolder,
+        recipe: &'r Recipe,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let (task, params) = T::open(recipe)?;
+        refuse_blind_choices(recipe, &task.data_size())?;
+        let latest = folder.paths().checkpoints().latest_valid(params.device())?;
+        // What a checkpoint holds has begun from the other network already.
+        if latest.checkpoint.is_none() {
+            start::take_weights(&recipe.start, &params)?;
+        }
+        start::freeze(&recipe.start, &params)?;
+        let total_steps = total_steps(recipe, task.batches_per_epoch())?;
+        let schedule = recipe.schedule.over(total_steps, recipe.optim.lr())?;
+        schedule.validate()?;
+        for skipped in &latest.skipped {
+            let why = skipped.to_string();
+            observer.event(Event::Warning(&Warning::CheckpointSkipped { why }));
+        }
+        let step = latest.checkpoint.as_ref().map_or(0, |c| c.state.step);
+        let average = recipe.average.averaging();
+        let metrics = MetricsLog::open(
+            folder.paths(),
+            &recipe.log,
+            (task.data_size().unit, task.measure()),
+            step,
+        )?;
+        let mut trainer = Self {
+            optimizer: recipe.optim.config.build(&params, recipe.optim.groups())?,
+            plateau: match &recipe.schedule {
+                ScheduleRecipe::Plateau(config) => Some(Plateau::new(*config, recipe.optim.lr())?),
+                _ => None,
+            },
+            average: average.map(|a| ModelEma::new(&params, a)).transpose()?,
+            rng: Rng::new(Seed(recipe.seed), STREAM),
+            sums: Sums::default(),
+            best: Best::default(),
+            kept: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            skips: 0,
+            taken: Vec::new(),
+            newest: None,
+            roll_backs: 0,
+            validated: None,
+            metrics,
+            folder,
+            recipe,
+            task,
+            params,
+            schedule,
+            step,
+            total_steps,
+        };
+        if let Some(checkpoint) = latest.checkpoint {
+            trainer.restore(&checkpoint, observer)?;
+        }
+        trainer.task.describe(folder.paths())?;
+        Ok(trainer)
+    }
+
+    /// What is about to be trained.
+    pub(super) fn setup(&self) -> Result<Setup<'_>> {
+        let (mut bytes, mut trainable) = (0, 0);
+        for param in self.params.all() {
+            let of_it = (param.count() * param.dtype().size_in_bytes()) as u64;
+            bytes += of_it;
+            if param.is_trainable() {
+                // Its gradient is as large as itself.
+                bytes += of_it;
+                trainable += param.count();
+            }
+        }
+        let state = self.optimizer.state()?;
+        let of_tensor =
+            |t: &candle_core::Tensor| (t.elem_count() * t.dtype().size_in_bytes()) as u64;
+        bytes += state
+            .iter()
+            .map(|(_, tensor)| of_tensor(tensor))
+            .sum::<u64>();
+        Ok(Setup {
+            run: self.folder.paths().root(),
+            recipe: self.recipe,
+            model: self.task.model(),
+            parameters: self.params.count(),
+            trainable,
+            bytes,
+            data: self.task.data_size(),
+            measure: self.task.measure(),
+            start_step: self.step,
+            total_steps: self.total_steps,
+        })
+    }
+}
+
+/// Refuses choices for which there is nothing to look at: the test part is none of them.
+fn refuse_blind_choices(recipe: &Recipe, data: &DataSize) -> Result<()> {
+    if recipe.train.monitor == Monitor::ValidAccuracy && data.classes.is_none() {
+        return Err(Error::NoAccuracy);
+    }
+    if data.valid > 0 {
+        return Ok(());
+    }
+    let plateau = matches!(recipe.schedule, ScheduleRecipe::Plateau(_));
+    let field = match () {
+        () if recipe.train.patience > 0 => "train.patience",
+        () if recipe.checkpoint.keep_best > 0 => "checkpoint.keep_best",
+        () if plateau => "schedule.kind = \"plateau\"",
+        () => return Ok(()),
+    };
+    Err(Error::NoValidation { field })
+}
+
+/// How many steps a run has: those of its epochs, or fewer if they are limited.
+pub(crate) fn total_steps(recipe: &Recipe, batches: u64) -> Result<u64> {
+    let train = &recipe.train;
+    let steps = batches.div_ceil(train.accumulate).max(1);
+    let epochs = train.epochs;
+    let all = epochs
+        .checked_mul(steps)
+        .ok_or(Error::TooManySteps { epochs, batches })?;
+    Ok(match (all, train.max_steps) {
+        (0, most) => most,
+        (steps, 0) => steps,
+        (steps, most) => steps.min(most),
+    })
+}

@@ -1,0 +1,127 @@
+//! Validations between steps, what follows from them, and the one test at the end.
+
+use super::{Sums, Trainer};
+use crate::measured::Measured;
+use crate::observe::{Event, Observer, PhaseMetrics, Validation};
+use crate::recipe::Monitor;
+use crate::scores::rounded;
+use crate::task::{Part, Task};
+use crate::{Error, Report, Result, guard};
+
+impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
+    /// Validates after an epoch or between two, notes what follows, and writes the line about it.
+    pub(super) fn end_phase(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let valid = self.validate()?;
+        let position = self.task.position();
+        let sums = &self.sums;
+        let metrics = PhaseMetrics {
+            step: self.step,
+            epoch: (position.batch == 0).then_some(position.epoch),
+            train_loss: sums.loss / sums.samples,
+            train_accuracy: self.has_accuracy().then(|| sums.right / sums.samples),
+            valid,
+            train_seconds: sums.train_seconds,
+        };
+        if metrics.epoch.is_some() || metrics.valid.is_some() {
+            self.metrics.phase(&metrics, self.task.measure())?;
+            observer.event(Event::Phase(&metrics));
+        }
+        if metrics.epoch.is_some() {
+            self.sums = Sums {
+                train_seconds: self.sums.train_seconds,
+                seen: self.sums.seen,
+                ..Sums::default()
+            };
+        }
+        Ok(())
+    }
+
+    fn has_accuracy(&self) -> bool {
+        self.task.data_size().classes.is_some()
+    }
+
+    /// Validates, and notes what follows: the best figure so far, the plateau's learning rate, the models in `best/`.
+    fn validate(&mut self) -> Result<Option<Validation>> {
+        let found = self.evaluate(Part::Valid)?;
+        let valid = found.as_ref().map(|found| Validation {
+            loss: found.loss(),
+            figure: found.figure(),
+            sample: found.sample().to_owned(),
+        });
+        if let Some(loss) = found.as_ref().and_then(Measured::loss) {
+            let (figure, larger) = match self.recipe.train.monitor {
+                Monitor::ValidLoss => (loss, false),
+                Monitor::ValidAccuracy => (
+                    found.as_ref().and_then(Measured::figure).unwrap_or(loss),
+                    true,
+                ),
+            };
+            self.best.note(figure, larger);
+            self.keep_if_best(figure, larger)?;
+            if let Some(plateau) = &mut self.plateau {
+                plateau.observe(figure);
+            }
+        }
+        self.validated = Some((self.step, found));
+        Ok(valid)
+    }
+
+    /// The model on a part that is held out: with averaged weights, where there are any.
+    fn evaluate(&mut self, part: Part) -> Result<Option<Measured>> {
+        let task = &self.task;
+        match &mut self.average {
+            Some(average) if average.updates() > 0 => average.during(|| task.evaluate(part))?,
+            _ => task.evaluate(part),
+        }
+    }
+
+    /// Tests, for the only time, writes the model and, last, the report that says that the run is finished.
+    pub(super) fn finish(mut self) -> Result<Report> {
+        let valid = match self.validated.take() {
+            Some((step, found)) if step == self.step => found,
+            _ => self.evaluate(Part::Valid)?,
+        };
+        if let Some(name) = guard::broken_weight(&self.params)? {
+            return Err(self.diverged(format!("the parameter {name}")));
+        }
+        let test = self.evaluate(Part::Test)?;
+        if test
+            .as_ref()
+            .and_then(Measured::loss)
+            .is_some_and(|loss| !loss.is_finite())
+        {
+            return Err(self.diverged("the loss of the test".to_owned()));
+        }
+        self.save_model()?;
+        self.metrics.finish()?;
+        let trainable = self.params.trainable();
+        let mut report = Report {
+            task: self.recipe.kind(),
+            steps: self.step,
+            epochs: self.task.position().epoch,
+            seen: self.sums.seen,
+            train_seconds: rounded(self.sums.train_seconds),
+            parameters: self.params.count(),
+            trainable: Some(trainable.iter().map(|param| param.count()).sum()),
+            valid_loss: valid.as_ref().and_then(Measured::loss),
+            valid_figure: valid.as_ref().and_then(Measured::figure),
+            test_loss: None,
+            test: None,
+            perplexity: None,
+            sample: String::new(),
+            mistakes: Vec::new(),
+        };
+        report.set_test(test);
+        self.folder.paths().write_report(&report)?;
+        Ok(report)
+    }
+
+    pub(super) fn diverged(&self, place: String) -> Error {
+        Error::Diverged {
+            step: self.step,
+            epoch: self.task.position().epoch + 1,
+            loss: f64::NAN,
+            place,
+        }
+    }
+}
