@@ -344,13 +344,22 @@ impl<T: Real> Job<'_, T> {
         let mask = self
             .options
             .mask_row(b, h, i, keys.start..keys.start + seen);
-        row::scale_and_mask(self.isa, p, self.options.scale, mask);
-        row::exponentials(self.isa, p, lse);
         // What dropout took from a weight it takes from the weight's gradient; the softmax itself knew nothing of it.
         let number = self.sizes.row(b, h, i);
         if let Some(dropout) = self.options.dropout {
             row::drop(self.isa, d_p, dropout, number, keys.start);
         }
+        let (scale, delta) = match self.options.softcap {
+            None => (self.options.scale, delta),
+            Some(cap) => {
+                // Before the mask: behind it, scores are infinite.
+                row::scale_and_cap(self.isa, p, self.options.scale, cap);
+                row::cap_gradients(self.isa, p, d_p, delta, cap);
+                (T::ONE, T::ZERO)
+            }
+        };
+        row::scale_and_mask(self.isa, p, scale, mask);
+        row::exponentials(self.isa, p, lse);
         row::score_gradients(self.isa, p, d_p, delta, self.options.scale);
         if let Some(dropout) = self.options.dropout {
             row::drop(self.isa, p, dropout, number, keys.start);

@@ -218,7 +218,7 @@ impl<T: Real> Job<'_, T> {
         let mask = self
             .options
             .mask_row(b, h, i, keys.start..keys.start + seen);
-        row::scale_and_mask(self.isa, scores, self.options.scale, mask);
+        self.options.finish_scores(self.isa, scores, mask);
         let max = before.max.maximum(row::largest(self.isa, scores));
         if max == T::NEG_INFINITY {
             // Nothing seen so far: a difference of infinities would be no number.

@@ -7,6 +7,8 @@
 //! Backward, with `P = softmax(S)` and `δᵢ = Σ_d dOᵢ_d Oᵢ_d`:
 //! `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P ∘ (dP − δ)`, `dQ = scale · dS K`, `dK = scale · dSᵀ Q`.
 //!
+//! With a soft cap `c` the scaled scores are `S = c · tanh(scale · Q Kᵀ / c)`, and their gradients `dS · (1 − (S / c)²)`.
+//!
 //! Tensors are `[batch, heads, rows, dim]` in any order in memory ([`Strides`]), so that heads can be read where a projection left
 //! them. With fewer key heads than query heads, neighbouring query heads share one (grouped queries). A query that
 //! may attend to nothing gets zeros.
@@ -15,7 +17,7 @@
 //!
 //! # Source
 //! Vaswani et al., "Attention is all you need" (2017); Milakov and Gimelshein, "Online normalizer calculation for
-//! softmax" (2018); Dao et al., "FlashAttention" (2022); Ainslie et al., "GQA" (2023).
+//! softmax" (2018); Gemma Team, "Gemma 2" (2024), section 2, for the soft cap; Dao et al., "FlashAttention" (2022); Ainslie et al., "GQA" (2023).
 
 mod backward;
 mod forward;
@@ -229,6 +231,8 @@ pub struct Dropout {
 pub struct Options<'a, T> {
     /// The factor of the scores, usually `1 / √dim`.
     pub scale: T,
+    /// What scaled scores are softly kept below, before any mask.
+    pub softcap: Option<T>,
     /// With `Some(offset)`, query `i` sees keys `0..=i + offset`: 0 for a whole sequence, the number of keys in a cache that came
     /// before the first query for one that goes on.
     pub causal: Option<usize>,
@@ -295,6 +299,18 @@ impl<'a, T: Real> Options<'a, T> {
         self.causal.map_or(keys, |offset| {
             i.saturating_add(offset).saturating_add(1).min(keys)
         })
+    }
+
+    /// Scales, caps and masks a row of scores.
+    fn finish_scores(&self, isa: InstructionSet, scores: &mut [T], mask: MaskRow<'a, T>) {
+        let scale = match self.softcap {
+            None => self.scale,
+            Some(cap) => {
+                row::scale_and_cap(isa, scores, self.scale, cap);
+                T::ONE
+            }
+        };
+        row::scale_and_mask(isa, scores, scale, mask);
     }
 
     fn mask_row(

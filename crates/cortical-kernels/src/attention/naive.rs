@@ -3,20 +3,36 @@
 use super::{Heads, MaskValues, Options, Sizes};
 use crate::philox;
 
-/// The weights of query `i` over all keys before dropout, and the factor that dropout gives each.
+/// What the scores of a query are made of.
+struct Row {
+    /// The weights over all keys before dropout.
+    p: Vec<f64>,
+    /// The factor that dropout gives each.
+    factors: Vec<f64>,
+    /// How much each score changes with what a soft cap was put over.
+    slopes: Vec<f64>,
+    lse: f64,
+}
+
+/// That of query `i`.
 fn weights(
     sizes: Sizes,
     q: &Heads<'_, f64>,
     k: &Heads<'_, f64>,
     options: &Options<'_, f64>,
     [b, h, i]: [usize; 3],
-) -> (Vec<f64>, Vec<f64>, f64) {
+) -> Row {
     let g = h / (sizes.heads / sizes.kv_heads);
     let row = ((b * sizes.heads + h) * sizes.queries + i) as u64;
-    let (mut scores, mut factors) = (Vec::new(), Vec::new());
+    let (mut scores, mut factors, mut slopes) = (Vec::new(), Vec::new(), Vec::new());
     for j in 0..sizes.keys {
         let (qi, kj) = (q.row(b, h, i, sizes.dim), k.row(b, g, j, sizes.dim));
         let mut s = options.scale * qi.iter().zip(kj).map(|(q, k)| q * k).sum::<f64>();
+        slopes.push(options.softcap.map_or(1.0, |cap| {
+            let share = (s / cap).tanh();
+            s = cap * share;
+            1.0 - share * share
+        }));
         if let Some(mask) = &options.mask {
             let at = mask.strides.at(b, h, i) + j;
             match mask.values {
@@ -38,15 +54,21 @@ fn weights(
     }
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if max == f64::NEG_INFINITY {
-        return (vec![0.0; sizes.keys], factors, max);
+        return Row {
+            p: vec![0.0; sizes.keys],
+            factors,
+            slopes,
+            lse: max,
+        };
     }
     let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
     let lse = max + sum.ln();
-    (
-        scores.iter().map(|s| (s - lse).exp()).collect(),
+    Row {
+        p: scores.iter().map(|s| (s - lse).exp()).collect(),
         factors,
+        slopes,
         lse,
-    )
+    }
 }
 
 /// The output in `[batch, heads, queries, value_dim]` and the log-sum-exp.
@@ -60,7 +82,9 @@ pub fn forward(
     for row in 0..sizes.batch * sizes.heads * sizes.queries {
         let (i, h) = (row % sizes.queries, row / sizes.queries % sizes.heads);
         let b = row / sizes.queries / sizes.heads;
-        let (p, factors, lse) = weights(sizes, &q, &k, &options, [b, h, i]);
+        let Row {
+            p, factors, lse, ..
+        } = weights(sizes, &q, &k, &options, [b, h, i]);
         all_lse.push(lse);
         for d in 0..sizes.value_dim {
             let g = h / (sizes.heads / sizes.kv_heads);
@@ -95,7 +119,9 @@ pub fn backward(
     for row in 0..batch * heads * queries {
         let (i, h, b) = (row % queries, row / queries % heads, row / queries / heads);
         let g = h / (heads / kv_heads);
-        let (p, factors, _) = weights(sizes, &q, &k, &options, [b, h, i]);
+        let Row {
+            p, factors, slopes, ..
+        } = weights(sizes, &q, &k, &options, [b, h, i]);
         let d_o = d_output.row(b, h, i, value_dim);
         let d_p: Vec<f64> = (0..keys)
             .map(|j| {
@@ -109,7 +135,7 @@ pub fn backward(
             .collect();
         let mean: f64 = p.iter().zip(&d_p).map(|(p, d)| p * d).sum();
         for j in 0..keys {
-            let d_s = options.scale * p[j] * (d_p[j] - mean);
+            let d_s = options.scale * slopes[j] * p[j] * (d_p[j] - mean);
             let key = (b * kv_heads + g) * keys + j;
             for d in 0..dim {
                 d_q[row * dim + d] += d_s * k.row(b, g, j, dim)[d];

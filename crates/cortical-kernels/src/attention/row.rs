@@ -38,6 +38,27 @@ multiversion! {
 }
 
 multiversion! {
+    /// Scales scores and keeps them softly below `cap`.
+    pub(super) fn scale_and_cap<T: Real>(scores: &mut [T], scale: T, cap: T) {
+        let share = scale / cap;
+        for s in scores {
+            *s = cap * (*s * share).tanh::<I>();
+        }
+    }
+}
+
+multiversion! {
+    /// Turns gradients of weights into what [`score_gradients`] multiplies by weights, for scores that were capped.
+    pub(super) fn cap_gradients<T: Real>(capped: &[T], d_p: &mut [T], delta: T, cap: T) {
+        let inverse = T::ONE / cap;
+        for (d, s) in d_p.iter_mut().zip(capped) {
+            let share = *s * inverse;
+            *d = (*d - delta) * (T::ONE - share * share);
+        }
+    }
+}
+
+multiversion! {
     /// The largest score.
     pub(super) fn largest<T: Real>(scores: &[T]) -> T {
         max_body(scores)

@@ -20,6 +20,7 @@ struct Case {
     sizes: Sizes,
     causal: Option<usize>,
     mask: MaskKind,
+    softcap: bool,
     dropout: bool,
     heads_inside: bool,
 }
@@ -95,6 +96,8 @@ impl Case {
         };
         Options {
             scale: T::from_f64(1.0 / (dim.max(1) as f64).sqrt()),
+            // So low that it bends scores of 2 and less.
+            softcap: self.softcap.then(|| T::from_f64(1.5)),
             causal: self.causal,
             mask,
             dropout: self.dropout.then_some(Dropout {
@@ -236,12 +239,14 @@ fn cases() -> impl Strategy<Value = Case> {
         mask,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
             |(
                 (batch, kv_heads, group, queries, keys, dim, value_dim),
                 causal,
                 mask,
+                softcap,
                 dropout,
                 heads_inside,
             )| {
@@ -258,6 +263,7 @@ fn cases() -> impl Strategy<Value = Case> {
                     sizes,
                     causal,
                     mask,
+                    softcap,
                     dropout,
                     heads_inside,
                 }
@@ -285,16 +291,17 @@ const LONG: Sizes = Sizes {
 
 #[test]
 fn several_blocks_of_keys() {
-    for (causal, mask) in [
-        (None, MaskKind::None),
-        (Some(450), MaskKind::None),
-        (Some(0), MaskKind::Add),
-        (None, MaskKind::Keep),
+    for (causal, mask, softcap) in [
+        (None, MaskKind::None, false),
+        (Some(450), MaskKind::None, true),
+        (Some(0), MaskKind::Add, false),
+        (None, MaskKind::Keep, true),
     ] {
         Case {
             sizes: LONG,
             causal,
             mask,
+            softcap,
             dropout: true,
             heads_inside: true,
         }
@@ -314,6 +321,7 @@ fn several_blocks_of_keys() {
         sizes,
         causal: Some(230),
         mask: MaskKind::None,
+        softcap: false,
         dropout: false,
         heads_inside: false,
     }
@@ -335,6 +343,7 @@ fn one_query_reads_a_cache() {
         sizes,
         causal: Some(299),
         mask: MaskKind::None,
+        softcap: false,
         dropout: false,
         heads_inside: true,
     }
@@ -352,34 +361,37 @@ fn gradients_are_central_differences() {
         dim: 3,
         value_dim: 2,
     };
-    let case = Case {
-        sizes,
-        causal: Some(1),
-        mask: MaskKind::Keep,
-        dropout: true,
-        heads_inside: false,
-    };
-    let data = case.data();
-    let [_, _, d_q, d_k, d_v] = case.fast(&data);
-    let loss = |d: Data<f64>| dot(&case.fast(&d)[0], &d.d_o);
-    assert_gradient("q", &data.q, &d_q, |q| {
-        loss(Data {
-            q: q.to_vec(),
-            ..case.data()
-        })
-    });
-    assert_gradient("k", &data.k, &d_k, |k| {
-        loss(Data {
-            k: k.to_vec(),
-            ..case.data()
-        })
-    });
-    assert_gradient("v", &data.v, &d_v, |v| {
-        loss(Data {
-            v: v.to_vec(),
-            ..case.data()
-        })
-    });
+    for softcap in [false, true] {
+        let case = Case {
+            sizes,
+            causal: Some(1),
+            mask: MaskKind::Keep,
+            softcap,
+            dropout: true,
+            heads_inside: false,
+        };
+        let data = case.data();
+        let [_, _, d_q, d_k, d_v] = case.fast(&data);
+        let loss = |d: Data<f64>| dot(&case.fast(&d)[0], &d.d_o);
+        assert_gradient("q", &data.q, &d_q, |q| {
+            loss(Data {
+                q: q.to_vec(),
+                ..case.data()
+            })
+        });
+        assert_gradient("k", &data.k, &d_k, |k| {
+            loss(Data {
+                k: k.to_vec(),
+                ..case.data()
+            })
+        });
+        assert_gradient("v", &data.v, &d_v, |v| {
+            loss(Data {
+                v: v.to_vec(),
+                ..case.data()
+            })
+        });
+    }
 }
 
 #[test]
@@ -390,6 +402,7 @@ fn bits_do_not_depend_on_threads() {
             sizes,
             causal,
             mask: MaskKind::None,
+            softcap: false,
             dropout: false,
             heads_inside: true,
         };
@@ -425,6 +438,7 @@ fn rows_that_overlap_are_refused() {
     };
     let options = Options {
         scale: 1.0,
+        softcap: None,
         causal: None,
         mask: None,
         dropout: None,

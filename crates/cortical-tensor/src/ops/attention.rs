@@ -2,12 +2,14 @@
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::ops::rotary::HeadOrder;
 use crate::ops::softmax;
 use crate::shape::checked_count;
 use crate::{Error, Input, Result, Rng, is_fallback, values};
 use candle_core::{D, DType, Device, Tensor};
+use cortical_kernels::activation::Activation;
 use cortical_kernels::attention::{
     self as kernel, Dropout, Gradients, Heads, HeadsMut, Mask, MaskValues, Options, Sizes, Strides,
 };
@@ -21,6 +23,8 @@ const NAME: &str = "attention";
 pub struct Attention<'a> {
     /// The factor of the scores; `1 / √dim` by default.
     pub scale: Option<f64>,
+    /// What scaled scores are softly kept below, `softcap · tanh(score / softcap)`, before any mask; not at all by default.
+    pub softcap: Option<f64>,
     /// With `Some(offset)`, query `i` sees keys `0..=i + offset`: 0 for a whole sequence, the number of keys that came before the
     /// first query where a cache holds them.
     pub causal: Option<usize>,
@@ -54,7 +58,7 @@ pub fn attention_dropout(p: f64, rng: &mut Rng) -> Result<Option<Dropout>> {
     }))
 }
 
-/// `softmax(scale · q kᵀ + mask) v` for each head, without ever holding all scores. A query that may attend to nothing gets zeros.
+/// `softmax(scale · q kᵀ + mask) v` for each head, with a soft cap on the scores if asked for, without ever holding all scores. A query that may attend to nothing gets zeros.
 ///
 /// # Shapes
 /// - `q`: `[batch, heads, queries, dim]`
@@ -68,7 +72,7 @@ pub fn attention_dropout(p: f64, rng: &mut Rng) -> Result<Option<Dropout>> {
 /// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together.
 ///
 /// # Source
-/// Vaswani et al., "Attention is all you need" (2017); Dao et al., "FlashAttention" (2022).
+/// Vaswani et al., "Attention is all you need" (2017); Dao et al., "FlashAttention" (2022); Gemma Team, "Gemma 2" (2024).
 pub fn attention<'a>(
     q: impl Into<Input<'a>>,
     k: impl Into<Input<'a>>,
@@ -112,6 +116,18 @@ fn check([q, k, v]: [&Tensor; 3], options: &Attention<'_>) -> Result<Sizes> {
     check_float(NAME, "q", q)?;
     check_alike(NAME, q, "k", k)?;
     check_alike(NAME, q, "v", v)?;
+    if let Some(got) = options
+        .softcap
+        .filter(|cap| !(*cap > 0.0 && cap.is_finite()))
+    {
+        let (expected, got) = ("a finite number above 0".to_string(), got.to_string());
+        return Err(Error::Option {
+            op: NAME,
+            option: "softcap",
+            expected,
+            got,
+        });
+    }
     let order = options.order;
     let [batch, heads, queries, dim] = dims4("q", q, order)?;
     let [k_batch, kv_heads, keys, k_dim] = dims4("k", k, order)?;
@@ -168,6 +184,7 @@ struct Fused<T> {
     sizes: Sizes,
     order: HeadOrder,
     scale: f64,
+    softcap: Option<f64>,
     causal: Option<usize>,
     dropout: Option<Dropout>,
     mask: Option<Tensor>,
@@ -179,6 +196,7 @@ impl<T: Element> Fused<T> {
     fn with_options<R>(&self, f: impl FnOnce(Options<'_, T>) -> R) -> Result<R> {
         let options = |mask| Options {
             scale: <T as Real>::from_f64(self.scale),
+            softcap: self.softcap.map(<T as Real>::from_f64),
             causal: self.causal,
             mask,
             dropout: self.dropout,
@@ -235,6 +253,7 @@ fn forward<T: Element>(
         sizes,
         order,
         scale: options.scale.unwrap_or(1.0 / (sizes.dim as f64).sqrt()),
+        softcap: options.softcap,
         causal: options.causal,
         dropout: options.dropout,
         mask: options.mask.map(|m| m.detach().contiguous()).transpose()?,
@@ -380,6 +399,10 @@ fn fallback(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<
         Tensor::zeros(shape, dtype, &device)?
     } else {
         (q.matmul(&k.t()?.contiguous()?)? * scale)?
+    };
+    let scores = match options.softcap {
+        None => scores,
+        Some(cap) => (activate_fallback(Activation::Tanh, &(scores / cap)?)? * cap)?,
     };
     let (add, keep) = masks(sizes, options, dtype, &device)?;
     let weights = softmax(&scores.broadcast_add(&add)?, D::Minus1)?;

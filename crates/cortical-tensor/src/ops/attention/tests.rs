@@ -36,6 +36,12 @@ fn gradients_with_groups_masks_and_offsets() {
             dropout,
             ..Default::default()
         },
+        Attention {
+            causal: Some(1),
+            softcap: Some(0.5),
+            mask: Some(&keep),
+            ..Default::default()
+        },
     ];
     for options in options {
         for kv_heads in [1, 2, 4] {
@@ -142,6 +148,14 @@ fn errors_say_what_was_expected() {
     assert!(
         text(&q.squeeze(0).unwrap().get(0).unwrap(), &k, &v, plain)
             .contains("[batch, heads, rows, dim]")
+    );
+    let capped = Attention {
+        softcap: Some(0.0),
+        ..plain
+    };
+    assert_eq!(
+        text(&q, &k, &v, capped),
+        "attention: softcap must be a finite number above 0, but is 0"
     );
     assert!(attention_dropout(1.0, &mut Rng::new(Seed(1), "d")).is_err());
 }

@@ -311,6 +311,7 @@ impl<T: Element> Fused<T> {
     fn options(&self) -> Options<'static, T> {
         Options {
             scale: <T as Real>::from_f64(1.0 / (self.sizes.dim as f64).sqrt()),
+            softcap: None,
             causal: self.causal.then_some(0),
             mask: None,
             dropout: None,
