@@ -11,17 +11,34 @@ pub struct DecoderBlockConfig {
     feed_forward: SwiGluConfig,
     attention: GroupedQueryAttentionConfig,
     eps: f64,
+    norms: [Option<&'static str>; 4],
+    norm_plus_one: bool,
 }
 
 impl DecoderBlockConfig {
-    /// The `eps` of both norms; 1e-5 by default.
+    /// The names of the norms before and behind attention, before and behind the feed-forward sublayer, where there are some; by default
+    /// `input_layernorm` and `post_attention_layernorm` before both.
+    #[must_use]
+    pub fn norms(mut self, names: [Option<&'static str>; 4]) -> Self {
+        self.norms = names;
+        self
+    }
+
+    /// Whether the norms' scales are one more than their parameters; see [`cortical_neuron::RmsNormConfig::plus_one`].
+    #[must_use]
+    pub fn norm_plus_one(mut self, plus_one: bool) -> Self {
+        self.norm_plus_one = plus_one;
+        self
+    }
+
+    /// The `eps` of the norms; 1e-5 by default.
     #[must_use]
     pub fn eps(mut self, eps: f64) -> Self {
         self.eps = eps;
         self
     }
 
-    /// The feed-forward half, with SiLU and without biases by default.
+    /// The feed-forward sublayer, with SiLU and without biases by default.
     #[must_use]
     pub fn feed_forward(mut self, feed_forward: SwiGluConfig) -> Self {
         self.feed_forward = feed_forward;
@@ -33,23 +50,29 @@ impl DecoderBlockConfig {
     /// # Errors
     /// As [`GroupedQueryAttentionConfig::build`].
     pub fn build(self, scope: &Scope) -> Result<DecoderBlock> {
-        let norm = |name: &str| {
-            RmsNorm::config(&[self.hidden_size])
+        let norm = |name: Option<&str>| {
+            let config = RmsNorm::config(&[self.hidden_size])
                 .eps(self.eps)
-                .build(&scope.at(name))
+                .plus_one(self.norm_plus_one);
+            name.map(|name| config.build(&scope.at(name))).transpose()
         };
+        let [before_attention, behind_attention, before_mlp, behind_mlp] = self.norms;
         Ok(DecoderBlock {
-            input_norm: norm("input_layernorm")?,
+            before_attention: norm(before_attention)?,
             attention: self.attention.clone().build(&scope.at("self_attn"))?,
-            post_attention_norm: norm("post_attention_layernorm")?,
+            behind_attention: norm(behind_attention)?,
+            before_mlp: norm(before_mlp)?,
             mlp: self.feed_forward.build(&scope.at("mlp"))?,
+            behind_mlp: norm(behind_mlp)?,
         })
     }
 }
 
 /// `h = x + attention(norm(x))`, `y = h + swiglu(norm(h))`, with the parameter names of Llama's files.
 ///
-/// Each half is one operation ([`attention_half`](cortical_tensor::ops::attention_half),
+/// Relatives have their norms elsewhere ([`DecoderBlockConfig::norms`]): `h = x + norm(attention(x))`, or a norm on both sides.
+///
+/// Each sublayer with a norm before it is one operation ([`attention_half`](cortical_tensor::ops::attention_half),
 /// [`feed_forward`](cortical_tensor::ops::feed_forward)); only with a cache attention runs in its parts, with the same values.
 ///
 /// # Shapes
@@ -75,14 +98,16 @@ impl DecoderBlockConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct DecoderBlock {
-    input_norm: RmsNorm,
+    before_attention: Option<RmsNorm>,
     attention: GroupedQueryAttention,
-    post_attention_norm: RmsNorm,
+    behind_attention: Option<RmsNorm>,
+    before_mlp: Option<RmsNorm>,
     mlp: SwiGlu,
+    behind_mlp: Option<RmsNorm>,
 }
 
 impl DecoderBlock {
-    /// The options of a block with this attention and a feed-forward half of this width.
+    /// The options of a block with this attention and a feed-forward sublayer of this width.
     #[must_use]
     pub fn config(
         hidden_size: usize,
@@ -94,13 +119,19 @@ impl DecoderBlock {
             feed_forward: SwiGlu::config(hidden_size, intermediate_size),
             attention,
             eps: 1e-5,
+            norms: [
+                Some("input_layernorm"),
+                None,
+                Some("post_attention_layernorm"),
+                None,
+            ],
+            norm_plus_one: false,
         }
     }
 
     /// Every projection, those of the attention first.
     pub fn projections(&self) -> impl Iterator<Item = &cortical_dense::Linear> {
-        let attention = self.attention.projections().into_iter();
-        attention.chain(self.mlp.projections())
+        self.attention.projections().chain(self.mlp.projections())
     }
 
     /// The block over the rows of `x` and, with a cache, over what was read before.
@@ -113,14 +144,30 @@ impl DecoderBlock {
         cache: Option<&mut Cache>,
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
-        let h = match cache {
-            None => self.attention.half(x, &self.input_norm, pass)?,
-            Some(cache) => {
-                let normed = self.input_norm.forward(x, pass)?;
-                (x + self.attention.attend(&normed, Some(cache), pass)?)?
+        let h = match (&self.before_attention, &self.behind_attention, cache) {
+            (Some(norm), None, None) => self.attention.sublayer(x, norm, pass)?,
+            (before, behind, cache) => {
+                let y = normed(before.as_ref(), x, pass)?;
+                let y = self.attention.attend(&y, cache, pass)?;
+                (x + normed(behind.as_ref(), &y, pass)?)?
             }
         };
-        self.mlp.half(&h, &self.post_attention_norm, pass)
+        match (&self.before_mlp, &self.behind_mlp) {
+            (Some(norm), None) => self.mlp.sublayer(&h, norm, pass),
+            (before, behind) => {
+                let y = normed(before.as_ref(), &h, pass)?;
+                let y = self.mlp.forward(&y, pass)?;
+                Ok((&h + normed(behind.as_ref(), &y, pass)?)?)
+            }
+        }
+    }
+}
+
+/// What a norm makes of `x`, or `x` where there is none.
+fn normed(norm: Option<&RmsNorm>, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+    match norm {
+        Some(norm) => norm.forward(x, pass),
+        None => Ok(x.clone()),
     }
 }
 
@@ -130,12 +177,18 @@ impl Layer for DecoderBlock {
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
-        let parts = vec![
-            self.input_norm.describe(sample)?,
-            self.attention.describe(sample)?,
-            self.post_attention_norm.describe(sample)?,
-            self.mlp.describe(sample)?,
+        let layers: [Option<&dyn Layer>; 6] = [
+            self.before_attention.as_ref().map(|norm| norm as _),
+            Some(&self.attention),
+            self.behind_attention.as_ref().map(|norm| norm as _),
+            self.before_mlp.as_ref().map(|norm| norm as _),
+            Some(&self.mlp),
+            self.behind_mlp.as_ref().map(|norm| norm as _),
         ];
+        let layers = layers.into_iter().flatten();
+        let parts = layers
+            .map(|layer| layer.describe(sample))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Description::of_parts("DecoderBlock", "", parts, sample))
     }
 }
@@ -161,10 +214,12 @@ mod tests {
 
     /// The block from its layers, one after the other.
     fn in_parts(block: &DecoderBlock, x: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        let normed = block.input_norm.forward(x, pass).unwrap();
-        let h = (x + block.attention.forward(&normed, pass).unwrap()).unwrap();
-        let normed = block.post_attention_norm.forward(&h, pass).unwrap();
-        (&h + block.mlp.forward(&normed, pass).unwrap()).unwrap()
+        let y = normed(block.before_attention.as_ref(), x, pass).unwrap();
+        let y = block.attention.forward(&y, pass).unwrap();
+        let h = (x + normed(block.behind_attention.as_ref(), &y, pass).unwrap()).unwrap();
+        let y = normed(block.before_mlp.as_ref(), &h, pass).unwrap();
+        let y = block.mlp.forward(&y, pass).unwrap();
+        (&h + normed(block.behind_mlp.as_ref(), &y, pass).unwrap()).unwrap()
     }
 
     fn numbers(t: &Tensor) -> Vec<f32> {
@@ -172,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_their_parts_in_values_and_gradients() {
+    fn sublayers_are_their_parts_in_values_and_gradients() {
         let params = Params::new(&Device::Cpu, Seed(3));
         let block = block(&params);
         let x = Tensor::arange(0.0_f32, 120.0, &Device::Cpu).unwrap();
@@ -248,5 +303,54 @@ mod tests {
             numbers(&y),
             numbers(&block.forward(&x, &mut Pass::eval()).unwrap())
         );
+    }
+
+    #[test]
+    fn relatives_of_llama_are_counted_and_a_cache_changes_nothing() {
+        let plain = || {
+            GroupedQueryAttention::config(12, 4)
+                .num_kv_heads(2)
+                .head_dim(4)
+                .window(Some(3))
+                .rotary(Rotary::new(2, 10_000.0, Pairs::Halves))
+        };
+        let around = ["a", "b", "c", "d"].map(Some);
+        let behind = [None, Some("b"), None, Some("d")];
+        let gemma = plain()
+            .head_norm(Some(1e-6))
+            .norm_plus_one(true)
+            .scale(Some(0.7))
+            .softcap(Some(0.5));
+        let olmo = plain().head_norm(Some(1e-6)).norm_over_width(true);
+        for (at, attention, norms, fused) in [
+            (0, gemma, around, false),
+            (1, olmo, behind, false),
+            (2, plain().bias(true), around, true),
+        ] {
+            let params = Params::new(&Device::Cpu, Seed(at));
+            let mlp = SwiGlu::config(12, 20).fused(fused);
+            let block = DecoderBlock::config(12, 20, attention.fused(fused))
+                .feed_forward(mlp)
+                .norms(norms)
+                .norm_plus_one(at == 0)
+                .build(&params.at("block"))
+                .unwrap();
+            let described = block.describe(&[7, 12]).unwrap();
+            assert_eq!(described.parameters, params.count(), "{at}");
+            let x = Tensor::arange(0.0_f32, 84.0, &Device::Cpu).unwrap();
+            let x = x.sin().unwrap().reshape((1, 7, 12)).unwrap();
+            let whole = numbers(&block.forward(&x, &mut Pass::eval()).unwrap());
+            let (mut cache, mut read) = (Cache::new(), Vec::new());
+            for (from, rows) in [(0, 4), (4, 1), (5, 2)] {
+                let part = x.narrow(1, from, rows).unwrap();
+                let y = block.run(&part, Some(&mut cache), &mut Pass::eval());
+                read.extend(numbers(&y.unwrap()));
+            }
+            let far = whole.iter().zip(&read).map(|(a, b)| (a - b).abs());
+            assert!(far.fold(0.0, f32::max) < 1e-5, "{at}");
+            let loss = block.forward(&x, &mut Pass::train(&mut params.rng("pass")));
+            let loss = (loss.unwrap() * &x).unwrap().sum_all().unwrap();
+            params.backward(&loss).unwrap();
+        }
     }
 }

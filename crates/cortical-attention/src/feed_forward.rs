@@ -1,10 +1,10 @@
-//! The feed-forward half of a Llama-style block.
+//! The feed-forward sublayer of a Llama-style block.
 
-use crate::half::{scale, show};
+use crate::sublayer::{scale, show};
 use candle_core::Tensor;
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_kernels::gated::Gate;
+use cortical_kernels::gated::{Gate, Packed};
 use cortical_neuron::{
     Description, Error, Init, Layer, Pass, Result, RmsNorm, Scope, product, wrong_sample,
 };
@@ -16,6 +16,7 @@ pub struct SwiGluConfig {
     hidden_size: usize,
     intermediate_size: usize,
     bias: bool,
+    fused: bool,
     activation: Activation,
     init: [Init; 2],
 }
@@ -25,6 +26,13 @@ impl SwiGluConfig {
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.bias = bias;
+        self
+    }
+
+    /// Whether gate and up are one linear layer, `gate_up_proj`, as Phi-3 has them; they are two by default.
+    #[must_use]
+    pub fn fused(mut self, fused: bool) -> Self {
+        self.fused = fused;
         self
     }
 
@@ -54,8 +62,16 @@ impl SwiGluConfig {
         let (d, inner) = (self.hidden_size, self.intermediate_size);
         let [inputs, output] = self.init;
         Ok(SwiGlu {
-            gate: make("gate_proj", d, inner, inputs)?,
-            up: make("up_proj", d, inner, inputs)?,
+            input: match self.fused {
+                false => GateUp::Split([
+                    make("gate_proj", d, inner, inputs)?,
+                    make("up_proj", d, inner, inputs)?,
+                ]),
+                true => {
+                    let both = inner.saturating_mul(2);
+                    GateUp::Fused(make("gate_up_proj", d, both, inputs)?)
+                }
+            },
             down: make("down_proj", inner, d, output)?,
             activation: self.activation,
             name: scope.path().to_string(),
@@ -67,7 +83,8 @@ impl SwiGluConfig {
 ///
 /// # Shapes
 /// - input and output: `[…, hidden_size]`
-/// - `gate_proj.weight`, `up_proj.weight`: `[intermediate_size, hidden_size]`; `down_proj.weight`: `[hidden_size, intermediate_size]`
+/// - `gate_proj.weight`, `up_proj.weight`: `[intermediate_size, hidden_size]`; `down_proj.weight`: `[hidden_size, intermediate_size]`;
+///   fused, `gate_up_proj.weight`: `[2 · intermediate_size, hidden_size]`, the gate first
 ///
 /// `3 · hidden_size · intermediate_size` parameters, as many multiply-adds a row.
 ///
@@ -90,11 +107,17 @@ impl SwiGluConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SwiGlu {
-    gate: Linear,
-    up: Linear,
+    input: GateUp,
     down: Linear,
     activation: Activation,
     name: String,
+}
+
+/// The linear layers that read the input.
+#[derive(Clone, Debug)]
+enum GateUp {
+    Split([Linear; 2]),
+    Fused(Linear),
 }
 
 impl SwiGlu {
@@ -105,6 +128,7 @@ impl SwiGlu {
             hidden_size,
             intermediate_size,
             bias: false,
+            fused: false,
             activation: Activation::Silu,
             init: [Init::KAIMING_UNIFORM; 2],
         }
@@ -118,16 +142,29 @@ impl SwiGlu {
         Self::config(hidden_size, intermediate_size).build(scope)
     }
 
-    /// The projections of gate, value and output.
-    #[must_use]
-    pub fn projections(&self) -> [&Linear; 3] {
-        [&self.gate, &self.up, &self.down]
+    /// The linear layers: gate and up, or both in one, and down.
+    pub fn projections(&self) -> impl Iterator<Item = &Linear> {
+        let input = match &self.input {
+            GateUp::Split(both) => &both[..],
+            GateUp::Fused(one) => std::slice::from_ref(one),
+        };
+        input.iter().chain([&self.down])
     }
 
-    /// The half of a block that this layer and a norm before it make, `x + swiglu(norm(x))`: one operation where the projections are
+    /// The sublayer that this layer and a norm before it make, `x + swiglu(norm(x))`: one operation where the linear layers are
     /// nothing but weights.
-    pub(crate) fn half(&self, x: &Tensor, norm: &RmsNorm, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let plain = self.projections().map(|part| part.plain_inputs(pass));
+    pub(crate) fn sublayer(
+        &self,
+        x: &Tensor,
+        norm: &RmsNorm,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let plain = match &self.input {
+            GateUp::Split([gate, up]) if !norm.is_plus_one() => {
+                [gate, up, &self.down].map(|part| part.plain_inputs(pass))
+            }
+            _ => [None, None, None],
+        };
         let ([Some((gate, None)), Some((up, None)), Some((down, None))], Some(kind)) =
             (plain, self.gate_kind())
         else {
@@ -161,12 +198,27 @@ impl SwiGlu {
     }
 
     fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let (gate, up) = (self.gate.apply(x, pass)?, self.up.apply(x, pass)?);
-        let hidden = match self.gate_kind() {
-            Some(fused) => ops::gated(&gate, &up, fused)?,
-            None => (ops::activate(&gate, self.activation)? * up)?,
+        let hidden = match (&self.input, self.gate_kind()) {
+            (GateUp::Split([gate, up]), kind) => {
+                self.gated(&gate.apply(x, pass)?, &up.apply(x, pass)?, kind)?
+            }
+            (GateUp::Fused(both), Some(kind)) => {
+                ops::gated_packed(&both.apply(x, pass)?, kind, Packed::GateFirst)?
+            }
+            (GateUp::Fused(both), None) => {
+                let wide = self.down.in_features();
+                let parts = ops::split(&both.apply(x, pass)?, &[wide, wide])?;
+                self.gated(&parts[0], &parts[1], None)?
+            }
         };
         self.down.apply(&hidden, pass)
+    }
+
+    fn gated(&self, gate: &Tensor, up: &Tensor, kind: Option<Gate>) -> Result<Tensor> {
+        Ok(match kind {
+            Some(kind) => ops::gated(gate, up, kind)?,
+            None => (ops::activate(gate, self.activation)? * up)?,
+        })
     }
 }
 
@@ -179,17 +231,17 @@ impl Layer for SwiGlu {
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
         let named = |e: Error| e.in_layer(&self.name);
-        let (wide, narrow) = (self.gate.out_features(), self.gate.in_features());
+        let (wide, narrow) = (self.down.in_features(), self.down.out_features());
         let Some((_, rows)) = sample.split_last().filter(|(last, _)| **last == narrow) else {
             let expected = format!("[…, {narrow}]");
             return Err(named(wrong_sample("swiglu", expected, sample)));
         };
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
-        let bias = match self.gate.bias() {
+        let bias = match self.down.bias() {
             Some(_) => format!(" + 2·{wide} + {narrow}"),
             None => String::new(),
         };
-        let params = self.projections().into_iter().flat_map(Linear::params);
+        let params = self.projections().flat_map(Linear::params);
         let mut description = Description::new("SwiGlu", &self.name, sample)
             .reads("pairs of neurons read all inputs, one gating the other; each output reads all pairs")
             .parameters(params, format!("3·wide·d = 3·{wide}·{narrow}{bias}"))

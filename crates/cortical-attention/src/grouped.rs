@@ -1,6 +1,6 @@
 //! Attention whose query heads share heads of keys and values.
 
-use crate::half::{scale, show};
+use crate::sublayer::{scale, show};
 use crate::{Cache, Rotary};
 use candle_core::{Device, Tensor};
 use cortical_dense::Linear;
@@ -21,6 +21,11 @@ pub struct GroupedQueryAttentionConfig {
     causal: bool,
     window: Option<usize>,
     head_norm: Option<f64>,
+    norm_over_width: bool,
+    norm_plus_one: bool,
+    fused: bool,
+    scale: Option<f64>,
+    softcap: Option<f64>,
     rotary: Option<Rotary>,
     init: [Init; 2],
 }
@@ -65,6 +70,41 @@ impl GroupedQueryAttentionConfig {
     #[must_use]
     pub fn head_norm(mut self, eps: Option<f64>) -> Self {
         self.head_norm = eps;
+        self
+    }
+
+    /// Whether that norm is over all heads together, as OLMo 2 has it; over each for itself by default.
+    #[must_use]
+    pub fn norm_over_width(mut self, over_width: bool) -> Self {
+        self.norm_over_width = over_width;
+        self
+    }
+
+    /// Whether that norm's scale is one more than its parameter; see [`cortical_neuron::RmsNormConfig::plus_one`].
+    #[must_use]
+    pub fn norm_plus_one(mut self, plus_one: bool) -> Self {
+        self.norm_plus_one = plus_one;
+        self
+    }
+
+    /// Whether queries, keys and values are one linear layer, `qkv_proj`, as Phi-3 has them; they are three by default.
+    #[must_use]
+    pub fn fused(mut self, fused: bool) -> Self {
+        self.fused = fused;
+        self
+    }
+
+    /// The factor of the scores; `1 / √head_dim` by default.
+    #[must_use]
+    pub fn scale(mut self, scale: Option<f64>) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// What scores are softly kept below, as Gemma 2 has it; not at all by default.
+    #[must_use]
+    pub fn softcap(mut self, softcap: Option<f64>) -> Self {
+        self.softcap = softcap;
         self
     }
 
@@ -127,20 +167,30 @@ impl GroupedQueryAttentionConfig {
             let config = Linear::config(input, out).bias(bias).init(init);
             config.build(&scope.at(name))
         };
-        let norm = |name: &str| {
+        let norm = |name: &str, width: usize| {
+            let over = if self.norm_over_width { width } else { dim };
+            let config = RmsNorm::config(&[over]).plus_one(self.norm_plus_one);
             let eps = self.head_norm;
-            eps.map(|eps| RmsNorm::config(&[dim]).eps(eps).build(&scope.at(name)))
+            eps.map(|eps| config.eps(eps).build(&scope.at(name)))
                 .transpose()
         };
         let [inputs, output] = self.init;
         let (width, kv_width) = (heads.saturating_mul(dim), kv.saturating_mul(dim));
         Ok(GroupedQueryAttention {
-            q: make("q_proj", d, width, self.bias, inputs)?,
-            k: make("k_proj", d, kv_width, self.bias, inputs)?,
-            v: make("v_proj", d, kv_width, self.bias, inputs)?,
+            qkv: match self.fused {
+                false => Qkv::Split(Box::new([
+                    make("q_proj", d, width, self.bias, inputs)?,
+                    make("k_proj", d, kv_width, self.bias, inputs)?,
+                    make("v_proj", d, kv_width, self.bias, inputs)?,
+                ])),
+                true => {
+                    let all = width.saturating_add(kv_width.saturating_mul(2));
+                    Qkv::Fused(make("qkv_proj", d, all, self.bias, inputs)?)
+                }
+            },
             o: make("o_proj", width, d, self.out_bias, output)?,
-            q_norm: norm("q_norm")?,
-            k_norm: norm("k_norm")?,
+            q_norm: norm("q_norm", width)?,
+            k_norm: norm("k_norm", kv_width)?,
             dim,
             name: scope.path().to_string(),
             config: self,
@@ -154,7 +204,7 @@ impl GroupedQueryAttentionConfig {
 /// # Shapes
 /// - input and output: `[batch, rows, hidden_size]`
 /// - `q_proj.weight`: `[num_heads · head_dim, hidden_size]`; `k_proj.weight`, `v_proj.weight`: `[num_kv_heads · head_dim, hidden_size]`;
-///   `o_proj.weight`: `[hidden_size, num_heads · head_dim]`
+///   `o_proj.weight`: `[hidden_size, num_heads · head_dim]`; fused, `qkv_proj.weight` has the rows of the first three
 ///
 /// # Source
 /// Ainslie et al., "GQA: training generalized multi-query transformer models from multi-head checkpoints" (2023).
@@ -180,15 +230,20 @@ impl GroupedQueryAttentionConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct GroupedQueryAttention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    qkv: Qkv,
     o: Linear,
     q_norm: Option<RmsNorm>,
     k_norm: Option<RmsNorm>,
     dim: usize,
     name: String,
     config: GroupedQueryAttentionConfig,
+}
+
+/// The linear layers of queries, keys and values.
+#[derive(Clone, Debug)]
+enum Qkv {
+    Split(Box<[Linear; 3]>),
+    Fused(Linear),
 }
 
 impl GroupedQueryAttention {
@@ -205,6 +260,11 @@ impl GroupedQueryAttention {
             causal: true,
             window: None,
             head_norm: None,
+            norm_over_width: false,
+            norm_plus_one: false,
+            fused: false,
+            scale: None,
+            softcap: None,
             rotary: None,
             init: [Init::KAIMING_UNIFORM; 2],
         }
@@ -227,23 +287,40 @@ impl GroupedQueryAttention {
         Ok(y)
     }
 
-    /// The projections of queries, keys, values and of the output.
-    #[must_use]
-    pub fn projections(&self) -> [&Linear; 4] {
-        [&self.q, &self.k, &self.v, &self.o]
+    /// The linear layers: queries, keys and values, or all in one, and the output.
+    pub fn projections(&self) -> impl Iterator<Item = &Linear> {
+        let input = match &self.qkv {
+            Qkv::Split(all) => &all[..],
+            Qkv::Fused(one) => std::slice::from_ref(one),
+        };
+        input.iter().chain([&self.o])
     }
 
-    /// The half of a block that this layer and a norm before it make, `x + attention(norm(x))`: one operation where the projections are
-    /// nothing but weights and every row sees all before it.
-    pub(crate) fn half(&self, x: &Tensor, norm: &RmsNorm, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let parts = self.projections().map(|part| part.plain_inputs(pass));
-        let sees_all = self
-            .config
-            .window
-            .is_none_or(|w| x.dims().get(1).is_some_and(|n| *n <= w));
-        let ([Some(q), Some(k), Some(v), Some((out, None))], None, true) =
-            (parts, &self.q_norm, sees_all)
-        else {
+    /// Whether one operation can do all of it for so many rows: every row sees all before it, and there is nothing that Llama's attention
+    /// does not have.
+    fn is_plain(&self, rows: usize) -> bool {
+        let config = &self.config;
+        let sees_all = config.window.is_none_or(|window| rows <= window);
+        sees_all && config.scale.is_none() && config.softcap.is_none() && self.q_norm.is_none()
+    }
+
+    /// The sublayer that this layer and a norm before it make, `x + attention(norm(x))`: one operation where the linear layers are
+    /// nothing but weights.
+    pub(crate) fn sublayer(
+        &self,
+        x: &Tensor,
+        norm: &RmsNorm,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let rows = x.dims().get(1).copied().unwrap_or(0);
+        let parts = match &self.qkv {
+            Qkv::Split(layers) if self.is_plain(rows) && !norm.is_plus_one() => {
+                let [q, k, v] = &**layers;
+                [q, k, v, &self.o].map(|part| part.plain_inputs(pass))
+            }
+            _ => [None, None, None, None],
+        };
+        let [Some(q), Some(k), Some(v), Some((out, None))] = parts else {
             let normed = norm.forward(x, pass)?;
             return Ok((x + self.attend(&normed, None, pass)?)?);
         };
@@ -287,18 +364,37 @@ impl GroupedQueryAttention {
             .into());
         };
         let before = cache.as_ref().map_or(0, |c| c.len());
-        let mut heads = |layer: &Linear, heads: usize, norm: Option<&RmsNorm>| -> Result<Tensor> {
-            let y = layer
-                .apply(x, pass)?
-                .reshape((batch, rows, heads, self.dim))?;
-            norm.map_or_else(|| Ok(y.clone()), |norm| norm.forward(&y, pass))
+        let (num_heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
+        let [q, k, v] = match &self.qkv {
+            Qkv::Split(layers) => {
+                let [q, k, v] = layers.each_ref().map(|layer| layer.apply(x, pass));
+                [q?, k?, v?]
+            }
+            Qkv::Fused(layer) => {
+                let all = layer.apply(x, pass)?;
+                let sizes = [num_heads, kv_heads, kv_heads].map(|heads| heads * self.dim);
+                let parts = ops::split(&all, &sizes)?;
+                [parts[0].clone(), parts[1].clone(), parts[2].clone()]
+            }
         };
-        let q = heads(&self.q, self.config.num_heads, self.q_norm.as_ref())?;
-        let k = heads(&self.k, self.config.num_kv_heads, self.k_norm.as_ref())?;
-        let v = heads(&self.v, self.config.num_kv_heads, None)?;
+        let mut heads = |y: Tensor, heads: usize, norm: Option<&RmsNorm>| -> Result<Tensor> {
+            let shape = (batch, rows, heads, self.dim);
+            match norm {
+                None => Ok(y.reshape(shape)?),
+                Some(norm) if self.config.norm_over_width => {
+                    Ok(norm.forward(&y, pass)?.reshape(shape)?)
+                }
+                Some(norm) => norm.forward(&y.reshape(shape)?, pass),
+            }
+        };
+        let q = heads(q, num_heads, self.q_norm.as_ref())?;
+        let k = heads(k, kv_heads, self.k_norm.as_ref())?;
+        let v = heads(v, kv_heads, None)?;
         let (q, k, v) = self.turn(before, [q, k, v], cache)?;
         let (k, v, causal, mask) = self.see(before, rows, k, v, q.device())?;
         let options = Attention {
+            scale: self.config.scale,
+            softcap: self.config.softcap,
             causal,
             mask: mask.as_ref(),
             order: HeadOrder::Inside,
@@ -387,8 +483,7 @@ impl Layer for GroupedQueryAttention {
                 wrong_sample("attention", format!("[rows, {d}]"), sample).in_layer(&self.name)
             );
         }
-        let parts = self.projections();
-        let params: Vec<&Param> = parts.into_iter().flat_map(Linear::params).collect();
+        let params: Vec<&Param> = self.projections().flat_map(Linear::params).collect();
         let (heads, kv, dim) = (self.config.num_heads, self.config.num_kv_heads, self.dim);
         let mut bias = String::new();
         if self.config.bias {
@@ -397,8 +492,13 @@ impl Layer for GroupedQueryAttention {
         if self.config.out_bias {
             bias += &format!(" + {d}");
         }
-        if self.config.head_norm.is_some() {
-            bias += &format!(" + 2·{dim}");
+        let norms = match (self.config.head_norm, self.config.norm_over_width) {
+            (None, _) => 0,
+            (Some(_), false) => 2 * dim,
+            (Some(_), true) => (heads + kv) * dim,
+        };
+        if norms > 0 {
+            bias += &format!(" + {norms}");
         }
         let formula =
             format!("d·dim·(2·heads + 2·kv_heads) = {d}·{dim}·(2·{heads} + 2·{kv}){bias}");
@@ -411,10 +511,8 @@ impl Layer for GroupedQueryAttention {
             .reads("each query reads the values of the rows before it, by how well their keys match; neighbouring heads share keys and values")
             .parameters(params, formula)
             .costs(pairs, pairs.saturating_mul(2).saturating_mul(product(&[dim])));
-        if self.config.head_norm.is_some() {
-            description.parameters += 2 * dim;
-        }
-        for part in parts {
+        description.parameters += norms;
+        for part in self.projections() {
             let weight = part
                 .weight()
                 .ok_or_else(|| Error::NotDescribed.in_layer(&self.name))?;

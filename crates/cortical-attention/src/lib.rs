@@ -32,9 +32,9 @@ mod decoder_layer;
 mod encoder;
 mod feed_forward;
 mod grouped;
-mod half;
 mod multi_head;
 mod rotary;
+mod sublayer;
 
 pub use cache::Cache;
 pub use decoder::{DecoderBlock, DecoderBlockConfig};

@@ -42,14 +42,19 @@ struct Affine {
 impl Affine {
     /// Makes `weight` of ones and `bias` of zeros, each if asked for.
     fn build(scope: &Scope, shape: &[usize], weight: bool, bias: bool) -> Result<Self> {
-        let make = |wanted: bool, name: &str, value: f64| {
-            wanted
-                .then(|| scope.param(name, shape, Init::Constant(value)))
+        Self::build_from(scope, shape, weight.then_some(1.0), bias)
+    }
+
+    /// As [`Self::build`], with a weight that begins at a number.
+    fn build_from(scope: &Scope, shape: &[usize], weight: Option<f64>, bias: bool) -> Result<Self> {
+        let make = |name: &str, value: Option<f64>| {
+            value
+                .map(|value| scope.param(name, shape, Init::Constant(value)))
                 .transpose()
         };
         Ok(Self {
-            weight: make(weight, "weight", 1.0)?,
-            bias: make(bias, "bias", 0.0)?,
+            weight: make("weight", weight)?,
+            bias: make("bias", bias.then_some(0.0))?,
         })
     }
 

@@ -3,8 +3,8 @@
 use super::Affine;
 use crate::description::wrong_sample;
 use crate::{Description, Error, Layer, Param, Pass, Result, Scope};
-use candle_core::Tensor;
-use cortical_tensor::ops;
+use candle_core::{DType, Tensor};
+use cortical_tensor::{Input, ops};
 
 /// The options of a [`LayerNorm`].
 #[derive(Clone, Debug)]
@@ -122,6 +122,7 @@ pub struct RmsNormConfig {
     shape: Vec<usize>,
     eps: f64,
     affine: bool,
+    plus_one: bool,
 }
 
 impl RmsNormConfig {
@@ -139,12 +140,21 @@ impl RmsNormConfig {
         self
     }
 
+    /// Whether the scale is one more than `weight`, which then begins at zero, as Gemma has it; it is `weight` by default.
+    #[must_use]
+    pub fn plus_one(mut self, plus_one: bool) -> Self {
+        self.plus_one = plus_one;
+        self
+    }
+
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::TooLarge`].
     pub fn build(self, scope: &Scope) -> Result<RmsNorm> {
-        let affine = Affine::build(scope, &self.shape, self.affine, false)?;
+        let first = if self.plus_one { 0.0 } else { 1.0 };
+        let weight = self.affine.then_some(first);
+        let affine = Affine::build_from(scope, &self.shape, weight, false)?;
         Ok(RmsNorm {
             affine,
             name: scope.path().to_string(),
@@ -189,13 +199,20 @@ impl RmsNorm {
             shape: normalized_shape.to_vec(),
             eps: 1e-5,
             affine: true,
+            plus_one: false,
         }
     }
 
-    /// The scale, `normalized_shape`, if there is one.
+    /// The parameter of the scale, `normalized_shape`, if there is one.
     #[must_use]
     pub fn weight(&self) -> Option<&Param> {
         self.affine.weight.as_ref()
+    }
+
+    /// Whether the scale is one more than its parameter.
+    #[must_use]
+    pub fn is_plus_one(&self) -> bool {
+        self.config.plus_one
     }
 
     /// What is added to the mean square.
@@ -209,13 +226,28 @@ impl RmsNorm {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let (shape, eps) = (&self.config.shape, self.config.eps);
+        let Some(weight) = self.affine.weight.as_ref().filter(|_| self.config.plus_one) else {
+            let [weight, _] = self.affine.inputs(pass);
+            return Ok(ops::rms_norm(x, shape, weight, eps)?);
+        };
+        // A sum with a parameter is none itself: its gradient goes the ordinary way through candle's graph. Where weights have 16 bits,
+        // the sum would lose most of them.
+        let wide = match x.dtype() {
+            DType::BF16 | DType::F16 => DType::F32,
+            other => other,
+        };
+        let scale = weight.tracked(pass).to_dtype(wide)?.affine(1.0, 1.0)?;
+        let y = ops::rms_norm(&x.to_dtype(wide)?, shape, Some(Input::from(&scale)), eps)?;
+        Ok(y.to_dtype(x.dtype())?)
+    }
 }
 
 impl Layer for RmsNorm {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let [weight, _] = self.affine.inputs(pass);
-        let y = ops::rms_norm(x, &self.config.shape, weight, self.config.eps)
-            .map_err(|e| Error::from(e).in_layer(&self.name))?;
+        let y = self.run(x, pass).map_err(|e| e.in_layer(&self.name))?;
         pass.observe(&self.name, &y);
         Ok(y)
     }

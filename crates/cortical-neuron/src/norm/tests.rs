@@ -150,3 +150,26 @@ fn impossible_options_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_scale_that_is_one_more_than_its_parameter_gets_the_same_gradient() {
+    let p = params();
+    let x = Tensor::new(&[[1.0_f32, 7.0], [-2.0, 0.5]], &Device::Cpu).unwrap();
+    let plain = RmsNorm::config(&[2]).build(&p.at("plain")).unwrap();
+    let shifted = RmsNorm::config(&[2]).plus_one(true);
+    let shifted = shifted.build(&p.at("shifted")).unwrap();
+    let mut rng = p.rng("pass");
+    let [one, other] = [&plain, &shifted].map(|norm| {
+        let y = norm.forward(&x, &mut Pass::train(&mut rng)).unwrap();
+        let loss = (&y * &x).unwrap().sum_all().unwrap();
+        p.backward_partial(&loss).unwrap();
+        let weight = norm.weight().unwrap();
+        let first: Vec<f32> = weight.tensor().to_vec1().unwrap();
+        let grad: Vec<f32> = weight.grad().unwrap().to_vec1().unwrap();
+        (y.to_vec2::<f32>().unwrap(), first, grad)
+    });
+    assert_eq!(one.0, other.0);
+    assert_eq!((one.1, other.1), (vec![1.0; 2], vec![0.0; 2]));
+    assert_eq!(one.2, other.2);
+    assert!(one.2.iter().all(|d| *d != 0.0));
+}

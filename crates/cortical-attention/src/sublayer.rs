@@ -1,10 +1,10 @@
-//! What the halves of a decoder block share: the norm's scale, and showing the inside to an observer.
+//! What the sublayers of a decoder block share: the norm's scale, and showing the inside to an observer.
 
 use candle_core::Tensor;
 use cortical_neuron::{Error, Param, Pass, Result, RmsNorm};
 use cortical_tensor::ops::Half;
 
-/// The scale of a norm that stands before a half.
+/// The scale of a norm that stands before a sublayer, as a fused operation takes it.
 pub(crate) fn scale(norm: &RmsNorm) -> Result<&Param> {
     norm.weight().ok_or_else(|| Error::Option {
         option: "norm",
@@ -13,7 +13,7 @@ pub(crate) fn scale(norm: &RmsNorm) -> Result<&Param> {
     })
 }
 
-/// Shows the observer what the norm and the layer behind it have computed, and returns the half's output.
+/// Shows the observer what the norm and the layer behind it have computed, and returns the sublayer's output.
 pub(crate) fn show(half: Half, norm: &str, layer: &str, pass: &mut Pass<'_>) -> Tensor {
     for (name, inside) in [(norm, half.normed), (layer, half.branch)] {
         if let Some(inside) = inside {
