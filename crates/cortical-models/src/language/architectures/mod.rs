@@ -1,6 +1,7 @@
 //! The table of architectures: one line each.
 
 mod bert;
+mod gemma2;
 mod gpt2;
 mod llama;
 mod mistral;
@@ -10,11 +11,12 @@ mod qwen3;
 use super::architecture::Architecture;
 
 /// Every architecture there is.
-const TABLE: [&dyn Architecture; 6] = [
+const TABLE: [&dyn Architecture; 7] = [
     &llama::Llama,
     &mistral::Mistral,
     &qwen2::Qwen2,
     &qwen3::Qwen3,
+    &gemma2::Gemma2,
     &gpt2::Gpt2,
     &bert::Bert,
 ];

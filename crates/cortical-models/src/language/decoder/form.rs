@@ -50,12 +50,24 @@ type Pair = (&'static str, &'static str);
 pub(crate) struct NormPlaces(pub(crate) [Option<Pair>; 4]);
 
 impl NormPlaces {
+    /// Their names in Hugging Face's files.
+    pub(crate) fn names(self) -> [Option<&'static str>; 4] {
+        self.0.map(|names| names.map(|(name, _)| name))
+    }
+
     /// Before both parts, as Llama has them.
     pub(crate) const BEFORE: Self = Self([
         Some(("input_layernorm", "attn_norm")),
         None,
         Some(("post_attention_layernorm", "ffn_norm")),
         None,
+    ]);
+    /// Before and behind both parts (Gemma 2 and 3).
+    pub(crate) const AROUND: Self = Self([
+        Some(("input_layernorm", "attn_norm")),
+        Some(("post_attention_layernorm", "post_attention_norm")),
+        Some(("pre_feedforward_layernorm", "ffn_norm")),
+        Some(("post_feedforward_layernorm", "post_ffw_norm")),
     ]);
 }
 

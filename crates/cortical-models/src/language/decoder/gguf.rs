@@ -6,6 +6,7 @@ use super::super::parts::{activation_by_name, check_layers};
 use super::super::rope::Rope;
 use super::relative::{DecoderConfig, Relative};
 use crate::error::Result;
+use cortical_io::GgufValue;
 use cortical_kernels::activation::Activation;
 
 impl DecoderConfig {
@@ -67,6 +68,8 @@ impl DecoderConfig {
             qkv_bias: keys.has_tensor(qkv),
             out_bias: keys.has_tensor("blk.0.attn_output.bias"),
             mlp_bias: keys.has_tensor("blk.0.ffn_gate.bias"),
+            attention_softcap: keys.positive("attn_logit_softcapping")?,
+            logit_softcap: keys.positive("final_logit_softcapping")?,
             tied: head == Head::Tied,
             ..Self::new(
                 relative,
@@ -80,4 +83,32 @@ impl DecoderConfig {
         relative.read_gguf(keys, &mut config)?;
         Ok(config)
     }
+}
+
+/// Reads the window of a GGUF file and which blocks have it: of so many in a row all but the last, where the file does not say otherwise.
+pub(crate) fn read_gguf_windows(
+    keys: &Keys<'_>,
+    config: &mut DecoderConfig,
+    window: usize,
+    period: usize,
+) -> Result<()> {
+    config.window = keys.size("attention.sliding_window")?.or(Some(window));
+    let (name, layers) = ("attention.sliding_window_pattern", config.num_layers);
+    let listed = keys.get(name).and_then(GgufValue::as_integers);
+    config.windowed = match listed {
+        Some(list) if list.len() == layers => list.iter().map(|has| *has != 0).collect(),
+        Some(_) => {
+            let expected = format!("a number or one entry for each of {layers} blocks");
+            return Err(keys.wrong(name, &expected, keys.get(name)));
+        }
+        None => windows(layers, keys.size(name)?.unwrap_or(period)),
+    };
+    Ok(())
+}
+
+/// Windows for all blocks but the last of so many in a row.
+pub(crate) fn windows(layers: usize, period: usize) -> Vec<bool> {
+    (0..layers)
+        .map(|layer| !(layer + 1).is_multiple_of(period))
+        .collect()
 }

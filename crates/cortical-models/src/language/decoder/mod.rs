@@ -8,6 +8,7 @@ mod model;
 mod relative;
 mod tensors;
 
-pub(crate) use form::{Defaults, Form, QkNorm};
+pub(crate) use form::{Defaults, Form, NormPlaces, QkNorm};
+pub(crate) use gguf::{read_gguf_windows, windows};
 pub(crate) use json::{layer_types, read_attention_bias, read_layer_types, read_window};
 pub(crate) use relative::{DecoderConfig, Relative};

@@ -44,7 +44,11 @@ impl Decoder {
                 .bias(config.qkv_bias)
                 .out_bias(config.out_bias)
                 .window(window)
-                .head_norm((form.qk_norm == QkNorm::Head).then_some(eps))
+                .head_norm((form.qk_norm != QkNorm::None).then_some(eps))
+                .norm_plus_one(form.norm_offset)
+                .fused(form.fused)
+                .scale(config.query_scalar.map(|scalar| scalar.sqrt().recip()))
+                .softcap(config.attention_softcap)
                 .init(inner, outer);
             let attention = match (config.is_rotated(layer), window) {
                 (false, _) => attention,
@@ -53,15 +57,19 @@ impl Decoder {
             };
             let feed_forward = SwiGlu::config(d, config.intermediate_size)
                 .bias(config.mlp_bias)
+                .fused(form.fused)
                 .activation(config.activation)
                 .init(inner, outer);
             let block = DecoderBlock::config(d, config.intermediate_size, attention)
                 .feed_forward(feed_forward)
                 .eps(eps)
+                .norms(form.norms.names())
+                .norm_plus_one(form.norm_offset)
                 .build(&place(&format!("layers.{layer}")))?;
             blocks.push(block);
         }
-        let norm = RmsNorm::config(&[d]).eps(eps).build(&place("norm"))?;
+        let norm = RmsNorm::config(&[d]).eps(eps).plus_one(form.norm_offset);
+        let norm = norm.build(&place("norm"))?;
         Ok(Self {
             tokens,
             token_scale: match form.scaled_tokens {

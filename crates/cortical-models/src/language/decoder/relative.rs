@@ -112,6 +112,10 @@ pub(crate) struct DecoderConfig {
     pub(crate) window: Option<usize>,
     /// Which blocks have the window.
     pub(crate) windowed: Vec<bool>,
+    /// The number whose root scores of attention are divided by; that of a head's elements for `None`.
+    pub(crate) query_scalar: Option<f64>,
+    /// What scores of attention are softly kept below.
+    pub(crate) attention_softcap: Option<f64>,
     /// What scores of tokens are softly kept below.
     pub(crate) logit_softcap: Option<f64>,
     /// Whether the head uses the table of the tokens.
@@ -149,6 +153,8 @@ impl DecoderConfig {
             mlp_bias: false,
             window: None,
             windowed: vec![false; num_layers],
+            query_scalar: None,
+            attention_softcap: None,
             logit_softcap: None,
             tied: false,
             init_std: 0.02,

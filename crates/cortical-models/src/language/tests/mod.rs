@@ -1,6 +1,7 @@
 //! Against transformers: the same logits for every fixture, with a cache as without; sizes of published models; what is refused.
 
 mod adapter;
+mod relatives;
 
 use super::*;
 use crate::Error;
@@ -18,9 +19,10 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// The fixtures that `fixtures/make.py` writes.
-const FIXTURES: [&str; 15] = [
+const FIXTURES: [&str; 16] = [
     "bert",
     "bert-masked",
+    "gemma2",
     "gpt2",
     "gpt2-scaled",
     "llama",
@@ -167,6 +169,9 @@ fn published_sizes_are_exact() {
         ("qwen2-7b", 7_615_616_512),
         ("qwen3-0.6b", 596_049_920),
         ("qwen3-8b", 8_190_735_360),
+        ("gemma2-2b", 2_614_341_888),
+        ("gemma2-9b", 9_241_705_984),
+        ("gemma2-27b", 27_227_128_320),
         ("gpt2", 124_439_808),
         ("gpt2-medium", 354_823_168),
         ("gpt2-large", 774_030_080),
@@ -290,7 +295,7 @@ fn fields_that_change_the_mathematics_are_refused_by_name() {
         .unwrap_err()
         .to_string();
     assert!(
-        other.contains("llama, mistral, qwen2, qwen3, gpt2 and bert"),
+        other.contains("llama, mistral, qwen2, qwen3, gemma2,") && other.contains("gpt2 and bert"),
         "{other}"
     );
     assert!(matches!(
