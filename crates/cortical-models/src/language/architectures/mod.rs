@@ -2,6 +2,7 @@
 
 mod bert;
 mod gemma2;
+mod gemma3;
 mod gpt2;
 mod llama;
 mod mistral;
@@ -11,12 +12,13 @@ mod qwen3;
 use super::architecture::Architecture;
 
 /// Every architecture there is.
-const TABLE: [&dyn Architecture; 7] = [
+const TABLE: [&dyn Architecture; 8] = [
     &llama::Llama,
     &mistral::Mistral,
     &qwen2::Qwen2,
     &qwen3::Qwen3,
     &gemma2::Gemma2,
+    &gemma3::Gemma3,
     &gpt2::Gpt2,
     &bert::Bert,
 ];

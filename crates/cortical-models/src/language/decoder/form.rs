@@ -86,6 +86,7 @@ pub(crate) struct Defaults {
     /// The field of the activation, and its value.
     pub(crate) activation: (&'static str, &'static str),
     pub(crate) eps: f64,
+    pub(crate) theta: f64,
     pub(crate) max_positions: usize,
     pub(crate) tied: bool,
 }
@@ -102,6 +103,7 @@ impl Defaults {
         head_dim: None,
         activation: ("hidden_act", "silu"),
         eps: 1e-6,
+        theta: 10_000.0,
         max_positions: 2048,
         tied: false,
     };

@@ -40,7 +40,7 @@ impl DecoderConfig {
             });
         }
         let rope = RopeDefaults {
-            theta: 10_000.0,
+            theta: defaults.theta,
             max_positions: fields.size_or("max_position_embeddings", defaults.max_positions)?,
             head_dim,
             may_be_partial: form.partial_rotary,
@@ -160,5 +160,5 @@ pub(crate) fn layer_types(config: &DecoderConfig) -> Value {
 }
 
 /// The names of blocks without a window and with one.
-const FULL: &str = "full_attention";
-const SLIDING: &str = "sliding_attention";
+pub(crate) const FULL: &str = "full_attention";
+pub(crate) const SLIDING: &str = "sliding_attention";

@@ -10,5 +10,7 @@ mod tensors;
 
 pub(crate) use form::{Defaults, Form, NormPlaces, QkNorm};
 pub(crate) use gguf::{read_gguf_windows, windows};
-pub(crate) use json::{layer_types, read_attention_bias, read_layer_types, read_window};
-pub(crate) use relative::{DecoderConfig, Relative};
+pub(crate) use json::{
+    FULL, SLIDING, layer_types, read_attention_bias, read_layer_types, read_window,
+};
+pub(crate) use relative::{DecoderConfig, Relative, Ropes};

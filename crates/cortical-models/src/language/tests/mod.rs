@@ -19,10 +19,11 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// The fixtures that `fixtures/make.py` writes.
-const FIXTURES: [&str; 16] = [
+const FIXTURES: [&str; 17] = [
     "bert",
     "bert-masked",
     "gemma2",
+    "gemma3",
     "gpt2",
     "gpt2-scaled",
     "llama",
@@ -172,6 +173,8 @@ fn published_sizes_are_exact() {
         ("gemma2-2b", 2_614_341_888),
         ("gemma2-9b", 9_241_705_984),
         ("gemma2-27b", 27_227_128_320),
+        ("gemma3-270m", 268_098_176),
+        ("gemma3-1b", 999_885_952),
         ("gpt2", 124_439_808),
         ("gpt2-medium", 354_823_168),
         ("gpt2-large", 774_030_080),
