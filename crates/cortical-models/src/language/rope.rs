@@ -80,8 +80,8 @@ pub(crate) struct RopeDefaults {
     pub(crate) max_positions: usize,
     /// The elements of a head.
     pub(crate) head_dim: usize,
-    /// Whether a part of a head may turn.
-    pub(crate) may_be_partial: bool,
+    /// Whether a part of a head may turn, and LongRope has its first names, as in Phi-3.
+    pub(crate) phi: bool,
 }
 
 impl Rope {

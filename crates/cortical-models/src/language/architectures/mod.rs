@@ -6,19 +6,21 @@ mod gemma3;
 mod gpt2;
 mod llama;
 mod mistral;
+mod phi3;
 mod qwen2;
 mod qwen3;
 
 use super::architecture::Architecture;
 
 /// Every architecture there is.
-const TABLE: [&dyn Architecture; 8] = [
+const TABLE: [&dyn Architecture; 9] = [
     &llama::Llama,
     &mistral::Mistral,
     &qwen2::Qwen2,
     &qwen3::Qwen3,
     &gemma2::Gemma2,
     &gemma3::Gemma3,
+    &phi3::Phi3,
     &gpt2::Gpt2,
     &bert::Bert,
 ];

@@ -13,8 +13,8 @@ pub(crate) struct Form {
     pub(crate) fused: bool,
     /// Whether vectors of tokens are multiplied by the root of the width.
     pub(crate) scaled_tokens: bool,
-    /// Whether a part of a head may turn.
-    pub(crate) partial_rotary: bool,
+    /// Whether a part of a head may turn, and LongRope has its first names, as in Phi-3.
+    pub(crate) phi_rope: bool,
     /// Whether GGUF files have rows of queries and keys with the two numbers of a rotated pair side by side.
     pub(crate) gguf_pairs: bool,
 }
@@ -27,7 +27,7 @@ impl Form {
         qk_norm: QkNorm::None,
         fused: false,
         scaled_tokens: false,
-        partial_rotary: false,
+        phi_rope: false,
         gguf_pairs: false,
     };
 }

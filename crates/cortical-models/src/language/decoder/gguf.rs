@@ -54,7 +54,7 @@ impl DecoderConfig {
             keys.only(key, 0.0)?;
         }
         let (defaults, form) = (relative.defaults(), relative.form());
-        let rope = Rope::read_gguf(keys, head_dim, form.partial_rotary)?;
+        let rope = Rope::read_gguf(keys, head_dim, form.phi_rope)?;
         let qkv = match form.fused {
             true => "blk.0.attn_qkv.bias",
             false => "blk.0.attn_q.bias",

@@ -43,7 +43,7 @@ impl DecoderConfig {
             theta: defaults.theta,
             max_positions: fields.size_or("max_position_embeddings", defaults.max_positions)?,
             head_dim,
-            may_be_partial: form.partial_rotary,
+            phi: form.phi_rope,
         };
         let (rope, window_rope) = relative.read_rope(fields, rope)?;
         let vocab = fields.size_or("vocab_size", defaults.vocab_size)?;

@@ -46,7 +46,8 @@ impl Rope {
         let old = table.text("type")?;
         let kind = table.text("rope_type")?.or(old);
         let inner = table.size("original_max_position_embeddings")?;
-        let original = inner.or(original).unwrap_or(max_positions);
+        let default = if defaults.phi { 4096 } else { max_positions };
+        let original = inner.or(original).unwrap_or(default);
         let need = |value: Option<f64>, table: &JsonFields, name: &str| {
             value.ok_or_else(|| table.missing(name, "a number above 0"))
         };
@@ -85,6 +86,10 @@ impl Rope {
                     original,
                 }
             }
+            // transformers takes both for LongRope in Phi-3, whose first configurations were older than the name.
+            "su" | "yarn" if defaults.phi => {
+                read_long(&mut table, max_positions, original, rotated)?
+            }
             "yarn" => read_yarn(&mut table, max_positions, original)?,
             "longrope" => read_long(&mut table, max_positions, original, rotated)?,
             other => {
@@ -111,13 +116,9 @@ impl Rope {
     }
 
     /// Reads what a GGUF file says, for heads of `head_dim` elements.
-    pub(crate) fn read_gguf(
-        keys: &Keys<'_>,
-        head_dim: usize,
-        may_be_partial: bool,
-    ) -> Result<Self> {
+    pub(crate) fn read_gguf(keys: &Keys<'_>, head_dim: usize, phi: bool) -> Result<Self> {
         let rotated = match keys.size("rope.dimension_count")? {
-            Some(count) if may_be_partial => count,
+            Some(count) if phi => count,
             _ => {
                 keys.only("rope.dimension_count", head_dim as f64)?;
                 head_dim
@@ -237,7 +238,7 @@ impl Rope {
 
 fn read_partial(fields: &mut JsonFields, defaults: RopeDefaults) -> Result<Option<f64>> {
     let name = "partial_rotary_factor";
-    if !defaults.may_be_partial {
+    if !defaults.phi {
         fields.only(name, &[json!(1.0), json!(1)])?;
         return Ok(None);
     }
