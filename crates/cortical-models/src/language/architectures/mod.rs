@@ -6,6 +6,7 @@ mod gemma3;
 mod gpt2;
 mod llama;
 mod mistral;
+mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -13,7 +14,7 @@ mod qwen3;
 use super::architecture::Architecture;
 
 /// Every architecture there is.
-const TABLE: [&dyn Architecture; 9] = [
+const TABLE: [&dyn Architecture; 10] = [
     &llama::Llama,
     &mistral::Mistral,
     &qwen2::Qwen2,
@@ -21,6 +22,7 @@ const TABLE: [&dyn Architecture; 9] = [
     &gemma2::Gemma2,
     &gemma3::Gemma3,
     &phi3::Phi3,
+    &olmo2::Olmo2,
     &gpt2::Gpt2,
     &bert::Bert,
 ];

@@ -39,6 +39,8 @@ pub(crate) enum QkNorm {
     None,
     /// Each head for itself (Qwen3, Gemma 3).
     Head,
+    /// All heads together (OLMo 2).
+    Width,
 }
 
 /// A name in Hugging Face's files and one in GGUF files.
@@ -61,6 +63,13 @@ impl NormPlaces {
         None,
         Some(("post_attention_layernorm", "ffn_norm")),
         None,
+    ]);
+    /// Behind both parts (OLMo 2).
+    pub(crate) const BEHIND: Self = Self([
+        None,
+        Some(("post_attention_layernorm", "post_attention_norm")),
+        None,
+        Some(("post_feedforward_layernorm", "post_ffw_norm")),
     ]);
     /// Before and behind both parts (Gemma 2 and 3).
     pub(crate) const AROUND: Self = Self([

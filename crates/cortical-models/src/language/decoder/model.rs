@@ -45,6 +45,7 @@ impl Decoder {
                 .out_bias(config.out_bias)
                 .window(window)
                 .head_norm((form.qk_norm != QkNorm::None).then_some(eps))
+                .norm_over_width(form.qk_norm == QkNorm::Width)
                 .norm_plus_one(form.norm_offset)
                 .fused(form.fused)
                 .scale(config.query_scalar.map(|scalar| scalar.sqrt().recip()))

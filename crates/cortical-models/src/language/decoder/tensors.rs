@@ -56,6 +56,7 @@ impl DecoderConfig {
             let qk = match form.qk_norm {
                 QkNorm::None => None,
                 QkNorm::Head => Some([self.head_dim; 2]),
+                QkNorm::Width => Some([width, kv]),
             };
             if let Some([q, k]) = qk {
                 let names = ("self_attn.q_norm", "attn_q_norm");

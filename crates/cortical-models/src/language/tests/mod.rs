@@ -19,7 +19,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// The fixtures that `fixtures/make.py` writes.
-const FIXTURES: [&str; 19] = [
+const FIXTURES: [&str; 20] = [
     "bert",
     "bert-masked",
     "gemma2",
@@ -35,6 +35,7 @@ const FIXTURES: [&str; 19] = [
     "llama-yarn-rope",
     "llama3-rope",
     "mistral-window",
+    "olmo2",
     "phi3",
     "phi3-longrope",
     "qwen2",
@@ -180,6 +181,9 @@ fn published_sizes_are_exact() {
         ("gemma3-1b", 999_885_952),
         ("phi3-mini", 3_821_079_552),
         ("phi4", 14_659_507_200),
+        ("olmo2-1b", 1_484_916_736),
+        ("olmo2-7b", 7_298_617_344),
+        ("olmo2-13b", 13_716_198_400),
         ("gpt2", 124_439_808),
         ("gpt2-medium", 354_823_168),
         ("gpt2-large", 774_030_080),

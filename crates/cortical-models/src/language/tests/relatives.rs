@@ -8,7 +8,7 @@ use cortical_kernels::quantized::Format;
 use cortical_neuron::Pass;
 
 /// The fixtures with gradients and a GGUF file.
-const RELATIVES: [&str; 4] = ["gemma2", "gemma3", "phi3", "phi3-longrope"];
+const RELATIVES: [&str; 5] = ["gemma2", "gemma3", "olmo2", "phi3", "phi3-longrope"];
 
 #[test]
 fn losses_and_gradients_are_those_of_transformers() {
