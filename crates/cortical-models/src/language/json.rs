@@ -185,6 +185,22 @@ impl JsonFields {
             .transpose()
     }
 
+    /// A list of yes and no, as 1 and 0 or in words.
+    pub(crate) fn flags(&mut self, name: &str) -> Result<Option<Vec<bool>>> {
+        self.take(name)
+            .map(|value| {
+                let flag = |x: &Value| match x.as_u64() {
+                    Some(number @ (0 | 1)) => Some(number == 1),
+                    _ => x.as_bool(),
+                };
+                let flags = value
+                    .as_array()
+                    .and_then(|list| list.iter().map(flag).collect());
+                flags.ok_or_else(|| self.wrong(name, "a list of 0 and 1", &value))
+            })
+            .transpose()
+    }
+
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>> {
         self.take(name)
             .map(|value| {

@@ -10,11 +10,12 @@ mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod smollm3;
 
 use super::architecture::Architecture;
 
 /// Every architecture there is.
-const TABLE: [&dyn Architecture; 10] = [
+const TABLE: [&dyn Architecture; 11] = [
     &llama::Llama,
     &mistral::Mistral,
     &qwen2::Qwen2,
@@ -23,6 +24,7 @@ const TABLE: [&dyn Architecture; 10] = [
     &gemma3::Gemma3,
     &phi3::Phi3,
     &olmo2::Olmo2,
+    &smollm3::SmolLm3,
     &gpt2::Gpt2,
     &bert::Bert,
 ];

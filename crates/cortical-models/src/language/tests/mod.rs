@@ -19,7 +19,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// The fixtures that `fixtures/make.py` writes.
-const FIXTURES: [&str; 20] = [
+const FIXTURES: [&str; 21] = [
     "bert",
     "bert-masked",
     "gemma2",
@@ -40,6 +40,7 @@ const FIXTURES: [&str; 20] = [
     "phi3-longrope",
     "qwen2",
     "qwen3",
+    "smollm3",
 ];
 
 fn fixtures() -> Vec<PathBuf> {
@@ -184,6 +185,7 @@ fn published_sizes_are_exact() {
         ("olmo2-1b", 1_484_916_736),
         ("olmo2-7b", 7_298_617_344),
         ("olmo2-13b", 13_716_198_400),
+        ("smollm3-3b", 3_075_098_624),
         ("gpt2", 124_439_808),
         ("gpt2-medium", 354_823_168),
         ("gpt2-large", 774_030_080),

@@ -8,7 +8,14 @@ use cortical_kernels::quantized::Format;
 use cortical_neuron::Pass;
 
 /// The fixtures with gradients and a GGUF file.
-const RELATIVES: [&str; 5] = ["gemma2", "gemma3", "olmo2", "phi3", "phi3-longrope"];
+const RELATIVES: [&str; 6] = [
+    "gemma2",
+    "gemma3",
+    "olmo2",
+    "phi3",
+    "phi3-longrope",
+    "smollm3",
+];
 
 #[test]
 fn losses_and_gradients_are_those_of_transformers() {
