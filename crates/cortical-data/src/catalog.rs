@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use cortical_tensor::Seed;
 use serde::Serialize;
 
-use crate::csv::{self, CsvOptions};
+use crate::csv::{self, Column, ColumnKind, CsvOptions};
 use crate::dataset::{Dataset, Splits};
 use crate::embedded::{digits, iris, moby_dick};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, list};
 use crate::idx;
 use crate::pictures;
 use crate::preprocess::{Normalize, Preprocess};
@@ -240,7 +240,44 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
     };
     let raw = raw.with_validation(options.valid_fraction, options.seed)?;
     let preprocess = Preprocess::fit(options.normalize, raw.train.inputs())?;
-    raw.preprocessed(&preprocess)
+    let splits = raw.preprocessed(&preprocess)?;
+    with_constant_columns(splits)
+}
+
+/// Says which columns have one value in the whole training part, as nothing can be learned from them.
+fn with_constant_columns(splits: Splits) -> Result<Splits> {
+    let constant = splits.train.inputs().constant_columns()?;
+    if constant.is_empty() {
+        return Ok(splits);
+    }
+    let columns = splits.train.preprocess().columns();
+    let titles: Vec<String> = constant.iter().map(|&at| title_of(columns, at)).collect();
+    let note = format!(
+        "the same value in every row of the training part: {}",
+        list(&titles)
+    );
+    splits.map(|part| {
+        let mut about = part.about().clone();
+        about.notes.push(note.clone());
+        Ok(part.clone().with_about(about))
+    })
+}
+
+/// What the number at a place of a sample is called.
+fn title_of(columns: &[Column], mut at: usize) -> String {
+    let number = format!("column {}", at + 1);
+    for (index, column) in columns.iter().enumerate() {
+        if at < column.width() {
+            let title = column.title(index);
+            return match &column.kind {
+                ColumnKind::OneHot(names) => format!("column {title} is {:?}", names[at]),
+                _ if column.name.is_some() => format!("column {title}"),
+                _ => format!("column {}", index + 1),
+            };
+        }
+        at -= column.width();
+    }
+    number
 }
 
 /// Gives samples the shape that was asked for, and splits them.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
+use crate::about::About;
 use crate::error::{Error, Result, SampleDefect};
 use crate::inputs::Inputs;
 use crate::preprocess::Preprocess;
@@ -22,6 +23,7 @@ pub struct Dataset {
     inputs: Inputs,
     labels: Arc<[u32]>,
     classes: Arc<[String]>,
+    about: Arc<About>,
 }
 
 /// What is learned from, what training is watched on, and what is tested on; all preprocessed alike.
@@ -60,6 +62,12 @@ impl Splits {
         self.map(|part| part.reshaped(shape))
     }
 
+    /// How the files of the data set were understood.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        self.train.about()
+    }
+
     /// Every part that there is, with what it is called.
     pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Dataset)> {
         let valid = self.valid.as_ref().map(|valid| ("valid", valid));
@@ -69,7 +77,8 @@ impl Splits {
             .chain([("test", &self.test)])
     }
 
-    fn map(&self, change: impl Fn(&Dataset) -> Result<Dataset>) -> Result<Self> {
+    /// Every part changed.
+    pub(crate) fn map(&self, change: impl Fn(&Dataset) -> Result<Dataset>) -> Result<Self> {
         Ok(Self {
             train: change(&self.train)?,
             valid: self.valid.as_ref().map(&change).transpose()?,
@@ -101,7 +110,21 @@ impl Dataset {
             inputs,
             labels: labels.into(),
             classes: classes.into(),
+            about: Arc::default(),
         })
+    }
+
+    /// How the files that the samples come from were understood.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    pub(crate) fn with_about(self, about: About) -> Self {
+        Self {
+            about: about.into(),
+            ..self
+        }
     }
 
     /// The samples without their labels.
@@ -188,6 +211,7 @@ impl Dataset {
             inputs,
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
             classes: self.classes.clone(),
+            about: self.about.clone(),
         })
     }
 

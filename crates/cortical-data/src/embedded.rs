@@ -28,6 +28,7 @@ pub fn digits() -> Result<Dataset> {
     let inputs = flat
         .inputs()
         .clone()
+        .in_single()?
         .with_range(16.0)
         .reshaped(&[1, 8, 8])?;
     Dataset::new(inputs, flat.labels().to_vec(), flat.classes().to_vec())
@@ -48,7 +49,8 @@ pub fn iris() -> Result<Dataset> {
     let numbered = csv::read_from(IRIS, name, &CsvOptions::default())?;
     let species = ["setosa", "versicolor", "virginica"].map(str::to_owned);
     Dataset::new(
-        numbered.inputs().clone(),
+        // In single precision, as its bits have always been, and by place: the first row of the file names no columns.
+        numbered.inputs().clone().in_single()?,
         numbered.labels().to_vec(),
         species.to_vec(),
     )

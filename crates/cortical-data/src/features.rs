@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::about::About;
 use crate::inputs::Inputs;
 
 /// Samples to predict from, with their labels when the file has them.
@@ -13,4 +14,6 @@ pub struct Features {
     pub labels: Option<Vec<u32>>,
     /// The file of each sample, where each is one of its own.
     pub files: Vec<PathBuf>,
+    /// How the file was understood.
+    pub about: About,
 }

@@ -21,7 +21,12 @@ impl Preprocess {
             (Normalize::Auto | Normalize::Standardize, range) => {
                 let range = range.unwrap_or(1.0);
                 let (mean, std) = statistics(train, range)?;
-                Self::new(train.shape(), range, mean, std)
+                let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect();
+                let made = Self::new(train.shape(), range, single(&mean), single(&std))?;
+                match train.is_double() {
+                    true => made.with_precise(mean, std),
+                    false => Ok(made),
+                }
             }
         }?;
         made.with_columns(train.preprocess().columns().to_vec())
@@ -29,40 +34,33 @@ impl Preprocess {
 }
 
 /// Mean and (population) standard deviation along the first dimension, in double precision and a fixed order.
-fn statistics(train: &Inputs, range: f32) -> Result<(Vec<f32>, Vec<f32>)> {
+fn statistics(train: &Inputs, range: f32) -> Result<(Vec<f64>, Vec<f64>)> {
     let channels = train.shape()[0];
     let in_channel = train.preprocess().features() / channels;
     let count = (train.len() * in_channel).max(1) as f64;
     let mut sums = vec![0.0f64; channels];
     for row in 0..train.len() {
-        for (sum, values) in sums.iter_mut().zip(train.raw_row(row)?.chunks(in_channel)) {
-            *sum += values.iter().map(|&x| f64::from(x / range)).sum::<f64>();
+        let values = train.scaled_row(row, range)?;
+        for (sum, values) in sums.iter_mut().zip(values.chunks(in_channel)) {
+            *sum += values.iter().sum::<f64>();
         }
     }
     let means: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
     let mut squares = vec![0.0f64; channels];
     for row in 0..train.len() {
-        let values = train.raw_row(row)?;
-        for ((square, mean), values) in squares
-            .iter_mut()
-            .zip(&means)
-            .zip(values.chunks(in_channel))
-        {
-            *square += values
-                .iter()
-                .map(|&x| (f64::from(x / range) - mean).powi(2))
-                .sum::<f64>();
+        let values = train.scaled_row(row, range)?;
+        let values = values.chunks(in_channel);
+        for ((square, mean), values) in squares.iter_mut().zip(&means).zip(values) {
+            *square += values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
         }
     }
     let std = squares.iter().map(|square| {
-        let std = (square / count).sqrt() as f32;
+        let std = (square / count).sqrt();
         // Subnormal deviations would divide to infinity, and zero to NaN.
-        if std.is_normal() { std } else { 1.0 }
+        if (std as f32).is_normal() { std } else { 1.0 }
     });
-    Ok((
-        means.iter().map(|&mean| mean as f32).collect(),
-        std.collect(),
-    ))
+    let std = std.collect();
+    Ok((means, std))
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ use cortical_tensor::Rng;
 use crate::augment::Augment;
 use crate::column::Column;
 use crate::error::{Error, Result, SampleDefect};
+use crate::numbers::Numbers;
 use crate::preprocess::Preprocess;
 
-/// Raw values as they were read; pictures stay bytes, a quarter of the memory.
+/// Raw values as they were read; pictures stay bytes, a quarter of the memory, and numbers of tables in double precision where they need it.
 #[derive(Debug)]
 enum Values {
     F32(Vec<f32>),
+    F64(Vec<f64>),
     U8(Vec<u8>),
 }
 
@@ -61,6 +63,38 @@ impl Inputs {
             }));
         }
         Self::build(values.len(), Values::F32(values), shape, None)
+    }
+
+    /// As [`Inputs::new`], of numbers in double precision: such as times in milliseconds, whose differences single precision loses. They stay so until
+    /// they are preprocessed ([`Preprocess::fit`] with [`Normalize::Standardize`](crate::Normalize::Standardize) subtracts their mean in double
+    /// precision too).
+    ///
+    /// ```
+    /// use candle_core::Device;
+    /// use cortical_data::{Inputs, Normalize, Preprocess};
+    /// let times = Inputs::from_f64(vec![1_700_000_000_000.0, 1_700_000_000_002.0], &[1])?;
+    /// let standardize = Preprocess::fit(Normalize::Standardize, &times)?;
+    /// let x = times.preprocessed(&standardize)?.tensor(0..2, &Device::Cpu)?;
+    /// assert_eq!(x.to_vec2::<f32>()?, [[-1.0], [1.0]]);
+    /// # Ok::<(), cortical_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Inputs::new`]; a number beyond the range of `f32`.
+    pub fn from_f64(values: Vec<f64>, shape: &[usize]) -> Result<Self> {
+        if let Some(index) = values.iter().position(|&x| !(x as f32).is_finite()) {
+            let found = values[index] as f32;
+            return Err(Error::Sample(SampleDefect::NotFinite { index, found }));
+        }
+        Self::build(values.len(), Values::F64(values), shape, None)
+    }
+
+    /// The values of a table.
+    pub(crate) fn from_numbers(values: Numbers, shape: &[usize]) -> Result<Self> {
+        match values {
+            Numbers::F32(values) => Self::new(values, shape),
+            Numbers::F64(values) => Self::from_f64(values, shape),
+        }
     }
 
     /// Pictures (or other samples) of bytes, whose values range from 0 to 255.
@@ -243,12 +277,13 @@ impl Inputs {
         let span = start..start + self.features;
         match &*self.values {
             Values::F32(values) => self.preprocess.extend(&values[span], out),
+            Values::F64(values) => self.preprocess.extend(&values[span], out),
             Values::U8(bytes) => self.preprocess.extend(&bytes[span], out),
         }
         Ok(())
     }
 
-    /// The raw values of one sample.
+    /// The raw values of one sample, in single precision.
     ///
     /// # Errors
     /// A row that does not exist.
@@ -257,8 +292,58 @@ impl Inputs {
         let span = start..start + self.features;
         Ok(match &*self.values {
             Values::F32(values) => values[span].to_vec(),
+            Values::F64(values) => values[span].iter().map(|&x| x as f32).collect(),
             Values::U8(bytes) => bytes[span].iter().map(|&byte| f32::from(byte)).collect(),
         })
+    }
+
+    /// The raw values of one sample, each divided by `range`, in the precision in which they are kept.
+    pub(crate) fn scaled_row(&self, row: usize, range: f32) -> Result<Vec<f64>> {
+        match &*self.values {
+            Values::F64(values) => {
+                let start = self.source_row(row)? * self.features;
+                let values = &values[start..start + self.features];
+                Ok(values.iter().map(|x| x / f64::from(range)).collect())
+            }
+            _ => {
+                let raw = self.raw_row(row)?;
+                Ok(raw.into_iter().map(|x| f64::from(x / range)).collect())
+            }
+        }
+    }
+
+    /// Whether values are kept in double precision.
+    pub(crate) fn is_double(&self) -> bool {
+        matches!(*self.values, Values::F64(_))
+    }
+
+    /// The columns of a table that have one value in all samples after preprocessing; none where samples are no rows of a table.
+    pub(crate) fn constant_columns(&self) -> Result<Vec<usize>> {
+        if self.shape().len() != 1 || self.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut first, mut values) = (Vec::new(), Vec::new());
+        self.extend_with_row(0, &mut first)?;
+        let mut constant: Vec<usize> = (0..self.features).collect();
+        for row in 1..self.len {
+            values.clear();
+            self.extend_with_row(row, &mut values)?;
+            constant.retain(|&column| values[column] == first[column]);
+            if constant.is_empty() {
+                break;
+            }
+        }
+        Ok(constant)
+    }
+
+    /// The same samples with their values in single precision, and as numbers without columns.
+    pub(crate) fn in_single(self) -> Result<Self> {
+        let shape = self.shape().to_vec();
+        let mut values = Vec::with_capacity(self.len * self.features);
+        for row in 0..self.len {
+            values.extend(self.raw_row(row)?);
+        }
+        Self::new(values, &shape)
     }
 
     /// Where sample `row` stands among the stored samples.

@@ -20,6 +20,7 @@
 //! # Ok::<(), cortical_data::Error>(())
 //! ```
 
+mod about;
 mod augment;
 mod catalog;
 mod column;
@@ -33,6 +34,7 @@ mod fit;
 pub mod idx;
 mod inputs;
 mod loader;
+mod numbers;
 mod pictures;
 mod predict;
 mod prefetch;
@@ -41,6 +43,7 @@ mod sampling;
 mod split;
 mod table;
 
+pub use about::About;
 pub use augment::Augment;
 pub use catalog::{Entry, OpenOptions, Text, catalog, open, texts};
 pub use dataset::{Dataset, Splits};

@@ -3,6 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
+use crate::about::About;
 use crate::csv::{self, CsvOptions};
 use crate::error::{Error, Result};
 use crate::features::Features;
@@ -42,6 +43,7 @@ pub fn open_features(
             inputs: inputs.preprocessed(preprocess)?,
             labels: None,
             files,
+            about: About::default(),
         })
     };
     if path.is_dir() {
@@ -57,6 +59,7 @@ pub fn open_features(
             inputs: idx::read_images_from(reader, path)?.into_inputs()?,
             labels: None,
             files: Vec::new(),
+            about: About::default(),
         }
     } else {
         let options = CsvOptions {

@@ -3,7 +3,7 @@
 use cortical_settings::choice;
 use serde::{Deserialize, Serialize};
 
-use crate::column::{self, Column};
+use crate::column::{self, Column, ColumnKind};
 use crate::error::{Error, PreprocessDefect, Result, SampleDefect};
 
 /// How values are brought into the range that networks like.
@@ -54,8 +54,51 @@ pub struct Preprocess {
     /// As many as `mean`.
     std: Vec<f32>,
     features: usize,
-    /// What the columns of the table hold, where not all are numbers.
+    /// Mean and deviation in double precision, for values that are kept so.
+    precise: Option<Precise>,
+    /// What the columns of the table hold, where there is more to say than that they are numbers.
     columns: Vec<Column>,
+}
+
+/// Statistics of values in double precision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Precise {
+    mean: Vec<f64>,
+    std: Vec<f64>,
+}
+
+/// A raw value, in both precisions.
+pub(crate) trait Raw: Copy {
+    fn single(self) -> f32;
+    fn double(self) -> f64;
+}
+
+impl Raw for f32 {
+    fn single(self) -> f32 {
+        self
+    }
+    fn double(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Raw for f64 {
+    fn single(self) -> f32 {
+        self as f32
+    }
+    fn double(self) -> f64 {
+        self
+    }
+}
+
+impl Raw for u8 {
+    fn single(self) -> f32 {
+        self.into()
+    }
+    fn double(self) -> f64 {
+        self.into()
+    }
 }
 
 /// The fields as a file holds them, before they are checked.
@@ -66,6 +109,8 @@ struct Fields {
     range: f32,
     mean: Vec<f32>,
     std: Vec<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    precise: Option<Precise>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     columns: Vec<Column>,
 }
@@ -74,8 +119,12 @@ impl TryFrom<Fields> for Preprocess {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self> {
-        Self::new(&fields.input_shape, fields.range, fields.mean, fields.std)?
-            .with_columns(fields.columns)
+        let made = Self::new(&fields.input_shape, fields.range, fields.mean, fields.std)?;
+        let made = match fields.precise {
+            Some(Precise { mean, std }) => made.with_precise(mean, std)?,
+            None => made,
+        };
+        made.with_columns(fields.columns)
     }
 }
 
@@ -86,6 +135,7 @@ impl From<Preprocess> for Fields {
             range: preprocess.range,
             mean: preprocess.mean,
             std: preprocess.std,
+            precise: preprocess.precise,
             columns: preprocess.columns,
         }
     }
@@ -130,15 +180,45 @@ impl Preprocess {
             mean,
             std,
             features,
+            precise: None,
             columns: Vec::new(),
         })
     }
 
-    /// The same for rows of a table with these columns; none for numbers throughout.
+    /// The same with its mean and deviation in double precision, so that values that are kept so lose nothing before they are subtracted.
+    ///
+    /// # Errors
+    /// [`PreprocessDefect::Field`] for numbers that are not as many as, or do not round to, those in single precision.
+    pub(crate) fn with_precise(self, mean: Vec<f64>, std: Vec<f64>) -> Result<Self> {
+        for (single, double) in [(&self.mean, &mean), (&self.std, &std)] {
+            let rounds = |(single, double): (&f32, &f64)| *single == *double as f32;
+            if single.len() != double.len() || !single.iter().zip(double).all(rounds) {
+                return Err(Error::Preprocess(PreprocessDefect::Field {
+                    what: "precise",
+                    expected: "to be mean and std with more digits".to_owned(),
+                    found: format!("{} others", double.len()),
+                }));
+            }
+        }
+        Ok(Self {
+            precise: Some(Precise { mean, std }),
+            ..self
+        })
+    }
+
+    /// The same for rows of a table with these columns; none for numbers without names and with the label behind them.
     ///
     /// # Errors
     /// [`PreprocessDefect::Field`] for columns that make another number of values than a sample has.
     pub fn with_columns(self, columns: Vec<Column>) -> Result<Self> {
+        let labels = columns.iter().filter(|c| c.kind == ColumnKind::Label);
+        if labels.count() > 1 {
+            return Err(Error::Preprocess(PreprocessDefect::Field {
+                what: "columns",
+                expected: "to have one label at most".to_owned(),
+                found: "more".to_owned(),
+            }));
+        }
         let width = column::width(&columns);
         if !columns.is_empty() && width != Some(self.features) {
             return Err(Error::Preprocess(PreprocessDefect::Field {
@@ -150,7 +230,7 @@ impl Preprocess {
         Ok(Self { columns, ..self })
     }
 
-    /// What the columns of a table hold; empty for numbers throughout.
+    /// The columns of the table that was learned from; empty for numbers without names and with the label behind them.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
@@ -195,15 +275,24 @@ impl Preprocess {
     }
 
     /// Appends one sample's values, preprocessed.
-    pub(crate) fn extend<T: Copy + Into<f32>>(&self, sample: &[T], out: &mut Vec<f32>) {
+    pub(crate) fn extend<T: Raw>(&self, sample: &[T], out: &mut Vec<f32>) {
         let range = self.range;
         if self.mean.is_empty() {
-            out.extend(sample.iter().map(|&x| x.into() / range));
+            out.extend(sample.iter().map(|&x| x.single() / range));
+            return;
+        }
+        if let Some(Precise { mean, std }) = &self.precise {
+            let range = f64::from(range);
+            let channels = sample.chunks_exact(self.features / mean.len());
+            for ((channel, mean), std) in channels.zip(mean).zip(std) {
+                let values = channel.iter().map(|&x| (x.double() / range - mean) / std);
+                out.extend(values.map(|x| x as f32));
+            }
             return;
         }
         let channels = sample.chunks_exact(self.features / self.mean.len());
         for ((channel, &mean), &std) in channels.zip(&self.mean).zip(&self.std) {
-            out.extend(channel.iter().map(|&x| (x.into() / range - mean) / std));
+            out.extend(channel.iter().map(|&x| (x.single() / range - mean) / std));
         }
     }
 }

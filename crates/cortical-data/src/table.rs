@@ -8,6 +8,7 @@ use cortical_io::TensorFile;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::inputs::Inputs;
+use crate::numbers::Numbers;
 
 const INPUTS: &str = "inputs";
 const LABELS: &str = "labels";
@@ -81,10 +82,14 @@ pub fn read_table(path: &Path) -> Result<Dataset> {
     };
     let shape = inputs.dims()[1..].to_vec();
     let flat = inputs.flatten_all()?;
-    let inputs = if flat.dtype() == DType::U8 {
-        Inputs::from_bytes(flat.to_vec1()?, &shape)?
-    } else {
-        Inputs::new(flat.to_dtype(DType::F32)?.to_vec1()?, &shape)?
+    let inputs = match flat.dtype() {
+        DType::U8 => Inputs::from_bytes(flat.to_vec1()?, &shape)?,
+        DType::F64 => {
+            let mut values = Numbers::default();
+            flat.to_vec1()?.into_iter().for_each(|x| values.push(x));
+            Inputs::from_numbers(values, &shape)?
+        }
+        _ => Inputs::new(flat.to_dtype(DType::F32)?.to_vec1()?, &shape)?,
     };
     Dataset::new(inputs, labels, classes)
 }

@@ -1,14 +1,17 @@
-//! Columns of names while rows are read, which become one number a category.
+//! Columns while rows are read: where their cells are, and categories that become one number each.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use super::labels::sort_classes;
-use crate::column::{Column, width};
+use crate::column::ColumnKind;
 use crate::error::{CsvDefect, Error, Result, SampleDefect, list, shorten};
+use crate::numbers::Numbers;
 
 /// A column with more categories than this is no column of categories.
 const MOST_CATEGORIES: usize = 4096;
+/// The most numbers that categories become.
+const MOST_VALUES: usize = 1 << 30;
 
 /// The categories of a column in the making.
 #[derive(Debug, Default)]
@@ -56,7 +59,7 @@ impl Categories {
     }
 
     /// The names in their final order, and the place there of each number.
-    pub(super) fn finish(self) -> (Vec<String>, Vec<u32>) {
+    fn finish(self) -> (Vec<String>, Vec<u32>) {
         if self.fixed {
             let same = (0..self.names.len() as u32).collect();
             return (self.names, same);
@@ -65,61 +68,88 @@ impl Categories {
     }
 }
 
-/// One column while rows are read.
+/// What a cell holds while rows are read; cells that are not read have none.
 #[derive(Debug)]
 pub(super) enum Kind {
     Number,
-    OneHot(Categories),
-    Ignored,
+    OneHot(Box<Categories>),
 }
 
-/// Puts for each category its row of zeros and a one: `values` has one number for each kind that is not ignored, row by row.
-pub(super) fn expand(kinds: Vec<Kind>, values: Vec<f32>) -> Result<(Vec<Column>, Vec<f32>)> {
+impl Kind {
+    /// What a column that is read holds.
+    pub(super) fn of(kind: &ColumnKind) -> Option<Self> {
+        match kind {
+            ColumnKind::Number => Some(Self::Number),
+            ColumnKind::OneHot(names) => Some(Self::OneHot(Box::new(Categories::fixed(names)))),
+            ColumnKind::Ignored | ColumnKind::Label => None,
+        }
+    }
+}
+
+/// A column that is read.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) cell: usize,
+    pub(super) kind: Kind,
+}
+
+/// What the columns that were read hold, as a model keeps it, and all numbers: `values` has one for each column, row by row, and the
+/// number of a category becomes a row of zeros and a one.
+pub(super) fn expand(kinds: Vec<Kind>, values: Numbers) -> Result<(Vec<ColumnKind>, Numbers)> {
     let mut ranks = Vec::with_capacity(kinds.len());
     let mut columns = Vec::with_capacity(kinds.len());
     for kind in kinds {
         columns.push(match kind {
-            Kind::Ignored => Column::Ignored,
             Kind::Number => {
                 ranks.push(None);
-                Column::Number
+                ColumnKind::Number
             }
             Kind::OneHot(categories) => {
                 let (names, rank) = categories.finish();
                 ranks.push(Some(rank));
-                Column::OneHot(names)
+                ColumnKind::OneHot(names)
             }
         });
     }
-    if ranks.is_empty() || ranks.iter().all(Option::is_none) {
+    if ranks.iter().all(Option::is_none) {
         return Ok((columns, values));
     }
+    let values = match values {
+        Numbers::F32(values) => Numbers::F32(one_hot(&ranks, &values, (0.0, 1.0), |x| x as usize)?),
+        Numbers::F64(values) => Numbers::F64(one_hot(&ranks, &values, (0.0, 1.0), |x| x as usize)?),
+    };
+    Ok((columns, values))
+}
+
+/// [`expand`] of values of one type, with its zero and one.
+fn one_hot<T: Copy>(
+    ranks: &[Option<Vec<u32>>],
+    values: &[T],
+    (zero, one): (T, T),
+    index: impl Fn(T) -> usize,
+) -> Result<Vec<T>> {
     let rows = values.len() / ranks.len();
-    let size = width(&columns).and_then(|width| width.checked_mul(rows));
+    let width = |rank: &Option<Vec<u32>>| rank.as_ref().map_or(1, Vec::len);
+    let columns = ranks.iter().map(width).fold(0, usize::saturating_add);
+    let size = columns.checked_mul(rows).filter(|&n| n <= MOST_VALUES);
     let mut out = Vec::new();
     // Categories are many numbers made of one, so the size is no longer bounded by the file's.
     let reserved = size.map(|size| out.try_reserve_exact(size).is_ok());
     if reserved != Some(true) {
-        return Err(Error::Sample(SampleDefect::TooManyValues {
-            rows,
-            columns: columns
-                .iter()
-                .map(Column::width)
-                .fold(0, usize::saturating_add),
-        }));
+        return Err(Error::Sample(SampleDefect::TooManyValues { rows, columns }));
     }
     for row in values.chunks_exact(ranks.len()) {
-        for (value, rank) in row.iter().zip(&ranks) {
+        for (value, rank) in row.iter().zip(ranks) {
             match rank {
                 None => out.push(*value),
                 Some(rank) => {
                     let start = out.len();
-                    out.resize(start + rank.len(), 0.0);
+                    out.resize(start + rank.len(), zero);
                     // A number below the count of categories, which a float holds exactly.
-                    out[start + rank[*value as usize] as usize] = 1.0;
+                    out[start + rank[index(*value)] as usize] = one;
                 }
             }
         }
     }
-    Ok((columns, out))
+    Ok(out)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use cortical_settings::{Value, setting};
 use serde::{Deserialize, Serialize};
 
+use super::missing::is_no_label;
 use super::records::Record;
 use crate::error::{CsvDefect, Result, list, shorten};
 
@@ -113,6 +114,10 @@ impl Labels {
         if text.is_empty() {
             return Err(CsvDefect::NoLabel.at_cell(path, line, column));
         }
+        if is_no_label(text) && !self.given {
+            let found = shorten(text);
+            return Err(CsvDefect::MissingLabel { found }.at_cell(path, line, column));
+        }
         if self.given {
             return Err(CsvDefect::UnknownLabel {
                 expected: list(&self.classes),
@@ -125,6 +130,42 @@ impl Labels {
         self.number_of.insert(text.to_owned(), number);
         self.numbers.push(number);
         Ok(())
+    }
+
+    /// The label that was added last becomes the first.
+    pub(super) fn rotate(&mut self) {
+        self.numbers.rotate_right(1);
+    }
+
+    /// How many labels there are.
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// How many classes there are.
+    pub(super) fn classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.number_of.contains_key(name)
+    }
+
+    pub(super) fn all(&self, what: impl Fn(&str) -> bool) -> bool {
+        self.classes.iter().all(|name| what(name))
+    }
+
+    pub(super) fn any(&self, what: impl Fn(&str) -> bool) -> bool {
+        self.classes.iter().any(|name| what(name))
+    }
+
+    /// Whether every class has two rows at least.
+    pub(super) fn each_comes_again(&self) -> bool {
+        let mut counts = vec![0_usize; self.classes.len()];
+        for number in &self.numbers {
+            counts[*number as usize] += 1;
+        }
+        counts.iter().all(|count| *count >= 2)
     }
 
     /// The numbers as they are.

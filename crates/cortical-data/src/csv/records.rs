@@ -22,6 +22,11 @@ impl Record {
         self.ends.len()
     }
 
+    /// The texts of all cells.
+    pub(crate) fn cells(&self, path: &Path) -> Result<Vec<&str>> {
+        (0..self.len()).map(|cell| self.cell(cell, path)).collect()
+    }
+
     /// The bytes of cell `index`, which exists.
     fn bytes_of(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };

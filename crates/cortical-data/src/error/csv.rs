@@ -65,6 +65,45 @@ pub enum CsvDefect {
     /// A row has no label.
     #[error("expected a label, found an empty cell")]
     NoLabel,
+    /// A label says that there is none.
+    #[error(
+        "expected a label, found {found:?}, which says that there is none; take the row out or give the class another name"
+    )]
+    MissingLabel {
+        /// Its text.
+        found: String,
+    },
+    /// A header has other columns than the table that a model was trained with.
+    #[error(
+        "expected the columns {expected}{and} as in the table that the model was trained with, found {found}",
+        and = label.as_ref().map_or(String::new(), |label| format!(" (and {label} for the label)"))
+    )]
+    Columns {
+        /// The model's columns.
+        expected: String,
+        /// The name of its label.
+        label: Option<String>,
+        /// The columns that are there.
+        found: String,
+    },
+    /// A row is longer than any row of a table.
+    #[error("expected rows of at most {limit_bytes} bytes, found a longer one; is this a table?")]
+    LongRow {
+        /// The most bytes of a row.
+        limit_bytes: usize,
+    },
+    /// A cell is longer than any cell of a table.
+    #[error("expected cells of at most {limit_bytes} bytes, found a longer one")]
+    LongCell {
+        /// The most bytes of a cell.
+        limit_bytes: usize,
+    },
+    /// A row has more cells than any row of a table.
+    #[error("expected at most {limit} columns, found more; is this a table?")]
+    ManyColumns {
+        /// The most cells of a row.
+        limit: usize,
+    },
     /// A row has no text.
     #[error("expected a text, found nothing")]
     NoText,

@@ -1,0 +1,271 @@
+//! Which cell of a row holds what: by what was asked for, or by the columns of a model's table.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+
+use super::CsvOptions;
+use super::columns::{Kind, Slot};
+use super::header::{self, Header};
+use super::labels::LabelColumn;
+use super::missing::is_missing;
+use super::records::Record;
+use crate::column::{Column, ColumnKind};
+use crate::error::{CsvDefect, Result, list};
+
+/// Which cell of a row holds what.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// How many cells every row has.
+    pub(super) width: usize,
+    /// The columns that are read, in the order in which a network gets their numbers.
+    pub(super) slots: Vec<Slot>,
+    pub(super) label: Option<usize>,
+    /// What the first row is.
+    pub(super) header: Header,
+}
+
+/// A table's first row and what is asked of it.
+pub(super) struct First<'a> {
+    pub(super) path: &'a Path,
+    pub(super) options: &'a CsvOptions,
+    /// The number of columns that a model wants, when there is one.
+    pub(super) wanted: Option<usize>,
+    pub(super) line: u64,
+    pub(super) cells: Vec<&'a str>,
+    pub(super) record: &'a Record,
+}
+
+impl First<'_> {
+    /// Learns from the first row which columns there are.
+    pub(super) fn layout(&self) -> Result<Layout> {
+        let mut layout = match &self.options.columns[..] {
+            [] => self.asked_for()?,
+            columns if self.options.header == Some(false) => self.by_place(columns)?,
+            columns => match self.by_name(columns)? {
+                Some(layout) => layout,
+                None => self.by_place(columns)?,
+            },
+        };
+        match self.options.header {
+            // A name that was asked for is in the header.
+            Some(false) if !self.is_named() => layout.header = Header::No,
+            Some(true) => layout.header = Header::Yes,
+            _ => {}
+        }
+        Ok(layout)
+    }
+
+    /// The columns of a table that no model knows.
+    fn asked_for(&self) -> Result<Layout> {
+        let width = self.cells.len();
+        match self.wanted {
+            None if width < 2 => {
+                return Err(self.ragged("at least 2 (features and a label)".to_owned()));
+            }
+            Some(n) if width != n && width != n.saturating_add(1) => {
+                return Err(self.ragged(format!("{n} (or one more with a label)")));
+            }
+            _ => {}
+        }
+        let label = match self.wanted {
+            Some(n) if n == width => None,
+            _ => Some(self.find_label()?),
+        };
+        let slots = self.find_slots(label)?;
+        let header = match label {
+            _ if self.is_named() => Header::Yes,
+            Some(cell) if self.options.classes.is_some() => self.look_with_classes(&slots, cell),
+            _ => header::look(&self.cells, &slots, label.map(|cell| self.cells[cell])),
+        };
+        Ok(Layout {
+            width,
+            slots,
+            label,
+            header,
+        })
+    }
+
+    /// Whoever knows the classes knows whether the first row's label is one.
+    fn look_with_classes(&self, slots: &[Slot], label: usize) -> Header {
+        let known = self.options.classes.iter().flatten();
+        let is_class = known.into_iter().any(|class| class == self.cells[label]);
+        match header::look(&self.cells, slots, Some(self.cells[label])) {
+            Header::Unsure if is_class => Header::No,
+            Header::Unsure if self.has_words(slots) => Header::Yes,
+            Header::Unsure => Header::No,
+            sure => sure,
+        }
+    }
+
+    fn has_words(&self, slots: &[Slot]) -> bool {
+        let is_word = |slot: &Slot| {
+            let text = self.cells[slot.cell];
+            matches!(slot.kind, Kind::Number) && !is_missing(text) && text.parse::<f64>().is_err()
+        };
+        slots.iter().any(is_word)
+    }
+
+    /// Whether a column was asked for by its name, which stands in a header.
+    fn is_named(&self) -> bool {
+        let options = self.options;
+        let asked = options
+            .label
+            .iter()
+            .filter(|_| self.wanted != Some(self.cells.len()));
+        asked
+            .chain(&options.one_hot)
+            .chain(&options.ignore)
+            .any(|column| matches!(column, LabelColumn::Name(_)))
+    }
+
+    /// The cells of a table in the order in which its header has a model's columns; `None` for a table without such a header.
+    fn by_name(&self, columns: &[Column]) -> Result<Option<Layout>> {
+        let mut cells_of: HashMap<&str, VecDeque<usize>> = HashMap::new();
+        for (cell, name) in self.cells.iter().enumerate() {
+            cells_of.entry(name).or_default().push_back(cell);
+        }
+        let mut take = |name: &str| cells_of.get_mut(name).and_then(VecDeque::pop_front);
+        let mut label = match &self.options.label {
+            Some(LabelColumn::Name(name)) => take(name),
+            _ => None,
+        };
+        let (mut slots, mut missing) = (Vec::new(), false);
+        for column in columns {
+            let cell = column.name.as_deref().and_then(&mut take);
+            match (Kind::of(&column.kind), cell) {
+                (Some(kind), Some(cell)) => slots.push(Slot { cell, kind }),
+                (Some(_), None) => missing = true,
+                (None, cell) if column.kind == ColumnKind::Label => label = label.or(cell),
+                (None, _) => {}
+            }
+        }
+        if missing {
+            return Ok(None);
+        }
+        for column in &self.options.ignore {
+            if let LabelColumn::Name(name) = column {
+                while take(name).is_some() {}
+            }
+        }
+        if cells_of.values().any(|left| !left.is_empty()) {
+            return Err(self.other_columns(columns));
+        }
+        Ok(Some(Layout {
+            width: self.cells.len(),
+            slots,
+            label,
+            header: Header::Yes,
+        }))
+    }
+
+    /// The cells of a table that has a model's columns in their order; names of others are refused.
+    fn by_place(&self, columns: &[Column]) -> Result<Layout> {
+        let width = self.cells.len();
+        let own = (columns.iter()).position(|column| column.kind == ColumnKind::Label);
+        let features = columns.len() - usize::from(own.is_some());
+        let label = match own {
+            _ if width == features => None,
+            // The label at the place that it had.
+            Some(cell) if width == features + 1 => Some(cell),
+            None if width == features + 1 => Some(self.find_label()?),
+            _ => None,
+        };
+        let fits = width == features || width == features + 1;
+        let free = (0..width).filter(|&cell| Some(cell) != label);
+        let kept = (columns.iter()).filter(|column| column.kind != ColumnKind::Label);
+        let slot = |(cell, column): (usize, &Column)| {
+            Kind::of(&column.kind).map(|kind| Slot { cell, kind })
+        };
+        let slots: Vec<Slot> = free.zip(kept).filter_map(slot).collect();
+        let named = columns.iter().any(|column| column.name.is_some());
+        if named && self.is_other_header(columns, fits.then_some(&slots[..])) {
+            return Err(self.other_columns(columns));
+        }
+        if !fits {
+            return Err(self.ragged(format!("{features} (or one more with a label)")));
+        }
+        Ok(Layout {
+            width,
+            header: match named {
+                true => Header::No,
+                false => header::look_known(&self.cells, &slots),
+            },
+            slots,
+            label,
+        })
+    }
+
+    /// Whether the first row names columns, of which some are not a model's. `slots` is what it would be as a row of data, if it can be one.
+    fn is_other_header(&self, columns: &[Column], slots: Option<&[Slot]>) -> bool {
+        let names = columns.iter().filter_map(|column| column.name.as_deref());
+        let names: std::collections::HashSet<&str> = names.collect();
+        let known = self
+            .cells
+            .iter()
+            .filter(|cell| names.contains(**cell))
+            .count();
+        if known > 0 && known * 2 >= self.cells.len() {
+            return true;
+        }
+        let is_data = slots.is_some_and(|slots| {
+            !self.has_words(slots) && header::look_known(&self.cells, slots) == Header::No
+        });
+        !is_data && self.cells.iter().all(|text| text.parse::<f64>().is_err())
+    }
+
+    /// Which cells are read and hold categories, by what was asked for.
+    fn find_slots(&self, label: Option<usize>) -> Result<Vec<Slot>> {
+        let mut kinds: Vec<Option<Kind>> = self.cells.iter().map(|_| Some(Kind::Number)).collect();
+        for column in &self.options.one_hot {
+            let cell = column.find(self.record, self.path, "column of categories")?;
+            kinds[cell] = Some(Kind::OneHot(Box::default()));
+        }
+        for column in &self.options.ignore {
+            kinds[column.find(self.record, self.path, "column to ignore")?] = None;
+        }
+        if let Some(cell) = label {
+            kinds[cell] = None;
+        }
+        let slots = kinds.into_iter().enumerate();
+        let slots: Vec<Slot> = slots
+            .filter_map(|(cell, kind)| kind.map(|kind| Slot { cell, kind }))
+            .collect();
+        if slots.is_empty() {
+            let defect = CsvDefect::NoColumn {
+                what: "column",
+                expected: "that is read".to_owned(),
+                found: "all of them to be ignored".to_owned(),
+            };
+            return Err(defect.at_line(self.path, self.line));
+        }
+        Ok(slots)
+    }
+
+    /// Which cell of the first row stands over the labels.
+    fn find_label(&self) -> Result<usize> {
+        match &self.options.label {
+            None => Ok(self.cells.len() - 1),
+            Some(column) => column.find(self.record, self.path, "label column"),
+        }
+    }
+
+    fn ragged(&self, expected: String) -> crate::Error {
+        let found = self.cells.len();
+        CsvDefect::Ragged { expected, found }.at_line(self.path, self.line)
+    }
+
+    fn other_columns(&self, columns: &[Column]) -> crate::Error {
+        let of = |wanted: fn(&ColumnKind) -> bool| -> Vec<&str> {
+            let kept = columns.iter().filter(|column| wanted(&column.kind));
+            kept.filter_map(|column| column.name.as_deref()).collect()
+        };
+        let features = of(|kind| !matches!(kind, ColumnKind::Label | ColumnKind::Ignored));
+        let label = of(|kind| *kind == ColumnKind::Label);
+        CsvDefect::Columns {
+            expected: list(&features),
+            label: label.first().map(|&name| name.to_owned()),
+            found: list(&self.cells),
+        }
+        .at_line(self.path, self.line)
+    }
+}

@@ -1,0 +1,295 @@
+//! A table while its rows are read.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use super::columns::{Kind, expand};
+use super::header::{self, Header};
+use super::layout::{First, Layout};
+use super::records::{Record, Records};
+use super::{CsvOptions, Labels};
+use crate::about::{About, count};
+use crate::column::{Column, ColumnKind, width};
+use crate::error::{CsvDefect, Result, shorten};
+use crate::inputs::Inputs;
+use crate::numbers::Numbers;
+
+/// The labels of a table, with its last line and the label's column for a message about all of them.
+pub(super) type TableLabels = (Labels, (u64, usize));
+
+/// A table in the making.
+pub(super) struct Table<'a> {
+    path: &'a Path,
+    options: &'a CsvOptions,
+    layout: Layout,
+    values: Numbers,
+    labels: Option<Labels>,
+    /// How many columns are read before the label, so that of several mistakes in a row the first one is told.
+    label_after: usize,
+    first: Record,
+    last_line: u64,
+    /// Rows of data so far.
+    rows: usize,
+    /// Whether a number was written without a fraction; known while it is not sure whether there is a header.
+    saw_integer: bool,
+}
+
+impl<'a> Table<'a> {
+    /// Reads all rows; `wanted` is the number of columns that a model wants, when there is one.
+    pub(super) fn read(
+        reader: impl BufRead,
+        path: &'a Path,
+        options: &'a CsvOptions,
+        wanted: Option<usize>,
+    ) -> Result<Self> {
+        let separator = options.separator_of(path);
+        let mut records = Records::new(reader, path, options.limit_bytes, separator);
+        let mut first = Record::default();
+        if !records.next(&mut first)? {
+            return Err(CsvDefect::Empty.at_line(path, records.line));
+        }
+        let layout = First {
+            path,
+            options,
+            wanted,
+            line: first.line,
+            cells: first.cells(path)?,
+            record: &first,
+        }
+        .layout()?;
+        if wanted.is_none() && layout.label.is_none() {
+            let defect = CsvDefect::NoColumn {
+                what: "label column",
+                expected: "beside the model's columns".to_owned(),
+                found: "none".to_owned(),
+            };
+            return Err(defect.at_line(path, first.line));
+        }
+        let labels = layout
+            .label
+            .map(|_| Labels::new(options.classes.as_deref()));
+        let label_after = layout.label.map_or(0, |label| {
+            let before = layout.slots.iter().take_while(|slot| slot.cell < label);
+            before.count()
+        });
+        let mut table = Self {
+            path,
+            options,
+            layout,
+            values: Numbers::default(),
+            labels,
+            label_after,
+            first,
+            last_line: 0,
+            rows: 0,
+            saw_integer: false,
+        };
+        table.read_rows(&mut records)?;
+        Ok(table)
+    }
+
+    fn read_rows(&mut self, records: &mut Records<impl BufRead>) -> Result<()> {
+        let mut record = Record::default();
+        if self.layout.header == Header::No {
+            let first = std::mem::take(&mut self.first);
+            self.add(&first)?;
+            self.first = first;
+        }
+        while records.next(&mut record)? {
+            self.add(&record)?;
+        }
+        self.last_line = records.line;
+        if self.layout.header == Header::Unsure {
+            self.decide()?;
+        }
+        if self.rows == 0 {
+            return Err(CsvDefect::Empty.at_line(self.path, self.last_line));
+        }
+        Ok(())
+    }
+
+    /// Tells from the rows below what the first one is, and takes it as a row if it is one.
+    fn decide(&mut self) -> Result<()> {
+        let first = std::mem::take(&mut self.first);
+        let cells = first.cells(self.path)?;
+        let is_header = match (&self.labels, self.layout.label) {
+            (Some(labels), Some(cell)) if self.rows > 0 => {
+                let slots = &self.layout.slots;
+                header::decide(&cells, slots, cells[cell], labels, self.saw_integer)
+            }
+            _ => false,
+        };
+        if is_header {
+            self.layout.header = Header::Yes;
+        } else {
+            self.layout.header = Header::No;
+            self.add(&first)?;
+            self.values.rotate(self.layout.slots.len());
+            if let Some(labels) = &mut self.labels {
+                labels.rotate();
+            }
+        }
+        self.first = first;
+        Ok(())
+    }
+
+    /// Adds a row of data.
+    fn add(&mut self, row: &Record) -> Result<()> {
+        if row.len() != self.layout.width {
+            let (expected, found) = (self.layout.width.to_string(), row.len());
+            return Err(CsvDefect::Ragged { expected, found }.at_line(self.path, row.line));
+        }
+        let label_after = self.label_after;
+        for (index, slot) in self.layout.slots.iter_mut().enumerate() {
+            if index == label_after {
+                add_label(&mut self.labels, self.layout.label, row, self.path)?;
+            }
+            let text = row.cell(slot.cell, self.path)?;
+            let value = match &mut slot.kind {
+                Kind::Number => {
+                    if self.layout.header == Header::Unsure && !self.saw_integer {
+                        self.saw_integer = text.parse::<i64>().is_ok();
+                    }
+                    number(text)
+                        .map_err(|defect| defect.at_cell(self.path, row.line, slot.cell + 1))?
+                }
+                Kind::OneHot(categories) => {
+                    let at = (row.line, slot.cell + 1);
+                    f64::from(categories.number(text, self.path, at)?)
+                }
+            };
+            self.values.push(value);
+        }
+        if label_after == self.layout.slots.len() {
+            add_label(&mut self.labels, self.layout.label, row, self.path)?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The samples, the labels, and how the table was understood.
+    pub(super) fn finish(self) -> Result<(Inputs, Option<TableLabels>, About)> {
+        let Layout {
+            width: cells,
+            slots,
+            label,
+            header,
+        } = self.layout;
+        let places: Vec<usize> = slots.iter().map(|slot| slot.cell).collect();
+        let kinds = slots.into_iter().map(|slot| slot.kind).collect();
+        let (kinds, values) = expand(kinds, self.values)?;
+        let columns = if self.options.columns.is_empty() {
+            let names = (header == Header::Yes).then_some(self.first.cells(self.path)?);
+            let mut columns: Vec<Column> = (0..cells)
+                .map(|cell| Column {
+                    name: names.as_ref().map(|names| names[cell].to_owned()),
+                    kind: ColumnKind::Ignored,
+                })
+                .collect();
+            for (cell, kind) in places.into_iter().zip(kinds) {
+                columns[cell].kind = kind;
+            }
+            if let Some(cell) = label {
+                columns[cell].kind = ColumnKind::Label;
+            }
+            columns
+        } else {
+            self.options.columns.clone()
+        };
+        let about = About {
+            summary: summary(
+                &columns,
+                self.rows,
+                self.labels.as_ref().zip(label),
+                (header == Header::Yes).then_some(self.first.line),
+            ),
+            notes: Vec::new(),
+        };
+        let features = width(&columns).unwrap_or(usize::MAX);
+        let mut inputs = Inputs::from_numbers(values, &[features])?;
+        if says_something(&columns) {
+            inputs = inputs.with_columns(columns)?;
+        }
+        let last = (self.last_line, label.map_or(0, |cell| cell + 1));
+        Ok((inputs, self.labels.map(|labels| (labels, last)), about))
+    }
+}
+
+/// Whether columns are more than numbers without names, with the label behind them: what every reader expects, so that no model keeps it.
+fn says_something(columns: &[Column]) -> bool {
+    let features = match columns {
+        [features @ .., last] if last.kind == ColumnKind::Label && last.name.is_none() => features,
+        all => all,
+    };
+    let plain = Column {
+        name: None,
+        kind: ColumnKind::Number,
+    };
+    features.iter().any(|column| *column != plain)
+}
+
+/// How a table was understood, in a line.
+fn summary(
+    columns: &[Column],
+    rows: usize,
+    labels: Option<(&Labels, usize)>,
+    header: Option<u64>,
+) -> String {
+    let of = |wanted: fn(&ColumnKind) -> bool| columns.iter().filter(|c| wanted(&c.kind)).count();
+    let mut parts = vec![count(rows, "row", "rows")];
+    let numbers = of(|kind| *kind == ColumnKind::Number);
+    if numbers > 0 {
+        parts.push(count(numbers, "number", "numbers"));
+    }
+    let one_hot = of(|kind| matches!(kind, ColumnKind::OneHot(_)));
+    if one_hot > 0 {
+        let columns = count(one_hot, "column of categories", "columns of categories");
+        parts.push(columns);
+    }
+    let ignored = of(|kind| *kind == ColumnKind::Ignored);
+    if ignored > 0 {
+        parts.push(count(ignored, "column ignored", "columns ignored"));
+    }
+    if let Some((labels, cell)) = labels {
+        let own = columns
+            .iter()
+            .find(|column| column.kind == ColumnKind::Label);
+        let title = own.map_or_else(
+            || format!("in column {}", cell + 1),
+            |column| column.title(cell),
+        );
+        let classes = count(labels.classes(), "class", "classes");
+        parts.push(format!("label {title} with {classes}"));
+    }
+    parts.push(match header {
+        Some(line) => format!("header in line {line}"),
+        None => "no header".to_owned(),
+    });
+    parts.join(", ")
+}
+
+fn add_label(
+    labels: &mut Option<Labels>,
+    cell: Option<usize>,
+    row: &Record,
+    path: &Path,
+) -> Result<()> {
+    match (labels, cell) {
+        (Some(labels), Some(cell)) => labels.add(row, cell, path),
+        _ => Ok(()),
+    }
+}
+
+/// The number in a cell.
+fn number(text: &str) -> std::result::Result<f64, CsvDefect> {
+    match text.parse::<f64>() {
+        // Networks calculate in single precision.
+        Ok(value) if (value as f32).is_finite() => Ok(value),
+        Ok(_) => Err(CsvDefect::NotFinite {
+            found: shorten(text),
+        }),
+        Err(_) => Err(CsvDefect::NotANumber {
+            found: shorten(text),
+        }),
+    }
+}

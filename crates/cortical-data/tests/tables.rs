@@ -1,0 +1,449 @@
+//! Tables as people and other programs write them: headers, labels, gaps, and columns in another order than a model's.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use cortical_data::csv::{
+    self, Column, ColumnKind, CsvOptions, LabelColumn, read_features_from, read_from,
+};
+use cortical_data::{
+    Dataset, Features, Inputs, Normalize, OpenOptions, Preprocess, Result, iris, open,
+    open_features,
+};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("data/test")
+        .join(name)
+}
+
+fn parse(text: &str) -> Result<Dataset> {
+    read_from(text.as_bytes(), Path::new("t.csv"), &CsvOptions::default())
+}
+
+fn rows(inputs: &Inputs) -> Vec<Vec<f32>> {
+    let all = inputs.tensor(0..inputs.len(), &Device::Cpu).unwrap();
+    all.to_vec2().unwrap()
+}
+
+fn labelled(name: &str) -> CsvOptions {
+    CsvOptions {
+        label: Some(LabelColumn::Name(name.to_owned())),
+        ..CsvOptions::default()
+    }
+}
+
+/// What a model trained on a table keeps of it, through the form in which it is saved.
+fn saved(dataset: &Dataset) -> Preprocess {
+    let fitted = Preprocess::fit(Normalize::Auto, dataset.inputs()).unwrap();
+    serde_json::from_str(&serde_json::to_string(&fitted).unwrap()).unwrap()
+}
+
+#[test]
+fn a_header_of_numbers_is_a_header() {
+    let read = csv::read(&file("intheader.csv"), &CsvOptions::default()).unwrap();
+    assert_eq!(read.len(), 60);
+    assert_eq!(read.classes(), ["blue", "green", "red"]);
+    assert_eq!(
+        read.about().summary,
+        "60 rows, 4 numbers, label \"colour\" with 3 classes, header in line 1"
+    );
+    assert_eq!(read.inputs().raw_row(0).unwrap()[0], 0.386);
+    // The other file has names, and the same rows.
+    let named = csv::read(&file("named.csv"), &CsvOptions::default()).unwrap();
+    assert_eq!(rows(named.inputs()), rows(read.inputs()));
+}
+
+#[test]
+fn what_the_first_row_is_follows_from_the_table() {
+    let check = |text: &str, summary: &str| {
+        let read = parse(text).unwrap_or_else(|error| panic!("{text}{error}"));
+        assert_eq!(read.about().summary, summary, "{text}");
+    };
+    let body = "0.5,7,a\n1.5,8,b\n2.5,9,a\n3.5,1,b\n";
+    let header = "4 rows, 2 numbers, label \"kind\" with 2 classes, header in line 1";
+    for first in [
+        "x,y,kind",
+        "1,y,kind",
+        "0,1,kind",
+        "1,2,kind",
+        "\n\nx,y,kind",
+    ] {
+        let header = match first.starts_with('\n') {
+            true => header.replace("line 1", "line 3"),
+            false => header.to_owned(),
+        };
+        check(&format!("{first}\n{body}"), &header);
+    }
+    check(
+        &format!("7,2,a\n{body}"),
+        "5 rows, 2 numbers, label in column 3 with 2 classes, no header",
+    );
+    // What stands over words as labels is a number, over numbers a word.
+    check(
+        &format!("7,3,12\n{body}"),
+        "4 rows, 2 numbers, label \"12\" with 2 classes, header in line 1",
+    );
+    check(
+        "7,3,target\n4,5,0\n2,8,1\n9,1,0\n",
+        "3 rows, 2 numbers, label \"target\" with 2 classes, header in line 1",
+    );
+    // Years, and names in no order over numbers with fractions.
+    check(
+        "2019,2020,2021,kind\n5,6,1,a\n4,3,2,b\n5,6,1,a\n4,3,2,b\n",
+        "4 rows, 3 numbers, label \"kind\" with 2 classes, header in line 1",
+    );
+    check(
+        "7,3,kind\n0.5,7.5,a\n1.5,8.5,b\n2.5,9.5,a\n3.5,1.5,b\n",
+        "4 rows, 2 numbers, label \"kind\" with 2 classes, header in line 1",
+    );
+    // pandas' numbers over all columns and its empty cell over the rows' own numbers.
+    check(
+        ",0,1,2,kind\n0,5.5,6.5,1.5,a\n1,4.5,3.5,2.5,b\n2,5.5,6.5,1.5,a\n",
+        "3 rows, 4 numbers, label \"kind\" with 2 classes, header in line 1",
+    );
+    check(
+        "0,1,2,3,4\n5,6,1,2,0\n4,3,2,9,4\n5,6,1,2,0\n4,3,2,9,4\n",
+        "4 rows, 4 numbers, label \"4\" with 2 classes, header in line 1",
+    );
+    // A class of its own in the first row is no header by that alone, nor where every class has one row.
+    check(
+        "7,2,c\n5,8,a\n9,3,b\n1,8,a\n4,9,b\n",
+        "5 rows, 2 numbers, label in column 3 with 3 classes, no header",
+    );
+    check(
+        "1,2,b\n3,4,a\n",
+        "2 rows, 2 numbers, label in column 3 with 2 classes, no header",
+    );
+    check(
+        "1,2,3,4,c\n3,4,1,1,a\n7,4,1,1,b\n",
+        "3 rows, 4 numbers, label in column 5 with 3 classes, no header",
+    );
+}
+
+#[test]
+fn a_header_can_be_said_to_be_there_or_not() {
+    let read = |text: &str, header: bool| {
+        let options = CsvOptions {
+            header: Some(header),
+            ..CsvOptions::default()
+        };
+        read_from(text.as_bytes(), Path::new("t.csv"), &options)
+    };
+    let table = "0,1,kind\n5,8,a\n9,3,b\n1,8,a\n";
+    assert_eq!(read(table, true).unwrap().len(), 3);
+    assert_eq!(read(table, false).unwrap().len(), 4);
+    assert_eq!(read("5,8,a\n9,3,b\n1,8,a\n", true).unwrap().len(), 2);
+}
+
+#[test]
+fn a_gap_or_a_mistake_in_the_first_row_is_an_error_as_in_any_other() {
+    let check = |text: &str, message: &str| {
+        assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
+    };
+    for gap in ["", "NA", "nan", "?", "null", "#N/A"] {
+        let what = match gap {
+            "nan" => "a finite number within the range of f32",
+            _ => "a number",
+        };
+        for (line, column, text) in [
+            (1, 2, format!("1.5,{gap},a\n2,3,b\n4,5,a\n")),
+            (2, 2, format!("2,3,b\n1.5,{gap},a\n4,5,a\n")),
+            (1, 1, format!("{gap},{gap},a\n2,3,b\n4,5,a\n")),
+        ] {
+            let message =
+                format!("t.csv, line {line}, column {column}: expected {what}, found {gap:?}");
+            check(&text, &message);
+        }
+    }
+    check(
+        "1.5,3x,a\n2,3,b\n4,5,a\n",
+        "t.csv, line 1, column 2: expected a number, found \"3x\"",
+    );
+    check(
+        ",3,a\n2,3,b\n4,5,a\n",
+        "t.csv, line 1, column 1: expected a number, found \"\"",
+    );
+}
+
+#[test]
+fn a_label_that_says_that_there_is_none_is_refused() {
+    for word in [
+        "nan", "NaN", "-nan", "NA", "n/a", "#N/A", "<NA>", "null", "?",
+    ] {
+        for text in [
+            format!("x,y\n1,a\n2,{word}\n3,b\n"),
+            format!("1,{word}\n2,a\n3,b\n"),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            let end = format!(
+                "column 2: expected a label, found {word:?}, which says that there is none; take the row out or give the class another name"
+            );
+            assert!(error.ends_with(&end), "{text}{error}");
+        }
+    }
+    // Sodium, and what is the absence of something.
+    let read = parse("1,Na\n2,None\n3,-\n4,none\n").unwrap();
+    assert_eq!(read.classes(), ["-", "Na", "None", "none"]);
+}
+
+#[test]
+fn a_models_columns_are_found_by_their_names() {
+    let trained = csv::read(&file("named.csv"), &CsvOptions::default()).unwrap();
+    let preprocess = saved(&trained);
+    let names: Vec<_> = preprocess
+        .columns()
+        .iter()
+        .map(|c| c.name.as_deref())
+        .collect();
+    assert_eq!(
+        names,
+        ["height", "width", "depth", "mass", "colour"].map(Some)
+    );
+    let options = CsvOptions {
+        classes: Some(trained.classes().to_vec()),
+        ..CsvOptions::default()
+    };
+    let seen = trained.preprocessed(&preprocess).unwrap();
+    let read =
+        |name: &str| -> Features { open_features(&file(name), &preprocess, &options).unwrap() };
+    for name in ["named.csv", "reordered.csv", "reordered_nolabel.csv"] {
+        assert_eq!(rows(&read(name).inputs), rows(seen.inputs()), "{name}");
+    }
+    assert_eq!(
+        read("reordered.csv").labels.as_deref(),
+        Some(trained.labels())
+    );
+    assert_eq!(read("reordered_nolabel.csv").labels, None);
+    assert_eq!(
+        read("reordered_nolabel.csv").about.summary,
+        "60 rows, 4 numbers, header in line 1"
+    );
+}
+
+#[test]
+fn other_columns_than_a_models_are_refused_with_both_lists() {
+    let trained = csv::read(&file("named.csv"), &CsvOptions::default()).unwrap();
+    let options = CsvOptions {
+        columns: saved(&trained).columns().to_vec(),
+        classes: Some(trained.classes().to_vec()),
+        ..CsvOptions::default()
+    };
+    let read = |text: &str| read_features_from(text.as_bytes(), Path::new("t.csv"), 4, &options);
+    for header in [
+        "mass,depth,width",
+        "mass,depth,width,height,colour,age",
+        "mass,depth,width,hight,colour",
+        "mass,depth,width,height,color",
+        "a,b,c,d",
+        "height,width,depth,4",
+    ] {
+        let text = format!(
+            "{header}\n{}\n",
+            vec!["1"; header.split(',').count()].join(",")
+        );
+        let list = header.replace(',', ", ");
+        assert_eq!(
+            read(&text).unwrap_err().to_string(),
+            format!(
+                "t.csv, line 1: expected the columns height, width, depth, mass (and colour for the label) as in the table that the model was trained with, found {list}"
+            )
+        );
+    }
+    // Without a header the places count, with a label at its place or none.
+    for text in ["1,2,3,4\n", "1,2,3,4,red\n"] {
+        assert_eq!(rows(&read(text).unwrap().inputs), [[1.0, 2.0, 3.0, 4.0]]);
+    }
+    assert_eq!(
+        read("1,2,3\n").unwrap_err().to_string(),
+        "t.csv, line 1: expected 4 (or one more with a label) cells separated by commas, found 3"
+    );
+    assert_eq!(
+        read("1,2,x,4\n").unwrap_err().to_string(),
+        "t.csv, line 1, column 3: expected a number, found \"x\""
+    );
+    // Training on from a model takes its columns too, and needs the label.
+    let text = "mass,colour,depth,width,height\n4,red,3,2,1\n5,blue,5,5,5\n";
+    let on = read_from(text.as_bytes(), Path::new("t.csv"), &options).unwrap();
+    assert_eq!(rows(on.inputs())[0], [1.0, 2.0, 3.0, 4.0]);
+    let text = "mass,depth,width,height\n4,3,2,1\n";
+    let error = read_from(text.as_bytes(), Path::new("t.csv"), &options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "t.csv, line 1: expected a label column beside the model's columns, found none"
+    );
+}
+
+#[test]
+fn numbers_as_names_are_found_in_any_order_too() {
+    let trained = csv::read(&file("intheader.csv"), &CsvOptions::default()).unwrap();
+    let columns = saved(&trained).columns().to_vec();
+    let read = |text: &str| {
+        let columns = columns.clone();
+        let options = CsvOptions {
+            columns,
+            ..CsvOptions::default()
+        };
+        read_features_from(text.as_bytes(), Path::new("t.csv"), 4, &options)
+    };
+    let turned = read("3,2,1,0\n40.5,30.5,20.5,10.5\n").unwrap();
+    assert_eq!(rows(&turned.inputs), [[10.5, 20.5, 30.5, 40.5]]);
+    let error = read("0,1,2,4\n1,1,1,1\n").unwrap_err().to_string();
+    assert!(error.contains("expected the columns 0, 1, 2, 3"), "{error}");
+    assert_eq!(rows(&read("5.5,6,7,8\n").unwrap().inputs).len(), 1);
+}
+
+#[test]
+fn labels_that_are_not_last_are_known_again() {
+    let trained = csv::read(&file("labelfirst.csv"), &labelled("y")).unwrap();
+    let options = CsvOptions {
+        classes: Some(trained.classes().to_vec()),
+        ..CsvOptions::default()
+    };
+    let read = open_features(&file("labelfirst.csv"), &saved(&trained), &options).unwrap();
+    assert_eq!(read.labels.as_deref(), Some(trained.labels()));
+    assert_eq!(rows(&read.inputs).len(), 80);
+    // Without a header the place of the label is kept.
+    let first = CsvOptions {
+        label: Some(LabelColumn::Number(1)),
+        ..CsvOptions::default()
+    };
+    let bare = "1,0.5,2\n0,1.5,3\n1,2.5,4\n";
+    let trained = read_from(bare.as_bytes(), Path::new("t.csv"), &first).unwrap();
+    let options = CsvOptions {
+        columns: saved(&trained).columns().to_vec(),
+        classes: Some(trained.classes().to_vec()),
+        ..CsvOptions::default()
+    };
+    let read = read_features_from(bare.as_bytes(), Path::new("t.csv"), 2, &options).unwrap();
+    assert_eq!(read.labels.as_deref(), Some(trained.labels()));
+}
+
+#[test]
+fn times_in_milliseconds_stay_apart() {
+    let splits = open(
+        file("timestamps.csv").to_str().unwrap(),
+        &OpenOptions::default(),
+    )
+    .unwrap();
+    assert!(splits.about().notes.is_empty(), "{:?}", splits.about());
+    // One number per row tells the classes apart: all of one class lie below all of the other.
+    let seen = rows(splits.train.inputs());
+    let of = |class: u32| {
+        let all = seen.iter().zip(splits.train.labels());
+        all.filter(move |(_, label)| **label == class)
+            .map(|(row, _)| row[0])
+    };
+    let last_early = of(0).fold(f32::MIN, f32::max);
+    let first_late = of(1).fold(f32::MAX, f32::min);
+    assert!(last_early < first_late, "{last_early} {first_late}");
+    // The saved form gives the same numbers.
+    let json = serde_json::to_string(splits.train.preprocess()).unwrap();
+    let again: Preprocess = serde_json::from_str(&json).unwrap();
+    assert_eq!(&again, splits.train.preprocess());
+    let options = CsvOptions::default();
+    let all = open_features(&file("timestamps.csv"), &again, &options).unwrap();
+    let mean = rows(&all.inputs)
+        .iter()
+        .map(|row| f64::from(row[0]))
+        .sum::<f64>()
+        / 200.0;
+    assert!(mean.abs() < 0.2, "{mean}");
+}
+
+#[test]
+fn a_column_without_a_difference_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    let open_with = |text: &str, normalize| {
+        std::fs::write(&path, text).unwrap();
+        let options = OpenOptions {
+            normalize,
+            ..OpenOptions::default()
+        };
+        open(path.to_str().unwrap(), &options)
+            .unwrap()
+            .about()
+            .notes
+            .clone()
+    };
+    let table = |header: &str| {
+        let rows = (0..40).map(|i| format!("{},7,{}\n", 1_700_000_000_000_u64 + i, i % 2));
+        rows.fold(header.to_owned(), |text, row| text + &row)
+    };
+    let note = "the same value in every row of the training part";
+    assert_eq!(
+        open_with(&table("when,seven,kind\n"), Normalize::Auto),
+        [format!("{note}: column \"seven\"")]
+    );
+    // Without standardising, single precision makes the first column one value.
+    assert_eq!(
+        open_with(&table(""), Normalize::None),
+        [format!("{note}: column 1, column 2")]
+    );
+}
+
+#[test]
+fn files_from_before_columns_had_names_are_read_as_they_were() {
+    let old = r#"{"input_shape":[3],"range":1.0,"mean":[],"std":[],"columns":["ignored",{"one_hot":["blue","red"]},"number"]}"#;
+    let preprocess: Preprocess = serde_json::from_str(old).unwrap();
+    assert_eq!(serde_json::to_string(&preprocess).unwrap(), old);
+    let options = CsvOptions {
+        columns: preprocess.columns().to_vec(),
+        ..CsvOptions::default()
+    };
+    for text in [
+        "9,red,0.5\n",
+        "9,red,0.5,a\n",
+        "id,colour,size\n9,red,0.5\n",
+    ] {
+        let read = read_features_from(text.as_bytes(), Path::new("t.csv"), 3, &options);
+        assert_eq!(rows(&read.unwrap().inputs), [[0.0, 1.0, 0.5]], "{text}");
+    }
+    let twice = vec![
+        Column::named("a", ColumnKind::Number),
+        Column::named("b", ColumnKind::Label),
+        Column::named("c", ColumnKind::Label),
+    ];
+    let error = Preprocess::identity(&[1])
+        .unwrap()
+        .with_columns(twice)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("to have one label at most"),
+        "{error}"
+    );
+}
+
+/// The bits of the embedded iris are those of its numbers in single precision.
+#[test]
+fn iris_has_the_bits_that_it_had() {
+    let text = include_str!("../data/iris.csv");
+    let iris = iris().unwrap();
+    for (row, line) in text.lines().skip(1).enumerate() {
+        let want: Vec<f32> = line
+            .split(',')
+            .take(4)
+            .map(|x| x.parse().unwrap())
+            .collect();
+        assert_eq!(iris.inputs().raw_row(row).unwrap(), want);
+    }
+    assert!(iris.preprocess().columns().is_empty());
+    let fitted = Preprocess::fit(Normalize::Auto, iris.inputs()).unwrap();
+    assert!(!serde_json::to_string(&fitted).unwrap().contains("precise"));
+    // From a file the same numbers are standardised in double precision: the same within the last bits.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/iris.csv");
+    let file = csv::read(&path, &CsvOptions::default()).unwrap();
+    let precise = Preprocess::fit(Normalize::Auto, file.inputs()).unwrap();
+    let a = rows(iris.preprocessed(&fitted).unwrap().inputs());
+    let b = rows(file.preprocessed(&precise).unwrap().inputs());
+    let difference = a
+        .iter()
+        .flatten()
+        .zip(b.iter().flatten())
+        .map(|(a, b)| (a - b).abs());
+    let largest = difference.fold(0.0, f32::max);
+    assert!(largest < 2e-6, "{largest}");
+}
