@@ -12,17 +12,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::about::{About, count};
 use crate::dataset::{Dataset, Splits};
 use crate::error::{Error, PictureDefect, Result, SampleDefect, list};
+use crate::files;
 use crate::inputs::Inputs;
 
+mod jpeg;
+mod orientation;
 mod png;
 mod resize;
 
 /// The most pixels of one picture, before it is made smaller.
 const MOST_PIXELS: usize = 1 << 26;
-/// A byte of a JPEG file holds fewer pixels than this.
-const MOST_PIXELS_A_BYTE: usize = 4096;
 /// The most bytes of one file.
 const MOST_BYTES: u64 = 1 << 28;
 /// The most bytes of all pictures together, as they are kept.
@@ -33,6 +35,8 @@ const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 const TRAIN: [&str; 1] = ["train"];
 const VALID: [&str; 3] = ["valid", "val", "validation"];
 const TEST: [&str; 1] = ["test"];
+/// What macOS puts beside the folders in an archive.
+const NO_CLASS: &str = "__MACOSX";
 
 const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 const JPEG: [u8; 3] = [0xff, 0xd8, 0xff];
@@ -59,10 +63,11 @@ pub(crate) enum Folder {
     Split(Box<Splits>),
 }
 
-/// Reads a PNG or JPEG file; which one it is is told by its first bytes. Transparency is dropped, 16 bits become 8, palettes colours.
+/// Reads a PNG or JPEG file; which one it is is told by its first bytes. Transparency is dropped, 16 bits become 8, palettes colours. It is turned as its
+/// EXIF data say, so that it is the way up in which it was taken.
 ///
 /// # Errors
-/// [`Error::Read`], [`PictureDefect::Unreadable`] for a file that is neither or is broken, and for one of more than 2²⁶ pixels.
+/// [`Error::Read`], [`PictureDefect::Unreadable`] for a file that is neither, ends early or is broken, and for one of more than 2²⁶ pixels.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -74,19 +79,11 @@ pub(crate) enum Folder {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_picture(path: &Path) -> Result<Pixels> {
-    let failed = |why| Error::read(path, 0, why);
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > MOST_BYTES {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-            limit_bytes: MOST_BYTES,
-        });
-    }
-    let bytes = fs::read(path).map_err(failed)?;
+    let bytes = files::read(path, MOST_BYTES)?;
     let decoded = if bytes.starts_with(&PNG) {
         png::decode(&bytes)
     } else if bytes.starts_with(&JPEG) {
-        decode_jpeg(&bytes)
+        jpeg::decode(&bytes)
     } else {
         Err("its first bytes are those of another format".into())
     };
@@ -114,7 +111,7 @@ pub(crate) fn is_folder(folder: &Path) -> bool {
             .any(|class| has(&class))
 }
 
-/// Reads a folder of classes, or one of parts with the classes of the training part.
+/// Reads a folder of classes, or one of parts with the classes of the training part. Folders without pictures are no classes; the notes name them.
 ///
 /// Pictures take the shape `[channels, height, width]` where one is given: they are made smaller or larger, grey or coloured. Else all must be of one
 /// size; they are grey if all of them are.
@@ -129,29 +126,35 @@ pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Fold
         // What is known to be held out is tested on, as there is nothing else.
         (Some(train), Some(valid), None) => (train, None, valid),
         _ => {
-            let classes = class_names(folder, &folders_in)?;
-            let read = Read::classes(folder, &classes)?;
+            let found = Classes::of(folder, folders_in)?;
+            let classes = found.names()?;
+            let read = Read::classes(folder, &found.folders, &classes, given)?;
             let shape = given.map_or_else(|| read.shape(), Ok)?;
-            return Ok(Folder::Whole(read.dataset(shape, &classes)?));
+            let pictures = count(read.pictures.len(), "picture", "pictures");
+            let about = found.about(pictures, shape, &classes);
+            let all = read.dataset(shape, &classes)?.with_about(about);
+            return Ok(Folder::Whole(all));
         }
     };
-    let classes = class_names(train, &folders(train)?)?;
-    let held_out = |part: &PathBuf| {
-        let others = folders(part)?;
+    let mut found = Classes::of(train, folders(train)?)?;
+    let classes = found.names()?;
+    let mut held_out = |part: &PathBuf| {
+        let others = Classes::of(part, folders(part)?)?;
+        found.left_out.extend(others.left_out);
         let known = |path: &&PathBuf| classes.iter().any(|class| path.ends_with(class));
-        match others.iter().find(|path| !known(path)) {
+        match others.folders.iter().find(|path| !known(path)) {
             Some(other) => Err(Error::Picture {
                 path: other.clone(),
                 defect: PictureDefect::ClassFolder {
                     expected: list(&classes),
                 },
             }),
-            None => Read::classes(part, &classes),
+            None => Read::classes(part, &others.folders, &classes, given),
         }
     };
-    let train = Read::classes(train, &classes)?;
-    let valid = valid.map(held_out).transpose()?;
+    let valid = valid.map(&mut held_out).transpose()?;
     let test = held_out(test)?;
+    let train = Read::classes(train, &found.folders, &classes, given)?;
     let mut shape = given.map_or_else(|| train.shape(), Ok)?;
     if given.is_none() {
         for part in valid.iter().chain([&test]) {
@@ -166,11 +169,82 @@ pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Fold
             shape[0] = shape[0].max(channels);
         }
     }
+    let number = |read: &Read| read.pictures.len();
+    let parts = match &valid {
+        Some(valid) => format!(
+            "{} pictures for training, {} for validation, {} for testing",
+            number(&train),
+            number(valid),
+            number(&test)
+        ),
+        None => format!(
+            "{} pictures for training, {} for testing",
+            number(&train),
+            number(&test)
+        ),
+    };
+    let about = found.about(parts, shape, &classes);
+    let dataset =
+        |read: Read| Ok::<_, Error>(read.dataset(shape, &classes)?.with_about(about.clone()));
     Ok(Folder::Split(Box::new(Splits {
-        train: train.dataset(shape, &classes)?,
-        valid: (valid.map(|part| part.dataset(shape, &classes))).transpose()?,
-        test: test.dataset(shape, &classes)?,
+        train: dataset(train)?,
+        valid: valid.map(dataset).transpose()?,
+        test: dataset(test)?,
     })))
+}
+
+/// The folders of a folder that are classes, and those that are not.
+struct Classes {
+    folder: PathBuf,
+    folders: Vec<PathBuf>,
+    left_out: Vec<String>,
+}
+
+impl Classes {
+    fn of(folder: &Path, all: Vec<PathBuf>) -> Result<Self> {
+        let (mut folders, mut left_out) = (Vec::new(), Vec::new());
+        for path in all {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.eq_ignore_ascii_case(NO_CLASS) {
+                left_out.push(format!("left out: the folder {name}, which is no class"));
+            } else if files(&path)?.is_empty() {
+                let text = path.display().to_string();
+                left_out.push(format!(
+                    "left out: the folder {text:?}, which has no picture called .png, .jpg or .jpeg"
+                ));
+            } else {
+                folders.push(path);
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            folders,
+            left_out,
+        })
+    }
+
+    /// The names of the classes, sorted.
+    fn names(&self) -> Result<Vec<String>> {
+        let name = |class: &PathBuf| Some(class.file_name()?.to_string_lossy().into_owned());
+        let names: Vec<String> = self.folders.iter().filter_map(name).collect();
+        if names.len() < 2 {
+            return Err(Error::Picture {
+                path: self.folder.clone(),
+                defect: PictureDefect::NoClassFolders { found: names.len() },
+            });
+        }
+        Ok(names)
+    }
+
+    fn about(&self, pictures: String, shape: [usize; 3], classes: &[String]) -> About {
+        let [channels, height, width] = shape;
+        let colour = if channels == 1 { "grey" } else { "coloured" };
+        let classes = count(classes.len(), "class", "classes");
+        About {
+            summary: format!("{pictures}, {width} x {height} pixels, {colour}, {classes}"),
+            notes: self.left_out.clone(),
+        }
+    }
 }
 
 /// The folder that is called one of these names, in letters of any case.
@@ -198,7 +272,10 @@ pub(crate) fn read_inputs(path: &Path, shape: &[usize]) -> Result<(Inputs, Vec<P
         true => files(path)?,
         false => vec![path.to_owned()],
     };
-    let mut read = Read::default();
+    let mut read = Read {
+        given: Some(shape),
+        ..Read::default()
+    };
     for path in &paths {
         read.add(path.clone(), 0)?;
     }
@@ -215,21 +292,6 @@ fn three(shape: &[usize]) -> Result<[usize; 3]> {
             found: shape.to_vec(),
         })),
     }
-}
-
-/// The names of the folders in a folder, sorted.
-fn class_names(folder: &Path, classes: &[PathBuf]) -> Result<Vec<String>> {
-    let names: Vec<String> = classes
-        .iter()
-        .filter_map(|class| Some(class.file_name()?.to_string_lossy().into_owned()))
-        .collect();
-    if names.len() < 2 {
-        return Err(Error::Picture {
-            path: folder.to_owned(),
-            defect: PictureDefect::NoClassFolders { found: names.len() },
-        });
-    }
-    Ok(names)
 }
 
 /// What lies in a folder and passes `wanted`, sorted by name; hidden things are left out.
@@ -269,16 +331,25 @@ struct Read {
     /// The most channels of any.
     channels: usize,
     bytes: usize,
+    /// The shape that each picture is brought to as it is read.
+    given: Option<[usize; 3]>,
 }
 
 impl Read {
-    /// All pictures of these classes.
-    fn classes(folder: &Path, classes: &[String]) -> Result<Self> {
-        let mut read = Self::default();
+    /// All pictures of the folders of these classes, in the shape that is given.
+    fn classes(
+        folder: &Path,
+        folders: &[PathBuf],
+        classes: &[String],
+        given: Option<[usize; 3]>,
+    ) -> Result<Self> {
+        let mut read = Self {
+            given,
+            ..Self::default()
+        };
         for (class, label) in classes.iter().zip(0..) {
-            let class = folder.join(class);
-            if class.is_dir() {
-                for path in files(&class)? {
+            for folder in folders.iter().filter(|folder| folder.ends_with(class)) {
+                for path in files(folder)? {
                     read.add(path, label)?;
                 }
             }
@@ -293,7 +364,16 @@ impl Read {
     }
 
     fn add(&mut self, path: PathBuf, label: u32) -> Result<()> {
-        let picture = read_picture(&path)?;
+        let mut picture = read_picture(&path)?;
+        // At once, so that large pictures do not lie in memory together.
+        if let Some(shape @ [channels, height, width]) = self.given {
+            picture = Pixels {
+                channels,
+                height,
+                width,
+                bytes: resize::fit(picture, shape),
+            };
+        }
         self.bytes = self.bytes.saturating_add(picture.bytes.len());
         if self.bytes > MOST_TOGETHER {
             return Err(Error::TooLarge {
@@ -379,32 +459,6 @@ fn checked(height: usize, width: usize) -> Decoded<usize> {
     pixels.ok_or_else(|| {
         format!("it is {width} x {height}; expected from 1 to {MOST_PIXELS} pixels").into()
     })
-}
-
-fn decode_jpeg(bytes: &[u8]) -> Decoded<Pixels> {
-    use zune_jpeg::zune_core::bytestream::ZCursor;
-    use zune_jpeg::zune_core::colorspace::ColorSpace;
-    use zune_jpeg::zune_core::options::DecoderOptions;
-    // A side of more than 65535 pixels cannot be said in a JPEG file.
-    let options = DecoderOptions::default()
-        .set_max_width(1 << 16)
-        .set_max_height(1 << 16);
-    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers()?;
-    let info = decoder.info().ok_or("it has no header")?;
-    let (height, width) = (usize::from(info.height), usize::from(info.width));
-    // Eight by eight pixels of each colour take some bits at least.
-    if checked(height, width)? > bytes.len().saturating_mul(MOST_PIXELS_A_BYTE) {
-        return Err("it has fewer pixels than it says".into());
-    }
-    let grey = info.components == 1;
-    let (space, channels) = match grey {
-        true => (ColorSpace::Luma, 1),
-        false => (ColorSpace::RGB, 3),
-    };
-    decoder.set_options(options.jpeg_set_out_colorspace(space));
-    let pixels = decoder.decode()?;
-    planes(&pixels, channels, (height, width))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::labels::sort_classes;
+use super::labels::{MOST_NAME_BYTES, sort_classes};
 use crate::column::ColumnKind;
 use crate::error::{CsvDefect, Error, Result, SampleDefect, list, shorten};
 use crate::numbers::Numbers;
@@ -43,6 +43,10 @@ impl Categories {
             return Ok(number);
         }
         let (line, column) = at;
+        if name.len() > MOST_NAME_BYTES {
+            let limit_bytes = MOST_NAME_BYTES;
+            return Err(CsvDefect::LongCell { limit_bytes }.at_cell(path, line, column));
+        }
         if self.fixed || name.is_empty() || self.names.len() >= MOST_CATEGORIES {
             let expected = match (self.fixed, name.is_empty()) {
                 (true, _) => format!("one of the categories {}", list(&self.names)),

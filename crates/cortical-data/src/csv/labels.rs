@@ -10,6 +10,9 @@ use super::missing::is_no_label;
 use super::records::Record;
 use crate::error::{CsvDefect, Result, list, shorten};
 
+/// The most bytes of the name of a class, a category or a column: a longer one is a text.
+pub(super) const MOST_NAME_BYTES: usize = 4096;
+
 /// Which column holds the label.
 ///
 /// In a recipe it is written `label = "species"` or `label = 5`.
@@ -117,6 +120,10 @@ impl Labels {
         if is_no_label(text) && !self.given {
             let found = shorten(text);
             return Err(CsvDefect::MissingLabel { found }.at_cell(path, line, column));
+        }
+        if text.len() > MOST_NAME_BYTES {
+            let limit_bytes = MOST_NAME_BYTES;
+            return Err(CsvDefect::LongCell { limit_bytes }.at_cell(path, line, column));
         }
         if self.given {
             return Err(CsvDefect::UnknownLabel {

@@ -26,7 +26,6 @@ use crate::error::Result;
 use crate::features::Features;
 use crate::files;
 pub use labels::LabelColumn;
-use labels::Labels;
 use table::Table;
 pub use texts::{TextOptions, Texts, read_texts, read_texts_from};
 

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::error::{CsvDefect, Error, Result};
 use crate::files::Counted;
 
+/// The most bytes of a row: a line of a file that is no table may be as long as the file.
+pub(super) const MOST_ROW_BYTES: usize = 16 << 20;
+/// The most cells of a row.
+const MOST_COLUMNS: usize = 1 << 18;
+
 /// One row.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -95,6 +100,9 @@ impl<R: BufRead> Records<R> {
         let mut state = State::Start;
         loop {
             state = self.scan(record, state)?;
+            if record.bytes.len() > MOST_ROW_BYTES {
+                return Err(self.long_row(record.line));
+            }
             if !matches!(state, State::Quoted) {
                 return Ok(true);
             }
@@ -112,8 +120,11 @@ impl<R: BufRead> Records<R> {
     fn next_line(&mut self) -> Result<bool> {
         self.text.clear();
         let first = self.reader.offset() == 0;
-        if self.reader.read_line(&mut self.text)? == 0 {
+        if self.reader.read_line(&mut self.text, MOST_ROW_BYTES)? == 0 {
             return Ok(false);
+        }
+        if self.text.len() > MOST_ROW_BYTES {
+            return Err(self.long_row(self.line + 1));
         }
         if first && self.text.starts_with(b"\xef\xbb\xbf") {
             self.text.drain(..3);
@@ -141,6 +152,11 @@ impl<R: BufRead> Records<R> {
                 }
                 (state, _) if byte == self.separator => {
                     end_cell(record, &state);
+                    if record.len() >= MOST_COLUMNS {
+                        let limit = MOST_COLUMNS;
+                        let defect = CsvDefect::ManyColumns { limit };
+                        return Err(defect.at_line(&self.path, record.line));
+                    }
                     State::Start
                 }
                 (State::Start, b' ' | b'\t') => State::Start,
@@ -163,6 +179,11 @@ impl<R: BufRead> Records<R> {
             end_cell(record, &state);
         }
         Ok(state)
+    }
+
+    fn long_row(&self, line: u64) -> Error {
+        let limit_bytes = MOST_ROW_BYTES;
+        CsvDefect::LongRow { limit_bytes }.at_line(&self.path, line)
     }
 
     fn stray(&self, record: &Record, found: char) -> Error {

@@ -3,11 +3,12 @@
 use std::io::BufRead;
 use std::path::Path;
 
+use super::CsvOptions;
 use super::columns::{Kind, expand};
 use super::header::{self, Header};
+use super::labels::{Labels, MOST_NAME_BYTES};
 use super::layout::{First, Layout};
 use super::records::{Record, Records};
-use super::{CsvOptions, Labels};
 use crate::about::{About, count};
 use crate::column::{Column, ColumnKind, width};
 use crate::error::{CsvDefect, Result, shorten};
@@ -180,6 +181,12 @@ impl<'a> Table<'a> {
         let (kinds, values) = expand(kinds, self.values)?;
         let columns = if self.options.columns.is_empty() {
             let names = (header == Header::Yes).then_some(self.first.cells(self.path)?);
+            let mut all = names.iter().flatten();
+            if let Some(cell) = all.position(|name| name.len() > MOST_NAME_BYTES) {
+                let limit_bytes = MOST_NAME_BYTES;
+                let defect = CsvDefect::LongCell { limit_bytes };
+                return Err(defect.at_cell(self.path, self.first.line, cell + 1));
+            }
             let mut columns: Vec<Column> = (0..cells)
                 .map(|cell| Column {
                     name: names.as_ref().map(|names| names[cell].to_owned()),

@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use super::labels::{LabelColumn, Labels};
-use super::records::{Record, Records};
+use super::records::{MOST_ROW_BYTES, Record, Records};
 use super::separator_of;
 use crate::error::{CsvDefect, Error, Result};
 use crate::files;
@@ -99,8 +99,12 @@ fn read_lines(reader: impl BufRead, name: &Path, options: &TextOptions) -> Resul
     };
     let mut reader = files::Counted::new(reader, name, options.limit_bytes);
     let (mut texts, mut bytes, mut line) = (Vec::new(), Vec::new(), 0);
-    while reader.read_line(&mut bytes)? > 0 {
+    while reader.read_line(&mut bytes, MOST_ROW_BYTES)? > 0 {
         line += 1;
+        if bytes.len() > MOST_ROW_BYTES {
+            let limit_bytes = MOST_ROW_BYTES;
+            return Err(CsvDefect::LongRow { limit_bytes }.at_line(name, line));
+        }
         let text =
             std::str::from_utf8(&bytes).map_err(|_| CsvDefect::NotUtf8.at_cell(name, line, 1))?;
         let text = text.trim_start_matches('\u{feff}').trim();

@@ -40,6 +40,12 @@ pub enum Error {
         /// What the operating system or the decompressor says.
         why: io::Error,
     },
+    /// What should be a file is a folder, a pipe or a device.
+    #[error("{path}: expected a file, found a folder, a pipe or a device")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file holds more than the caller allows.
     #[error(
         "{path}: expected at most {limit_bytes} bytes after decompression, found more; raise the size limit if the file is meant to be this large"

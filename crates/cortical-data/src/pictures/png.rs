@@ -4,6 +4,7 @@
 //! signature, then chunks: length (4 bytes), type (4), data, CRC-32 of type and data (4); numbers are big-endian
 //! IHDR  width, height, bit depth, colour type, 0, 0, interlacing
 //! PLTE  red, green, blue of each index
+//! eXIf  which way up it is, among other things
 //! IDAT  pieces of one zlib stream: of each row a filter's number and the filtered bytes
 //! IEND
 //! ```
@@ -15,6 +16,7 @@ use std::io::Read;
 
 use flate2::{Crc, read::ZlibDecoder};
 
+use super::orientation::{orientation, turned};
 use super::{Decoded, PNG, Pixels, Why, checked, planes};
 
 /// One byte of a zlib stream becomes 1032 at most.
@@ -43,10 +45,10 @@ struct Header {
     interlaced: bool,
 }
 
-/// The picture in a file.
+/// The picture in a file, the way up that its EXIF data say.
 pub(super) fn decode(bytes: &[u8]) -> Decoded<Pixels> {
     let mut rest = bytes.strip_prefix(&PNG).ok_or("it has no signature")?;
-    let (mut header, mut palette, mut data) = (None, &[][..], Vec::new());
+    let (mut header, mut palette, mut data, mut way) = (None, &[][..], Vec::new(), 1);
     loop {
         let (kind, chunk, after) = take_chunk(rest)?;
         rest = after;
@@ -57,6 +59,7 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<Pixels> {
             }
             (b"PLTE", _) => palette = chunk,
             (b"IDAT", _) => data.extend_from_slice(chunk),
+            (b"eXIf", _) => way = orientation(chunk),
             (b"IEND", _) => break,
             // A small first letter marks what may be skipped.
             _ if kind[0].is_ascii_lowercase() => {}
@@ -74,7 +77,8 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<Pixels> {
     }
     let channels = if header.indexed { 3 } else { header.samples };
     let samples = read_samples(&header, palette, &data)?;
-    planes(&samples, channels, (header.height, header.width))
+    let picture = planes(&samples, channels, (header.height, header.width))?;
+    Ok(turned(picture, way))
 }
 
 /// The first chunk: type, data, and what follows.

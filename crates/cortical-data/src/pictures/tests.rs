@@ -336,6 +336,6 @@ proptest! {
         let at = 8 + at % (bytes.len() - 8);
         bytes[at] = byte;
         bytes.truncate(8 + cut % bytes.len());
-        let _ = if jpeg { decode_jpeg(&bytes) } else { png::decode(&bytes) };
+        let _ = if jpeg { jpeg::decode(&bytes) } else { png::decode(&bytes) };
     }
 }
