@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            // Wrong usage is told apart from work that failed, as the command itself does.
+            // Wrong usage and work that failed have different exit codes, as the command itself does.
             ExitCode::from(match error {
                 Error::UnknownVerb { .. } | Error::UnknownArgument { .. } => 2,
                 _ => 1,

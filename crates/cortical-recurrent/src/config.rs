@@ -1,8 +1,6 @@
 //! The options of recurrent layers.
 
-use crate::Recurrent;
 use cortical_kernels::recurrent::Cell;
-use cortical_neuron::{Result, Scope};
 
 /// Plain recurrent neurons: `h_t = tanh(W_ih x_t + b_ih + W_hh h_{t−1} + b_hh)`, PyTorch's `nn.RNN`.
 #[derive(Clone, Copy, Debug)]
@@ -128,14 +126,5 @@ impl RecurrentConfig {
         } else {
             self.hidden
         }
-    }
-
-    /// Makes the layer at a place of a model.
-    ///
-    /// # Errors
-    /// [`Error::Option`](cortical_neuron::Error::Option) for no layers, no hidden size, a projection that is none, or an impossible dropout,
-    /// [`Error::NameTaken`](cortical_neuron::Error::NameTaken), [`Error::TooLarge`](cortical_neuron::Error::TooLarge).
-    pub fn build(self, scope: &Scope) -> Result<Recurrent> {
-        Recurrent::build(self, scope)
     }
 }

@@ -73,6 +73,17 @@ pub struct Recurrent {
     config: RecurrentConfig,
 }
 
+impl RecurrentConfig {
+    /// Makes the layer at a place of a model.
+    ///
+    /// # Errors
+    /// [`Error::Option`](cortical_neuron::Error::Option) for no layers, no hidden size, a projection that is none, or an impossible dropout,
+    /// [`Error::NameTaken`](cortical_neuron::Error::NameTaken), [`Error::TooLarge`](cortical_neuron::Error::TooLarge).
+    pub fn build(self, scope: &Scope) -> Result<Recurrent> {
+        Recurrent::build(self, scope)
+    }
+}
+
 impl Recurrent {
     pub(crate) fn build(config: RecurrentConfig, scope: &Scope) -> Result<Self> {
         let refused = |option, expected, got: usize| {

@@ -13,7 +13,7 @@ pub struct Histogram {
     low: f64,
     high: f64,
     counts: Vec<u64>,
-    /// Values that are no numbers, and how the others lie.
+    /// Non-finite values, and how the others lie.
     broken: u64,
     mean: f64,
     std: f64,
@@ -91,7 +91,7 @@ impl Histogram {
         }
         let mut remark = format!("mean {}, deviation {}", number(self.mean), number(self.std));
         if self.broken > 0 {
-            let _ = write!(remark, ", {} are no numbers", self.broken);
+            let _ = write!(remark, ", {} are non-finite", self.broken);
         }
         let _ = write!(
             svg,
@@ -111,7 +111,7 @@ mod tests {
         let histogram = Histogram::new("w", &[0.0, 0.1, 0.9, 1.0, f32::NAN], 2);
         assert_eq!(histogram.counts(), [2, 2]);
         let svg = histogram.to_svg();
-        assert!(svg.contains("mean 0.5, ") && svg.contains("1 are no numbers"));
+        assert!(svg.contains("mean 0.5, ") && svg.contains("1 are non-finite"));
         assert_well_formed(&svg);
     }
 

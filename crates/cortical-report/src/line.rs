@@ -15,7 +15,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// A curve through these points. A point that is no number makes a gap.
+    /// A curve through these points. A non-finite point makes a gap.
     #[must_use]
     pub fn new(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         Self {
@@ -74,7 +74,7 @@ pub struct LineChart {
 /// The size of a chart, and the room around its curves: left, right, top, bottom.
 const SIZE: (f64, f64) = (520.0, 300.0);
 const ROOM: (f64, f64, f64, f64) = (58.0, 14.0, 40.0, 40.0);
-/// Points of one curve that are drawn at most; of more, each stretch shows its lowest and its highest.
+/// Points of one curve that are drawn at most; of more, each segment shows its lowest and its highest.
 const POINTS: usize = 1200;
 
 impl LineChart {
@@ -223,16 +223,16 @@ pub(crate) fn open(title: &str) -> String {
     )
 }
 
-/// The stretches of a curve without gaps. A point alone becomes a dot, which a round line end draws.
+/// The segments of a curve without gaps. A point alone becomes a dot, which a round line end draws.
 fn paths(points: &[(f64, f64)], x: &Axis, y: &Axis) -> Vec<String> {
     let placed: Vec<Option<(f64, f64)>> = points
         .iter()
         .map(|&(px, py)| Some((x.place(px)?, y.place(py)?)))
         .collect();
-    let stretches = placed
+    let segments = placed
         .split(Option::is_none)
         .filter(|part| !part.is_empty());
-    stretches
+    segments
         .map(|part| {
             let part: Vec<(f64, f64)> = part.iter().flatten().copied().collect();
             let mut path = String::new();
@@ -247,7 +247,7 @@ fn paths(points: &[(f64, f64)], x: &Axis, y: &Axis) -> Vec<String> {
         .collect()
 }
 
-/// As many points as can be seen: of each stretch its lowest and its highest, in order, so that no spike is lost.
+/// As many points as can be seen: of each segment its lowest and its highest, in order, so that no spike is lost.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if points.len() <= POINTS {
         return points.to_vec();

@@ -2,6 +2,12 @@
 
 use std::path::PathBuf;
 
+/// The fewest tokens that can be trained: one for each byte, and one that ends a text.
+pub(crate) const MIN_VOCABULARY: usize = 257;
+
+/// The most tokens that can be trained.
+pub(crate) const MAX_VOCABULARY: usize = 1 << 20;
+
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -50,8 +56,8 @@ pub enum Error {
     /// A vocabulary of a size that cannot be trained.
     #[error(
         "a vocabulary of {got} tokens cannot be trained on bytes; expected {} to {}",
-        crate::tokenizer::MIN_VOCABULARY,
-        crate::tokenizer::MAX_VOCABULARY
+        MIN_VOCABULARY,
+        MAX_VOCABULARY
     )]
     VocabularySize {
         /// The size asked for.
@@ -73,7 +79,7 @@ pub enum Error {
     /// There is nothing to go on from.
     #[error("there is nothing to go on from: give a prompt of at least one token")]
     EmptyPrompt,
-    /// A text is too short to be foreseen.
+    /// A text is too short to be predicted.
     #[error("the text has {got} tokens; at least 2 are needed")]
     ShortText {
         /// Its tokens.

@@ -4,7 +4,7 @@
 //! - [`Sampling`] and [`Sampler`]: which token comes next;
 //! - [`Generator`]: an iterator over the tokens that a model goes on with, [`TextStream`] over their text;
 //! - [`ChatTemplate`] and [`Chat`]: conversations, with what was read kept in the model's cache;
-//! - [`perplexity`]: how well a model foresees a text.
+//! - [`perplexity`]: how well a model predicts a text.
 //!
 //! This crate does not know training or the command line.
 //!

@@ -1,4 +1,4 @@
-//! How well a model foresees a text.
+//! How well a model predicts a text.
 
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
@@ -8,7 +8,7 @@ use cortical_neuron::{Pass, loss::cross_entropy};
 /// How well a model foresaw a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Perplexity {
-    /// The mean of `−ln p` over the tokens that were to be foreseen.
+    /// The mean of `−ln p` over the tokens that were to be predicted.
     pub loss: f64,
     /// How many those were.
     pub tokens: usize,
@@ -22,7 +22,7 @@ impl Perplexity {
     }
 }
 
-/// How well `model` foresees `ids`, read in windows of `window` tokens. In each, the tokens from place `skip` on count, so that each that counts
+/// How well `model` predicts `ids`, read in windows of `window` tokens. In each, the tokens from place `skip` on count, so that each that counts
 /// has a context; the last, shorter window counts too.
 ///
 /// # Errors

@@ -82,7 +82,7 @@ impl Evaluation {
     }
 }
 
-/// The class with the highest score in each row; the first of equals, and never one whose score is no number.
+/// The class with the highest score in each row; the first of equals, and never one whose score is NaN.
 ///
 /// # Shapes
 /// `logits`: `[n, classes]`.

@@ -38,7 +38,7 @@ impl Classification {
 
     /// Adds some samples: a score for each class (logits), the label, and the mean of their losses.
     ///
-    /// Of equal scores the first class is chosen, and one that is no number never is. Labels that are no class are left out.
+    /// Of equal scores the first class is chosen, and one that is NaN never is. Labels that are no class are left out.
     pub fn add<R: AsRef<[f32]>>(&mut self, logits: &[R], labels: &[u32], mean_loss: f64) {
         let mut added = 0;
         for (row, &label) in logits.iter().zip(labels) {
@@ -72,7 +72,7 @@ impl Classification {
         self.samples
     }
 
-    /// The mean loss, in nats; no number without samples.
+    /// The mean loss, in nats; NaN without samples.
     #[must_use]
     pub fn loss(&self) -> f64 {
         self.loss / self.samples as f64
@@ -171,7 +171,7 @@ pub(crate) fn rounded(figure: f64) -> f64 {
     (figure * 1e9).round() / 1e9
 }
 
-/// The class with the highest score; the first of equals, and never one whose score is no number.
+/// The class with the highest score; the first of equals, and never one whose score is NaN.
 pub(crate) fn choice(row: &[f32]) -> usize {
     let mut best = 0;
     for (class, score) in row.iter().enumerate() {

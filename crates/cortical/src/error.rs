@@ -38,9 +38,9 @@ pub(crate) enum Error {
     /// A model cannot be described as Hugging Face does.
     #[error("{}: transformers has no name for what this model computes, so there is no config.json for it", path.display())]
     NoConfig { path: PathBuf },
-    /// A model of classes is to write or to foresee text.
-    #[error("{} tells classes of texts apart and foresees none; use `cortical predict {} texts.csv`", path.display(), path.display())]
-    TellsClasses { path: PathBuf },
+    /// A model of classes is to continue a text or to predict its tokens.
+    #[error("{} predicts classes of texts, not their next tokens; use `cortical predict {} texts.csv`", path.display(), path.display())]
+    PredictsClasses { path: PathBuf },
     /// Data to test on has no labels.
     #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoLabels { path: PathBuf },
@@ -104,7 +104,7 @@ impl Error {
             | Self::NoData { .. }
             | Self::NotFound { .. }
             | Self::Occupied { .. }
-            | Self::TellsClasses { .. }
+            | Self::PredictsClasses { .. }
             | Self::UnknownModel { .. } => true,
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),

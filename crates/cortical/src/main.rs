@@ -6,6 +6,7 @@
 mod cli;
 mod cli_language;
 mod dashboard;
+mod done;
 mod error;
 mod output;
 mod progress;
@@ -24,21 +25,13 @@ use cortical_train::in_pool;
 use serde_json::json;
 
 use crate::cli::{Cli, Verb};
+use crate::done::Done;
 use crate::error::Result;
 use crate::output::Output;
 
 // Activations that come back at every step need no fresh pages at every step.
 #[global_allocator]
 static ALLOCATOR: CachingAllocator = CachingAllocator::new();
-
-/// How a verb that did not fail ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Done {
-    /// The work is done.
-    Finished,
-    /// The work was stopped on request, and everything is saved.
-    Stopped,
-}
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -4,7 +4,7 @@ mod gguf;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, MAX_VOCABULARY, MIN_VOCABULARY, Result};
 use cortical_io::{GgufFile, read_text};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -18,10 +18,6 @@ use tokenizers::{AddedToken, Tokenizer as Hub};
 
 /// GPT-2's name of the token that ends a text, also in what is trained here.
 const END: &str = "<|endoftext|>";
-/// The fewest tokens that can be trained: one for each byte, and one that ends a text.
-pub(crate) const MIN_VOCABULARY: usize = 257;
-/// The most tokens that can be trained.
-pub(crate) const MAX_VOCABULARY: usize = 1 << 20;
 /// The most bytes of a description that are read.
 const DESCRIPTION_BYTES: u64 = 256 << 20;
 

@@ -2,12 +2,9 @@
 
 use std::path::PathBuf;
 
-use cortical_data::csv::{CsvOptions, LabelColumn};
-use cortical_data::{Normalize, OpenOptions, Splits};
+use cortical_data::Normalize;
+use cortical_data::csv::LabelColumn;
 use cortical_settings::{Broken, at_least, at_most, rule, settings, share_below_one};
-use cortical_tensor::Seed;
-
-use super::{Recipe, SampleRecipe};
 
 settings! {
     /// The fields of `[data]` that every recipe has.
@@ -77,46 +74,5 @@ settings! {
                 let size = name.strip_prefix("bpe-").map(str::parse::<u32>);
                 ["auto", "model", "bytes", "characters"].contains(&name.as_str()) || matches!(size, Some(Ok(_)))
             });
-    }
-}
-
-impl SampleRecipe {
-    /// Opens the data of this recipe, preprocessed as it says.
-    ///
-    /// # Errors
-    /// Those of [`cortical_data::open`].
-    pub fn open(&self, data: &DataRecipe) -> cortical_data::Result<Splits> {
-        cortical_data::open(&data.name, &self.options(data))
-    }
-
-    /// The recipe as `cortical-data` takes it.
-    #[must_use]
-    pub fn options(&self, data: &DataRecipe) -> OpenOptions {
-        let own = &self.data;
-        OpenOptions {
-            seed: Seed(own.split_seed),
-            test_fraction: data.test_fraction,
-            valid_fraction: data.valid_fraction,
-            fold: own.folds.map(|folds| (folds, own.fold)),
-            normalize: own.normalize,
-            input_shape: own.input_shape.clone(),
-            data_dir: own.dir.clone(),
-            csv: CsvOptions {
-                label: own.label.clone(),
-                one_hot: own.one_hot.clone(),
-                ignore: own.ignore.clone(),
-                ..CsvOptions::default()
-            },
-        }
-    }
-}
-
-impl Recipe {
-    /// Opens the pictures or the table that the recipe is about, preprocessed as it says.
-    ///
-    /// # Errors
-    /// Those of [`cortical_data::open`]; a recipe for a language model.
-    pub fn open_samples(&self) -> crate::Result<Splits> {
-        Ok(self.samples()?.open(&self.data)?)
     }
 }

@@ -119,6 +119,14 @@ impl Recipe {
         }
     }
 
+    /// Opens the pictures or the table that the recipe is about, preprocessed as it says.
+    ///
+    /// # Errors
+    /// Those of [`cortical_data::open`]; a recipe for a language model.
+    pub fn open_samples(&self) -> crate::Result<cortical_data::Splits> {
+        Ok(self.samples()?.open(&self.data)?)
+    }
+
     /// The network's kind, or the language model's name.
     #[must_use]
     pub fn model_name(&self) -> &str {

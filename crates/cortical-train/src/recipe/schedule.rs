@@ -1,4 +1,4 @@
-//! The table `[schedule]`: learning rates that stretch with the run.
+//! The table `[schedule]`: schedules that fit the length of a run.
 
 use cortical_models::fields::Fields;
 use cortical_optim::{PlateauConfig, Schedule};

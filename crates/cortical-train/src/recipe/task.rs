@@ -1,10 +1,14 @@
 //! What is learned: the fields of a recipe that only some tasks have.
 
-use cortical_data::Augment;
+use cortical_data::csv::CsvOptions;
+use cortical_data::{Augment, OpenOptions, Splits};
 use cortical_models::ModelSpec;
+use cortical_tensor::Seed;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassifyRecipe, LoraRecipe, SampleData, SampleTraining, TextData, TextTraining};
+use super::{
+    ClassifyRecipe, DataRecipe, LoraRecipe, SampleData, SampleTraining, TextData, TextTraining,
+};
 
 /// What a run learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,4 +88,35 @@ pub struct TextRecipe {
     pub classify: Option<ClassifyRecipe>,
     /// Train low-rank changes in place of the weights.
     pub lora: Option<LoraRecipe>,
+}
+
+impl SampleRecipe {
+    /// Opens the data of this recipe, preprocessed as it says.
+    ///
+    /// # Errors
+    /// Those of [`cortical_data::open`].
+    pub fn open(&self, data: &DataRecipe) -> cortical_data::Result<Splits> {
+        cortical_data::open(&data.name, &self.options(data))
+    }
+
+    /// The recipe as `cortical-data` takes it.
+    #[must_use]
+    pub fn options(&self, data: &DataRecipe) -> OpenOptions {
+        let own = &self.data;
+        OpenOptions {
+            seed: Seed(own.split_seed),
+            test_fraction: data.test_fraction,
+            valid_fraction: data.valid_fraction,
+            fold: own.folds.map(|folds| (folds, own.fold)),
+            normalize: own.normalize,
+            input_shape: own.input_shape.clone(),
+            data_dir: own.dir.clone(),
+            csv: CsvOptions {
+                label: own.label.clone(),
+                one_hot: own.one_hot.clone(),
+                ignore: own.ignore.clone(),
+                ..CsvOptions::default()
+            },
+        }
+    }
 }

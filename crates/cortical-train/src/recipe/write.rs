@@ -18,7 +18,7 @@ impl Recipe {
         out
     }
 
-    /// A number that tells recipes apart, for checkpoints: FNV-1a of the fields that are not as by default. So a later version with more
+    /// A hash that differs between recipes, for checkpoints: FNV-1a of the fields that are not as by default. So a later version with more
     /// fields still knows the recipes of this one.
     #[must_use]
     pub fn hash(&self) -> String {

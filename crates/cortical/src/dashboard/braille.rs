@@ -38,7 +38,7 @@ pub(super) fn plot(
         .collect()
 }
 
-/// The mean of the figures in each stretch, `None` where there are none.
+/// The mean of the figures in each segment, `None` where there are none.
 fn means(curve: &[(f64, f64)], end: f64, width: usize) -> Vec<Option<f64>> {
     let mut sums = vec![(0.0, 0.0); width];
     for (x, figure) in curve.iter().filter(|(_, figure)| figure.is_finite()) {

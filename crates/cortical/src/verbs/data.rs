@@ -5,8 +5,8 @@ use cortical_data::{Entry, Text, catalog, texts};
 use cortical_train::Recipe;
 use serde_json::{Value, json};
 
-use crate::Done;
 use crate::cli::DataArgs;
+use crate::done::Done;
 use crate::error::Result;
 use crate::output::Output;
 use crate::style::{Style, count, shape};

@@ -11,8 +11,8 @@ use cortical_train::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::Done;
 use crate::cli::{Common, EvalArgs};
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::scores;

@@ -8,8 +8,8 @@ use cortical_settings::nearest;
 use cortical_train::RunPaths;
 use serde_json::{Value, json};
 
-use crate::Done;
 use crate::cli::InspectArgs;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::{Style, bytes, count, shape};

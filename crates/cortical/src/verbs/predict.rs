@@ -7,8 +7,8 @@ use cortical_data::open_features;
 use cortical_train::{Prediction, TextModel, in_pool};
 use serde_json::{Map, Value, json};
 
-use crate::Done;
 use crate::cli::{Common, PredictArgs};
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::{count, percent};

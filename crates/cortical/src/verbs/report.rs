@@ -3,8 +3,8 @@
 use cortical_train::{RunPaths, write_page};
 use serde_json::json;
 
-use crate::Done;
 use crate::cli::ReportArgs;
+use crate::done::Done;
 use crate::error::Result;
 use crate::output::Output;
 

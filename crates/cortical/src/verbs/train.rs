@@ -13,9 +13,9 @@ use cortical_train::{
 };
 use serde_json::json;
 
-use crate::Done;
 use crate::cli::{Common, ResumeArgs, TrainArgs};
 use crate::dashboard::Dashboard;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::{Output, print_line};
 use crate::progress::Progress;

@@ -194,7 +194,7 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "train --preset digit",
         2,
-        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, fashion-mnist, fashion-mnist-cnn, iris, table, moby-dick",
+        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, fashion-mnist, fashion-mnist-cnn, iris, moby-dick, table",
     );
     check(
         "train --data digitz",

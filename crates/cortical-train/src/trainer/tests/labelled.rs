@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use super::{After, model_bytes, text_of};
 use crate::{Outcome, Override, Recipe, Report, RunFolder, RunPaths, TextModel, train};
 
-/// A table of texts that one word tells apart, of several lengths.
+/// A table of texts whose class follows from one word, of several lengths.
 fn table(folder: &Path) -> String {
     let path = folder.join("reviews.csv");
     let mut text = String::from("id,label,text\n");

@@ -5,9 +5,9 @@ use std::io::{self, BufRead};
 use cortical_text::{Chat, ChatTemplate, Reply, Sampler, Tokenizer};
 use serde_json::{Value, json};
 
-use crate::Done;
 use crate::cli::Common;
 use crate::cli_language::ChatArgs;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
 

@@ -3,9 +3,9 @@
 use cortical_text::{Generator, Sampler, TextStream, TextStreamOptions, Tokenizer};
 use serde_json::json;
 
-use crate::Done;
 use crate::cli::Common;
 use crate::cli_language::GenerateArgs;
+use crate::done::Done;
 use crate::error::Result;
 use crate::output::Output;
 

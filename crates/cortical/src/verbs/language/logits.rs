@@ -5,8 +5,8 @@ use cortical_neuron::Pass;
 use cortical_text::Tokenizer;
 use serde_json::json;
 
-use crate::Done;
 use crate::cli_language::LogitsArgs;
+use crate::done::Done;
 use crate::error::Result;
 use crate::output::Output;
 use crate::style::shape;

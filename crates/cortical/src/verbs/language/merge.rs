@@ -8,8 +8,8 @@ use cortical_models::language::{self, LanguageModel, LoadOptions, TextClassifier
 use cortical_text::Tokenizer;
 use serde_json::json;
 
-use crate::Done;
 use crate::cli_language::MergeArgs;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::count;

@@ -23,7 +23,7 @@ use crate::style::{bytes, count, duration};
 fn open(args: &ModelArgs, output: &Output) -> Result<Loaded> {
     exists(&args.model)?;
     if language::read_classes(&args.model)?.is_some() {
-        return Err(Error::TellsClasses {
+        return Err(Error::PredictsClasses {
             path: args.model.clone(),
         });
     }

@@ -6,8 +6,8 @@ use std::io::Read;
 use cortical_text::Tokenizer;
 use serde_json::json;
 
-use crate::Done;
 use crate::cli_language::PerplexityArgs;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::count;

@@ -3,7 +3,7 @@
 use cortical_models::language::{Account, LanguageConfig, presets};
 use serde_json::json;
 
-use crate::Done;
+use crate::done::Done;
 use crate::error::Result;
 use crate::output::Output;
 use crate::style::{bytes, count};

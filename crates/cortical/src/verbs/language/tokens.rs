@@ -3,8 +3,8 @@
 use cortical_text::Tokenizer;
 use serde_json::json;
 
-use crate::Done;
 use crate::cli_language::TokensArgs;
+use crate::done::Done;
 use crate::error::Result;
 use crate::output::Output;
 

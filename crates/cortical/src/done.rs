@@ -1,0 +1,10 @@
+//! How a verb that did not fail ended.
+
+/// How a verb that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The work is done.
+    Finished,
+    /// The work was stopped on request, and everything is saved.
+    Stopped,
+}
