@@ -1,6 +1,8 @@
-//! Against transformers: the same logits for every fixture, with a cache as without; sizes of published models; what is refused.
+//! Against transformers: the same logits for every fixture, with a cache as without; sizes of published models; what is
+//! refused.
 
 mod adapter;
+mod published;
 mod relatives;
 
 use super::*;
@@ -106,8 +108,8 @@ fn a_cache_changes_nothing() {
         }
         let (ids, _) = expected(&folder);
         let (rows, whole) = (ids.dim(1).unwrap(), output(&model, &ids));
-        // Some positions turn with the length of the text: what the cache holds was computed for a shorter one, so only a text that is read
-        // at once is the same.
+        // Some positions turn with the length of the text: what the cache holds was computed for a shorter one, so only
+        // a text that is read at once is the same.
         let name = folder.to_string_lossy();
         let dynamic = name.contains("dynamic") || name.contains("longrope");
         let cuts = match dynamic {
