@@ -4,7 +4,8 @@ use candle_core::Tensor;
 use cortical_neuron::Result;
 use cortical_tensor::Error;
 
-/// The keys and values of one layer, `[batch, positions, kv_heads, dim]` each, in buffers that double when they are full.
+/// The keys and values of one layer, `[batch, positions, kv_heads, dim]` each, in buffers that double when they are
+/// full.
 ///
 /// It belongs to evaluation: what it holds has no history, so no gradient flows to earlier positions.
 #[derive(Clone, Debug, Default)]

@@ -16,8 +16,8 @@ pub struct DecoderBlockConfig {
 }
 
 impl DecoderBlockConfig {
-    /// The names of the norms before and behind attention, before and behind the feed-forward sublayer, where there are some; by default
-    /// `input_layernorm` and `post_attention_layernorm` before both.
+    /// The names of the norms before and behind attention, before and behind the feed-forward sublayer, where there are
+    /// some; by default `input_layernorm` and `post_attention_layernorm` before both.
     #[must_use]
     pub fn norms(mut self, names: [Option<&'static str>; 4]) -> Self {
         self.norms = names;
@@ -70,10 +70,12 @@ impl DecoderBlockConfig {
 
 /// `h = x + attention(norm(x))`, `y = h + swiglu(norm(h))`, with the parameter names of Llama's files.
 ///
-/// Relatives have their norms elsewhere ([`DecoderBlockConfig::norms`]): `h = x + norm(attention(x))`, or a norm on both sides.
+/// Relatives have their norms elsewhere ([`DecoderBlockConfig::norms`]): `h = x + norm(attention(x))`, or a norm on
+/// both sides.
 ///
 /// Each sublayer with a norm before it is one operation ([`attention_half`](cortical_tensor::ops::attention_half),
-/// [`feed_forward`](cortical_tensor::ops::feed_forward)); only with a cache attention runs in its parts, with the same values.
+/// [`feed_forward`](cortical_tensor::ops::feed_forward)); only with a cache attention runs in its parts, with the same
+/// values.
 ///
 /// # Shapes
 /// - input and output: `[batch, rows, hidden_size]`

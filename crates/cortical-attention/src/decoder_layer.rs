@@ -26,13 +26,15 @@ pub struct DecoderMasks<'a> {
 }
 
 /// `h = norm1(x + attention(x))`, `m = norm2(h + attention(h, memory))`, `y = norm3(m + feed_forward(m))`, PyTorch's
-/// `nn.TransformerDecoderLayer`: each row reads the rows of the target that it may see, then the rows of what an encoder has made of the
-/// source. With `norm_first` each norm stands before its part.
+/// `nn.TransformerDecoderLayer`: each row reads the rows of the target that it may see, then the rows of what an
+/// encoder has made of the source. With `norm_first` each norm stands before its part.
 ///
-/// `8 d² + 8 d` parameters in both attentions, `2 · d · dim_feedforward + dim_feedforward + d` in the feed-forward part, `6 d` in the norms.
+/// `8 d² + 8 d` parameters in both attentions, `2 · d · dim_feedforward + dim_feedforward + d` in the feed-forward
+/// part, `6 d` in the norms.
 ///
 /// # Shapes
-/// - target and output: `[batch, rows, d_model]`; memory: `[batch, keys, d_model]`; all without `batch` where there is none
+/// - target and output: `[batch, rows, d_model]`; memory: `[batch, keys, d_model]`; all without `batch` where there is
+///   none
 ///
 /// # Source
 /// Vaswani et al., "Attention is all you need" (2017), section 3.1.

@@ -97,7 +97,8 @@ macro_rules! block_options {
                 self
             }
 
-            /// Whether inputs are `[batch, rows, d_model]`; they are by default (PyTorch's default is `[rows, batch, d_model]`).
+            /// Whether inputs are `[batch, rows, d_model]`; they are by default (PyTorch's default is
+            /// `[rows, batch, d_model]`).
             #[must_use]
             pub fn batch_first(mut self, batch_first: bool) -> Self {
                 self.0.batch_first = batch_first;
@@ -190,10 +191,11 @@ pub struct TransformerEncoderLayerConfig(BlockOptions);
 
 block_options!(TransformerEncoderLayerConfig, TransformerEncoderLayer);
 
-/// `h = norm1(x + attention(x))`, `y = norm2(h + linear2(activation(linear1(h))))`, PyTorch's `nn.TransformerEncoderLayer`; with
-/// `norm_first` each norm stands before its half.
+/// `h = norm1(x + attention(x))`, `y = norm2(h + linear2(activation(linear1(h))))`, PyTorch's
+/// `nn.TransformerEncoderLayer`; with `norm_first` each norm stands before its half.
 ///
-/// `4 d² + 4 d` parameters in attention, `2 · d · dim_feedforward + dim_feedforward + d` in the feed-forward half, `4 d` in the norms.
+/// `4 d² + 4 d` parameters in attention, `2 · d · dim_feedforward + dim_feedforward + d` in the feed-forward half,
+/// `4 d` in the norms.
 ///
 /// # Shapes
 /// - input and output: `[batch, rows, d_model]`, or without `batch`
@@ -257,7 +259,8 @@ impl TransformerEncoderLayer {
         self.run_masked(x, mask, None, pass)
     }
 
-    /// The block with a mask and a mask of keys, both as [`Attend`] takes them: PyTorch's `src_mask` and `src_key_padding_mask`.
+    /// The block with a mask and a mask of keys, both as [`Attend`] takes them: PyTorch's `src_mask` and
+    /// `src_key_padding_mask`.
     ///
     /// # Errors
     /// When a shape does not fit; the error says in which layer.

@@ -83,8 +83,9 @@ impl SwiGluConfig {
 ///
 /// # Shapes
 /// - input and output: `[…, hidden_size]`
-/// - `gate_proj.weight`, `up_proj.weight`: `[intermediate_size, hidden_size]`; `down_proj.weight`: `[hidden_size, intermediate_size]`;
-///   fused, `gate_up_proj.weight`: `[2 · intermediate_size, hidden_size]`, the gate first
+/// - `gate_proj.weight`, `up_proj.weight`: `[intermediate_size, hidden_size]`; `down_proj.weight`:
+///   `[hidden_size, intermediate_size]`; fused, `gate_up_proj.weight`: `[2 · intermediate_size, hidden_size]`, the gate
+///   first
 ///
 /// `3 · hidden_size · intermediate_size` parameters, as many multiply-adds a row.
 ///
@@ -151,8 +152,8 @@ impl SwiGlu {
         input.iter().chain([&self.down])
     }
 
-    /// The sublayer that this layer and a norm before it make, `x + swiglu(norm(x))`: one operation where the linear layers are
-    /// nothing but weights.
+    /// The sublayer that this layer and a norm before it make, `x + swiglu(norm(x))`: one operation where the linear
+    /// layers are nothing but weights.
     pub(crate) fn sublayer(
         &self,
         x: &Tensor,

@@ -59,14 +59,16 @@ impl GroupedQueryAttentionConfig {
         self
     }
 
-    /// How many positions a query sees at most, its own and those before it; all by default. It is for causal attention.
+    /// How many positions a query sees at most, its own and those before it; all by default. It is for causal
+    /// attention.
     #[must_use]
     pub fn window(mut self, window: Option<usize>) -> Self {
         self.window = window;
         self
     }
 
-    /// An RMS norm with this `eps` over each head of queries and of keys before they are rotated, as Qwen3 has it; none by default.
+    /// An RMS norm with this `eps` over each head of queries and of keys before they are rotated, as Qwen3 has it; none
+    /// by default.
     #[must_use]
     pub fn head_norm(mut self, eps: Option<f64>) -> Self {
         self.head_norm = eps;
@@ -108,7 +110,8 @@ impl GroupedQueryAttentionConfig {
         self
     }
 
-    /// How the weights of queries, keys and values begin, and how those of the output; as PyTorch's linear layer by default.
+    /// How the weights of queries, keys and values begin, and how those of the output; as PyTorch's linear layer by
+    /// default.
     #[must_use]
     pub fn init(mut self, inputs: Init, output: Init) -> Self {
         self.init = [inputs, output];
@@ -132,7 +135,8 @@ impl GroupedQueryAttentionConfig {
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
-    /// [`Error::Option`] when the heads do not divide the width or the key heads the heads, [`Error::NameTaken`], [`Error::TooLarge`].
+    /// [`Error::Option`] when the heads do not divide the width or the key heads the heads, [`Error::NameTaken`],
+    /// [`Error::TooLarge`].
     pub fn build(self, scope: &Scope) -> Result<GroupedQueryAttention> {
         let (d, heads, kv) = (self.hidden_size, self.num_heads, self.num_kv_heads);
         if heads == 0 || (self.head_dim.is_none() && !d.is_multiple_of(heads)) {
@@ -198,13 +202,14 @@ impl GroupedQueryAttentionConfig {
     }
 }
 
-/// Attention in which groups of query heads share a head of keys and values, with rotary positions and a cache: the attention of
-/// Llama and its relatives, with the names of Hugging Face's files.
+/// Attention in which groups of query heads share a head of keys and values, with rotary positions and a cache: the
+/// attention of Llama and its relatives, with the names of Hugging Face's files.
 ///
 /// # Shapes
 /// - input and output: `[batch, rows, hidden_size]`
-/// - `q_proj.weight`: `[num_heads · head_dim, hidden_size]`; `k_proj.weight`, `v_proj.weight`: `[num_kv_heads · head_dim, hidden_size]`;
-///   `o_proj.weight`: `[hidden_size, num_heads · head_dim]`; fused, `qkv_proj.weight` has the rows of the first three
+/// - `q_proj.weight`: `[num_heads · head_dim, hidden_size]`; `k_proj.weight`, `v_proj.weight`:
+///   `[num_kv_heads · head_dim, hidden_size]`; `o_proj.weight`: `[hidden_size, num_heads · head_dim]`; fused,
+///   `qkv_proj.weight` has the rows of the first three
 ///
 /// # Source
 /// Ainslie et al., "GQA: training generalized multi-query transformer models from multi-head checkpoints" (2023).
@@ -270,7 +275,8 @@ impl GroupedQueryAttention {
         }
     }
 
-    /// Attention over the rows of `x` and, with a cache, over what was read before; the cache takes the new keys and values.
+    /// Attention over the rows of `x` and, with a cache, over what was read before; the cache takes the new keys and
+    /// values.
     ///
     /// # Errors
     /// When a shape does not fit; the error says in which layer.
@@ -296,16 +302,16 @@ impl GroupedQueryAttention {
         input.iter().chain([&self.o])
     }
 
-    /// Whether one operation can do all of it for so many rows: every row sees all before it, and there is nothing that Llama's attention
-    /// does not have.
+    /// Whether one operation can do all of it for so many rows: every row sees all before it, and there is nothing that
+    /// Llama's attention does not have.
     fn is_plain(&self, rows: usize) -> bool {
         let config = &self.config;
         let sees_all = config.window.is_none_or(|window| rows <= window);
         sees_all && config.scale.is_none() && config.softcap.is_none() && self.q_norm.is_none()
     }
 
-    /// The sublayer that this layer and a norm before it make, `x + attention(norm(x))`: one operation where the linear layers are
-    /// nothing but weights.
+    /// The sublayer that this layer and a norm before it make, `x + attention(norm(x))`: one operation where the linear
+    /// layers are nothing but weights.
     pub(crate) fn sublayer(
         &self,
         x: &Tensor,
@@ -428,8 +434,8 @@ impl GroupedQueryAttention {
         Ok((q, k, v))
     }
 
-    /// What of the keys and values the queries may see: those of a window are cut out where that is enough, and masked where
-    /// each query has a window of its own.
+    /// What of the keys and values the queries may see: those of a window are cut out where that is enough, and masked
+    /// where each query has a window of its own.
     fn see(
         &self,
         before: usize,

@@ -1,12 +1,13 @@
 //! Layers whose neurons choose their inputs by content.
 //!
 //! - [`MultiHeadAttention`]: self- and cross-attention with the names of PyTorch's `nn.MultiheadAttention`;
-//! - [`GroupedQueryAttention`]: with fewer key heads than query heads, [`Rotary`] positions and a [`Cache`] of keys and values, with the
-//!   names of Llama's files;
-//! - [`TransformerEncoderLayer`], [`TransformerDecoderLayer`]: PyTorch's blocks; [`DecoderBlock`]: Llama's, with RMS norm and [`SwiGlu`].
+//! - [`GroupedQueryAttention`]: with fewer key heads than query heads, [`Rotary`] positions and a [`Cache`] of keys and
+//!   values, with the names of Llama's files;
+//! - [`TransformerEncoderLayer`], [`TransformerDecoderLayer`]: PyTorch's blocks; [`DecoderBlock`]: Llama's, with RMS
+//!   norm and [`SwiGlu`].
 //!
-//! Heads are read where the projections leave them, and scores are never held whole, so memory grows with the length of a
-//! sequence and not with its square.
+//! Heads are read where the projections leave them, and scores are never held whole, so memory grows with the length of
+//! a sequence and not with its square.
 //!
 //! What this crate does not know: the wiring of whole models (`cortical-models`), tokens (`cortical-text`).
 //!

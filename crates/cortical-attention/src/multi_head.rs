@@ -52,7 +52,8 @@ impl MultiHeadAttentionConfig {
         self
     }
 
-    /// Whether inputs are `[batch, rows, embed_dim]`; they are by default (PyTorch's default is `[rows, batch, embed_dim]`).
+    /// Whether inputs are `[batch, rows, embed_dim]`; they are by default (PyTorch's default is
+    /// `[rows, batch, embed_dim]`).
     #[must_use]
     pub fn batch_first(mut self, batch_first: bool) -> Self {
         self.batch_first = batch_first;
@@ -80,8 +81,8 @@ impl MultiHeadAttentionConfig {
         self
     }
 
-    /// Whether a key and value of zeros stand behind the others, so that a query can look at nothing, PyTorch's `add_zero_attn`; none by
-    /// default.
+    /// Whether a key and value of zeros stand behind the others, so that a query can look at nothing, PyTorch's
+    /// `add_zero_attn`; none by default.
     #[must_use]
     pub fn zero_attn(mut self, zero_attn: bool) -> Self {
         self.zero_attn = zero_attn;
@@ -91,8 +92,8 @@ impl MultiHeadAttentionConfig {
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
-    /// [`Error::Option`] when the heads do not divide the width or dropout is no probability below 1, [`Error::NameTaken`],
-    /// [`Error::TooLarge`].
+    /// [`Error::Option`] when the heads do not divide the width or dropout is no probability below 1,
+    /// [`Error::NameTaken`], [`Error::TooLarge`].
     pub fn build(self, scope: &Scope) -> Result<MultiHeadAttention> {
         let d = self.embed_dim;
         if self.num_heads == 0 || d == 0 || !d.is_multiple_of(self.num_heads) {
@@ -135,18 +136,21 @@ impl MultiHeadAttentionConfig {
     }
 }
 
-/// `softmax(Q Kᵀ / √d + mask) V` in `num_heads` heads between an input and an output projection, PyTorch's `nn.MultiheadAttention`.
+/// `softmax(Q Kᵀ / √d + mask) V` in `num_heads` heads between an input and an output projection, PyTorch's
+/// `nn.MultiheadAttention`.
 ///
-/// Which inputs a neuron reads is chosen by content: a query's weights for all values are the softmax of its products with the keys. The
-/// projections are `4 · embed_dim² + 4 · embed_dim` parameters; a sample of `n` rows costs `4 · n · embed_dim²` multiply-adds in them and
-/// `2 · n² · embed_dim` between the rows.
+/// Which inputs a neuron reads is chosen by content: a query's weights for all values are the softmax of its products
+/// with the keys. The projections are `4 · embed_dim² + 4 · embed_dim` parameters; a sample of `n` rows costs
+/// `4 · n · embed_dim²` multiply-adds in them and `2 · n² · embed_dim` between the rows.
 ///
 /// # Shapes
-/// - queries and output: `[batch, rows, embed_dim]`, or without `batch`; memory: `[batch, keys, kdim]`, values: `[batch, keys, vdim]`
+/// - queries and output: `[batch, rows, embed_dim]`, or without `batch`; memory: `[batch, keys, kdim]`, values:
+///   `[batch, keys, vdim]`
 /// - `in_proj_weight`: `[3 · embed_dim, embed_dim]` (queries, keys, values), `in_proj_bias`: `[3 · embed_dim]`,
 ///   `out_proj.weight`: `[embed_dim, embed_dim]`, `out_proj.bias`: `[embed_dim]`
-/// - with `kdim` or `vdim` unlike `embed_dim` three in the place of `in_proj_weight`: `q_proj_weight`, `k_proj_weight`, `v_proj_weight`,
-///   `[embed_dim, embed_dim]`, `[embed_dim, kdim]`, `[embed_dim, vdim]`; with `bias_kv` also `bias_k`, `bias_v`: `[1, 1, embed_dim]`
+/// - with `kdim` or `vdim` unlike `embed_dim` three in the place of `in_proj_weight`: `q_proj_weight`, `k_proj_weight`,
+///   `v_proj_weight`, `[embed_dim, embed_dim]`, `[embed_dim, kdim]`, `[embed_dim, vdim]`; with `bias_kv` also `bias_k`,
+///   `bias_v`: `[1, 1, embed_dim]`
 ///
 /// # Source
 /// Vaswani et al., "Attention is all you need" (2017), section 3.2.2.

@@ -58,8 +58,8 @@ impl Rotary {
         Self::make(Frequencies::Fixed(frequencies.into()), pairs)
     }
 
-    /// With frequencies that change with the number of positions read so far, as dynamically stretched models have them: all positions
-    /// turn by other angles when the text grows, so a cache holds keys before they are rotated.
+    /// With frequencies that change with the number of positions read so far, as dynamically stretched models have
+    /// them: all positions turn by other angles when the text grows, so a cache holds keys before they are rotated.
     #[must_use]
     pub fn by_length(
         frequencies: impl Fn(usize) -> Vec<f64> + Send + Sync + 'static,
@@ -91,7 +91,8 @@ impl Rotary {
         matches!(self.frequencies, Frequencies::ByLength(_))
     }
 
-    /// Rotates `x` of `[batch, rows, heads, dim]` whose first row has position `first`, the last row being the last one read.
+    /// Rotates `x` of `[batch, rows, heads, dim]` whose first row has position `first`, the last row being the last one
+    /// read.
     ///
     /// # Errors
     /// When a head has fewer elements than are rotated.
@@ -100,7 +101,8 @@ impl Rotary {
         Ok(ops::rotary(x, &cos, &sin, pairs, HeadOrder::Inside)?)
     }
 
-    /// The cosines and sines of positions from `first` on, of the dtype and on the device of `like`, and the layout of the pairs.
+    /// The cosines and sines of positions from `first` on, of the dtype and on the device of `like`, and the layout of
+    /// the pairs.
     pub(crate) fn angles(
         &self,
         first: usize,

@@ -11,11 +11,11 @@ pub struct Attend<'a> {
     pub memory: Option<&'a Tensor>,
     /// Where values come from; from the keys' input by default.
     pub values: Option<&'a Tensor>,
-    /// `[rows, keys]`, `[batch · heads, rows, keys]` or `[batch or 1, heads or 1, rows or 1, keys]`: of u8, not 0 where a query may
-    /// attend (PyTorch's boolean masks say the opposite here); of floats, added to the scores.
+    /// `[rows, keys]`, `[batch · heads, rows, keys]` or `[batch or 1, heads or 1, rows or 1, keys]`: of u8, not 0 where
+    /// a query may attend (PyTorch's boolean masks say the opposite here); of floats, added to the scores.
     pub mask: Option<&'a Tensor>,
-    /// `[batch, keys]`: of u8, not 0 where a key is no padding (PyTorch's boolean `key_padding_mask` says the opposite); of floats, added to
-    /// the scores.
+    /// `[batch, keys]`: of u8, not 0 where a key is no padding (PyTorch's boolean `key_padding_mask` says the
+    /// opposite); of floats, added to the scores.
     pub key_mask: Option<&'a Tensor>,
 }
 

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use cortical_neuron::Result;
 use cortical_tensor::Error;
 
-/// The mask and the mask of keys in one, `[batch or 1, heads or 1, rows or 1, keys + extra]`; further keys are seen by every query. With further keys
-/// and `causal`, what comes later is in the mask, too.
+/// The mask and the mask of keys in one, `[batch or 1, heads or 1, rows or 1, keys + extra]`; further keys are seen by
+/// every query. With further keys and `causal`, what comes later is in the mask, too.
 pub(super) fn merged(
     attend: &Attend<'_>,
     [batch, heads, rows, keys]: [usize; 4],

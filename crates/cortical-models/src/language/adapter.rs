@@ -36,8 +36,8 @@ fn peft_name(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// Saves the low-rank changes of a model into a folder, as PEFT's `from_pretrained` reads them, and the head over classes if there is one. `base` is what
-/// the changes belong to: a folder or a name on the hub.
+/// Saves the low-rank changes of a model into a folder, as PEFT's `from_pretrained` reads them, and the head over
+/// classes if there is one. `base` is what the changes belong to: a folder or a name on the hub.
 ///
 /// # Errors
 /// [`Error::NoAdapter`] when there are none; those of the files.
@@ -99,8 +99,9 @@ fn in_columns(tensor: &TensorSpec) -> bool {
     matches!(tensor.gguf, Some((_, Change::Columns)))
 }
 
-/// Makes all low-rank changes part of a model's weights, and gives its tensors by their names without those changes: the model as others open it.
-/// The model keeps the merged weights; `unmerge` of its projections takes the changes out again.
+/// Makes all low-rank changes part of a model's weights, and gives its tensors by their names without those changes:
+/// the model as others open it. The model keeps the merged weights; `unmerge` of its projections takes the changes out
+/// again.
 ///
 /// # Errors
 /// [`cortical_neuron::Error::Fixed`] for changes of quantized weights; when a tensor cannot be made.

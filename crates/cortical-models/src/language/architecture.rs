@@ -1,7 +1,8 @@
 //! What an architecture has to say of itself, so that everything else in this folder works for it.
 //!
-//! A new one is a file in `architectures` and a line in the table there: an [`Architecture`], which reads a [`Config`], which
-//! lists its tensors and builds a [`Model`]. A relative of Llama is less: a [`Relative`](super::decoder::Relative).
+//! A new one is a file in `architectures` and a line in the table there: an [`Architecture`], which reads a [`Config`],
+//! which lists its tensors and builds a [`Model`]. A relative of Llama is less: a
+//! [`Relative`](super::decoder::Relative).
 
 use super::cache::ModelCache;
 use super::head::Head;
@@ -28,6 +29,8 @@ pub(crate) struct Names {
     pub(crate) gguf: Option<&'static str>,
     /// What stands before the names of all tensors but the head's, in a model with a head.
     pub(crate) body: &'static str,
+    /// What the name of its class for classes of texts begins with.
+    pub(crate) classifier_class: &'static str,
     /// The head over classes of texts, and whether it has biases.
     pub(crate) classifier: (&'static str, bool),
 }
@@ -99,7 +102,8 @@ pub(crate) trait Config: Any + Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Settles what a `config.json` leaves open by the names in the files beside it: the prefix before them, a head of its own.
+    /// Settles what a `config.json` leaves open by the names in the files beside it: the prefix before them, a head of
+    /// its own.
     fn settle(&mut self, has: &dyn Fn(&str) -> bool) -> (&'static str, Head);
 
     /// Whether files may have this tensor though the model does not need it: masks and frequencies that are computed.

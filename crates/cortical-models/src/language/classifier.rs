@@ -13,11 +13,11 @@ use cortical_dense::Linear;
 use cortical_neuron::{Init, Params, Pass};
 use std::path::Path;
 
-/// A language model whose head over tokens gave way to one over classes. Everything below the head is what pretraining left there, so that few
-/// labelled texts are enough: what a text is made of the model knows already.
+/// A language model whose head over tokens gave way to one over classes. Everything below the head is what pretraining
+/// left there, so that few labelled texts are enough: what a text is made of the model knows already.
 ///
-/// A decoder is asked at the last token, which alone has seen the whole text; BERT at the first, through its pooler where it has one. The head
-/// has the name that transformers gives it: `score` for decoders, `classifier` for BERT.
+/// A decoder is asked at the last token, which alone has seen the whole text; BERT at the first, through its pooler
+/// where it has one. The head has the name that transformers gives it: `score` for decoders, `classifier` for BERT.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -52,11 +52,13 @@ impl TextClassifier {
         Self::on(model, classes, params)
     }
 
-    /// The pretrained model in a folder or GGUF file with a head for so many classes: that of the folder, if it has one, else a new one. The parameters,
-    /// those of the head among them, are in [`Loaded::params`]; low-rank changes are made where `options` say so.
+    /// The pretrained model in a folder or GGUF file with a head for so many classes: that of the folder, if it has
+    /// one, else a new one. The parameters, those of the head among them, are in [`Loaded::params`]; low-rank changes
+    /// are made where `options` say so.
     ///
     /// # Errors
-    /// As [`open`]; a head in the folder that has another number of classes, unless [`LoadOptions::new_head`] draws one.
+    /// As [`open`]; a head in the folder that has another number of classes, unless [`LoadOptions::new_head`] draws
+    /// one.
     pub fn open(
         path: impl AsRef<Path>,
         classes: usize,
@@ -108,8 +110,9 @@ impl TextClassifier {
 
     /// The scores `[texts, classes]` of texts of any lengths.
     ///
-    /// Texts of like lengths go through the model together. In a decoder the shorter ones are followed by the tokens of nothing, which no token before them
-    /// sees; BERT would see them, and some rotary positions depend on the length, so that such texts wait for others of their length.
+    /// Texts of like lengths go through the model together. In a decoder the shorter ones are followed by the tokens of
+    /// nothing, which no token before them sees; BERT would see them, and some rotary positions depend on the length,
+    /// so that such texts wait for others of their length.
     ///
     /// # Errors
     /// [`Error::NoTokens`] for no text and for an empty one, [`Error::TooLong`], and what an operation refuses.
@@ -177,8 +180,8 @@ impl TextClassifier {
         Ok(all.index_select(&last, 0)?)
     }
 
-    /// The tensors by the names that transformers' classes for sequence classification have, low-rank changes made part of the weights: what a
-    /// `model.safetensors` beside [`LanguageConfig::to_classifier_json`] holds.
+    /// The tensors by the names that transformers' classes for sequence classification have, low-rank changes made part
+    /// of the weights: what a `model.safetensors` beside [`LanguageConfig::to_classifier_json`] holds.
     ///
     /// # Errors
     /// As [`merged_tensors`].
@@ -220,11 +223,22 @@ mod tests {
 
     #[test]
     fn pretrained_weights_learn_a_second_task() {
-        for name in ["llama-grouped-tied", "llama", "gpt2", "qwen2", "bert"] {
+        for name in [
+            "llama-grouped-tied",
+            "llama",
+            "gpt2",
+            "qwen2",
+            "bert",
+            "gemma3",
+            "phi3",
+            "olmo2",
+            "smollm3",
+        ] {
             for adapted in [false, true] {
                 let target = match name {
                     "gpt2" => "c_attn",
                     "bert" => "query",
+                    "phi3" => "qkv_proj",
                     _ => "q_proj",
                 };
                 let options = LoadOptions {
@@ -276,6 +290,9 @@ mod tests {
             "llama-grouped-tied",
             "mistral-window",
             "llama-dynamic-rope",
+            "gemma2",
+            "phi3-longrope",
+            "smollm3",
         ] {
             stand_alone(name);
         }
@@ -308,7 +325,15 @@ mod tests {
 
     #[test]
     fn what_was_saved_opens_with_its_classes() {
-        for name in ["llama-grouped-tied", "gpt2", "qwen2", "bert"] {
+        for name in [
+            "llama-grouped-tied",
+            "gpt2",
+            "qwen2",
+            "bert",
+            "gemma2",
+            "gemma3",
+            "phi3",
+        ] {
             let (first, params) =
                 TextClassifier::open(fixture(name), 2, &LoadOptions::default()).unwrap();
             let folder = tempfile::tempdir().unwrap();

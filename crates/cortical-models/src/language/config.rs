@@ -43,7 +43,8 @@ impl LanguageConfig {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Json`], [`Error::ModelType`], [`Error::Config`], [`Error::UnsupportedConfig`], [`Error::UnknownConfig`].
+    /// [`Error::Json`], [`Error::ModelType`], [`Error::Config`], [`Error::UnsupportedConfig`],
+    /// [`Error::UnknownConfig`].
     pub fn from_json(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text).map_err(|why| Error::Json { why })?;
         let Value::Object(map) = value else {
@@ -103,7 +104,8 @@ impl LanguageConfig {
         Some(format!("{:#}\n", self.0.write()?))
     }
 
-    /// As [`LanguageConfig::to_json`], of a model whose head scores these classes of texts, as transformers' classes for sequence classification have it.
+    /// As [`LanguageConfig::to_json`], of a model whose head scores these classes of texts, as transformers' classes
+    /// for sequence classification have it.
     ///
     /// ```
     /// use cortical_models::language::preset;
@@ -115,7 +117,7 @@ impl LanguageConfig {
     #[must_use]
     pub fn to_classifier_json(&self, classes: &[String]) -> Option<String> {
         let mut value = self.0.write()?;
-        let class = self.0.names().class;
+        let class = self.0.names().classifier_class;
         let numbered = classes.iter().enumerate();
         let names = numbered
             .clone()
@@ -144,7 +146,8 @@ impl LanguageConfig {
         self.0.sizes().vocab
     }
 
-    /// The same with another number of tokens: for a model that is to be trained from nothing with a tokenizer of its own.
+    /// The same with another number of tokens: for a model that is to be trained from nothing with a tokenizer of its
+    /// own.
     #[must_use]
     pub fn with_vocab_size(mut self, tokens: usize) -> Self {
         self.0.set_vocab_size(tokens);
@@ -188,7 +191,8 @@ impl LanguageConfig {
         self.0.prefix()
     }
 
-    /// Settles by the names in a model's files what the configuration leaves open: the prefix before them, and where scores come from.
+    /// Settles by the names in a model's files what the configuration leaves open: the prefix before them, and where
+    /// scores come from.
     pub(crate) fn settle(&mut self, has: &dyn Fn(&str) -> bool) -> (&'static str, Head) {
         self.0.settle(has)
     }

@@ -21,7 +21,8 @@ fn older_name(name: &str) -> Option<String> {
         .then(|| format!("{stem}.{older}"))
 }
 
-/// Tensors that files have and models do not need: what the architecture says, and heads of a model that is to have another or none.
+/// Tensors that files have and models do not need: what the architecture says, and heads of a model that is to have
+/// another or none.
 fn is_spare(config: &LanguageConfig, head: Head, name: &str) -> bool {
     let inner = config.inner();
     let first = name.split('.').next().unwrap_or_default();

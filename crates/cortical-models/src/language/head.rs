@@ -81,8 +81,9 @@ impl TokenHead {
         }
     }
 
-    /// The mean cross-entropy of [`TokenHead::scores`] against the tokens that came. Of parameters in single precision it is one operation,
-    /// which never holds all scores; quantized, changed or narrow weights and scores with a soft cap have to have them.
+    /// The mean cross-entropy of [`TokenHead::scores`] against the tokens that came. Of parameters in single precision
+    /// it is one operation, which never holds all scores; quantized, changed or narrow weights and scores with a soft
+    /// cap have to have them.
     pub(crate) fn loss(&self, hidden: &Tensor, labels: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let inputs = match &self.scorer {
             _ if is_half(hidden) || self.softcap.is_some() => None,

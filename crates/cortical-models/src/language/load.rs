@@ -33,12 +33,13 @@ pub struct Loaded {
     pub stored_bytes: u64,
 }
 
-/// Opens a folder with `config.json` and safetensors files, one or several, a GGUF file, or a folder with low-rank changes as PEFT saves
-/// them: then the model is the one that they belong to, and the changes stand beside its weights, which are in single precision.
+/// Opens a folder with `config.json` and safetensors files, one or several, a GGUF file, or a folder with low-rank
+/// changes as PEFT saves them: then the model is the one that they belong to, and the changes stand beside its weights,
+/// which are in single precision.
 ///
 /// # Errors
-/// What [`LanguageConfig::from_json`] refuses; [`Error::Tensors`] with every tensor that is missing, of another shape or of no use to the
-/// model; those of the files themselves.
+/// What [`LanguageConfig::from_json`] refuses; [`Error::Tensors`] with every tensor that is missing, of another shape
+/// or of no use to the model; those of the files themselves.
 pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     let path = path.as_ref();
     if GgufFile::is_gguf(path) {

@@ -1,11 +1,13 @@
 //! Language models: Llama and its relatives, GPT-2, BERT.
 //!
-//! A [`LanguageConfig`] comes from a Hugging Face `config.json` ([`LanguageConfig::from_json`]), from a GGUF file or from a preset
-//! ([`preset`]); it lists every tensor of its model by the name that the hub's files have ([`LanguageConfig::tensors`]), explains its
-//! size part by part ([`Account`]) and is what a [`LanguageModel`] is built from. [`open`] does all of it for a folder or a file.
+//! A [`LanguageConfig`] comes from a Hugging Face `config.json` ([`LanguageConfig::from_json`]), from a GGUF file or
+//! from a preset ([`preset`]); it lists every tensor of its model by the name that the hub's files have
+//! ([`LanguageConfig::tensors`]), explains its size part by part ([`Account`]) and is what a [`LanguageModel`] is built
+//! from. [`open`] does all of it for a folder or a file.
 //!
-//! What an architecture is called, reads, has for tensors and builds stands in one file of `architectures`, beside a table with a line
-//! for each. A field of a configuration that would change the mathematics and is not supported is refused by its name.
+//! What an architecture is called, reads, has for tensors and builds stands in one file of `architectures`, beside a
+//! table with a line for each. A field of a configuration that would change the mathematics and is not supported is
+//! refused by its name.
 
 mod account;
 mod adapter;

@@ -79,12 +79,12 @@ impl LanguageModel {
         ModelCache::of(self.config.layers())
     }
 
-    /// The hidden state `[batch, rows, hidden_size]` of tokens `[batch, rows]` behind the last norm; with a cache, the tokens go on after those that it
-    /// holds.
+    /// The hidden state `[batch, rows, hidden_size]` of tokens `[batch, rows]` behind the last norm; with a cache, the
+    /// tokens go on after those that it holds.
     ///
     /// # Errors
-    /// [`Error::NoTokens`], [`Error::TooLong`] behind the end of a table of positions, and what an operation refuses, such as a
-    /// token that the table does not have.
+    /// [`Error::NoTokens`], [`Error::TooLong`] behind the end of a table of positions, and what an operation refuses,
+    /// such as a token that the table does not have.
     pub fn hidden(
         &self,
         ids: &Tensor,
@@ -133,8 +133,8 @@ impl LanguageModel {
         self.scores(&hidden, pass)
     }
 
-    /// The mean of `−ln p` in nats a token: how badly `ids` `[batch, rows]` predict `labels` of the same shape, the token behind each. The scores are never
-    /// there all at once.
+    /// The mean of `−ln p` in nats a token: how badly `ids` `[batch, rows]` predict `labels` of the same shape, the
+    /// token behind each. The scores are never there all at once.
     ///
     /// # Errors
     /// Those of [`LanguageModel::logits`]; labels of another shape, or that are no tokens.
@@ -156,12 +156,14 @@ impl LanguageModel {
         self.head.is_some()
     }
 
-    /// What a model that sees the whole text makes of it, `[batch, hidden_size]`: BERT's pooler, or the state of the first token.
+    /// What a model that sees the whole text makes of it, `[batch, hidden_size]`: BERT's pooler, or the state of the
+    /// first token.
     pub(crate) fn summary(&self, hidden: &Tensor, pass: &mut Pass<'_>) -> Result<Option<Tensor>> {
         Ok(self.model.summary(hidden, pass)?)
     }
 
-    /// Every projection of the blocks, and of the head where it has weights of its own: what low-rank changes are made of.
+    /// Every projection of the blocks, and of the head where it has weights of its own: what low-rank changes are made
+    /// of.
     #[must_use]
     pub fn projections(&self) -> Vec<&Linear> {
         let mut all = self.model.projections();

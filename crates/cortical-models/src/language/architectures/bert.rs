@@ -27,6 +27,7 @@ impl Architecture for Bert {
             class: "Bert",
             gguf: None,
             body: "bert.",
+            classifier_class: "Bert",
             classifier: ("classifier", true),
         }
     }

@@ -123,7 +123,8 @@ pub(super) fn read_gemma(
 ) -> Result<()> {
     read_attention_bias(fields, config)?;
     fields.only("use_bidirectional_attention", &[json!(false)])?;
-    // Published configurations have an older name of the activation, which transformers does not read, and say how to keep a cache.
+    // Published configurations have an older name of the activation, which transformers does not read, and say how to
+    // keep a cache.
     for unread in ["hidden_act", "cache_implementation", "sliding_window_size"] {
         let _ = fields.take(unread);
     }

@@ -1,5 +1,5 @@
-//! Gemma 3 without its pictures: norms of queries and keys, five blocks with a window before each without, and other rotary positions
-//! in them.
+//! Gemma 3 without its pictures: norms of queries and keys, five blocks with a window before each without, and other
+//! rotary positions in them.
 
 use super::super::architecture::Names;
 use super::super::decoder::{
@@ -24,7 +24,10 @@ const THETAS: [f64; 2] = [1_000_000.0, 10_000.0];
 
 impl Relative for Gemma3 {
     fn names(&self) -> Names {
-        Names::of_relative("gemma3_text", "Gemma3", Some("gemma3"))
+        Names {
+            classifier_class: "Gemma3Text",
+            ..Names::of_relative("gemma3_text", "Gemma3", Some("gemma3"))
+        }
     }
 
     fn form(&self) -> Form {

@@ -29,6 +29,7 @@ impl Architecture for Gpt2 {
             class: "GPT2",
             gguf: Some("gpt2"),
             body: "transformer.",
+            classifier_class: "GPT2",
             classifier: ("score", false),
         }
     }

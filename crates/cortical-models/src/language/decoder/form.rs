@@ -46,8 +46,8 @@ pub(crate) enum QkNorm {
 /// A name in Hugging Face's files and one in GGUF files.
 type Pair = (&'static str, &'static str);
 
-/// The norms of a block by their names, in the order in which they are used: before and behind attention, before and behind the
-/// feed-forward part.
+/// The norms of a block by their names, in the order in which they are used: before and behind attention, before and
+/// behind the feed-forward part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NormPlaces(pub(crate) [Option<Pair>; 4]);
 

@@ -85,7 +85,8 @@ impl DecoderConfig {
     }
 }
 
-/// Reads the window of a GGUF file and which blocks have it: of so many in a row all but the last, where the file does not say otherwise.
+/// Reads the window of a GGUF file and which blocks have it: of so many in a row all but the last, where the file does
+/// not say otherwise.
 pub(crate) fn read_gguf_windows(
     keys: &Keys<'_>,
     config: &mut DecoderConfig,

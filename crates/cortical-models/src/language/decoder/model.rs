@@ -26,7 +26,8 @@ impl Decoder {
         let (d, eps) = (config.hidden_size, config.eps);
         let form = config.relative.form();
         let normal = |std: f64| Init::Normal { mean: 0.0, std };
-        // What adds to the stream of every block begins smaller, so that the sum over blocks does not grow (GPT-2, section 2.3).
+        // What adds to the stream of every block begins smaller, so that the sum over blocks does not grow (GPT-2,
+        // section 2.3).
         let inner = normal(config.init_std);
         let outer = normal(config.init_std / (2.0 * config.num_layers.max(1) as f64).sqrt());
         let place = |name: &str| params.at(&format!("{prefix}{name}"));

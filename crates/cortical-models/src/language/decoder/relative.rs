@@ -33,7 +33,8 @@ pub(crate) trait Relative: Debug + Send + Sync + 'static {
         Ok((Rope::read(fields, defaults)?, None))
     }
 
-    /// Reads the keys of a GGUF file that not every relative has. A window is that of all blocks, where nothing else is said.
+    /// Reads the keys of a GGUF file that not every relative has. A window is that of all blocks, where nothing else is
+    /// said.
     fn read_gguf(&self, keys: &Keys<'_>, config: &mut DecoderConfig) -> Result<()> {
         config.window = keys.size("attention.sliding_window")?;
         config.windowed = vec![config.window.is_some(); config.num_layers];
@@ -68,6 +69,7 @@ impl Names {
             class,
             gguf,
             body: "model.",
+            classifier_class: class,
             classifier: ("score", false),
         }
     }
