@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
 use cortical_kernels::isa;
+use cortical_kernels::parallel::keep_spinning;
 use cortical_kernels::roofline::Roofline;
-use cortical_tensor::awake;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -196,8 +196,8 @@ impl Workload {
     /// # Errors
     /// Whatever the work refuses, and [`Error::Checksum`] when it computes nonsense.
     pub fn run(self) -> Result<Row> {
-        // As a loop over steps would be written by somebody in a hurry; PyTorch's threads stay awake between steps by themselves.
-        awake(|| self.measured())
+        // As a loop over steps would be written by somebody in a hurry; PyTorch's threads keep spinning between steps by themselves.
+        keep_spinning(|| self.measured())
     }
 
     fn measured(self) -> Result<Row> {

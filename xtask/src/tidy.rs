@@ -48,6 +48,7 @@ const CHECKS: &[Check] = &[
     ("files begin with their docs", sources::begins_with_docs),
     ("unsafe", sources::unsafe_code),
     ("file system, network, exit", sources::outside_world),
+    ("one home for a name", sources::re_exports),
     ("file length", sources::too_long),
     ("circles of imports", circles::circles),
     ("machine paths", files::machine_paths),

@@ -17,17 +17,17 @@ pub fn is_parallel() -> bool {
     rayon::current_num_threads() > 1
 }
 
-/// How long [`awake`] waits for the other threads. A sleeping one comes within a tenth of a millisecond; one that is busy elsewhere may not come.
+/// How long [`keep_spinning`] waits for the other threads. A sleeping one comes within a tenth of a millisecond; one that is busy elsewhere may not come.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Calls `f` while the other threads of the pool stay awake.
+/// Calls `f` while the other threads of the pool keep spinning.
 ///
 /// A thread without work falls asleep within microseconds, and waking it takes the system some tens of them: more than half a matrix-vector product of a small
 /// network, and a step of decoding is hundreds of those. Inside `f` the other threads look for work without rest instead, as those of OpenMP do
 /// between two parallel regions; that keeps their processors busy, so it is for work that is short of time. What is computed, and its bits, are the same.
 ///
 /// Outside a pool's threads, or with one thread, it only calls `f`.
-pub fn awake<R>(f: impl FnOnce() -> R) -> R {
+pub fn keep_spinning<R>(f: impl FnOnce() -> R) -> R {
     let others = rayon::current_num_threads() - 1;
     if others == 0 || rayon::current_thread_index().is_none() {
         return f();
@@ -48,7 +48,7 @@ pub fn awake<R>(f: impl FnOnce() -> R) -> R {
     })
 }
 
-/// What the other threads know while they stay awake.
+/// What the other threads know while they spin.
 #[derive(Default)]
 struct Watch {
     started: AtomicUsize,
@@ -201,12 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn work_is_done_while_threads_stay_awake() {
+    fn work_is_done_while_threads_keep_spinning() {
         for threads in [1, 2, 4] {
             let sums = pool(threads).install(|| {
-                awake(|| {
+                keep_spinning(|| {
                     // One inside another finds everybody busy, and goes on.
-                    let inner = awake(|| map(100, |i| i));
+                    let inner = keep_spinning(|| map(100, |i| i));
                     (0..50)
                         .map(|n| map(n, |i| inner[i]).iter().sum::<usize>())
                         .collect::<Vec<_>>()
@@ -219,7 +219,7 @@ mod tests {
                     .collect::<Vec<_>>()
             );
         }
-        assert_eq!(awake(|| 7), 7);
+        assert_eq!(keep_spinning(|| 7), 7);
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
         let pool = pool(3);
         let total: usize = std::thread::scope(|scope| {
             let runs: Vec<_> = (0..6)
-                .map(|_| scope.spawn(|| pool.install(|| awake(|| map(64, |i| i).len()))))
+                .map(|_| scope.spawn(|| pool.install(|| keep_spinning(|| map(64, |i| i).len()))))
                 .collect();
             runs.into_iter().map(|run| run.join().unwrap()).sum()
         });
@@ -238,9 +238,9 @@ mod tests {
     fn a_panic_ends_the_watch() {
         let pool = pool(2);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            pool.install(|| awake(|| panic!("as asked")));
+            pool.install(|| keep_spinning(|| panic!("as asked")));
         }));
         assert!(panicked.is_err());
-        assert_eq!(pool.install(|| awake(|| map(9, |i| i).len())), 9);
+        assert_eq!(pool.install(|| keep_spinning(|| map(9, |i| i).len())), 9);
     }
 }

@@ -39,7 +39,6 @@ mod path;
 mod rng;
 mod shape;
 
-pub use cortical_kernels::parallel::awake;
 pub use element::{Element, Values, values};
 pub use error::{Error, Result};
 pub use graph::{Backward, Op, Output, apply, apply_one};

@@ -3,9 +3,9 @@
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
 use candle_core::{DType, Device, Tensor};
+use cortical_kernels::parallel::keep_spinning;
 use cortical_models::language::{LanguageModel, ModelCache};
 use cortical_neuron::Pass;
-use cortical_tensor::awake;
 use std::time::{Duration, Instant};
 
 /// Prompt tokens that are read at a time: enough for the matrix product to run at its speed, few enough for the scores to stay small.
@@ -183,7 +183,7 @@ impl<'a> Generator<'a> {
             return Ok(None);
         }
         // Hundreds of small products a token: no thread should have to be woken for each.
-        let scores = awake(|| self.scores())?;
+        let scores = keep_spinning(|| self.scores())?;
         let token = self.sampler.next(&scores, &self.text)?;
         if self.ends.contains(&token) {
             self.stop = Some(Stop::End);

@@ -103,6 +103,26 @@ fn is_exit(path: &Path<'_>) -> bool {
         .any(|pair| matches!(pair, ["process", "exit" | "abort"]))
 }
 
+/// A name has one home: no crate hands on what another one of ours holds.
+pub(super) fn re_exports(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, text) in tree.rust_files() {
+        for three in tokens(text).windows(3) {
+            if let ["pub", "use", sibling] = [0, 1, 2].map(|i| three[i].text)
+                && sibling.starts_with("cortical_")
+            {
+                findings.push(Finding {
+                    file: file.to_owned(),
+                    line: three[0].line,
+                    what: format!("hands on items of `{sibling}`"),
+                    mend: format!("import them from `{sibling}` where they are used"),
+                });
+            }
+        }
+    }
+    findings
+}
+
 /// What `look` finds in the files outside `homes`.
 fn find(
     tree: &Tree,
@@ -246,6 +266,30 @@ mod tests {
                 "xtask/src/d.rs:1: `std::net::lookup` uses the network",
                 "crates/cortical-train/src/c.rs:2: `process::exit` ends the process",
             ],
+        );
+    }
+
+    #[test]
+    fn a_name_has_one_home() {
+        assert_tidy(re_exports);
+    }
+
+    #[test]
+    fn items_handed_on_are_found() {
+        let tree = files(&[
+            (
+                "crates/a/src/lib.rs",
+                "//! A.\nuse cortical_b::C;\npub use d::E;\npub(crate) use cortical_b::F;\n",
+            ),
+            (
+                "crates/a/src/b.rs",
+                "//! pub use cortical_b::C;\n\npub use cortical_b::{C, d};\n",
+            ),
+        ]);
+        assert_finds(
+            re_exports,
+            &tree,
+            &["crates/a/src/b.rs:3: hands on items of `cortical_b`"],
         );
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use cortical_data::Position;
 use cortical_optim::clip_grad_value;
 use cortical_tensor::Rng;
-use cortical_tensor::awake;
+use cortical_kernels::parallel::keep_spinning;
 
 use super::Trainer;
 use crate::guard::{self, Broken};
@@ -42,7 +42,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             self.optimizer.set_momentum(momentum)?;
         }
         let (rng, buffers) = (self.rng.clone(), guard::buffers(&self.params));
-        let done = match awake(|| self.accumulate(&batches)) {
+        let done = match keep_spinning(|| self.accumulate(&batches)) {
             Ok(done) => done,
             Err(Broken::Error(error)) => return Err(*error),
             Err(Broken::Loss(loss)) => {
@@ -54,7 +54,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         };
         let limit = self.recipe.optim.clip_norm.unwrap_or(f64::INFINITY);
         let norm = self.recipe.optim.norm();
-        let grad_norm = match awake(|| self.optimizer.step_clipped(limit, norm)) {
+        let grad_norm = match keep_spinning(|| self.optimizer.step_clipped(limit, norm)) {
             Ok(norm) => norm,
             Err(cortical_optim::Error::NotFinite { name, norm }) => {
                 guard::restore(buffers)?;
