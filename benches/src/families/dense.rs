@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::workloads::{Size, classes, normal};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_kernels::gated::Gate;
 use cortical_kernels::matmul::Transposes;
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_kernels::recurrent::Cell;
@@ -53,7 +52,7 @@ pub(super) fn families(size: Size) -> Result<Vec<Family>> {
             |t| ops::activate(&t[0], Activation::Gelu),
         )?,
         op("gated", "SwiGLU", &[wide.clone(), (&wide * 0.5)?], |t| {
-            ops::gated(&t[0], &t[1], Gate::Silu)
+            ops::gated(&t[0], &t[1], Activation::Silu)
         })?,
         op(
             "residual",

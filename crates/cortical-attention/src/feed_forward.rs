@@ -4,7 +4,7 @@ use crate::sublayer::{scale, show};
 use candle_core::Tensor;
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_kernels::gated::{Gate, Packed};
+use cortical_kernels::gated::Packed;
 use cortical_neuron::{
     Description, Error, Init, Layer, Pass, Result, RmsNorm, Scope, product, wrong_sample,
 };
@@ -166,9 +166,7 @@ impl SwiGlu {
             }
             _ => [None, None, None],
         };
-        let ([Some((gate, None)), Some((up, None)), Some((down, None))], Some(kind)) =
-            (plain, self.gate_kind())
-        else {
+        let [Some((gate, None)), Some((up, None)), Some((down, None))] = plain else {
             let normed = norm.forward(x, pass)?;
             return Ok((x + self.forward(&normed, pass)?)?);
         };
@@ -178,48 +176,24 @@ impl SwiGlu {
             up,
             down,
             eps: norm.eps(),
-            kind,
+            activation: self.activation,
             shows: pass.is_observed(),
         };
         let half = ops::feed_forward(x, half).map_err(|e| Error::from(e).in_layer(&self.name))?;
         Ok(show(half, norm.name(), &self.name, pass))
     }
 
-    /// The activation as the fused operations know it.
-    fn gate_kind(&self) -> Option<Gate> {
-        match self.activation {
-            Activation::Silu => Some(Gate::Silu),
-            Activation::Gelu => Some(Gate::Gelu),
-            Activation::GeluTanh => Some(Gate::GeluTanh),
-            Activation::Relu => Some(Gate::Relu),
-            Activation::Sigmoid => Some(Gate::Sigmoid),
-            Activation::Identity => Some(Gate::Identity),
-            _ => None,
-        }
-    }
-
     fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let hidden = match (&self.input, self.gate_kind()) {
-            (GateUp::Split([gate, up]), kind) => {
-                self.gated(&gate.apply(x, pass)?, &up.apply(x, pass)?, kind)?
+        let hidden = match &self.input {
+            GateUp::Split([gate, up]) => {
+                let (gate, up) = (gate.apply(x, pass)?, up.apply(x, pass)?);
+                ops::gated(&gate, &up, self.activation)?
             }
-            (GateUp::Fused(both), Some(kind)) => {
-                ops::gated_packed(&both.apply(x, pass)?, kind, Packed::GateFirst)?
-            }
-            (GateUp::Fused(both), None) => {
-                let wide = self.down.in_features();
-                let parts = ops::split(&both.apply(x, pass)?, &[wide, wide])?;
-                self.gated(&parts[0], &parts[1], None)?
+            GateUp::Fused(both) => {
+                ops::gated_packed(&both.apply(x, pass)?, self.activation, Packed::GateFirst)?
             }
         };
         self.down.apply(&hidden, pass)
-    }
-
-    fn gated(&self, gate: &Tensor, up: &Tensor, kind: Option<Gate>) -> Result<Tensor> {
-        Ok(match kind {
-            Some(kind) => ops::gated(gate, up, kind)?,
-            None => (ops::activate(gate, self.activation)? * up)?,
-        })
     }
 }
 

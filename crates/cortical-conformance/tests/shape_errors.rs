@@ -8,7 +8,7 @@ use cortical_attention::{
 };
 use cortical_conv::{Conv1d, Conv2d, Conv3d, ConvTranspose2d, MaxPool2d, Padding, PaddingMode};
 use cortical_dense::{GatedUnit, Linear, Mlp};
-use cortical_kernels::gated::Gate;
+use cortical_kernels::activation::Activation;
 use cortical_neuron::{
     BatchNorm, Dropout2d, Embedding, Flatten, Glu, GroupNorm, InstanceNorm, Layer, LayerNorm,
     PRelu, Params, Pass, Residual, Result, RmsNorm, Scope, Sequential, Softmax, Unflatten,
@@ -36,7 +36,7 @@ fn dense(at: &dyn Fn(&str) -> Scope) -> Vec<Row> {
             "in layer \"mlp.0\": linear: x must have shape […, 4], as the weight reads 4 inputs, but has [2, 5]",
         ),
         row(
-            GatedUnit::config(4, 3, Gate::Silu).build(&at("glu")),
+            GatedUnit::config(4, 3, Activation::Silu).build(&at("glu")),
             &[2, 5],
             "in layer \"glu\": linear: x must have shape […, 4], as the weight reads 4 inputs, but has [2, 5]",
         ),

@@ -2,7 +2,7 @@
 
 use crate::Linear;
 use candle_core::Tensor;
-use cortical_kernels::gated::Gate;
+use cortical_kernels::activation::Activation;
 use cortical_neuron::{Description, Error, Layer, Pass, Result, Scope, product, wrong_sample};
 use cortical_tensor::ops;
 
@@ -11,7 +11,7 @@ use cortical_tensor::ops;
 pub struct GatedUnitConfig {
     in_features: usize,
     out_features: usize,
-    gate: Gate,
+    gate: Activation,
     bias: bool,
 }
 
@@ -55,12 +55,12 @@ impl GatedUnitConfig {
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use cortical_dense::GatedUnit;
-/// use cortical_kernels::gated::Gate;
+/// use cortical_kernels::activation::Activation;
 /// use cortical_neuron::{Layer, Params, Pass};
 /// use cortical_tensor::Seed;
 /// # fn main() -> cortical_neuron::Result<()> {
 /// let params = Params::new(&Device::Cpu, Seed(1));
-/// let swiglu = GatedUnit::config(4, 6, Gate::Silu).bias(false).build(&params.at("mlp"))?;
+/// let swiglu = GatedUnit::config(4, 6, Activation::Silu).bias(false).build(&params.at("mlp"))?;
 /// let x = Tensor::zeros((2, 4), DType::F32, &Device::Cpu)?;
 /// assert_eq!(swiglu.forward(&x, &mut Pass::eval())?.dims(), [2, 6]);
 /// assert_eq!(params.get("mlp.gate_proj.weight")?.dims(), [6, 4]);
@@ -78,7 +78,7 @@ pub struct GatedUnit {
 impl GatedUnit {
     /// The options of a layer with `in_features` inputs and `out_features` pairs of neurons.
     #[must_use]
-    pub fn config(in_features: usize, out_features: usize, gate: Gate) -> GatedUnitConfig {
+    pub fn config(in_features: usize, out_features: usize, gate: Activation) -> GatedUnitConfig {
         GatedUnitConfig {
             in_features,
             out_features,
@@ -137,9 +137,13 @@ mod tests {
     fn a_gate_lets_through_what_its_function_says() {
         let params = Params::new(&Device::Cpu, Seed(1));
         let number = |x: f32| Tensor::new(&[[x]], &Device::Cpu).unwrap();
-        for (i, (gate, want)) in [(Gate::Sigmoid, 0.5), (Gate::Relu, 0.0), (Gate::Silu, 0.0)]
-            .into_iter()
-            .enumerate()
+        for (i, (gate, want)) in [
+            (Activation::Sigmoid, 0.5),
+            (Activation::Relu, 0.0),
+            (Activation::Silu, 0.0),
+        ]
+        .into_iter()
+        .enumerate()
         {
             let place = params.at(&i.to_string());
             let layer = GatedUnit::config(1, 1, gate)
@@ -155,7 +159,7 @@ mod tests {
             let y = layer.forward(&number(2.0), &mut Pass::eval()).unwrap();
             assert_eq!(y.to_vec2::<f32>().unwrap(), [[6.0 * want]]);
         }
-        let layer = GatedUnit::config(3, 2, Gate::Gelu)
+        let layer = GatedUnit::config(3, 2, Activation::Gelu)
             .build(&params.at("g"))
             .unwrap();
         let described = layer.describe(&[4, 3]).unwrap();

@@ -110,6 +110,8 @@ pub const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 pub const GELU_SLOPE: f64 = 0.797_884_560_802_865_4;
 /// The factor of x³ in [`Activation::GeluTanh`].
 pub const GELU_CUBIC: f64 = 0.044_715;
+/// 1/√(2π)
+const NORMAL_DENSITY: f64 = 0.398_942_280_401_432_7;
 
 impl Activation {
     /// Leaky ReLU with PyTorch's slope, 0.01.
@@ -180,15 +182,9 @@ multiversion! {
                 let (a, r) = (c(alpha), c(1.0 / alpha));
                 map!(x, y, |x| x.maximum(zero) + (a * (x * r).exp_m1::<I>()).minimum(zero));
             }
-            Activation::Gelu => {
-                let r = c(std::f64::consts::FRAC_1_SQRT_2);
-                map!(x, y, |x| half * x * (one + (x * r).erf::<I>()));
-            }
-            Activation::GeluTanh => {
-                let (s, k) = (c(GELU_SLOPE), c(GELU_CUBIC));
-                map!(x, y, |x| half * x * (one + (s * (x + k * x * x * x)).tanh::<I>()));
-            }
-            Activation::Silu => map!(x, y, |x| x / (one + (-x).exp::<I>())),
+            Activation::Gelu => map!(x, y, |x| gelu::<I, T>(x).0),
+            Activation::GeluTanh => map!(x, y, |x| gelu_tanh::<I, T>(x).0),
+            Activation::Silu => map!(x, y, |x| silu::<I, T>(x).0),
             Activation::Mish => map!(x, y, |x| x * softplus::<I, T>(x).tanh::<I>()),
             Activation::Sigmoid => map!(x, y, |x| x.sigmoid::<I>()),
             Activation::Tanh => map!(x, y, |x| x.tanh::<I>()),
@@ -225,6 +221,33 @@ multiversion! {
             }
         }
     }
+}
+
+/// SiLU and its derivative; the compiler drops the one that is not used.
+#[inline(always)]
+fn silu<I: Isa, T: Real>(x: T) -> (T, T) {
+    let s = x.sigmoid::<I>();
+    let y = x * s;
+    (y, s + y * (T::ONE - s))
+}
+
+/// GELU and its derivative.
+#[inline(always)]
+fn gelu<I: Isa, T: Real>(x: T) -> (T, T) {
+    let c = T::from_f64;
+    let phi = T::HALF * (T::ONE + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf::<I>());
+    let density = c(NORMAL_DENSITY) * (-(T::HALF * x * x)).exp::<I>();
+    (x * phi, phi + x * density)
+}
+
+/// GELU by tanh and its derivative.
+#[inline(always)]
+fn gelu_tanh<I: Isa, T: Real>(x: T) -> (T, T) {
+    let (slope, cubic) = (T::from_f64(GELU_SLOPE), T::from_f64(GELU_CUBIC));
+    let t = (slope * (x + cubic * x * x * x)).tanh::<I>();
+    let inner = slope * (T::ONE + T::from_f64(3.0 * GELU_CUBIC) * x * x);
+    let left = T::HALF * (T::ONE + t);
+    (x * left, left + T::HALF * x * (T::ONE - t * t) * inner)
 }
 
 /// ln(1 + eˣ) = max(x, 0) + ln(1 + e^(−|x|)), which never overflows.
@@ -271,23 +294,9 @@ multiversion! {
                 let r = c(1.0 / alpha);
                 chain!(saved, d_y, d_x, |x| { let e = (x * r).exp::<I>(); if x > zero { one } else { e } });
             }
-            Activation::Gelu => {
-                let (r, n) = (c(std::f64::consts::FRAC_1_SQRT_2), c(0.398_942_280_401_432_7));
-                chain!(saved, d_y, d_x, |x| {
-                    half * (one + (x * r).erf::<I>()) + x * n * (-half * x * x).exp::<I>()
-                });
-            }
-            Activation::GeluTanh => {
-                let (s, k) = (c(GELU_SLOPE), c(GELU_CUBIC));
-                chain!(saved, d_y, d_x, |x| {
-                    let t = (s * (x + k * x * x * x)).tanh::<I>();
-                    half * (one + t) + half * x * (one - t * t) * s * (one + c(3.0) * k * x * x)
-                });
-            }
-            Activation::Silu => chain!(saved, d_y, d_x, |x| {
-                let s = x.sigmoid::<I>();
-                s * (one + x * (one - s))
-            }),
+            Activation::Gelu => chain!(saved, d_y, d_x, |x| gelu::<I, T>(x).1),
+            Activation::GeluTanh => chain!(saved, d_y, d_x, |x| gelu_tanh::<I, T>(x).1),
+            Activation::Silu => chain!(saved, d_y, d_x, |x| silu::<I, T>(x).1),
             Activation::Mish => chain!(saved, d_y, d_x, |x| {
                 let t = softplus::<I, T>(x).tanh::<I>();
                 t + x * (one - t * t) * x.sigmoid::<I>()
@@ -321,6 +330,41 @@ multiversion! {
     }
 }
 
+/// As many elements as [`values_and_slopes`] takes at a time.
+pub(crate) const BLOCK: usize = 256;
+
+/// `y[i] = activation(x[i])` and `slopes[i] = activation'(x[i])`, for a kernel that needs both; at most [`BLOCK`] elements.
+pub(crate) fn values_and_slopes<T: Real>(
+    isa: isa::InstructionSet,
+    activation: Activation,
+    x: &[T],
+    y: &mut [T],
+    slopes: &mut [T],
+) {
+    if let Activation::Silu | Activation::Gelu | Activation::GeluTanh = activation {
+        return both_chunk(isa, activation, x, y, slopes);
+    }
+    forward_chunk(isa, activation, x, y);
+    let saved = match activation.saves() {
+        Saves::Output => &*y,
+        Saves::Nothing | Saves::Input => x,
+    };
+    backward_chunk(isa, activation, saved, &[T::ONE; BLOCK][..x.len()], slopes);
+}
+
+multiversion! {
+    /// The activations whose value and derivative share a costly part.
+    fn both_chunk<T: Real>(activation: Activation, x: &[T], y: &mut [T], slopes: &mut [T]) {
+        let places = x.iter().zip(y).zip(slopes);
+        match activation {
+            Activation::Silu => places.for_each(|((x, y), slope)| (*y, *slope) = silu::<I, T>(*x)),
+            Activation::Gelu => places.for_each(|((x, y), slope)| (*y, *slope) = gelu::<I, T>(*x)),
+            Activation::GeluTanh => places.for_each(|((x, y), slope)| (*y, *slope) = gelu_tanh::<I, T>(*x)),
+            _ => unreachable!("the others share nothing"),
+        }
+    }
+}
+
 /// `y[i] = activation(x[i])`.
 ///
 /// # Panics
@@ -339,7 +383,6 @@ pub(crate) fn forward_in_place<T: Real>(
     activation: Activation,
     x: &mut [T],
 ) {
-    const BLOCK: usize = 256;
     let mut copy = [T::ZERO; BLOCK];
     if activation == Activation::Identity {
         return;

@@ -1,33 +1,16 @@
 //! Gated units: one half of the features passes through an activation and scales the other half.
 //!
-//! `y = f(gate) · value`. GLU has `f = σ`, SwiGLU SiLU, GEGLU GELU. Backward, `d_value = d_y · f(gate)` and
+//! `y = f(gate) · value`. GLU has `f = σ`, SwiGLU SiLU, GEGLU GELU, and any other activation may stand there. Backward, `d_value = d_y · f(gate)` and
 //! `d_gate = d_y · value · f′(gate)`. Gate and value are halves of the rows of one matrix ([`Packed`]) or two matrices.
 //!
 //! # Source
 //! Dauphin et al., "Language modeling with gated convolutional networks" (2016); Shazeer, "GLU variants improve
 //! transformer" (2020).
 
-use crate::isa::{self, Isa};
+use crate::activation::{self, Activation, BLOCK, GELU_CUBIC, GELU_SLOPE};
+use crate::isa::{self, InstructionSet};
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
-
-/// The function of the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Gate {
-    /// σ(x): GLU
-    Sigmoid,
-    /// x σ(x): SwiGLU
-    Silu,
-    /// x Φ(x) with the error function: GEGLU
-    Gelu,
-    /// GELU by tanh
-    GeluTanh,
-    /// max(0, x): ReGLU
-    Relu,
-    /// x: the bilinear unit
-    Identity,
-}
 
 /// Which half of a packed row is the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,106 +41,46 @@ impl Packed {
     }
 }
 
-/// √(2/π)
-const GELU_SLOPE: f64 = 0.797_884_560_802_865_4;
-const GELU_CUBIC: f64 = 0.044_715;
-/// 1/√(2π)
-const NORMAL_DENSITY: f64 = 0.398_942_280_401_432_7;
-
-/// Binds `$f` to the function x → (f(x), f′(x)) of a gate; the compiler drops the half that is not used.
-macro_rules! with_gate {
-    ($gate:expr, $isa:ident, $t:ident, |$f:ident| $body:expr) => {
-        match $gate {
-            Gate::Sigmoid => {
-                let $f = sigmoid::<$isa, $t>;
-                $body
-            }
-            Gate::Silu => {
-                let $f = silu::<$isa, $t>;
-                $body
-            }
-            Gate::Gelu => {
-                let $f = gelu::<$isa, $t>;
-                $body
-            }
-            Gate::GeluTanh => {
-                let $f = gelu_tanh::<$isa, $t>;
-                $body
-            }
-            Gate::Relu => {
-                let $f = relu::<$t>;
-                $body
-            }
-            Gate::Identity => {
-                let $f = identity::<$t>;
-                $body
-            }
-        }
-    };
-}
-
-#[inline(always)]
-fn identity<T: Real>(x: T) -> (T, T) {
-    (x, T::ONE)
-}
-
-#[inline(always)]
-fn relu<T: Real>(x: T) -> (T, T) {
-    (
-        x.maximum(T::ZERO),
-        if x > T::ZERO { T::ONE } else { T::ZERO },
-    )
-}
-
-#[inline(always)]
-fn sigmoid<I: Isa, T: Real>(x: T) -> (T, T) {
-    let s = x.sigmoid::<I>();
-    (s, s * (T::ONE - s))
-}
-
-#[inline(always)]
-fn silu<I: Isa, T: Real>(x: T) -> (T, T) {
-    let s = x.sigmoid::<I>();
-    let y = x * s;
-    (y, s + y * (T::ONE - s))
-}
-
-#[inline(always)]
-fn gelu<I: Isa, T: Real>(x: T) -> (T, T) {
-    let c = T::from_f64;
-    let phi = T::HALF * (T::ONE + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf::<I>());
-    let density = c(NORMAL_DENSITY) * (-(T::HALF * x * x)).exp::<I>();
-    (x * phi, phi + x * density)
-}
-
-#[inline(always)]
-fn gelu_tanh<I: Isa, T: Real>(x: T) -> (T, T) {
-    let (slope, cubic) = (T::from_f64(GELU_SLOPE), T::from_f64(GELU_CUBIC));
-    let t = (slope * (x + cubic * x * x * x)).tanh::<I>();
-    let inner = slope * (T::ONE + T::from_f64(3.0 * GELU_CUBIC) * x * x);
-    let left = T::HALF * (T::ONE + t);
-    (x * left, left + T::HALF * x * (T::ONE - t * t) * inner)
-}
-
-multiversion! {
-    fn forward_slice<T: Real>(gate: Gate, g: &[T], v: &[T], y: &mut [T]) {
-        with_gate!(gate, I, T, |f| {
-            for ((y, g), v) in y.iter_mut().zip(g).zip(v) {
-                *y = f(*g).0 * *v;
-            }
-        });
+/// `y = f(g) · v` on the calling thread.
+fn forward_slice<T: Real>(isa: InstructionSet, gate: Activation, g: &[T], v: &[T], y: &mut [T]) {
+    let blocks = g.chunks(BLOCK).zip(v.chunks(BLOCK));
+    for ((g, v), y) in blocks.zip(y.chunks_mut(BLOCK)) {
+        activation::forward_chunk(isa, gate, g, y);
+        multiply(isa, v, y);
     }
 }
 
 multiversion! {
-    fn backward_slice<T: Real>(gate: Gate, g: &[T], v: &[T], d_y: &[T], d_g: &mut [T], d_v: &mut [T]) {
-        with_gate!(gate, I, T, |f| {
-            for ((((d_g, d_v), g), v), d) in d_g.iter_mut().zip(d_v).zip(g).zip(v).zip(d_y) {
-                let (y, slope) = f(*g);
-                *d_v = *d * y;
-                *d_g = *d * *v * slope;
-            }
-        });
+    fn multiply<T: Real>(v: &[T], y: &mut [T]) {
+        for (y, v) in y.iter_mut().zip(v) {
+            *y = *y * *v;
+        }
+    }
+}
+
+/// The gradients of [`forward_slice`].
+fn backward_slice<T: Real>(
+    isa: InstructionSet,
+    gate: Activation,
+    [g, v, d_y]: [&[T]; 3],
+    d_g: &mut [T],
+    d_v: &mut [T],
+) {
+    let blocks = g.chunks(BLOCK).zip(v.chunks(BLOCK)).zip(d_y.chunks(BLOCK));
+    let outputs = d_g.chunks_mut(BLOCK).zip(d_v.chunks_mut(BLOCK));
+    for (((g, v), d_y), (d_g, d_v)) in blocks.zip(outputs) {
+        activation::values_and_slopes(isa, gate, g, d_v, d_g);
+        chain(isa, v, d_y, d_g, d_v);
+    }
+}
+
+multiversion! {
+    /// From slopes and values of the gate to the gradients of gate and value.
+    fn chain<T: Real>(v: &[T], d_y: &[T], d_g: &mut [T], d_v: &mut [T]) {
+        for (((d_g, d_v), v), d) in d_g.iter_mut().zip(d_v).zip(v).zip(d_y) {
+            *d_v = *d * *d_v;
+            *d_g = *d * *v * *d_g;
+        }
     }
 }
 
@@ -165,7 +88,7 @@ multiversion! {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn forward<T: Real>(gate: Gate, gates: &[T], values: &[T], y: &mut [T]) {
+pub fn forward<T: Real>(gate: Activation, gates: &[T], values: &[T], y: &mut [T]) {
     assert_eq!(gates.len(), y.len(), "gated: gates and output");
     assert_eq!(values.len(), y.len(), "gated: values and output");
     let isa = isa::current();
@@ -180,7 +103,7 @@ pub fn forward<T: Real>(gate: Gate, gates: &[T], values: &[T], y: &mut [T]) {
 /// # Panics
 /// If the lengths differ.
 pub fn backward<T: Real>(
-    gate: Gate,
+    gate: Activation,
     gates: &[T],
     values: &[T],
     d_y: &[T],
@@ -196,7 +119,7 @@ pub fn backward<T: Real>(
     parallel::chunks2_mut(d_gates, chunk, d_values, chunk, |i, d_g, d_v| {
         let part = i * chunk..i * chunk + d_g.len();
         let (g, v) = (&gates[part.clone()], &values[part.clone()]);
-        backward_slice(isa, gate, g, v, &d_y[part], d_g, d_v);
+        backward_slice(isa, gate, [g, v, &d_y[part]], d_g, d_v);
     });
 }
 
@@ -204,7 +127,13 @@ pub fn backward<T: Real>(
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn packed_forward<T: Real>(gate: Gate, packed: Packed, x: &[T], features: usize, y: &mut [T]) {
+pub fn packed_forward<T: Real>(
+    gate: Activation,
+    packed: Packed,
+    x: &[T],
+    features: usize,
+    y: &mut [T],
+) {
     assert_eq!(
         x.len(),
         2 * y.len(),
@@ -232,7 +161,7 @@ pub fn packed_forward<T: Real>(gate: Gate, packed: Packed, x: &[T], features: us
 /// # Panics
 /// If the lengths do not fit.
 pub fn packed_backward<T: Real>(
-    gate: Gate,
+    gate: Activation,
     packed: Packed,
     x: &[T],
     features: usize,
@@ -257,23 +186,28 @@ pub fn packed_backward<T: Real>(
         for ((x, d_y), d_x) in rows.zip(d_x.chunks_exact_mut(row)) {
             let (g, v) = packed.split(x);
             let (d_g, d_v) = packed.split_mut(d_x);
-            backward_slice(isa, gate, g, v, d_y, d_g, d_v);
+            backward_slice(isa, gate, [g, v, d_y], d_g, d_v);
         }
     });
 }
 
 /// `y = f(gates) · values` as the papers say, with the library's functions.
-pub fn naive_forward(gate: Gate, gates: &[f64], values: &[f64], y: &mut [f64]) {
+pub fn naive_forward(gate: Activation, gates: &[f64], values: &[f64], y: &mut [f64]) {
     for i in 0..y.len() {
         let x = gates[i];
         let sigmoid = 1.0 / (1.0 + (-x).exp());
         let f = match gate {
-            Gate::Sigmoid => sigmoid,
-            Gate::Silu => x * sigmoid,
-            Gate::Gelu => 0.5 * x * (1.0 + libm::erf(x / 2.0_f64.sqrt())),
-            Gate::GeluTanh => 0.5 * x * (1.0 + (GELU_SLOPE * (x + GELU_CUBIC * x.powi(3))).tanh()),
-            Gate::Relu => x.max(0.0),
-            Gate::Identity => x,
+            Activation::Sigmoid => sigmoid,
+            Activation::Silu => x * sigmoid,
+            Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x / 2.0_f64.sqrt())),
+            Activation::GeluTanh => {
+                0.5 * x * (1.0 + (GELU_SLOPE * (x + GELU_CUBIC * x.powi(3))).tanh())
+            }
+            other => {
+                let mut f = [0.0];
+                activation::forward(other, &[x], &mut f);
+                f[0]
+            }
         };
         y[i] = f * values[i];
     }
@@ -288,18 +222,21 @@ mod tests {
     };
     use proptest::prelude::*;
 
-    const GATES: [Gate; 6] = [
-        Gate::Sigmoid,
-        Gate::Silu,
-        Gate::Gelu,
-        Gate::GeluTanh,
-        Gate::Relu,
-        Gate::Identity,
+    /// Those of papers, and two that nobody named: one with a slope from its output, one from its input.
+    const GATES: [Activation; 8] = [
+        Activation::Sigmoid,
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Identity,
+        Activation::Tanh,
+        Activation::Mish,
     ];
 
     proptest! {
         #[test]
-        fn fast_equals_naive(n in 0_usize..70, which in 0_usize..6) {
+        fn fast_equals_naive(n in 0_usize..600, which in 0_usize..8) {
             let gate = GATES[which];
             let g: Vec<f64> = numbers(n, 1).iter().map(|g| 5.0 * g).collect();
             let (v, d_y) = (numbers(n, 2), numbers(n, 3));
@@ -329,7 +266,7 @@ mod tests {
         }
 
         #[test]
-        fn packed_equals_separate(rows in 0_usize..5, features in 1_usize..40, which in 0_usize..6, first: bool) {
+        fn packed_equals_separate(rows in 0_usize..5, features in 1_usize..40, which in 0_usize..8, first: bool) {
             let (gate, packed) = (GATES[which], if first { Packed::GateFirst } else { Packed::GateLast });
             let n = rows * features;
             let (g, v, d_y) = (numbers(n, 1), numbers(n, 2), numbers(n, 3));
@@ -356,8 +293,15 @@ mod tests {
         let d_y = singles(&numbers(70 * 1000, 2));
         same_bits_on_any_threads(|| {
             let (mut y, mut d_x) = (vec![0.0; d_y.len()], vec![0.0; x.len()]);
-            packed_forward(Gate::Silu, Packed::GateFirst, &x, 1000, &mut y);
-            packed_backward(Gate::Silu, Packed::GateFirst, &x, 1000, &d_y, &mut d_x);
+            packed_forward(Activation::Silu, Packed::GateFirst, &x, 1000, &mut y);
+            packed_backward(
+                Activation::Silu,
+                Packed::GateFirst,
+                &x,
+                1000,
+                &d_y,
+                &mut d_x,
+            );
             [y, d_x].concat()
         });
     }

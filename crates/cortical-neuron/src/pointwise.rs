@@ -4,7 +4,7 @@ use crate::shape_layers::dimension;
 use crate::{Description, Error, Init, Layer, Param, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_kernels::gated::{Gate, Packed};
+use cortical_kernels::gated::Packed;
 use cortical_tensor::ops;
 
 /// What a [`Softmax`] makes of the shares.
@@ -100,20 +100,20 @@ impl Layer for Softmax {
 #[derive(Clone, Copy, Debug)]
 pub struct Glu {
     dim: i64,
-    gate: Gate,
+    gate: Activation,
 }
 
 impl Glu {
     /// Gated by σ along a dimension, counted from the end where it is negative.
     #[must_use]
     pub fn new(dim: i64) -> Self {
-        let gate = Gate::Sigmoid;
+        let gate = Activation::Sigmoid;
         Self { dim, gate }
     }
 
     /// Another function of the gate.
     #[must_use]
-    pub fn gate(mut self, gate: Gate) -> Self {
+    pub fn gate(mut self, gate: Activation) -> Self {
         self.gate = gate;
         self
     }

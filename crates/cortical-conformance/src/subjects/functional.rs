@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::given::Given;
 use candle_core::{D, Tensor};
 use cortical_kernels::activation::Activation;
-use cortical_kernels::gated::Gate;
 use cortical_tensor::ops::{self, ConvOptions, ConvTransposeOptions};
 
 pub(crate) fn operation(
@@ -171,7 +170,7 @@ fn of_weights(name: &str, config: &Config<'_>, given: &Given) -> Result<Tensor, 
             let dim = basic::axis(config.i64("dim", -1)?, x.rank())?;
             let half = x.dim(dim)? / 2;
             let (value, gate) = (x.narrow(dim, 0, half)?, x.narrow(dim, half, half)?);
-            ops::gated(&gate, &value, Gate::Sigmoid)?
+            ops::gated(&gate, &value, Activation::Sigmoid)?
         }
         "one_hot" => {
             let labels = x

@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::given::Given;
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::activation::Activation;
-use cortical_kernels::gated::Gate;
 use cortical_kernels::rope::{Pairs, frequencies};
 use cortical_tensor::ops::{
     self, AttentionHalf, BatchNormOptions, CrossEntropy, FeedForward, HalfRotary, Reduction,
@@ -66,9 +65,9 @@ fn with_branch<'a>(config: &Config<'_>, given: &'a Given) -> Result<BatchNormOpt
 }
 
 fn feed_forward(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
-    let kind = match config.text("activation", "silu")? {
-        "silu" => Gate::Silu,
-        "gelu" => Gate::Gelu,
+    let activation = match config.text("activation", "silu")? {
+        "silu" => Activation::Silu,
+        "gelu" => Activation::Gelu,
         _ => return config.refuse("activation"),
     };
     let half = FeedForward {
@@ -77,7 +76,7 @@ fn feed_forward(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
         up: given.input(3)?.into(),
         down: given.input(4)?.into(),
         eps: config.f64("eps", 1e-5)?,
-        kind,
+        activation,
         shows: false,
     };
     Ok(ops::feed_forward(given.input(0)?, half)?.output)

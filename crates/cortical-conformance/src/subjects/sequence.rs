@@ -5,7 +5,8 @@ use crate::Stop;
 use crate::config::Config;
 use crate::given::Given;
 use candle_core::Tensor;
-use cortical_kernels::gated::{Gate, Packed};
+use cortical_kernels::activation::Activation;
+use cortical_kernels::gated::Packed;
 use cortical_neuron::{Embedding, Glu, Params};
 use cortical_recurrent::{Gru, Lstm, Rnn, State};
 use cortical_tensor::ops;
@@ -87,11 +88,11 @@ fn glu(x: &Tensor, dim: i64) -> Result<Tensor, Stop> {
     let rank = x.rank() as i64;
     let dim = if dim < 0 { dim + rank } else { dim } as usize;
     if dim + 1 == x.rank() {
-        return Ok(ops::gated_packed(x, Gate::Sigmoid, Packed::GateLast)?);
+        return Ok(ops::gated_packed(x, Activation::Sigmoid, Packed::GateLast)?);
     }
     let half = x.dim(dim)? / 2;
     let (value, gate) = (x.narrow(dim, 0, half)?, x.narrow(dim, half, half)?);
-    Ok(ops::gated(&gate, &value, Gate::Sigmoid)?)
+    Ok(ops::gated(&gate, &value, Activation::Sigmoid)?)
 }
 
 /// RNN, LSTM or GRU: the sequence, then the states it begins with; lengths beside them.

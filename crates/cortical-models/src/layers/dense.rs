@@ -4,9 +4,9 @@ use candle_core::Tensor;
 use cortical_dense::{
     Bilinear as BilinearLayer, GatedUnit as GatedUnitLayer, Linear as LinearLayer,
 };
-use cortical_kernels::gated::Gate;
+use cortical_kernels::activation::Activation;
 use cortical_neuron::{Description, Layer, Pass, product};
-use cortical_settings::{FieldError, Setting, at_least, choice, rule, settings};
+use cortical_settings::{FieldError, Setting, at_least, rule, settings};
 use toml::Value;
 
 use super::{AnyLayer, LayerKind, Site};
@@ -136,38 +136,12 @@ impl Layer for WithItself {
     }
 }
 
-choice! {
-    /// What opens a gate.
-    #[derive(Debug)]
-    pub(super) enum GateName: "gate" {
-        Sigmoid = "sigmoid",
-        Silu = "silu",
-        Gelu = "gelu",
-        GeluTanh = "gelu_tanh",
-        Relu = "relu",
-        Identity = "identity",
-    }
-}
-
-impl GateName {
-    pub(super) fn gate(self) -> Gate {
-        match self {
-            Self::Sigmoid => Gate::Sigmoid,
-            Self::Silu => Gate::Silu,
-            Self::Gelu => Gate::Gelu,
-            Self::GeluTanh => Gate::GeluTanh,
-            Self::Relu => Gate::Relu,
-            Self::Identity => Gate::Identity,
-        }
-    }
-}
-
 settings! {
     /// The settings of neurons that gate each other.
     #[derive(Clone, Debug, PartialEq)]
     pub(super) struct GatedSettings {
         out_features: usize, "number of pairs of neurons", at_least(1);
-        gate: GateName = GateName::Sigmoid, "sigmoid, silu, gelu, gelu_tanh, relu or identity";
+        gate: ActivationSetting = ActivationSetting(Activation::Sigmoid), "what the gate does with its sum";
         bias: bool = true, "whether each neuron has a bias";
     }
 }
@@ -185,7 +159,7 @@ impl LayerKind for GatedUnit {
     type Settings = GatedSettings;
 
     fn build(settings: &GatedSettings, site: &Site<'_>) -> Result<AnyLayer> {
-        let (features, gate) = (site.features()?, settings.gate.gate());
+        let (features, gate) = (site.features()?, settings.gate.0);
         let config = GatedUnitLayer::config(features, settings.out_features, gate);
         Ok(Box::new(config.bias(settings.bias).build(site.scope())?))
     }

@@ -1,12 +1,12 @@
 //! `activation`, `prelu`, `rrelu`, `glu`, `softmax`, `log_softmax`, `softmin`
 
+use cortical_kernels::activation::Activation;
 use cortical_neuron::{
     Glu as GluLayer, PRelu as PReluLayer, RRelu as RReluLayer, Softmax as SoftmaxLayer,
 };
 use cortical_settings::{Broken, at_least, settings};
 use toml::Value;
 
-use super::dense::GateName;
 use super::{AnyLayer, LayerKind, Site};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
@@ -111,7 +111,7 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     pub(super) struct GluSettings {
         dim: i64 = -1, "the dimension one half of which gates the other, the batch being 0";
-        gate: GateName = GateName::Sigmoid, "sigmoid, silu, gelu, gelu_tanh, relu or identity";
+        gate: ActivationSetting = ActivationSetting(Activation::Sigmoid), "what the gate does with it";
     }
 }
 
@@ -128,7 +128,7 @@ impl LayerKind for Glu {
     fn build(settings: &GluSettings, site: &Site<'_>) -> Result<AnyLayer> {
         site.check_dimension(settings.dim)?;
         Ok(Box::new(
-            GluLayer::new(settings.dim).gate(settings.gate.gate()),
+            GluLayer::new(settings.dim).gate(settings.gate.0),
         ))
     }
 }

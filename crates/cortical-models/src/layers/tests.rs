@@ -111,6 +111,7 @@ const LAYERS: &[(&str, &[usize])] = &[
     ("\"rrelu\"", &[4]),
     ("\"glu\"", &[3, 6]),
     ("{ glu = { dim = 1, gate = \"silu\" } }", &[4, 3]),
+    ("{ glu = { dim = 1, gate = \"tanh\" } }", &[4, 3]),
     ("\"softmax\"", &[4]),
     ("{ log_softmax = 1 }", &[4, 3]),
     ("{ softmin = -2 }", &[4, 3]),

@@ -9,7 +9,7 @@ use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
-use cortical_kernels::gated::{self as kernel, Gate, Packed};
+use cortical_kernels::gated::{self as kernel, Packed};
 
 const NAME: &str = "gated";
 
@@ -28,7 +28,7 @@ const NAME: &str = "gated";
 pub fn gated<'a>(
     gate: impl Into<Input<'a>>,
     value: impl Into<Input<'a>>,
-    kind: Gate,
+    kind: Activation,
 ) -> Result<Tensor> {
     let (gate, value) = (gate.into(), value.into());
     let (g, v) = (gate.tensor(), value.tensor());
@@ -48,13 +48,13 @@ pub fn gated<'a>(
         return Ok(gated(&wide_g, &wide_v, kind)?.to_dtype(g.dtype())?);
     }
     if is_fallback(g.device()) {
-        return Ok((activate_fallback(activation(kind), g)? * v)?);
+        return Ok((activate_fallback(kind, g)? * v)?);
     }
     by_dtype!(NAME, "gate", g, T => forward::<T>(gate, value, kind))
 }
 
 /// The same from one tensor whose last dimension holds both halves: PyTorch's `glu` is
-/// `gated_packed(x, Gate::Sigmoid, Packed::GateLast)`.
+/// `gated_packed(x, Activation::Sigmoid, Packed::GateLast)`.
 ///
 /// # Shapes
 /// - `x`: `[…, 2 · features]`
@@ -62,7 +62,11 @@ pub fn gated<'a>(
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) when the last dimension is odd or missing, [`Error::DType`](crate::Error::DType).
-pub fn gated_packed<'a>(x: impl Into<Input<'a>>, kind: Gate, packed: Packed) -> Result<Tensor> {
+pub fn gated_packed<'a>(
+    x: impl Into<Input<'a>>,
+    kind: Activation,
+    packed: Packed,
+) -> Result<Tensor> {
     let x = x.into();
     let t = x.tensor();
     check_float(NAME, "x", t)?;
@@ -92,25 +96,14 @@ pub fn gated_packed<'a>(x: impl Into<Input<'a>>, kind: Gate, packed: Packed) -> 
         } else {
             (b, a)
         };
-        return Ok((activate_fallback(activation(kind), &g)? * v)?);
+        return Ok((activate_fallback(kind, &g)? * v)?);
     }
     by_dtype!(NAME, "x", t, T => forward_packed::<T>(x, kind, packed, features))
 }
 
-fn activation(kind: Gate) -> Activation {
-    match kind {
-        Gate::Sigmoid => Activation::Sigmoid,
-        Gate::Silu => Activation::Silu,
-        Gate::Gelu => Activation::Gelu,
-        Gate::GeluTanh => Activation::GeluTanh,
-        Gate::Relu => Activation::Relu,
-        _ => Activation::Identity,
-    }
-}
+struct Gated<T>(Activation, std::marker::PhantomData<T>);
 
-struct Gated<T>(Gate, std::marker::PhantomData<T>);
-
-fn forward<T: Element>(gate: Input<'_>, value: Input<'_>, kind: Gate) -> Result<Tensor> {
+fn forward<T: Element>(gate: Input<'_>, value: Input<'_>, kind: Activation) -> Result<Tensor> {
     let operands = vec![gate.operand()?, value.operand()?];
     let mut y = unspecified::<T>(gate.tensor().elem_count());
     kernel::forward(
@@ -145,7 +138,7 @@ impl<T: Element> Op for Gated<T> {
 }
 
 struct GatedPacked<T> {
-    kind: Gate,
+    kind: Activation,
     packed: Packed,
     features: usize,
     dtype: std::marker::PhantomData<T>,
@@ -153,7 +146,7 @@ struct GatedPacked<T> {
 
 fn forward_packed<T: Element>(
     x: Input<'_>,
-    kind: Gate,
+    kind: Activation,
     packed: Packed,
     features: usize,
 ) -> Result<Tensor> {
@@ -190,13 +183,13 @@ mod tests {
     use super::*;
     use crate::ops::testing::{check, random};
 
-    const GATES: [Gate; 6] = [
-        Gate::Sigmoid,
-        Gate::Silu,
-        Gate::Gelu,
-        Gate::GeluTanh,
-        Gate::Relu,
-        Gate::Identity,
+    const GATES: [Activation; 6] = [
+        Activation::Sigmoid,
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Identity,
     ];
 
     #[test]
@@ -219,12 +212,12 @@ mod tests {
     #[test]
     fn errors_say_what_was_expected() {
         let (x, y) = (random(&[2, 3], "x"), random(&[3, 2], "y"));
-        let error = gated(&x, &y, Gate::Silu).unwrap_err().to_string();
+        let error = gated(&x, &y, Activation::Silu).unwrap_err().to_string();
         assert_eq!(
             error,
             "gated: value must have shape that of the gate, [2, 3], but has [3, 2]"
         );
-        let error = gated_packed(&x, Gate::Silu, Packed::GateLast)
+        let error = gated_packed(&x, Activation::Silu, Packed::GateLast)
             .unwrap_err()
             .to_string();
         assert_eq!(

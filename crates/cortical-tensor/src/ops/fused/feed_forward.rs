@@ -11,7 +11,7 @@ use crate::{Input, Result, is_fallback, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
-use cortical_kernels::gated::{self as kernel, Gate};
+use cortical_kernels::gated as kernel;
 use cortical_kernels::matmul::Write;
 
 const NAME: &str = "feed_forward";
@@ -30,7 +30,7 @@ pub struct FeedForward<'a> {
     /// Added to the norm's mean square.
     pub eps: f64,
     /// The function of the gate.
-    pub kind: Gate,
+    pub activation: Activation,
     /// Whether somebody wants to see the norm and the branch; it changes no bit of the output.
     pub shows: bool,
 }
@@ -92,7 +92,7 @@ pub fn feed_forward<'a>(x: impl Into<Input<'a>>, half: FeedForward<'a>) -> Resul
 fn fine(x: &Tensor, half: FeedForward<'_>) -> Result<Half> {
     let normed = rms_norm(x, half.norm.tensor().dims(), Some(half.norm), half.eps)?;
     let project = |weight| linear(&normed, weight, None, Activation::Identity);
-    let hidden = gated(&project(half.gate)?, &project(half.up)?, half.kind)?;
+    let hidden = gated(&project(half.gate)?, &project(half.up)?, half.activation)?;
     let branch = linear(&hidden, half.down, None, Activation::Identity)?;
     Ok(Half {
         output: (x + &branch)?,
@@ -102,7 +102,7 @@ fn fine(x: &Tensor, half: FeedForward<'_>) -> Result<Half> {
 }
 
 struct Fused<T> {
-    kind: Gate,
+    activation: Activation,
     normed: Normed<T>,
     gate: Vec<T>,
     up: Vec<T>,
@@ -124,12 +124,12 @@ fn forward<T: Element>(x: Input<'_>, half: FeedForward<'_>) -> Result<Half> {
         let gate = project(&normed.y, &operands[2], None)?;
         let up = project(&normed.y, &operands[3], None)?;
         let mut hidden = unspecified(gate.len());
-        kernel::forward(half.kind, &gate, &up, &mut hidden);
+        kernel::forward(half.activation, &gate, &up, &mut hidden);
         let mut y = project(&hidden, &operands[4], None)?;
         let branch = half.shows.then(|| tensor(y.clone(), &shape)).transpose()?;
         add(&mut y, &x);
         let op = Fused {
-            kind: half.kind,
+            activation: half.activation,
             normed,
             gate,
             up,
@@ -161,7 +161,7 @@ impl<T: Element> Op for Fused<T> {
         input_gradient(pass, 4, &d_y, &mut d_hidden, Write::Replace)?;
         let (mut d_gate, mut d_up) = (unspecified(d_hidden.len()), unspecified(d_hidden.len()));
         kernel::backward(
-            self.kind,
+            self.activation,
             &self.gate,
             &self.up,
             &d_hidden,
@@ -186,14 +186,14 @@ mod tests {
     use crate::with_fallback;
     use candle_core::DType;
 
-    fn parts(t: &[Tensor], kind: Gate) -> FeedForward<'_> {
+    fn parts(t: &[Tensor], activation: Activation) -> FeedForward<'_> {
         FeedForward {
             norm: (&t[1]).into(),
             gate: (&t[2]).into(),
             up: (&t[3]).into(),
             down: (&t[4]).into(),
             eps: 1e-5,
-            kind,
+            activation,
             shows: false,
         }
     }
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn values_and_gradients_are_those_of_the_fine_operations() {
-        for kind in [Gate::Silu, Gate::Gelu, Gate::Sigmoid] {
+        for kind in [Activation::Silu, Activation::Gelu, Activation::Sigmoid] {
             for (shape, width) in [
                 (&[5, 3][..], 4),
                 (&[2, 3, 4], 6),
@@ -240,7 +240,7 @@ mod tests {
         strided[0] = random(&[3, 4], "x").t().unwrap();
         strided[2] = random(&[3, 5], "gate").t().unwrap();
         check(&strided, |t| {
-            Ok(feed_forward(&t[0], parts(t, Gate::Silu))?.output)
+            Ok(feed_forward(&t[0], parts(t, Activation::Silu))?.output)
         });
     }
 
@@ -252,10 +252,10 @@ mod tests {
             .map(|t| t.to_dtype(DType::F32).unwrap())
             .collect();
         for t in [&inputs, &single] {
-            let hidden = feed_forward(&t[0], parts(t, Gate::Silu)).unwrap();
+            let hidden = feed_forward(&t[0], parts(t, Activation::Silu)).unwrap();
             let shows = FeedForward {
                 shows: true,
-                ..parts(t, Gate::Silu)
+                ..parts(t, Activation::Silu)
             };
             let shown = feed_forward(&t[0], shows).unwrap();
             same(&hidden.output, &shown.output, 0.0);
@@ -274,7 +274,7 @@ mod tests {
     fn errors_say_what_was_expected() {
         let mut t = inputs(&[2, 3], 4);
         t[4] = random(&[4, 3], "down");
-        let error = feed_forward(&t[0], parts(&t, Gate::Silu))
+        let error = feed_forward(&t[0], parts(&t, Activation::Silu))
             .unwrap_err()
             .to_string();
         assert_eq!(

@@ -3,7 +3,7 @@
 use crate::subject::{Case, Fill, Subject, subject};
 use candle_core::{D, Tensor};
 use cortical_kernels::activation::{self, Activation};
-use cortical_kernels::gated::{Gate, Packed};
+use cortical_kernels::gated::Packed;
 use cortical_kernels::matmul::Transposes;
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_tensor::ops::{
@@ -158,12 +158,12 @@ fn activations() -> Vec<Subject> {
 fn gates() -> Vec<Subject> {
     let case = Case::Of("gated", "layer-GLU-");
     let kinds = [
-        Gate::Silu,
-        Gate::Sigmoid,
-        Gate::Gelu,
-        Gate::GeluTanh,
-        Gate::Relu,
-        Gate::Identity,
+        Activation::Silu,
+        Activation::Sigmoid,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Identity,
     ];
     vec![
         subject("gated", case, move |p, t| {

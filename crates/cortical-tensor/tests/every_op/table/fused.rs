@@ -3,7 +3,7 @@
 use crate::pick::Pick;
 use crate::subject::{Case, Fill, Subject, subject};
 use candle_core::Tensor;
-use cortical_kernels::gated::Gate;
+use cortical_kernels::activation::Activation;
 use cortical_kernels::rope::Pairs;
 use cortical_tensor::Result;
 use cortical_tensor::ops::{
@@ -112,7 +112,11 @@ fn halves() -> Vec<Subject> {
                     up: (&t[3]).into(),
                     down: (&t[4]).into(),
                     eps: p.real(1e-5),
-                    kind: p.choose(&[Gate::Silu, Gate::Gelu, Gate::Sigmoid]),
+                    activation: p.choose(&[
+                        Activation::Silu,
+                        Activation::Gelu,
+                        Activation::Sigmoid,
+                    ]),
                     shows: p.flag(false),
                 };
                 Ok(feed_forward(&t[0], half)?.output)
