@@ -62,7 +62,7 @@ impl BlockOptions {
 macro_rules! block_options {
     ($config:ident, $layer:ident) => {
         impl $config {
-            /// The width of the feed-forward half; 2048 by default.
+            /// The width of the feed-forward sublayer; 2048 by default.
             #[must_use]
             pub fn dim_feedforward(mut self, width: usize) -> Self {
                 self.0.dim_feedforward = width;
@@ -76,7 +76,7 @@ macro_rules! block_options {
                 self
             }
 
-            /// The activation of the feed-forward half; ReLU by default.
+            /// The activation of the feed-forward sublayer; ReLU by default.
             #[must_use]
             pub fn activation(mut self, activation: Activation) -> Self {
                 self.0.activation = activation;
@@ -131,7 +131,7 @@ macro_rules! block_options {
 }
 pub(crate) use block_options;
 
-/// The feed-forward half of a block: `linear2(dropout(activation(linear1(x))))`.
+/// The feed-forward sublayer of a block: `linear2(dropout(activation(linear1(x))))`.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedForward {
     linear1: Linear,
@@ -192,9 +192,9 @@ pub struct TransformerEncoderLayerConfig(BlockOptions);
 block_options!(TransformerEncoderLayerConfig, TransformerEncoderLayer);
 
 /// `h = norm1(x + attention(x))`, `y = norm2(h + linear2(activation(linear1(h))))`, PyTorch's
-/// `nn.TransformerEncoderLayer`; with `norm_first` each norm stands before its half.
+/// `nn.TransformerEncoderLayer`; with `norm_first` each norm stands before its sublayer.
 ///
-/// `4 d² + 4 d` parameters in attention, `2 · d · dim_feedforward + dim_feedforward + d` in the feed-forward half,
+/// `4 d² + 4 d` parameters in attention, `2 · d · dim_feedforward + dim_feedforward + d` in the feed-forward sublayer,
 /// `4 d` in the norms.
 ///
 /// # Shapes
@@ -278,17 +278,17 @@ impl TransformerEncoderLayer {
         };
         if self.norm_first {
             let normed = self.norm1.forward(x, pass)?;
-            let h = (x + self.attention_half(&normed, attend, pass)?)?;
+            let h = (x + self.attention_sublayer(&normed, attend, pass)?)?;
             let normed = self.norm2.forward(&h, pass)?;
-            return Ok((&h + self.feed_forward_half(&normed, pass)?)?);
+            return Ok((&h + self.feed_forward_sublayer(&normed, pass)?)?);
         }
-        let h = (x + self.attention_half(x, attend, pass)?)?;
+        let h = (x + self.attention_sublayer(x, attend, pass)?)?;
         let h = self.norm1.forward(&h, pass)?;
-        let y = (&h + self.feed_forward_half(&h, pass)?)?;
+        let y = (&h + self.feed_forward_sublayer(&h, pass)?)?;
         self.norm2.forward(&y, pass)
     }
 
-    fn attention_half(
+    fn attention_sublayer(
         &self,
         x: &Tensor,
         attend: Attend<'_>,
@@ -298,7 +298,7 @@ impl TransformerEncoderLayer {
         self.dropout1.forward(&y, pass)
     }
 
-    fn feed_forward_half(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+    fn feed_forward_sublayer(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = self.feed_forward.run(x, pass)?;
         self.dropout2.forward(&y, pass)
     }

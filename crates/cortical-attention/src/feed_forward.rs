@@ -170,7 +170,7 @@ impl SwiGlu {
             let normed = norm.forward(x, pass)?;
             return Ok((x + self.forward(&normed, pass)?)?);
         };
-        let half = FeedForward {
+        let sublayer = FeedForward {
             norm: scale(norm)?.input(pass),
             gate,
             up,
@@ -179,8 +179,8 @@ impl SwiGlu {
             activation: self.activation,
             shows: pass.is_observed(),
         };
-        let half = ops::feed_forward(x, half).map_err(|e| Error::from(e).in_layer(&self.name))?;
-        Ok(show(half, norm.name(), &self.name, pass))
+        let sublayer = ops::feed_forward(x, sublayer).map_err(|e| Error::from(e).in_layer(&self.name))?;
+        Ok(show(sublayer, norm.name(), &self.name, pass))
     }
 
     fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {

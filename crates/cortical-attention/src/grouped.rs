@@ -7,7 +7,7 @@ use cortical_dense::Linear;
 use cortical_neuron::{
     Description, Error, Init, Layer, Param, Pass, Result, RmsNorm, Scope, product, wrong_sample,
 };
-use cortical_tensor::ops::{self, Attention, AttentionHalf, HalfRotary, HeadOrder};
+use cortical_tensor::ops::{self, Attention, AttentionSublayer, SublayerRotary, HeadOrder};
 
 /// The options of a [`GroupedQueryAttention`].
 #[derive(Clone, Debug)]
@@ -334,7 +334,7 @@ impl GroupedQueryAttention {
             (Some(rotary), &[_, rows, _]) => Some(rotary.angles(0, rows, x)?),
             _ => None,
         };
-        let half = AttentionHalf {
+        let sublayer = AttentionSublayer {
             norm: scale(norm)?.input(pass),
             qkv: [q.0, k.0, v.0],
             bias: match [q.1, k.1, v.1] {
@@ -344,7 +344,7 @@ impl GroupedQueryAttention {
             out,
             heads: self.config.num_heads,
             kv_heads: self.config.num_kv_heads,
-            rotary: angles.as_ref().map(|(cos, sin, pairs)| HalfRotary {
+            rotary: angles.as_ref().map(|(cos, sin, pairs)| SublayerRotary {
                 cos,
                 sin,
                 pairs: *pairs,
@@ -353,8 +353,8 @@ impl GroupedQueryAttention {
             eps: norm.eps(),
             shows: pass.is_observed(),
         };
-        let half = ops::attention_half(x, half).map_err(|e| Error::from(e).in_layer(&self.name))?;
-        Ok(show(half, norm.name(), &self.name, pass))
+        let sublayer = ops::attention_sublayer(x, sublayer).map_err(|e| Error::from(e).in_layer(&self.name))?;
+        Ok(show(sublayer, norm.name(), &self.name, pass))
     }
 
     fn run(&self, x: &Tensor, cache: Option<&mut Cache>, pass: &mut Pass<'_>) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use cortical_neuron::{Error, Param, Pass, Result, RmsNorm};
-use cortical_tensor::ops::Half;
+use cortical_tensor::ops::Sublayer;
 
 /// The scale of a norm that stands before a sublayer, as a fused operation takes it.
 pub(crate) fn scale(norm: &RmsNorm) -> Result<&Param> {
@@ -14,11 +14,11 @@ pub(crate) fn scale(norm: &RmsNorm) -> Result<&Param> {
 }
 
 /// Shows the observer what the norm and the layer behind it have computed, and returns the sublayer's output.
-pub(crate) fn show(half: Half, norm: &str, layer: &str, pass: &mut Pass<'_>) -> Tensor {
-    for (name, inside) in [(norm, half.normed), (layer, half.branch)] {
+pub(crate) fn show(sublayer: Sublayer, norm: &str, layer: &str, pass: &mut Pass<'_>) -> Tensor {
+    for (name, inside) in [(norm, sublayer.normed), (layer, sublayer.branch)] {
         if let Some(inside) = inside {
             pass.observe(name, &inside);
         }
     }
-    half.output
+    sublayer.output
 }

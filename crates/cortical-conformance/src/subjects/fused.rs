@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::rope::{Pairs, frequencies};
 use cortical_tensor::ops::{
-    self, AttentionHalf, BatchNormOptions, CrossEntropy, FeedForward, HalfRotary, Reduction,
+    self, AttentionSublayer, BatchNormOptions, CrossEntropy, FeedForward, Reduction, SublayerRotary,
 };
 
 pub(crate) fn operation(
@@ -30,7 +30,7 @@ pub(crate) fn operation(
             ops::batch_norm_eval_with(given.input(0)?, mean, var, &options)?
         }
         "feed_forward" => feed_forward(config, given)?,
-        "attention_half" => attention_half(config, given)?,
+        "attention_half" => attention_sublayer(config, given)?,
         "linear_cross_entropy" => linear_cross_entropy(config, given)?,
         _ => return Ok(None),
     };
@@ -70,7 +70,7 @@ fn feed_forward(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
         "gelu" => Activation::Gelu,
         _ => return config.refuse("activation"),
     };
-    let half = FeedForward {
+    let sublayer = FeedForward {
         norm: given.input(1)?.into(),
         gate: given.input(2)?.into(),
         up: given.input(3)?.into(),
@@ -79,10 +79,10 @@ fn feed_forward(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
         activation,
         shows: false,
     };
-    Ok(ops::feed_forward(given.input(0)?, half)?.output)
+    Ok(ops::feed_forward(given.input(0)?, sublayer)?.output)
 }
 
-fn attention_half(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
+fn attention_sublayer(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
     let x = given.input(0)?;
     let pairs = match config.bool("interleaved", false)? {
         true => Pairs::Neighbours,
@@ -106,7 +106,7 @@ fn attention_half(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
         Some([q, k, v]) => Some([q.into(), k.into(), v.into()]),
         _ => None,
     };
-    let half = AttentionHalf {
+    let sublayer = AttentionSublayer {
         norm: given.input(1)?.into(),
         qkv: [
             given.input(2)?.into(),
@@ -117,12 +117,12 @@ fn attention_half(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {
         out: given.input(5)?.into(),
         heads: config.size("heads")?,
         kv_heads: config.size("kv_heads")?,
-        rotary: (angles.as_ref()).map(|(cos, sin)| HalfRotary { cos, sin, pairs }),
+        rotary: (angles.as_ref()).map(|(cos, sin)| SublayerRotary { cos, sin, pairs }),
         causal: config.bool("causal", true)?,
         eps: config.f64("eps", 1e-5)?,
         shows: false,
     };
-    Ok(ops::attention_half(x, half)?.output)
+    Ok(ops::attention_sublayer(x, sublayer)?.output)
 }
 
 fn linear_cross_entropy(config: &Config<'_>, given: &Given) -> Result<Tensor, Stop> {

@@ -51,7 +51,7 @@ pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use fused::{
-    AttentionHalf, FeedForward, Half, HalfRotary, attention_half, feed_forward,
+    AttentionSublayer, FeedForward, Sublayer, SublayerRotary, attention_sublayer, feed_forward,
     linear_cross_entropy,
 };
 pub use gated::{gated, gated_packed};

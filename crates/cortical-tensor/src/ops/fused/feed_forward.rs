@@ -1,7 +1,7 @@
-//! The feed-forward half of a block.
+//! The feed-forward sublayer of a block.
 
-use super::norm_half::{
-    Half, Normed, add, check_norm, input_gradient, operands, project, weight_gradient,
+use super::sublayer::{
+    Normed, Sublayer, add, check_norm, input_gradient, operands, project, weight_gradient,
 };
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
@@ -47,18 +47,22 @@ pub struct FeedForward<'a> {
 ///
 /// # Source
 /// Shazeer, "GLU variants improve transformer" (2020); Touvron et al., "LLaMA" (2023).
-pub fn feed_forward<'a>(x: impl Into<Input<'a>>, half: FeedForward<'a>) -> Result<Half> {
+pub fn feed_forward<'a>(x: impl Into<Input<'a>>, sublayer: FeedForward<'a>) -> Result<Sublayer> {
     let x = x.into();
     let t = x.tensor();
     check_float(NAME, "x", t)?;
-    check_norm(NAME, t, half.norm.tensor(), half.eps)?;
-    let [_, _, width] = linear_dims(t, half.gate.tensor(), None)?;
-    linear_dims(t, half.up.tensor(), None)?;
+    check_norm(NAME, t, sublayer.norm.tensor(), sublayer.eps)?;
+    let [_, _, width] = linear_dims(t, sublayer.gate.tensor(), None)?;
+    linear_dims(t, sublayer.up.tensor(), None)?;
     for (argument, weight, shape) in [
-        ("up", half.up.tensor(), half.gate.tensor().dims().to_vec()),
+        (
+            "up",
+            sublayer.up.tensor(),
+            sublayer.gate.tensor().dims().to_vec(),
+        ),
         (
             "down",
-            half.down.tensor(),
+            sublayer.down.tensor(),
             vec![t.dims()[t.rank() - 1], width],
         ),
     ] {
@@ -71,33 +75,42 @@ pub fn feed_forward<'a>(x: impl Into<Input<'a>>, half: FeedForward<'a>) -> Resul
         // In `f32`, rounded once.
         let wide = |t: &Tensor| t.to_dtype(DType::F32);
         let [norm, gate, up, down] =
-            [half.norm, half.gate, half.up, half.down].map(|w| wide(w.tensor()));
+            [sublayer.norm, sublayer.gate, sublayer.up, sublayer.down].map(|w| wide(w.tensor()));
         let (norm, gate, up, down) = (norm?, gate?, up?, down?);
-        let wide_half = FeedForward {
+        let wide_sublayer = FeedForward {
             norm: (&norm).into(),
             gate: (&gate).into(),
             up: (&up).into(),
             down: (&down).into(),
-            ..half
+            ..sublayer
         };
-        return feed_forward(&wide(t)?, wide_half)?.to_dtype(t.dtype());
+        return feed_forward(&wide(t)?, wide_sublayer)?.to_dtype(t.dtype());
     }
     if is_fallback(t.device()) {
-        return fine(t, half);
+        return fine(t, sublayer);
     }
-    by_dtype!(NAME, "x", t, T => forward::<T>(x, half))
+    by_dtype!(NAME, "x", t, T => forward::<T>(x, sublayer))
 }
 
 /// The same from the operations that it joins.
-fn fine(x: &Tensor, half: FeedForward<'_>) -> Result<Half> {
-    let normed = rms_norm(x, half.norm.tensor().dims(), Some(half.norm), half.eps)?;
+fn fine(x: &Tensor, sublayer: FeedForward<'_>) -> Result<Sublayer> {
+    let normed = rms_norm(
+        x,
+        sublayer.norm.tensor().dims(),
+        Some(sublayer.norm),
+        sublayer.eps,
+    )?;
     let project = |weight| linear(&normed, weight, None, Activation::Identity);
-    let hidden = gated(&project(half.gate)?, &project(half.up)?, half.activation)?;
-    let branch = linear(&hidden, half.down, None, Activation::Identity)?;
-    Ok(Half {
+    let hidden = gated(
+        &project(sublayer.gate)?,
+        &project(sublayer.up)?,
+        sublayer.activation,
+    )?;
+    let branch = linear(&hidden, sublayer.down, None, Activation::Identity)?;
+    Ok(Sublayer {
         output: (x + &branch)?,
-        normed: half.shows.then(|| normed.detach()),
-        branch: half.shows.then(|| branch.detach()),
+        normed: sublayer.shows.then(|| normed.detach()),
+        branch: sublayer.shows.then(|| branch.detach()),
     })
 }
 
@@ -109,27 +122,30 @@ struct Fused<T> {
     hidden: Vec<T>,
 }
 
-fn forward<T: Element>(x: Input<'_>, half: FeedForward<'_>) -> Result<Half> {
+fn forward<T: Element>(x: Input<'_>, sublayer: FeedForward<'_>) -> Result<Sublayer> {
     let operands = operands(&[
         Some(x),
-        Some(half.norm),
-        Some(half.gate),
-        Some(half.up),
-        Some(half.down),
+        Some(sublayer.norm),
+        Some(sublayer.gate),
+        Some(sublayer.up),
+        Some(sublayer.down),
     ])?;
     let shape = operands[0].tensor().shape().clone();
     let (op, y, branch) = {
         let x = values::<T>(operands[0].tensor())?;
-        let normed = Normed::new(&x, &values::<T>(operands[1].tensor())?, half.eps);
+        let normed = Normed::new(&x, &values::<T>(operands[1].tensor())?, sublayer.eps);
         let gate = project(&normed.y, &operands[2], None)?;
         let up = project(&normed.y, &operands[3], None)?;
         let mut hidden = unspecified(gate.len());
-        kernel::forward(half.activation, &gate, &up, &mut hidden);
+        kernel::forward(sublayer.activation, &gate, &up, &mut hidden);
         let mut y = project(&hidden, &operands[4], None)?;
-        let branch = half.shows.then(|| tensor(y.clone(), &shape)).transpose()?;
+        let branch = sublayer
+            .shows
+            .then(|| tensor(y.clone(), &shape))
+            .transpose()?;
         add(&mut y, &x);
         let op = Fused {
-            activation: half.activation,
+            activation: sublayer.activation,
             normed,
             gate,
             up,
@@ -137,11 +153,11 @@ fn forward<T: Element>(x: Input<'_>, half: FeedForward<'_>) -> Result<Half> {
         };
         (op, y, branch)
     };
-    let normed = half
+    let normed = sublayer
         .shows
         .then(|| tensor(op.normed.y.clone(), &shape))
         .transpose()?;
-    Ok(Half {
+    Ok(Sublayer {
         output: apply_one(op, operands, Output::new(y, shape))?,
         normed,
         branch,

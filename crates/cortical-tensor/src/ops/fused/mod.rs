@@ -3,12 +3,12 @@
 //! Each keeps less than the fine operations would, and its gradients meet inside instead of in candle's store, where every
 //! first one costs two passes over memory.
 
-mod attention_half;
+mod attention_sublayer;
 mod feed_forward;
 mod head;
-mod norm_half;
+mod sublayer;
 
-pub use attention_half::{AttentionHalf, HalfRotary, attention_half};
+pub use attention_sublayer::{AttentionSublayer, SublayerRotary, attention_sublayer};
 pub use feed_forward::{FeedForward, feed_forward};
 pub use head::linear_cross_entropy;
-pub use norm_half::Half;
+pub use sublayer::Sublayer;

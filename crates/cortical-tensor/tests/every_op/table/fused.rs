@@ -1,4 +1,4 @@
-//! Operations that join several: halves of a transformer block, a head with its loss.
+//! Operations that join several: sublayers of a transformer block, a head with its loss.
 
 use crate::pick::Pick;
 use crate::subject::{Case, Fill, Subject, subject};
@@ -7,12 +7,12 @@ use cortical_kernels::activation::Activation;
 use cortical_kernels::rope::Pairs;
 use cortical_tensor::Result;
 use cortical_tensor::ops::{
-    AttentionHalf, CrossEntropy, FeedForward, HalfRotary, Reduction, attention_half, feed_forward,
-    linear_cross_entropy,
+    AttentionSublayer, CrossEntropy, FeedForward, Reduction, SublayerRotary, attention_sublayer,
+    feed_forward, linear_cross_entropy,
 };
 
 pub(crate) fn table() -> Vec<Subject> {
-    let mut all = halves();
+    let mut all = sublayers();
     all.push(head());
     all
 }
@@ -25,12 +25,12 @@ fn attention(p: &mut Pick, t: &[Tensor], turned: bool, causal: bool) -> Result<T
         p.constant(Fill::Normal, &[rows, 1], dtype),
     );
     let pairs = p.choose(&[Pairs::Halves, Pairs::Neighbours]);
-    let rotary = HalfRotary {
+    let rotary = SublayerRotary {
         cos: &cos,
         sin: &sin,
         pairs,
     };
-    let half = AttentionHalf {
+    let sublayer = AttentionSublayer {
         norm: (&t[1]).into(),
         qkv: [(&t[2]).into(), (&t[3]).into(), (&t[4]).into()],
         bias: (p.flag(true)).then(|| [(&t[6]).into(), (&t[7]).into(), (&t[8]).into()]),
@@ -42,13 +42,13 @@ fn attention(p: &mut Pick, t: &[Tensor], turned: bool, causal: bool) -> Result<T
         eps: p.real(1e-5),
         shows: p.flag(false),
     };
-    Ok(attention_half(&t[0], half)?.output)
+    Ok(attention_sublayer(&t[0], sublayer)?.output)
 }
 
-fn halves() -> Vec<Subject> {
+fn sublayers() -> Vec<Subject> {
     let of = |turned: bool, causal: bool| {
         subject(
-            "attention_half",
+            "attention_sublayer",
             Case::Of("attention_half", "function-attention_half-"),
             move |p, t| attention(p, t, turned, causal),
         )
@@ -106,7 +106,7 @@ fn halves() -> Vec<Subject> {
             "feed_forward",
             Case::Of("feed_forward", "function-feed_forward-"),
             |p, t| {
-                let half = FeedForward {
+                let sublayer = FeedForward {
                     norm: (&t[1]).into(),
                     gate: (&t[2]).into(),
                     up: (&t[3]).into(),
@@ -119,7 +119,7 @@ fn halves() -> Vec<Subject> {
                     ]),
                     shows: p.flag(false),
                 };
-                Ok(feed_forward(&t[0], half)?.output)
+                Ok(feed_forward(&t[0], sublayer)?.output)
             },
         )
         .shapes(&[

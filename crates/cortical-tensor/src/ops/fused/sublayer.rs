@@ -1,4 +1,4 @@
-//! What both halves of a block share: the norm before them and the sum behind them.
+//! What both sublayers of a block share: the norm before them and the sum behind them.
 
 use crate::element::{Element, tensor};
 use crate::graph::Backward;
@@ -13,9 +13,9 @@ use cortical_kernels::real::Real;
 use cortical_kernels::reduce::add_assign;
 use cortical_kernels::{isa, parallel};
 
-/// A half of a block, and what it looked like inside for whoever asked, outside of the graph.
+/// A sublayer of a block, and what it looked like inside for whoever asked, outside of the graph.
 #[derive(Clone, Debug)]
-pub struct Half {
+pub struct Sublayer {
     /// `x` plus the branch.
     pub output: Tensor,
     /// The norm of `x`, the branch's input.
@@ -24,7 +24,7 @@ pub struct Half {
     pub branch: Option<Tensor>,
 }
 
-impl Half {
+impl Sublayer {
     /// The same in another precision.
     pub(super) fn to_dtype(&self, dtype: DType) -> Result<Self> {
         let shown = |t: &Option<Tensor>| t.as_ref().map(|t| t.to_dtype(dtype)).transpose();

@@ -1,7 +1,7 @@
-//! The attention half of a block.
+//! The attention sublayer of a block.
 
-use super::norm_half::{
-    Half, Normed, add, check_norm, input_gradient, operands, project, weight_gradient,
+use super::sublayer::{
+    Normed, Sublayer, add, check_norm, input_gradient, operands, project, weight_gradient,
 };
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
@@ -20,11 +20,11 @@ use cortical_kernels::matmul::Write;
 use cortical_kernels::real::Real;
 use cortical_kernels::rope::{Pairs, Rotation, Turn};
 
-const NAME: &str = "attention_half";
+const NAME: &str = "attention_sublayer";
 
-/// The parameters and options of [`attention_half`].
+/// The parameters and options of [`attention_sublayer`].
 #[derive(Clone, Copy, Debug)]
-pub struct AttentionHalf<'a> {
+pub struct AttentionSublayer<'a> {
     /// The weight of the RMS norm, `[hidden]`.
     pub norm: Input<'a>,
     /// The weights of queries, keys and values: `[heads · dim, hidden]`, then twice `[kv_heads · dim, hidden]`.
@@ -38,7 +38,7 @@ pub struct AttentionHalf<'a> {
     /// Heads of keys and values, a divisor of `heads`.
     pub kv_heads: usize,
     /// The rotation of queries and keys.
-    pub rotary: Option<HalfRotary<'a>>,
+    pub rotary: Option<SublayerRotary<'a>>,
     /// Whether a query sees no later keys.
     pub causal: bool,
     /// Added to the norm's mean square.
@@ -49,7 +49,7 @@ pub struct AttentionHalf<'a> {
 
 /// The angles of [`rotary`], constants.
 #[derive(Clone, Copy, Debug)]
-pub struct HalfRotary<'a> {
+pub struct SublayerRotary<'a> {
     /// `[rows, pairs]`
     pub cos: &'a Tensor,
     /// `[rows, pairs]`
@@ -63,7 +63,7 @@ pub struct HalfRotary<'a> {
 ///
 /// # Shapes
 /// - `x` and the output: `[batch, rows, hidden]`
-/// - the parameters: see [`AttentionHalf`]
+/// - the parameters: see [`AttentionSublayer`]
 ///
 /// # Errors
 /// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together; [`Error::Option`] for numbers of heads that
@@ -71,27 +71,30 @@ pub struct HalfRotary<'a> {
 ///
 /// # Source
 /// Ainslie et al., "GQA" (2023); Touvron et al., "LLaMA" (2023).
-pub fn attention_half<'a>(x: impl Into<Input<'a>>, half: AttentionHalf<'a>) -> Result<Half> {
+pub fn attention_sublayer<'a>(
+    x: impl Into<Input<'a>>,
+    sublayer: AttentionSublayer<'a>,
+) -> Result<Sublayer> {
     let x = x.into();
     let t = x.tensor();
-    let sizes = check(t, &half)?;
+    let sizes = check(t, &sublayer)?;
     if is_half(t.dtype()) {
-        return widened(t, half);
+        return widened(t, sublayer);
     }
     if is_fallback(t.device()) || t.elem_count() == 0 || sizes.dim == 0 {
-        return fine(t, half, sizes);
+        return fine(t, sublayer, sizes);
     }
-    by_dtype!(NAME, "x", t, T => forward::<T>(x, half, sizes))
+    by_dtype!(NAME, "x", t, T => forward::<T>(x, sublayer, sizes))
 }
 
-fn check(x: &Tensor, half: &AttentionHalf<'_>) -> Result<Sizes> {
+fn check(x: &Tensor, sublayer: &AttentionSublayer<'_>) -> Result<Sizes> {
     check_float(NAME, "x", x)?;
     let &[batch, rows, hidden] = x.dims() else {
         return Err(wrong_shape(NAME, "x", "[batch, rows, hidden]", x));
     };
-    check_norm(NAME, x, half.norm.tensor(), half.eps)?;
-    let (heads, kv_heads) = (half.heads, half.kv_heads);
-    let [_, _, width] = linear_dims(x, half.qkv[0].tensor(), None)?;
+    check_norm(NAME, x, sublayer.norm.tensor(), sublayer.eps)?;
+    let (heads, kv_heads) = (sublayer.heads, sublayer.kv_heads);
+    let [_, _, width] = linear_dims(x, sublayer.qkv[0].tensor(), None)?;
     let option = |option, expected: String, got: usize| Error::Option {
         op: NAME,
         option,
@@ -122,13 +125,26 @@ fn check(x: &Tensor, half: &AttentionHalf<'_>) -> Result<Sizes> {
             Err(wrong_shape(NAME, argument, format!("{shape:?}"), t))
         }
     };
-    expect("keys' weight", half.qkv[1].tensor(), &[kv_width, hidden])?;
-    expect("values' weight", half.qkv[2].tensor(), &[kv_width, hidden])?;
-    expect("out", half.out.tensor(), &[hidden, width])?;
-    for (bias, width) in half.bias.iter().flatten().zip([width, kv_width, kv_width]) {
+    expect(
+        "keys' weight",
+        sublayer.qkv[1].tensor(),
+        &[kv_width, hidden],
+    )?;
+    expect(
+        "values' weight",
+        sublayer.qkv[2].tensor(),
+        &[kv_width, hidden],
+    )?;
+    expect("out", sublayer.out.tensor(), &[hidden, width])?;
+    for (bias, width) in sublayer
+        .bias
+        .iter()
+        .flatten()
+        .zip([width, kv_width, kv_width])
+    {
         expect("bias", bias.tensor(), &[width])?;
     }
-    if let Some(HalfRotary { cos, sin, .. }) = half.rotary {
+    if let Some(SublayerRotary { cos, sin, .. }) = sublayer.rotary {
         match cos.dims() {
             &[angles, pairs] if angles == rows && pairs <= dim / 2 => {}
             _ => {
@@ -152,61 +168,66 @@ fn check(x: &Tensor, half: &AttentionHalf<'_>) -> Result<Sizes> {
 }
 
 /// The same in `f32`, rounded once.
-fn widened(x: &Tensor, half: AttentionHalf<'_>) -> Result<Half> {
+fn widened(x: &Tensor, sublayer: AttentionSublayer<'_>) -> Result<Sublayer> {
     let wide = |t: &Tensor| t.to_dtype(DType::F32);
-    let [q, k, v] = half.qkv.map(|w| wide(w.tensor()));
+    let [q, k, v] = sublayer.qkv.map(|w| wide(w.tensor()));
     let (q, k, v) = (q?, k?, v?);
-    let biases = match half.bias {
+    let biases = match sublayer.bias {
         Some([q, k, v]) => Some([wide(q.tensor())?, wide(k.tensor())?, wide(v.tensor())?]),
         None => None,
     };
-    let angles = match half.rotary {
-        Some(HalfRotary { cos, sin, pairs }) => Some((wide(cos)?, wide(sin)?, pairs)),
+    let angles = match sublayer.rotary {
+        Some(SublayerRotary { cos, sin, pairs }) => Some((wide(cos)?, wide(sin)?, pairs)),
         None => None,
     };
-    let (norm, out) = (wide(half.norm.tensor())?, wide(half.out.tensor())?);
-    let made = attention_half(
+    let (norm, out) = (wide(sublayer.norm.tensor())?, wide(sublayer.out.tensor())?);
+    let made = attention_sublayer(
         &wide(x)?,
-        AttentionHalf {
+        AttentionSublayer {
             norm: (&norm).into(),
             qkv: [(&q).into(), (&k).into(), (&v).into()],
             bias: biases.as_ref().map(|b| b.each_ref().map(Into::into)),
             out: (&out).into(),
             rotary: angles
                 .as_ref()
-                .map(|&(ref cos, ref sin, pairs)| HalfRotary { cos, sin, pairs }),
-            ..half
+                .map(|&(ref cos, ref sin, pairs)| SublayerRotary { cos, sin, pairs }),
+            ..sublayer
         },
     )?;
     made.to_dtype(x.dtype())
 }
 
 /// The same from the operations that it joins.
-fn fine(x: &Tensor, half: AttentionHalf<'_>, sizes: Sizes) -> Result<Half> {
-    let normed = rms_norm(x, half.norm.tensor().dims(), Some(half.norm), half.eps)?;
+fn fine(x: &Tensor, sublayer: AttentionSublayer<'_>, sizes: Sizes) -> Result<Sublayer> {
+    let normed = rms_norm(
+        x,
+        sublayer.norm.tensor().dims(),
+        Some(sublayer.norm),
+        sublayer.eps,
+    )?;
     let headed = |at: usize, heads: usize| -> Result<Tensor> {
-        let bias = half.bias.map(|bias| bias[at]);
-        let y = linear(&normed, half.qkv[at], bias, Activation::Identity)?;
+        let bias = sublayer.bias.map(|bias| bias[at]);
+        let y = linear(&normed, sublayer.qkv[at], bias, Activation::Identity)?;
         Ok(y.reshape((sizes.batch, sizes.queries, heads, sizes.dim))?)
     };
-    let turned = |t: Tensor| match half.rotary {
-        Some(HalfRotary { cos, sin, pairs }) => rotary(&t, cos, sin, pairs, HeadOrder::Inside),
+    let turned = |t: Tensor| match sublayer.rotary {
+        Some(SublayerRotary { cos, sin, pairs }) => rotary(&t, cos, sin, pairs, HeadOrder::Inside),
         None => Ok(t),
     };
     let q = turned(headed(0, sizes.heads)?)?;
     let k = turned(headed(1, sizes.kv_heads)?)?;
     let v = headed(2, sizes.kv_heads)?;
     let options = Attention {
-        causal: half.causal.then_some(0),
+        causal: sublayer.causal.then_some(0),
         order: HeadOrder::Inside,
         ..Default::default()
     };
     let mixed = attention(&q, &k, &v, options)?.flatten_from(2)?;
-    let branch = linear(&mixed, half.out, None, Activation::Identity)?;
-    Ok(Half {
+    let branch = linear(&mixed, sublayer.out, None, Activation::Identity)?;
+    Ok(Sublayer {
         output: (x + &branch)?,
-        normed: half.shows.then(|| normed.detach()),
-        branch: half.shows.then(|| branch.detach()),
+        normed: sublayer.shows.then(|| normed.detach()),
+        branch: sublayer.shows.then(|| branch.detach()),
     })
 }
 
@@ -227,21 +248,25 @@ const WEIGHTS: usize = 2;
 const OUT: usize = 5;
 const BIASES: usize = 6;
 
-fn forward<T: Element>(x: Input<'_>, half: AttentionHalf<'_>, sizes: Sizes) -> Result<Half> {
-    let [q, k, v] = half.qkv;
-    let bias = |at: usize| half.bias.map(|bias| bias[at]);
+fn forward<T: Element>(
+    x: Input<'_>,
+    sublayer: AttentionSublayer<'_>,
+    sizes: Sizes,
+) -> Result<Sublayer> {
+    let [q, k, v] = sublayer.qkv;
+    let bias = |at: usize| sublayer.bias.map(|bias| bias[at]);
     let first = [
         Some(x),
-        Some(half.norm),
+        Some(sublayer.norm),
         Some(q),
         Some(k),
         Some(v),
-        Some(half.out),
+        Some(sublayer.out),
     ];
     let operands = operands(&[&first[..], &[bias(0), bias(1), bias(2)]].concat())?;
     let shape = operands[0].tensor().shape().clone();
-    let angles = match half.rotary {
-        Some(HalfRotary { cos, sin, pairs }) => Some((
+    let angles = match sublayer.rotary {
+        Some(SublayerRotary { cos, sin, pairs }) => Some((
             cos.detach().contiguous()?,
             sin.detach().contiguous()?,
             pairs,
@@ -250,7 +275,7 @@ fn forward<T: Element>(x: Input<'_>, half: AttentionHalf<'_>, sizes: Sizes) -> R
     };
     let (op, y, branch) = {
         let x = values::<T>(operands[0].tensor())?;
-        let normed = Normed::new(&x, &values::<T>(operands[1].tensor())?, half.eps);
+        let normed = Normed::new(&x, &values::<T>(operands[1].tensor())?, sublayer.eps);
         let made = |at: usize| {
             project(
                 &normed.y,
@@ -260,8 +285,8 @@ fn forward<T: Element>(x: Input<'_>, half: AttentionHalf<'_>, sizes: Sizes) -> R
         };
         let mut op = Fused {
             sizes,
-            causal: half.causal,
-            has_bias: half.bias.is_some(),
+            causal: sublayer.causal,
+            has_bias: sublayer.bias.is_some(),
             angles,
             qkv: [made(0)?, made(1)?, made(2)?],
             mixed: unspecified(sizes.batch * sizes.queries * sizes.heads * sizes.dim),
@@ -274,15 +299,18 @@ fn forward<T: Element>(x: Input<'_>, half: AttentionHalf<'_>, sizes: Sizes) -> R
         op.qkv = [q, k, v];
         op.mix();
         let mut y = project(&op.mixed, &operands[OUT], None)?;
-        let branch = half.shows.then(|| tensor(y.clone(), &shape)).transpose()?;
+        let branch = sublayer
+            .shows
+            .then(|| tensor(y.clone(), &shape))
+            .transpose()?;
         add(&mut y, &x);
         (op, y, branch)
     };
-    let normed = half
+    let normed = sublayer
         .shows
         .then(|| tensor(op.normed.y.clone(), &shape))
         .transpose()?;
-    Ok(Half {
+    Ok(Sublayer {
         output: apply_one(op, operands, Output::new(y, shape))?,
         normed,
         branch,
@@ -455,10 +483,10 @@ mod tests {
     fn parts<'a>(
         t: &'a [Tensor],
         shape: Shape,
-        rotary: Option<HalfRotary<'a>>,
+        rotary: Option<SublayerRotary<'a>>,
         causal: bool,
-    ) -> AttentionHalf<'a> {
-        AttentionHalf {
+    ) -> AttentionSublayer<'a> {
+        AttentionSublayer {
             norm: (&t[1]).into(),
             qkv: [(&t[2]).into(), (&t[3]).into(), (&t[4]).into()],
             bias: t.get(6).map(|b| [b.into(), (&t[7]).into(), (&t[8]).into()]),
@@ -492,19 +520,19 @@ mod tests {
                 } else {
                     Pairs::Neighbours
                 };
-                let rotary = turned.then_some(HalfRotary {
+                let rotary = turned.then_some(SublayerRotary {
                     cos: &cos,
                     sin: &sin,
                     pairs,
                 });
                 let t = inputs(&x, shape, bias);
                 check(&t, |t| {
-                    Ok(attention_half(&t[0], parts(t, shape, rotary, causal))?.output)
+                    Ok(attention_sublayer(&t[0], parts(t, shape, rotary, causal))?.output)
                 });
-                let half = parts(&t, shape, rotary, causal);
-                let sizes = super::check(&t[0], &half).unwrap();
-                let one = attention_half(&t[0], half).unwrap().output;
-                same(&one, &fine(&t[0], half, sizes).unwrap().output, 1e-12);
+                let sublayer = parts(&t, shape, rotary, causal);
+                let sizes = super::check(&t[0], &sublayer).unwrap();
+                let one = attention_sublayer(&t[0], sublayer).unwrap().output;
+                same(&one, &fine(&t[0], sublayer, sizes).unwrap().output, 1e-12);
             }
         }
         let shape = [2, 2, 2, 3];
@@ -512,7 +540,7 @@ mod tests {
         strided[0] = random(&[4, 2, 3], "x").transpose(0, 1).unwrap();
         strided[5] = random(&[4, 3], "o").t().unwrap();
         check(&strided, |t| {
-            Ok(attention_half(&t[0], parts(t, shape, None, true))?.output)
+            Ok(attention_sublayer(&t[0], parts(t, shape, None, true))?.output)
         });
     }
 
@@ -520,17 +548,17 @@ mod tests {
     fn showing_the_inside_changes_nothing() {
         let shape = [2, 1, 4, 6];
         let t = inputs(&[2, 5, 6], shape, true);
-        let half = parts(&t, shape, None, true);
-        let shows = AttentionHalf {
+        let sublayer = parts(&t, shape, None, true);
+        let shows = AttentionSublayer {
             shows: true,
-            ..half
+            ..sublayer
         };
         let (hidden, shown) = (
-            attention_half(&t[0], half).unwrap(),
-            attention_half(&t[0], shows).unwrap(),
+            attention_sublayer(&t[0], sublayer).unwrap(),
+            attention_sublayer(&t[0], shows).unwrap(),
         );
         same(&hidden.output, &shown.output, 0.0);
-        let fallback = with_fallback(|| attention_half(&t[0], shows)).unwrap();
+        let fallback = with_fallback(|| attention_sublayer(&t[0], shows)).unwrap();
         for (one, other) in [
             (&shown.normed, &fallback.normed),
             (&shown.branch, &fallback.branch),
@@ -544,34 +572,34 @@ mod tests {
     fn errors_say_what_was_expected() {
         let shape = [2, 1, 2, 3];
         let t = inputs(&[2, 4, 3], shape, false);
-        let message = |half| attention_half(&t[0], half).unwrap_err().to_string();
-        let half = parts(&t, shape, None, true);
-        let error = message(AttentionHalf {
+        let message = |sublayer| attention_sublayer(&t[0], sublayer).unwrap_err().to_string();
+        let sublayer = parts(&t, shape, None, true);
+        let error = message(AttentionSublayer {
             kv_heads: 3,
-            ..half
+            ..sublayer
         });
         assert_eq!(
             error,
-            "attention_half: kv_heads must be a divisor of 2 heads, but is 3"
+            "attention_sublayer: kv_heads must be a divisor of 2 heads, but is 3"
         );
-        let error = message(AttentionHalf {
+        let error = message(AttentionSublayer {
             kv_heads: 2,
-            ..half
+            ..sublayer
         });
         assert_eq!(
             error,
-            "attention_half: keys' weight must have shape [4, 3], but has [2, 3]"
+            "attention_sublayer: keys' weight must have shape [4, 3], but has [2, 3]"
         );
         let (cos, sin) = rotary_angles(0..3, &[1.0], DType::F64, &Device::Cpu).unwrap();
-        let rotary = Some(HalfRotary {
+        let rotary = Some(SublayerRotary {
             cos: &cos,
             sin: &sin,
             pairs: Pairs::Halves,
         });
-        let error = message(AttentionHalf { rotary, ..half });
+        let error = message(AttentionSublayer { rotary, ..sublayer });
         assert_eq!(
             error,
-            "attention_half: cos must have shape [4, pairs] with at most 1 pairs, but has [3, 1]"
+            "attention_sublayer: cos must have shape [4, pairs] with at most 1 pairs, but has [3, 1]"
         );
     }
 }
