@@ -20,7 +20,7 @@ pub struct Description {
     pub formula: String,
     /// The shape of the output for one sample.
     pub output: Vec<usize>,
-    /// Pairs of an input and a neuron that reads it, severed ones not counted.
+    /// Pairs of an input and a neuron that reads it, pruned ones not counted.
     pub connections: u64,
     /// Multiplications with the addition that follows each.
     pub multiply_adds: u64,
@@ -66,7 +66,7 @@ impl Description {
         self
     }
 
-    /// As many connections and multiply-adds, if nothing is severed.
+    /// As many connections and multiply-adds, if nothing is pruned.
     #[must_use]
     pub fn costs(mut self, connections: u64, multiply_adds: u64) -> Self {
         self.connections = connections;
@@ -74,12 +74,12 @@ impl Description {
         self
     }
 
-    /// Every element of `weight` used so many times: as many multiply-adds, and as many connections as are not severed.
+    /// Every element of `weight` used so many times: as many multiply-adds, and as many connections as are not pruned.
     ///
     /// # Errors
     /// candle's, when the weight's mask cannot be read.
     pub fn uses(mut self, weight: &Param, times: usize) -> Result<Self> {
-        let connections = product(&[weight.connected()?, times]);
+        let connections = product(&[weight.unpruned()?, times]);
         self.connections = self.connections.saturating_add(connections);
         let all = product(&[weight.count(), times]);
         self.multiply_adds = self.multiply_adds.saturating_add(all);

@@ -139,7 +139,7 @@ impl Param {
         self.0.trainable.store(trainable, Ordering::Release);
     }
 
-    /// Severs the connections where `mask` is 0 and connects the others again: a severed weight is exactly 0 from now on, gets no
+    /// Prunes the weights where `mask` is 0 and gives the others back: a pruned weight is exactly 0 from now on, gets no
     /// gradient, and stays 0 whatever an optimizer, its weight decay or its momentum would make of it.
     ///
     /// # Shapes
@@ -155,13 +155,13 @@ impl Param {
     /// # fn main() -> cortical_neuron::Result<()> {
     /// let params = Params::new(&Device::Cpu, Seed(1));
     /// let weight = params.at("fc").param("weight", &[1, 3], Init::ONES)?;
-    /// weight.sever(&Tensor::new(&[[1_u8, 0, 1]], &Device::Cpu)?)?;
+    /// weight.prune(&Tensor::new(&[[1_u8, 0, 1]], &Device::Cpu)?)?;
     /// assert_eq!(weight.tensor().to_vec2::<f32>()?, [[1.0, 0.0, 1.0]]);
-    /// assert_eq!((weight.count(), weight.connected()?), (3, 2));
+    /// assert_eq!((weight.count(), weight.unpruned()?), (3, 2));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn sever(&self, mask: &Tensor) -> Result<()> {
+    pub fn prune(&self, mask: &Tensor) -> Result<()> {
         if mask.dims() != self.dims() {
             return Err(Error::ValueShape {
                 name: self.name().to_string(),
@@ -178,22 +178,22 @@ impl Param {
         self.update(|_| Ok(()))
     }
 
-    /// Connects everything again; what was severed begins at 0.
-    pub fn reconnect(&self) {
+    /// Takes the mask away; what was pruned begins at 0.
+    pub fn unprune(&self) {
         self.0.slot.set_mask(None);
     }
 
-    /// Which connections there are (`u8`, 0 where one is severed), if not all.
+    /// The mask (`u8`, 0 where an element is pruned), if there is one.
     #[must_use]
     pub fn mask(&self) -> Option<Tensor> {
         self.0.slot.mask()
     }
 
-    /// How many elements are connected.
+    /// How many elements are not pruned.
     ///
     /// # Errors
     /// candle's, when the mask cannot be summed.
-    pub fn connected(&self) -> Result<usize> {
+    pub fn unpruned(&self) -> Result<usize> {
         match self.mask() {
             Some(mask) => {
                 let ones = mask.flatten_all()?.to_vec1::<u8>()?;
@@ -203,7 +203,7 @@ impl Param {
         }
     }
 
-    /// `values` of this parameter's shape with exact zeros where it is severed.
+    /// `values` of this parameter's shape with exact zeros where it is pruned.
     ///
     /// # Errors
     /// candle's, when the shapes differ.
@@ -211,7 +211,7 @@ impl Param {
         Ok(self.0.slot.masked(values.clone())?)
     }
 
-    /// Replaces the values; severed elements stay 0.
+    /// Replaces the values; pruned elements stay 0.
     ///
     /// # Errors
     /// [`Error::ValueShape`], [`Error::ValueDType`]; the old values are then still there.
@@ -232,7 +232,7 @@ impl Param {
     }
 
     /// Changes the values in place and notes that they changed, so that a backward pass that has read the old ones
-    /// becomes an error. Severed elements are 0 afterwards, whatever the closure did.
+    /// becomes an error. Pruned elements are 0 afterwards, whatever the closure did.
     ///
     /// # Errors
     /// The closure's.

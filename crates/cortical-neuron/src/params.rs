@@ -280,15 +280,15 @@ impl Params {
         Ok(names)
     }
 
-    /// Severs connections of the parameter of this name; see [`Param::sever`].
+    /// Prunes weights of the parameter of this name; see [`Param::prune`].
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::ValueShape`].
-    pub fn sever(&self, name: &str, mask: &Tensor) -> Result<()> {
-        self.get(name)?.sever(mask)
+    pub fn prune(&self, name: &str, mask: &Tensor) -> Result<()> {
+        self.get(name)?.prune(mask)
     }
 
-    /// The masks of parameters that are not wholly connected, by name: what has to be kept beside the weights to go on training a pruned
+    /// The masks of pruned parameters, by name: what has to be kept beside the weights to go on training a pruned
     /// network.
     #[must_use]
     pub fn masks(&self) -> Vec<(String, Tensor)> {

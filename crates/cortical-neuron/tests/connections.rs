@@ -28,16 +28,16 @@ fn numbers(t: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn a_severed_weight_is_zero_forward_backward_and_when_it_is_set() {
+fn a_pruned_weight_is_zero_forward_backward_and_when_it_is_set() {
     let params = Params::new(&Device::Cpu, Seed(1));
     let w = weight(&params);
-    params.sever("fc.weight", &row(&[1.0, 0.0, 0.0])).unwrap();
+    params.prune("fc.weight", &row(&[1.0, 0.0, 0.0])).unwrap();
     // Exact zeros, where a product would leave NaN and −0.
     let bits: Vec<u32> = numbers(w.tensor()).iter().map(|v| v.to_bits()).collect();
     assert_eq!(bits, [1.0_f32.to_bits(), 0, 0]);
     w.set(&row(&[5.0, 6.0, 7.0])).unwrap();
     assert_eq!(numbers(w.tensor()), [5.0, 0.0, 0.0]);
-    assert_eq!((w.count(), w.connected().unwrap()), (3, 1));
+    assert_eq!((w.count(), w.unpruned().unwrap()), (3, 1));
 
     let mut rng = params.rng("pass");
     let x = row(&[1.0, 10.0, 100.0]);
@@ -56,20 +56,20 @@ fn a_severed_weight_is_zero_forward_backward_and_when_it_is_set() {
     let masks = params.masks();
     assert_eq!((masks.len(), masks[0].0.as_str()), (1, "fc.weight"));
     assert_eq!(masks[0].1.to_vec2::<u8>().unwrap(), [[1, 0, 0]]);
-    w.reconnect();
+    w.unprune();
     assert!(params.masks().is_empty());
     w.set(&row(&[5.0, 6.0, 7.0])).unwrap();
     assert_eq!(numbers(w.tensor()), [5.0, 6.0, 7.0]);
 }
 
 #[test]
-fn gradients_that_wait_are_severed_too() {
+fn gradients_that_wait_are_pruned_too() {
     let params = Params::new(&Device::Cpu, Seed(1));
     let w = weight(&params);
     w.slot().set(Some(row(&[1.0, 2.0, 3.0])));
-    w.sever(&row(&[0.0, 1.0, 1.0])).unwrap();
+    w.prune(&row(&[0.0, 1.0, 1.0])).unwrap();
     assert_eq!(numbers(&w.grad().unwrap()), [0.0, 2.0, 3.0]);
-    let error = w.sever(&row(&[0.0, 1.0])).unwrap_err();
+    let error = w.prune(&row(&[0.0, 1.0])).unwrap_err();
     assert!(matches!(error, Error::ValueShape { .. }), "{error}");
 }
 

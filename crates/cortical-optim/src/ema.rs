@@ -161,7 +161,7 @@ impl ModelEma {
     pub fn named_tensors(&self) -> Result<Vec<(String, Tensor)>> {
         let named = |(param, buffer): &(Param, Buffer)| {
             let average = buffer.to_tensor(param.dims(), param.var().device())?;
-            // Connections severed since the averages began are 0 in them, too.
+            // Connections pruned since the averages began are 0 in them, too.
             let average = param.masked(&average)?;
             Ok((param.name().to_string(), average.to_dtype(param.dtype())?))
         };

@@ -27,7 +27,7 @@ impl GradSlot {
         Self::default()
     }
 
-    /// Adds `grad` to what is there; severed elements get nothing.
+    /// Adds `grad` to what is there; pruned elements get nothing.
     ///
     /// # Errors
     /// candle's, when the shapes or dtypes differ.
@@ -63,7 +63,7 @@ impl GradSlot {
         *self.0.grad.lock().unwrap_or_else(PoisonError::into_inner) = grad;
     }
 
-    /// Which elements are connected (`u8`, 0 where one is severed), if not all are.
+    /// The mask (`u8`, 0 where an element is pruned), if there is one.
     #[must_use]
     pub fn mask(&self) -> Option<Tensor> {
         self.0
@@ -73,12 +73,12 @@ impl GradSlot {
             .clone()
     }
 
-    /// Severs the elements where `mask`, of `u8` and the parameter's shape, is 0; `None` connects all of them again.
+    /// Prunes the elements where `mask`, of `u8` and the parameter's shape, is 0; `None` takes the mask away.
     pub fn set_mask(&self, mask: Option<Tensor>) {
         *self.0.mask.lock().unwrap_or_else(PoisonError::into_inner) = mask;
     }
 
-    /// `values` with exact zeros at severed elements, whatever stood there (a product would keep NaN and the sign).
+    /// `values` with exact zeros at pruned elements, whatever stood there (a product would keep NaN and the sign).
     ///
     /// # Errors
     /// candle's, when the shapes differ.

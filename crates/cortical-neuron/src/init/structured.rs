@@ -57,7 +57,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Gaussian, with a share of each column severed.
+/// Gaussian, with a share of each column zero.
 pub(super) fn sparse(
     values: &mut [f32],
     shape: &[usize],

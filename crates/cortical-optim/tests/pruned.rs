@@ -1,4 +1,4 @@
-//! A severed weight stays exactly 0 under every optimizer, also with weight decay, with momentum from before, and in averages.
+//! A pruned weight stays exactly 0 under every optimizer, also with weight decay, with momentum from before, and in averages.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -62,17 +62,17 @@ fn run(optimizer: &str) {
         steps.step().unwrap();
         ema.update().unwrap();
     };
-    // Momenta of all weights first, then some are severed.
+    // Momenta of all weights first, then some are pruned.
     step();
     step();
     let mask = Tensor::new(&[[1_u8, 0, 1], [0, 1, 1]], &Device::Cpu).unwrap();
-    params.sever("weight", &mask).unwrap();
-    let severed = |values: &[f32]| [values[1].to_bits(), values[3].to_bits()];
+    params.prune("weight", &mask).unwrap();
+    let pruned = |values: &[f32]| [values[1].to_bits(), values[3].to_bits()];
     for _ in 0..5 {
         let before = elements(&weight);
         step();
         let after = elements(&weight);
-        assert_eq!(severed(&after), [0, 0], "{optimizer}: {after:?}");
+        assert_eq!(pruned(&after), [0, 0], "{optimizer}: {after:?}");
         for connected in [0, 2, 4, 5] {
             assert_ne!(
                 before[connected], after[connected],
@@ -87,16 +87,16 @@ fn run(optimizer: &str) {
         .unwrap()
         .to_vec1::<f32>()
         .unwrap();
-    assert_eq!(severed(&averaged), [0, 0], "{optimizer}, averaged");
+    assert_eq!(pruned(&averaged), [0, 0], "{optimizer}, averaged");
     let inside = ema.during(|| elements(&weight)).unwrap();
     assert_eq!(
-        severed(&inside),
+        pruned(&inside),
         [0, 0],
         "{optimizer}, averages in the network"
     );
-    assert_eq!(weight.connected().unwrap(), 4);
+    assert_eq!(weight.unpruned().unwrap(), 4);
     // Connected again, they begin at 0 and train.
-    weight.reconnect();
+    weight.unprune();
     params.backward(&loss(&params, &weight)).unwrap();
     assert!(
         weight
