@@ -38,7 +38,7 @@ impl Gru {
     }
 }
 
-/// The options of a [`Recurrent`] layer.
+/// The options of a [`Recurrent`](crate::Recurrent) layer.
 #[derive(Clone, Copy, Debug)]
 pub struct RecurrentConfig {
     pub(crate) cell: Cell,
@@ -104,15 +104,15 @@ impl RecurrentConfig {
         self
     }
 
-    /// The probability with which training silences each element between two layers; 0 by default.
+    /// The probability with which training zeroes each element between two layers; 0 by default.
     #[must_use]
     pub fn dropout(mut self, p: f64) -> Self {
         self.dropout = p;
         self
     }
 
-    /// How many numbers an LSTM shows of what it remembers, by a projection of its own; all of them by default (0). It runs step by
-    /// step, slower than one operation for the sequence.
+    /// How many numbers an LSTM shows of what it remembers, by a projection of its own; all of them by default (0). It
+    /// runs step by step, slower than one operation for the sequence.
     #[must_use]
     pub fn proj_size(mut self, size: usize) -> Self {
         self.projection = size;

@@ -1,6 +1,7 @@
 //! Layers whose neurons are connected through time.
 //!
-//! - [`Recurrent`]: RNN, LSTM or GRU neurons in one or several layers, in one or both directions, with PyTorch's parameter names;
+//! - [`Recurrent`]: RNN, LSTM or GRU neurons in one or several layers, in one or both directions, with PyTorch's
+//!   parameter names;
 //! - [`Rnn`], [`Lstm`], [`Gru`]: where its options begin;
 //! - [`State`]: what the neurons remember between sequences.
 //!
@@ -29,9 +30,9 @@
 //! ```
 
 mod config;
-mod neurons;
 mod packed;
 mod recurrent;
+mod rnn_layer;
 #[cfg(test)]
 mod tests;
 

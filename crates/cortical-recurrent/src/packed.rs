@@ -1,9 +1,10 @@
 //! Sequences of different lengths in one batch.
 //!
-//! Sorted by length, the longest first, the sequences that still run at a step are the first rows of the batch. Between two lengths their
-//! number stays the same, so a stretch of time is one operation; as many operations as there are different lengths make up a layer.
+//! Sorted by length, the longest first, the sequences that still run at a step are the first rows of the batch. Between
+//! two lengths their number stays the same, so a segment of time is one operation; as many operations as there are
+//! different lengths make up a layer.
 
-use crate::neurons::{Memory, Neurons};
+use crate::rnn_layer::{LayerState, RnnLayer};
 use candle_core::{DType, Tensor};
 use cortical_neuron::{Pass, Result};
 use cortical_tensor::Error;
@@ -17,8 +18,8 @@ pub(crate) struct Lengths {
     back: Tensor,
 }
 
-/// A stretch of time in which the same sequences run: from a step to another, with so many of them.
-type Stretch = (usize, usize, usize);
+/// A segment of time in which the same sequences run: from a step to another, with so many of them.
+type Segment = (usize, usize, usize);
 
 impl Lengths {
     /// Checks lengths against a batch and its steps.
@@ -63,55 +64,55 @@ impl Lengths {
         Ok(t.contiguous()?.index_select(&self.back, batch_dim)?)
     }
 
-    fn stretches(&self) -> Vec<Stretch> {
-        let mut stretches = Vec::new();
+    fn segments(&self) -> Vec<Segment> {
+        let mut segments = Vec::new();
         let (mut from, mut active) = (0, self.sorted.len());
         while active > 0 {
             let to = self.sorted[active - 1];
             if to > from {
-                stretches.push((from, to, active));
+                segments.push((from, to, active));
             }
             from = to;
             active = self.sorted.iter().filter(|n| **n > to).count();
         }
-        stretches
+        segments
     }
 
     /// Runs one layer in one direction over sorted sequences; steps behind a sequence's end are zeros.
     pub(crate) fn run(
         &self,
-        neurons: &Neurons,
+        layer: &RnnLayer,
         x: &Tensor,
-        memory: &Memory,
+        state: &LayerState,
         batch_first: bool,
         pass: &Pass<'_>,
-    ) -> Result<(Tensor, Memory)> {
+    ) -> Result<(Tensor, LayerState)> {
         let (time, rows) = (usize::from(batch_first), usize::from(!batch_first));
         let (batch, steps) = (self.sorted.len(), x.dim(time)?);
-        let stretch = |(from, to, active): Stretch| -> Result<Tensor> {
+        let segment = |(from, to, active): Segment| -> Result<Tensor> {
             Ok(x.narrow(rows, 0, active)?.narrow(time, from, to - from)?)
         };
-        let stretches = self.stretches();
-        let mut outputs = Vec::with_capacity(stretches.len() + 1);
-        let end = if neurons.reverse {
-            // From the end: shorter sequences join with their first memory where they end.
-            let mut now: Option<Memory> = None;
-            for s in stretches.iter().rev() {
+        let segments = self.segments();
+        let mut outputs = Vec::with_capacity(segments.len() + 1);
+        let end = if layer.reverse {
+            // From the end: shorter sequences join with their first state where they end.
+            let mut now: Option<LayerState> = None;
+            for s in segments.iter().rev() {
                 let running = now.as_ref().map_or(Ok(0), |m| m.h.dim(0))?;
-                let joining = memory.rows(running, s.2 - running)?;
-                let start = Memory::cat(&now.into_iter().chain([joining]).collect::<Vec<_>>())?;
-                let (shown, after) = neurons.run(&stretch(*s)?, &start, batch_first, pass)?;
+                let joining = state.rows(running, s.2 - running)?;
+                let start = LayerState::cat(&now.into_iter().chain([joining]).collect::<Vec<_>>())?;
+                let (shown, after) = layer.run(&segment(*s)?, &start, batch_first, pass)?;
                 outputs.push(padded(&shown, rows, batch)?);
                 now = Some(after);
             }
             outputs.reverse();
-            now.unwrap_or_else(|| memory.clone())
+            now.unwrap_or_else(|| state.clone())
         } else {
             // From the front: sequences that end leave with what they know.
-            let (mut now, mut ended) = (memory.clone(), Vec::new());
-            for s in &stretches {
+            let (mut now, mut ended) = (state.clone(), Vec::new());
+            for s in &segments {
                 let start = now.rows(0, s.2)?;
-                let (shown, after) = neurons.run(&stretch(*s)?, &start, batch_first, pass)?;
+                let (shown, after) = layer.run(&segment(*s)?, &start, batch_first, pass)?;
                 outputs.push(padded(&shown, rows, batch)?);
                 let left = self.sorted.iter().filter(|n| **n > s.1).count();
                 ended.push(after.rows(left, s.2 - left)?);
@@ -119,9 +120,9 @@ impl Lengths {
             }
             ended.reverse();
             if ended.is_empty() {
-                memory.clone()
+                state.clone()
             } else {
-                Memory::cat(&ended)?
+                LayerState::cat(&ended)?
             }
         };
         let longest = self.sorted.first().copied().unwrap_or(0);

@@ -1,14 +1,14 @@
 //! RNN, LSTM or GRU neurons, in layers and directions.
 
 use crate::RecurrentConfig;
-use crate::neurons::{Memory, Neurons};
+use crate::rnn_layer::{LayerState, RnnLayer};
 use crate::packed::{self, Lengths};
 use candle_core::{D, Tensor};
 use cortical_kernels::recurrent::Cell;
 use cortical_neuron::{Description, Dropout, Error, Layer, Pass, Result, Scope, wrong_sample};
 
-/// What neurons remember: `h` and, for an LSTM, the cells `c`, each `[layers · directions, batch, size]`; without the batch where the
-/// input has none.
+/// What neurons remember: `h` and, for an LSTM, the cells `c`, each `[layers · directions, batch, size]`; without the
+/// batch where the input has none.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The last output of each neuron.
@@ -28,26 +28,29 @@ pub struct Run {
 
 /// Recurrent layers over a sequence.
 ///
-/// With a step's input x, the state h of the step before and `s_k = W_ih,k x + b_ih,k + W_hh,k h + b_hh,k` for each of the sums k of a neuron:
+/// With a step's input x, the state h of the step before and `s_k = W_ih,k x + b_ih,k + W_hh,k h + b_hh,k` for each of
+/// the sums k of a neuron:
 ///
 /// - RNN: `h' = tanh(s)`, or ReLU in the place of tanh
 /// - LSTM: `c' = σ(s_f) ⊙ c + σ(s_i) ⊙ tanh(s_g)`, `h' = σ(s_o) ⊙ tanh(c')`
 /// - GRU: `n = tanh(W_ih,n x + b_ih,n + σ(s_r) ⊙ (W_hh,n h + b_hh,n))`, `h' = (1 − σ(s_z)) ⊙ n + σ(s_z) ⊙ h`
 ///
-/// A neuron reads the step's input (the layer below, in the layers above) and what all neurons of its layer showed at the step before. Its weights
-/// are the same at every step. Each layer and direction has `G·h·in + G·h·h + 2·G·h` parameters and `G·h·(in + h)` multiply-adds a step, where G is the number of
-/// sums in a neuron.
+/// A neuron reads the step's input (the layer below, in the layers above) and what all neurons of its layer showed at
+/// the step before. Its weights are the same at every step. Each layer and direction has `G·h·in + G·h·h + 2·G·h`
+/// parameters and `G·h·(in + h)` multiply-adds a step, where G is the number of sums in a neuron.
 ///
 /// # Shapes
 /// - input: `[steps, batch, input_size]`, or `[batch, steps, input_size]` with `batch_first`; or `[steps, input_size]`
 /// - output: the same with `hidden_size` (`proj_size`, if there is one), twice that in both directions
-/// - `weight_ih_lK`: `[G · hidden_size, input]`, `weight_hh_lK`: `[G · hidden_size, hidden_size]`, `bias_ih_lK`, `bias_hh_lK`:
-///   `[G · hidden_size]`, with `_reverse` after the name for the other direction; all from U(−1/√hidden_size, 1/√hidden_size);
-///   G = 1 (RNN), 4 (LSTM: i, f, g, o), 3 (GRU: r, z, n); with a projection `weight_hr_lK`: `[proj_size, hidden_size]`, and
-///   `proj_size` in the place of the second `hidden_size` of `weight_hh_lK`
+/// - `weight_ih_lK`: `[G · hidden_size, input]`, `weight_hh_lK`: `[G · hidden_size, hidden_size]`, `bias_ih_lK`,
+///   `bias_hh_lK`: `[G · hidden_size]`, with `_reverse` after the name for the other direction; all from
+///   U(−1/√hidden_size, 1/√hidden_size); G = 1 (RNN), 4 (LSTM: i, f, g, o), 3 (GRU: r, z, n); with a projection
+///   `weight_hr_lK`: `[proj_size, hidden_size]`, and `proj_size` in the place of the second `hidden_size` of
+///   `weight_hh_lK`
 ///
 /// # Source
-/// Elman (1990); Hochreiter and Schmidhuber (1997); Schuster and Paliwal (1997), both directions; Cho et al. (2014); Sak et al. (2014), projections.
+/// Elman (1990); Hochreiter and Schmidhuber (1997); Schuster and Paliwal (1997), both directions; Cho et al. (2014);
+/// Sak et al. (2014), projections.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -67,7 +70,7 @@ pub struct Run {
 #[derive(Clone, Debug)]
 pub struct Recurrent {
     /// Layer after layer, direction after direction.
-    neurons: Vec<Neurons>,
+    layers: Vec<RnnLayer>,
     dropout: Dropout,
     name: String,
     config: RecurrentConfig,
@@ -77,15 +80,15 @@ impl RecurrentConfig {
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
-    /// [`Error::Option`](cortical_neuron::Error::Option) for no layers, no hidden size, a projection that is none, or an impossible dropout,
-    /// [`Error::NameTaken`](cortical_neuron::Error::NameTaken), [`Error::TooLarge`](cortical_neuron::Error::TooLarge).
+    /// [`Error::Option`] for no layers, no hidden size, a projection that is none, or an impossible dropout,
+    /// [`Error::NameTaken`], [`Error::TooLarge`].
     pub fn build(self, scope: &Scope) -> Result<Recurrent> {
         Recurrent::build(self, scope)
     }
 }
 
 impl Recurrent {
-    pub(crate) fn build(config: RecurrentConfig, scope: &Scope) -> Result<Self> {
+    fn build(config: RecurrentConfig, scope: &Scope) -> Result<Self> {
         let refused = |option, expected, got: usize| {
             let got = got.to_string();
             Err(Error::Option {
@@ -115,13 +118,13 @@ impl Recurrent {
         } else {
             &[false]
         };
-        let neurons = (0..config.layers)
+        let layers = (0..config.layers)
             .flat_map(|layer| directions.iter().map(move |reverse| (layer, *reverse)))
-            .map(|(layer, reverse)| Neurons::build(&config, scope, layer, reverse))
+            .map(|(layer, reverse)| RnnLayer::build(&config, scope, layer, reverse))
             .collect::<Result<_>>()?;
         let dropout = Dropout::new(config.dropout, &scope.at("dropout"))?;
         Ok(Self {
-            neurons,
+            layers,
             dropout,
             name: scope.path().to_string(),
             config,
@@ -154,8 +157,9 @@ impl Recurrent {
         self.named(|| self.run_any(x, None, state, pass))
     }
 
-    /// Runs over sequences of different lengths, each from its first step to its own last (from its last to its first in the other direction), as
-    /// PyTorch does with a packed sequence. The output is 0 behind the end of a sequence, and the state is the one after its last step.
+    /// Runs over sequences of different lengths, each from its first step to its own last (from its last to its first
+    /// in the other direction), as PyTorch does with a packed sequence. The output is 0 behind the end of a sequence,
+    /// and the state is the one after its last step.
     ///
     /// # Shapes
     /// As [`Recurrent::run`] with a batch; `lengths`: one for each sequence, in any order
@@ -235,7 +239,7 @@ impl Recurrent {
         pass: &mut Pass<'_>,
     ) -> Result<Run> {
         let (batch_first, layers) = (self.config.batch_first, self.config.layers);
-        let directions = self.neurons.len() / layers;
+        let directions = self.layers.len() / layers;
         let (batch, steps) = self.batch_and_steps(x)?;
         if let Some(state) = state {
             self.check_state(state, batch)?;
@@ -248,18 +252,18 @@ impl Recurrent {
             Some(lengths) => lengths.sort(x, rows)?,
             None => x.clone(),
         };
-        let mut ends = Vec::with_capacity(self.neurons.len());
+        let mut ends = Vec::with_capacity(self.layers.len());
         for layer in 0..layers {
             if layer > 0 {
                 input = self.dropout.forward(&input, pass)?;
             }
             let mut outputs = Vec::with_capacity(directions);
             for at in layer * directions..(layer + 1) * directions {
-                let neurons = &self.neurons[at];
+                let one = &self.layers[at];
                 let start = self.start(at, state, lengths.as_ref(), batch, x)?;
                 let (output, end) = match &lengths {
-                    Some(lengths) => lengths.run(neurons, &input, &start, batch_first, pass)?,
-                    None => neurons.run(&input, &start, batch_first, pass)?,
+                    Some(lengths) => lengths.run(one, &input, &start, batch_first, pass)?,
+                    None => one.run(&input, &start, batch_first, pass)?,
                 };
                 outputs.push(output);
                 ends.push(end);
@@ -301,15 +305,15 @@ impl Recurrent {
         lengths: Option<&Lengths>,
         batch: usize,
         x: &Tensor,
-    ) -> Result<Memory> {
+    ) -> Result<LayerState> {
         let Some(state) = state else {
-            return self.neurons[at].blank(batch, x);
+            return self.layers[at].zeros(batch, x);
         };
         let of = |t: &Tensor| match lengths {
             Some(lengths) => lengths.sort(&t.get(at)?, 0),
             None => Ok(t.get(at)?),
         };
-        Ok(Memory {
+        Ok(LayerState {
             h: of(&state.h)?,
             c: state.c.as_ref().map(of).transpose()?,
         })
@@ -348,7 +352,7 @@ impl Recurrent {
             ("state.h", Some(&state.h), shown),
             ("state.c", state.c.as_ref(), hidden),
         ] {
-            let expected = [self.neurons.len(), batch, size];
+            let expected = [self.layers.len(), batch, size];
             if let Some(t) = t.filter(|t| t.dims() != expected) {
                 let (op, expected, got) = ("recurrent", format!("{expected:?}"), t.dims().to_vec());
                 return Err(cortical_tensor::Error::Shape {
@@ -412,8 +416,8 @@ impl Layer for Recurrent {
         let reads = "each neuron reads the step's input and its layer's step before, with the same weights at every step";
         let mut description = Description::new(kind, &self.name, &output)
             .reads(reads)
-            .parameters(self.neurons.iter().flat_map(Neurons::params), formula);
-        for weight in self.neurons.iter().flat_map(Neurons::weights) {
+            .parameters(self.layers.iter().flat_map(RnnLayer::params), formula);
+        for weight in self.layers.iter().flat_map(RnnLayer::weights) {
             description = description.uses(weight, steps)?;
         }
         Ok(description)

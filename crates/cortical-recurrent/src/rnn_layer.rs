@@ -8,13 +8,13 @@ use cortical_neuron::{Init, Param, Pass, Result, Scope};
 use cortical_tensor::Error;
 use cortical_tensor::ops::{self, RecurrentWeights, Time};
 
-/// As many steps of a projected layer as one backward pass may have: each is a dozen operations, and candle's backward pass
-/// recurses through all of them.
+/// As many steps of a projected layer as one backward pass may have: each is a dozen operations, and candle's backward
+/// pass recurses through all of them.
 const PROJECTED_STEPS_MAX: usize = 500;
 
 /// The parameters of one layer in one direction.
 #[derive(Clone, Debug)]
-pub(crate) struct Neurons {
+pub(crate) struct RnnLayer {
     w_ih: Param,
     w_hh: Param,
     b_ih: Option<Param>,
@@ -25,14 +25,14 @@ pub(crate) struct Neurons {
     pub(crate) reverse: bool,
 }
 
-/// What a layer knows before and after a stretch of time: `h`, and `c` of an LSTM, each `[batch, size]`.
+/// What a layer knows before and after a segment of time: `h`, and `c` of an LSTM, each `[batch, size]`.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct LayerState {
     pub(crate) h: Tensor,
     pub(crate) c: Option<Tensor>,
 }
 
-impl Memory {
+impl LayerState {
     /// These rows of the batch.
     pub(crate) fn rows(&self, first: usize, rows: usize) -> Result<Self> {
         Ok(Self {
@@ -61,7 +61,7 @@ impl Memory {
     }
 }
 
-impl Neurons {
+impl RnnLayer {
     pub(crate) fn build(
         config: &RecurrentConfig,
         scope: &Scope,
@@ -114,26 +114,27 @@ impl Neurons {
         [&self.w_ih, &self.w_hh].into_iter().chain(&self.w_hr)
     }
 
-    /// A memory of zeros.
-    pub(crate) fn blank(&self, batch: usize, x: &Tensor) -> Result<Memory> {
+    /// A state of zeros.
+    pub(crate) fn zeros(&self, batch: usize, x: &Tensor) -> Result<LayerState> {
         let zeros = |size: usize| Tensor::zeros((batch, size), x.dtype(), x.device());
         let c = (self.cell == Cell::Lstm).then(|| zeros(self.hidden));
-        Ok(Memory {
+        Ok(LayerState {
             h: zeros(self.w_hh.dims()[1])?,
             c: c.transpose()?,
         })
     }
 
-    /// Runs over a stretch of time from a memory; returns what the neurons showed at each step, and what they know afterwards.
+    /// Runs over a segment of time from a state; returns what the neurons showed at each step, and what they know
+    /// afterwards.
     pub(crate) fn run(
         &self,
         x: &Tensor,
-        memory: &Memory,
+        state: &LayerState,
         batch_first: bool,
         pass: &Pass<'_>,
-    ) -> Result<(Tensor, Memory)> {
+    ) -> Result<(Tensor, LayerState)> {
         if let Some(projection) = &self.w_hr {
-            return self.run_projected(projection, x, memory, batch_first, pass);
+            return self.run_projected(projection, x, state, batch_first, pass);
         }
         let weights = RecurrentWeights {
             w_ih: self.w_ih.input(pass),
@@ -145,20 +146,21 @@ impl Neurons {
             batch_first,
             reverse: self.reverse,
         };
-        let c_0 = memory.c.as_ref().map(Into::into);
-        let r = ops::recurrent(self.cell, x, &memory.h, c_0, weights, time)?;
-        Ok((r.output, Memory { h: r.h, c: r.c }))
+        let c_0 = state.c.as_ref().map(Into::into);
+        let r = ops::recurrent(self.cell, x, &state.h, c_0, weights, time)?;
+        Ok((r.output, LayerState { h: r.h, c: r.c }))
     }
 
-    /// An LSTM whose outputs are projected before the next step reads them: step by step, for the kernel has no such product inside.
+    /// An LSTM whose outputs are projected before the next step reads them: step by step, for the kernel has no such
+    /// product inside.
     fn run_projected(
         &self,
         projection: &Param,
         x: &Tensor,
-        memory: &Memory,
+        state: &LayerState,
         batch_first: bool,
         pass: &Pass<'_>,
-    ) -> Result<(Tensor, Memory)> {
+    ) -> Result<(Tensor, LayerState)> {
         let time = usize::from(batch_first);
         let steps = x.dim(time)?;
         if steps > PROJECTED_STEPS_MAX && (pass.wants_gradients() || x.track_op()) {
@@ -178,8 +180,8 @@ impl Neurons {
             self.b_ih.as_ref().map(|b| b.input(pass)),
             Activation::Identity,
         )?;
-        let mut h = memory.h.clone();
-        let mut c = memory.c.clone().expect("projections belong to LSTMs");
+        let mut h = state.h.clone();
+        let mut c = state.c.clone().expect("projections belong to LSTMs");
         let mut shown = Vec::with_capacity(steps);
         for step in 0..steps {
             let at = if self.reverse { steps - 1 - step } else { step };
@@ -212,6 +214,6 @@ impl Neurons {
         } else {
             Tensor::stack(&shown, time)?
         };
-        Ok((output, Memory { h, c: Some(c) }))
+        Ok((output, LayerState { h, c: Some(c) }))
     }
 }
