@@ -179,7 +179,8 @@ impl SwiGlu {
             activation: self.activation,
             shows: pass.is_observed(),
         };
-        let sublayer = ops::feed_forward(x, sublayer).map_err(|e| Error::from(e).in_layer(&self.name))?;
+        let sublayer =
+            ops::feed_forward(x, sublayer).map_err(|e| Error::from(e).in_layer(&self.name))?;
         Ok(show(sublayer, norm.name(), &self.name, pass))
     }
 

@@ -7,7 +7,7 @@ use cortical_dense::Linear;
 use cortical_neuron::{
     Description, Error, Init, Layer, Param, Pass, Result, RmsNorm, Scope, product, wrong_sample,
 };
-use cortical_tensor::ops::{self, Attention, AttentionSublayer, SublayerRotary, HeadOrder};
+use cortical_tensor::ops::{self, Attention, AttentionSublayer, HeadOrder, SublayerRotary};
 
 /// The options of a [`GroupedQueryAttention`].
 #[derive(Clone, Debug)]
@@ -353,7 +353,8 @@ impl GroupedQueryAttention {
             eps: norm.eps(),
             shows: pass.is_observed(),
         };
-        let sublayer = ops::attention_sublayer(x, sublayer).map_err(|e| Error::from(e).in_layer(&self.name))?;
+        let sublayer = ops::attention_sublayer(x, sublayer)
+            .map_err(|e| Error::from(e).in_layer(&self.name))?;
         Ok(show(sublayer, norm.name(), &self.name, pass))
     }
 

@@ -52,13 +52,13 @@ impl Rotary {
         Self::with_frequencies(frequencies(dim, base), pairs)
     }
 
-    /// With frequencies of your own, as models stretched to longer texts have them.
+    /// With frequencies of your own, as models extended to longer texts have them.
     #[must_use]
     pub fn with_frequencies(frequencies: Vec<f64>, pairs: Pairs) -> Self {
         Self::make(Frequencies::Fixed(frequencies.into()), pairs)
     }
 
-    /// With frequencies that change with the number of positions read so far, as dynamically stretched models have
+    /// With frequencies that change with the number of positions read so far, as dynamically extended models have
     /// them: all positions turn by other angles when the text grows, so a cache holds keys before they are rotated.
     #[must_use]
     pub fn by_length(

@@ -82,8 +82,8 @@ adaptive! {
 }
 
 adaptive! {
-    /// The mean of windows cut so that the output has a given height and width, PyTorch's `nn.AdaptiveAvgPool2d`; a size of 1 is
-    /// the mean of each channel. See [`ops::adaptive_avg_pool2d`].
+    /// The mean of windows cut so that the output has a given height and width, PyTorch's `nn.AdaptiveAvgPool2d`; a
+    /// size of 1 is the mean of each channel. See [`ops::adaptive_avg_pool2d`].
     ///
     /// No parameters; each output reads its share of its channel.
     ///
@@ -113,7 +113,8 @@ adaptive! {
     /// No parameters; each output reads its share of its channel.
     ///
     /// # Shapes
-    /// - input: `[n, channels, depth, height, width]`, or without `n`; output: the same with `output_size` along the axes
+    /// - input: `[n, channels, depth, height, width]`, or without `n`; output: the same with `output_size` along the
+    ///   axes
     ///
     /// # Source
     /// As for [`AdaptiveAvgPool2d`].
@@ -189,7 +190,8 @@ adaptive! {
     /// No parameters; each output reads its share of its channel.
     ///
     /// # Shapes
-    /// - input: `[n, channels, depth, height, width]`, or without `n`; output: the same with `output_size` along the axes
+    /// - input: `[n, channels, depth, height, width]`, or without `n`; output: the same with `output_size` along the
+    ///   axes
     ///
     /// # Source
     /// As for [`AdaptiveMaxPool1d`].

@@ -55,8 +55,8 @@ impl<const AXES: usize> ConvConfig<AXES> {
         self
     }
 
-    /// Into how many groups the channels fall that know nothing of each other, 1 by default; as many as input channels make
-    /// the convolution depthwise.
+    /// Into how many groups the channels fall that know nothing of each other, 1 by default; as many as input channels
+    /// make the convolution depthwise.
     #[must_use]
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
@@ -80,8 +80,8 @@ impl<const AXES: usize> ConvConfig<AXES> {
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
-    /// [`Error::Option`] for a 0 that must not be one, groups that do not divide the channels, or `Same` padding with a stride;
-    /// [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
+    /// [`Error::Option`] for a 0 that must not be one, groups that do not divide the channels, or `Same` padding with a
+    /// stride; [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
     pub fn build(self, scope: &Scope) -> Result<Conv<AXES>> {
         check_positive("kernel_size", &self.kernel_size)?;
         check_positive("stride", &self.stride)?;
@@ -129,18 +129,18 @@ impl ConvConfig<2> {
     }
 }
 
-/// `y[n, o, p] = activation(b[o] + Σ_{c, t} w[o, c, t] · x[n, c, p · stride + t · dilation − padding])`, PyTorch's `nn.Conv1d`,
-/// `nn.Conv2d` and `nn.Conv3d` with activation and max pool fused.
+/// `y[n, o, p] = activation(b[o] + Σ_{c, t} w[o, c, t] · x[n, c, p · stride + t · dilation − padding])`, PyTorch's
+/// `nn.Conv1d`, `nn.Conv2d` and `nn.Conv3d` with activation and max pool fused.
 ///
 /// # Shapes
 /// - input: `[n, in_channels, …]` with `AXES` axes behind, or without `n`
 /// - `weight`: `[out_channels, in_channels / groups, …kernel_size]`, `bias`: `[out_channels]`, both from
 ///   U(−1/√fan_in, 1/√fan_in) with fan_in = in_channels / groups · kernel elements
-/// - output: `[n, out_channels, …]` with `⌊(in + padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1` along each axis, padding
-///   counted on both sides; pooled if asked for
+/// - output: `[n, out_channels, …]` with `⌊(in + padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1` along each
+///   axis, padding counted on both sides; pooled if asked for
 ///
-/// Each neuron reads a window; the neurons of an output channel share one set of weights, `out · in / groups · kernel + out` parameters in all, which
-/// every window multiplies with again.
+/// Each neuron reads a window; the neurons of an output channel share one set of weights,
+/// `out · in / groups · kernel + out` parameters in all, which every window multiplies with again.
 ///
 /// # Source
 /// LeCun et al. 1998, *Gradient-based learning applied to document recognition*, section II.

@@ -69,8 +69,8 @@ impl<const AXES: usize> ConvTransposeConfig<AXES> {
     /// Makes the layer at a place of a model.
     ///
     /// # Errors
-    /// [`Error::Option`] for a 0 that must not be one, an output padding that is too large, or groups that do not divide the
-    /// channels; [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
+    /// [`Error::Option`] for a 0 that must not be one, an output padding that is too large, or groups that do not
+    /// divide the channels; [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
     pub fn build(self, scope: &Scope) -> Result<ConvTranspose<AXES>> {
         let options = self.options;
         check_positive("kernel_size", &self.kernel_size)?;
@@ -107,8 +107,8 @@ impl<const AXES: usize> ConvTransposeConfig<AXES> {
 /// `y[n, o, p · stride + t · dilation − padding] += w[c, o, t] · x[n, c, p]`, then bias and activation: PyTorch's
 /// `nn.ConvTranspose1d`, `nn.ConvTranspose2d` and `nn.ConvTranspose3d` with the activation fused.
 ///
-/// Each input is spread over a window of outputs, weighted by the kernel; `in · out / groups · kernel + out` parameters, which every input multiplies
-/// with again.
+/// Each input is spread over a window of outputs, weighted by the kernel; `in · out / groups · kernel + out`
+/// parameters, which every input multiplies with again.
 ///
 /// # Shapes
 /// - input: `[n, in_channels, …]` with `AXES` axes behind, or without `n`
@@ -134,7 +134,8 @@ impl<const AXES: usize> ConvTransposeConfig<AXES> {
 /// ```
 ///
 /// # Source
-/// Zeiler et al. 2010, *Deconvolutional networks*; Dumoulin and Visin 2016, *A guide to convolution arithmetic*, chapter 4.
+/// Zeiler et al. 2010, *Deconvolutional networks*; Dumoulin and Visin 2016, *A guide to convolution arithmetic*,
+/// chapter 4.
 #[derive(Clone, Debug)]
 pub struct ConvTranspose<const AXES: usize> {
     weight: Param,

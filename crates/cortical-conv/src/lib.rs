@@ -2,8 +2,8 @@
 //!
 //! - [`Conv1d`], [`Conv2d`], [`Conv3d`]: convolutions, grouped and depthwise too, with activation and max pool fused;
 //! - [`ConvTranspose1d`], [`ConvTranspose2d`], [`ConvTranspose3d`]: their transposes, which make inputs larger;
-//! - [`MaxPool1d`], [`AvgPool1d`] and their kin over two and three axes, [`AdaptiveAvgPool1d`], [`AdaptiveMaxPool1d`] and theirs: windows
-//!   without weights;
+//! - [`MaxPool1d`], [`AvgPool1d`] and their kin over two and three axes, [`AdaptiveAvgPool1d`], [`AdaptiveMaxPool1d`]
+//!   and theirs: windows without weights;
 //! - [`Upsample`], [`PixelShuffle`], [`PixelUnshuffle`]: planes of another size.
 //!
 //! An option with a value for each axis takes one number for all of them or an array.

@@ -50,13 +50,15 @@ impl<const AXES: usize> MaxPoolConfig<AXES> {
     }
 }
 
-/// `y[p] = max_t x[p · stride + t · dilation − padding]`, PyTorch's `nn.MaxPool1d`, `2d` and `3d`; see [`ops::max_pool`].
+/// `y[p] = max_t x[p · stride + t · dilation − padding]`, PyTorch's `nn.MaxPool1d`, `2d` and `3d`; see
+/// [`ops::max_pool`].
 ///
 /// No parameters, no multiplication: each output reads a window of its channel.
 ///
 /// # Shapes
 /// - input: `[n, channels, …]` with `AXES` axes behind, or without `n`
-/// - output: the same, with `⌊(in + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1` along each axis, or ⌈…⌉ in ceil mode
+/// - output: the same, with `⌊(in + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1` along each axis, or
+///   ⌈…⌉ in ceil mode
 ///
 /// # Source
 /// Yamaguchi et al., "A neural network for speaker-independent isolated word recognition" (1990).

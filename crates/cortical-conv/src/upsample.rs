@@ -20,8 +20,8 @@ impl UpsampleConfig {
         self
     }
 
-    /// Whether places follow from the ratio of the sizes instead of from the factor, PyTorch's `recompute_scale_factor`; they do not by
-    /// default.
+    /// Whether places follow from the ratio of the sizes instead of from the factor, PyTorch's
+    /// `recompute_scale_factor`; they do not by default.
     #[must_use]
     pub fn recompute_scale_factor(mut self, recompute: bool) -> Self {
         self.resize = match self.resize {
@@ -55,10 +55,11 @@ impl UpsampleConfig {
     }
 }
 
-/// Tensors of another size along the axes behind the channels, PyTorch's `nn.Upsample` with every mode: `nearest` (by default),
-/// `nearest-exact`, `linear`, `bilinear`, `trilinear`, `bicubic` and `area`; see [`ops::interpolate`].
+/// Tensors of another size along the axes behind the channels, PyTorch's `nn.Upsample` with every mode: `nearest` (by
+/// default), `nearest-exact`, `linear`, `bilinear`, `trilinear`, `bicubic` and `area`; see [`ops::interpolate`].
 ///
-/// No parameters; each output reads the inputs around its place: one for `nearest`, 2 an axis for `linear`, 4 for `bicubic`.
+/// No parameters; each output reads the inputs around its place: one for `nearest`, 2 an axis for `linear`, 4 for
+/// `bicubic`.
 ///
 /// # Shapes
 /// - input: `[n, channels, …]` with one to three axes behind
@@ -136,8 +137,8 @@ impl Layer for Upsample {
     }
 }
 
-/// `y[c, h·r + i, w·r + j] = x[c·r² + i·r + j, h, w]`: channels laid out as pixels, PyTorch's `nn.PixelShuffle`. A convolution before it makes
-/// a picture `r` times as large without reading zeros between pixels.
+/// `y[c, h·r + i, w·r + j] = x[c·r² + i·r + j, h, w]`: channels laid out as pixels, PyTorch's `nn.PixelShuffle`. A
+/// convolution before it makes a picture `r` times as large without reading zeros between pixels.
 ///
 /// No parameters, no arithmetic.
 ///
@@ -145,7 +146,8 @@ impl Layer for Upsample {
 /// - input: `[…, channels · r², height, width]`; output: `[…, channels, height · r, width · r]`
 ///
 /// # Source
-/// Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network" (2016).
+/// Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
+/// network" (2016).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -195,8 +197,8 @@ impl Layer for PixelShuffle {
     }
 }
 
-/// `y[c·r² + i·r + j, h, w] = x[c, h·r + i, w·r + j]`: pixels laid out as channels, the opposite of [`PixelShuffle`]; PyTorch's
-/// `nn.PixelUnshuffle`.
+/// `y[c·r² + i·r + j, h, w] = x[c, h·r + i, w·r + j]`: pixels laid out as channels, the opposite of [`PixelShuffle`];
+/// PyTorch's `nn.PixelUnshuffle`.
 ///
 /// No parameters, no arithmetic.
 ///

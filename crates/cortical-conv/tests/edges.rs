@@ -1,4 +1,5 @@
-//! What one convolution neuron can see: a detector of vertical edges written by hand, and one that is learned from labelled pictures.
+//! What one convolution neuron can see: a detector of vertical edges written by hand, and one that is learned from
+//! labelled pictures.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

@@ -47,13 +47,15 @@ impl BilinearConfig {
     }
 }
 
-/// `y_o = x₁ᵀ W_o x₂ + b_o`: each neuron reads every pair of an element of one input and an element of the other, PyTorch's `nn.Bilinear`.
+/// `y_o = x₁ᵀ W_o x₂ + b_o`: each neuron reads every pair of an element of one input and an element of the other,
+/// PyTorch's `nn.Bilinear`.
 ///
 /// `out · in₁ · in₂ + out` parameters; as many multiply-adds a row as there are weights, and `out · in₂` more.
 ///
 /// # Shapes
 /// - inputs: `[…, in1_features]` and `[…, in2_features]`, the same in front; output: `[…, out_features]`
-/// - `weight`: `[out_features, in1_features, in2_features]`, `bias`: `[out_features]`, both from U(−1/√in1_features, 1/√in1_features)
+/// - `weight`: `[out_features, in1_features, in2_features]`, `bias`: `[out_features]`, both from U(−1/√in1_features,
+///   1/√in1_features)
 ///
 /// # Source
 /// Tenenbaum and Freeman, "Separating style and content with bilinear models" (2000).

@@ -39,18 +39,20 @@ impl GatedUnitConfig {
     }
 }
 
-/// `y = f(x W_gateᵀ + b) ⊙ (x W_upᵀ + c)`: each output is a weighted sum, let through as far as another weighted sum of the same inputs
-/// says. `f` is σ for GLU, SiLU for SwiGLU, GELU for GeGLU, ReLU for ReGLU.
+/// `y = f(x W_gateᵀ + b) ⊙ (x W_upᵀ + c)`: each output is a weighted sum, let through as far as another weighted sum of
+/// the same inputs says. `f` is σ for GLU, SiLU for SwiGLU, GELU for GeGLU, ReLU for ReGLU.
 ///
-/// Two rows of neurons read every input: `2 · (out · in + out)` parameters, as many multiply-adds a row as there are weights and one for
-/// each output.
+/// Two rows of neurons read every input: `2 · (out · in + out)` parameters, as many multiply-adds a row as there are
+/// weights and one for each output.
 ///
 /// # Shapes
 /// - input: `[…, in_features]`; output: `[…, out_features]`
-/// - `gate_proj.weight`, `up_proj.weight`: `[out_features, in_features]`; `gate_proj.bias`, `up_proj.bias`: `[out_features]`
+/// - `gate_proj.weight`, `up_proj.weight`: `[out_features, in_features]`; `gate_proj.bias`, `up_proj.bias`:
+///   `[out_features]`
 ///
 /// # Source
-/// Dauphin et al., "Language modeling with gated convolutional networks" (2016); Shazeer, "GLU variants improve transformer" (2020).
+/// Dauphin et al., "Language modeling with gated convolutional networks" (2016); Shazeer, "GLU variants improve
+/// transformer" (2020).
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};

@@ -7,15 +7,17 @@ use cortical_neuron::{Error, Pass, Result};
 use cortical_tensor::ops::{self, CrossEntropy};
 
 impl Linear {
-    /// The mean cross-entropy of the scores that this layer gives `x`, as one operation that never holds all scores: what
-    /// `cross_entropy(&head.forward(x, pass)?, labels)` computes, in the memory of a block of rows. There are no scores to observe.
+    /// The mean cross-entropy of the scores that this layer gives `x`, as one operation that never holds all scores:
+    /// what `cross_entropy(&head.forward(x, pass)?, labels)` computes, in the memory of a block of rows. There are no
+    /// scores to observe.
     ///
     /// # Shapes
     /// - `x`: `[…, in_features]`; `labels`: the leading dimensions of `x`, of `u32` or `i64`, below `out_features`
     /// - result: scalar
     ///
     /// # Errors
-    /// When the shapes do not fit or a label is no class; [`Error::Option`] when the layer has an activation, whose outputs are no scores.
+    /// When the shapes do not fit or a label is no class; [`Error::Option`] when the layer has an activation, whose
+    /// outputs are no scores.
     ///
     /// # Source
     /// As [`linear_cross_entropy`](cortical_tensor::ops::linear_cross_entropy).

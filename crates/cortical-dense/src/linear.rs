@@ -63,12 +63,12 @@ impl LinearConfig {
         self
     }
 
-    /// Makes the layer at a place of a model, with weights from the store's source where it has them, quantized if they are,
-    /// and with a low-rank change where the store's adapters name the place.
+    /// Makes the layer at a place of a model, with weights from the store's source where it has them, quantized if they
+    /// are, and with a low-rank change where the store's adapters name the place.
     ///
     /// # Errors
-    /// [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`], [`Error::Source`], [`Error::Fixed`] when quantized
-    /// weights are to carry a low-rank change.
+    /// [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`], [`Error::Source`], [`Error::Fixed`] when
+    /// quantized weights are to carry a low-rank change.
     pub fn build(self, scope: &Scope) -> Result<Linear> {
         let adapters = scope.params().adapters();
         let adapters = adapters.filter(|adapters| adapters.names(scope.path()));
@@ -87,8 +87,8 @@ impl LinearConfig {
     /// Makes the layer with the weight of another one, such as an embedding's table: one parameter in two places.
     ///
     /// # Errors
-    /// [`Error::ValueShape`] unless the weight has this layer's shape, [`Error::NameTaken`], [`Error::UnknownName`] when it
-    /// belongs to another store.
+    /// [`Error::ValueShape`] unless the weight has this layer's shape, [`Error::NameTaken`], [`Error::UnknownName`]
+    /// when it belongs to another store.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -172,9 +172,9 @@ impl LinearConfig {
 ///
 /// `out · in + out` parameters, as many multiply-adds a row as there are weights.
 ///
-/// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, as a file holds them; or a parameter with a low-rank change
-/// beside it (LoRA, DoRA). Which of them is decided where the layer is built, by the store's source and its adapters, so that
-/// one network serves training, fine-tuning and generation.
+/// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, as a file holds them; or a parameter with a
+/// low-rank change beside it (LoRA, DoRA). Which of them is decided where the layer is built, by the store's source and
+/// its adapters, so that one network serves training, fine-tuning and generation.
 ///
 /// # Shapes
 /// - input: `[…, in_features]`
@@ -286,8 +286,8 @@ impl Linear {
         self.change.is_some()
     }
 
-    /// Weights of `[out, in]` and biases as arguments of an operation that does more than this layer, where the layer is nothing
-    /// but these: not where it is quantized, carries a low-rank change or has its weights in columns.
+    /// Weights of `[out, in]` and biases as arguments of an operation that does more than this layer, where the layer
+    /// is nothing but these: not where it is quantized, carries a low-rank change or has its weights in columns.
     #[must_use]
     pub fn plain_inputs(&self, pass: &Pass<'_>) -> Option<(Input<'_>, Option<Input<'_>>)> {
         match &self.weight {

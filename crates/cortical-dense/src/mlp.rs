@@ -29,7 +29,7 @@ impl MlpConfig {
         self
     }
 
-    /// The probability with which training silences each hidden output; 0 by default.
+    /// The probability with which training zeroes each hidden output; 0 by default.
     #[must_use]
     pub fn dropout(mut self, p: f64) -> Self {
         self.dropout = p;
@@ -68,9 +68,10 @@ impl MlpConfig {
     }
 }
 
-/// `h = f(W₀ x + b₀)`, …, `y = Wₙ h + bₙ`: dense layers with a bend between them, the multilayer perceptron.
+/// `h = f(W₀ x + b₀)`, …, `y = Wₙ h + bₙ`: dense layers with an activation between them, the multilayer perceptron.
 ///
-/// Every neuron reads all outputs of the layer below. `Σ out · in + out` parameters, as many multiply-adds a row as there are weights.
+/// Every neuron reads all outputs of the layer below. `Σ out · in + out` parameters, as many multiply-adds a row as
+/// there are weights.
 ///
 /// # Shapes
 /// - input: `[…, widths[0]]`; output: `[…, widths[n]]`

@@ -1,14 +1,16 @@
 //! The neuron itself: weighted sum, bias, activation.
 //!
-//! A neuron reads some numbers, multiplies each by a weight of its own, adds them up with a bias, and bends the sum:
+//! A neuron reads some numbers, multiplies each by a weight of its own, adds them up with a bias, and sends the sum
+//! through an activation:
 //!
 //! ```text
 //! y = activation(w₁ x₁ + w₂ x₂ + … + b)
 //! ```
 //!
-//! A weight above 1 amplifies its input, one between 0 and 1 attenuates it, a negative one turns it round, and one of 0 is a
-//! pruned connection. The bias shifts the point from which the sum counts. The activation gates: ReLU lets a sum through or
-//! holds it back, σ opens and closes by degrees. Every layer is a way of choosing which numbers a neuron reads.
+//! A weight above 1 amplifies its input, one between 0 and 1 attenuates it, a negative one inhibits, and one of 0 is a
+//! pruned connection. The bias shifts the point from which the sum counts. The activation gates: ReLU lets a sum
+//! through or holds it back, σ opens and closes by degrees. Every layer is a way of choosing which numbers a neuron
+//! reads.
 
 use crate::{Init, Param, Pass, Result, Scope};
 use cortical_kernels::activation::Activation;
@@ -20,10 +22,12 @@ use cortical_tensor::Input;
 /// (convolution).
 ///
 /// # Shapes
-/// - `weight`: `[neurons, inputs…]`, `bias`: `[neurons]`: `neurons · inputs + neurons` parameters, one multiply-add a weight and use
+/// - `weight`: `[neurons, inputs…]`, `bias`: `[neurons]`: `neurons · inputs + neurons` parameters, one multiply-add a
+///   weight and use
 ///
 /// # Source
-/// McCulloch and Pitts, "A logical calculus of the ideas immanent in nervous activity" (1943); Rosenblatt, "The perceptron" (1958).
+/// McCulloch and Pitts, "A logical calculus of the ideas immanent in nervous activity" (1943); Rosenblatt, "The
+/// perceptron" (1958).
 ///
 /// One neuron that reads one input, as a dense layer would use it:
 ///
@@ -65,8 +69,8 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// Makes `weight` of this shape (`[neurons, inputs…]`) and, if asked for, `bias` of `[neurons]` at a place of a model, with
-    /// PyTorch's defaults: both from U(−1/√fan_in, 1/√fan_in).
+    /// Makes `weight` of this shape (`[neurons, inputs…]`) and, if asked for, `bias` of `[neurons]` at a place of a
+    /// model, with PyTorch's defaults: both from U(−1/√fan_in, 1/√fan_in).
     ///
     /// # Errors
     /// [`Error::NameTaken`](crate::Error::NameTaken), [`Error::TooLarge`](crate::Error::TooLarge).

@@ -8,7 +8,8 @@ use crate::{Description, Error, Layer, Pass, Result, Scope};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
-/// Silences each element with probability `p` in training and scales the others by `1 / (1 − p)`; does nothing in evaluation.
+/// Zeroes each element with probability `p` in training and scales the others by `1 / (1 − p)`; does nothing in
+/// evaluation.
 ///
 /// # Source
 /// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
@@ -86,7 +87,7 @@ mod tests {
     use cortical_tensor::Seed;
 
     #[test]
-    fn two_passes_silence_different_elements() {
+    fn two_passes_zero_different_elements() {
         let params = Params::new(&Device::Cpu, Seed(1));
         let dropout = Dropout::new(0.5, &params.at("dropout")).unwrap();
         let x = Tensor::ones(64, candle_core::DType::F32, &Device::Cpu).unwrap();

@@ -66,8 +66,8 @@ impl EmbeddingConfig {
 /// - `weight`: `[num_embeddings, embedding_dim]`, from N(0, 1): `num_embeddings · embedding_dim` parameters
 /// - output: `[…, embedding_dim]`
 ///
-/// One weight can serve as the table and as the last layer of a language model: build that with `Linear`'s `build_tied` and this
-/// layer's [`weight`](Embedding::weight), or give the parameter its second name with [`Scope::tie`].
+/// One weight can serve as the table and as the last layer of a language model: build that with `Linear`'s `build_tied`
+/// and this layer's [`weight`](Embedding::weight), or give the parameter its second name with [`Scope::tie`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -24,8 +24,8 @@ pub enum Fan {
 
 /// How the elements of a parameter begin.
 ///
-/// With `fan_in = shape[1] · shape[2] · …` and `fan_out = shape[0] · shape[2] · …`, as PyTorch counts them for weights of
-/// `[out, in, kernel…]`. Every one is a function of the store's seed and the parameter's name.
+/// With `fan_in = shape[1] · shape[2] · …` and `fan_out = shape[0] · shape[2] · …`, as PyTorch counts them for weights
+/// of `[out, in, kernel…]`. Every one is a function of the store's seed and the parameter's name.
 ///
 /// ```
 /// use candle_core::Device;
@@ -95,7 +95,8 @@ pub enum Init {
         /// 1 for linear and tanh-like neurons.
         gain: f64,
     },
-    /// A random matrix `[shape[0], rest]` whose rows (columns, if there are fewer) are orthonormal, times the gain (Saxe et al. 2013).
+    /// A random matrix `[shape[0], rest]` whose rows (columns, if there are fewer) are orthonormal, times the gain
+    /// (Saxe et al. 2013).
     Orthogonal {
         /// What the matrix is multiplied by.
         gain: f64,
@@ -109,7 +110,8 @@ pub enum Init {
     },
     /// The identity matrix, cut to the shape: a linear layer hands its inputs on.
     Identity,
-    /// The identity of convolutions: the middle tap of each channel is 1 for the input channel of the same number in its group.
+    /// The identity of convolutions: the middle tap of each channel is 1 for the input channel of the same number in
+    /// its group.
     Dirac {
         /// Into how many groups the output channels fall.
         groups: usize,
@@ -137,8 +139,8 @@ impl Init {
         }
     }
 
-    /// The gain that makes up for what an activation takes from the spread, PyTorch's `calculate_gain`: 5/3 for tanh, √2 for ReLU,
-    /// √(2 / (1 + slope²)) for leaky ReLU, 3/4 for SELU, 1 for all others.
+    /// The gain that makes up for what an activation takes from the spread, PyTorch's `calculate_gain`: 5/3 for tanh,
+    /// √2 for ReLU, √(2 / (1 + slope²)) for leaky ReLU, 3/4 for SELU, 1 for all others.
     #[must_use]
     pub fn gain(activation: Activation) -> f64 {
         match activation {
@@ -153,8 +155,8 @@ impl Init {
     /// The elements of a parameter of this shape, drawn from `rng`.
     ///
     /// # Errors
-    /// [`Error::Option`] for bounds without room between them, for a share that is none, and for a shape of another rank than the
-    /// initialiser is made for.
+    /// [`Error::Option`] for bounds without room between them, for a share that is none, and for a shape of another
+    /// rank than the initialiser is made for.
     pub fn draw(self, shape: &[usize], rng: &mut Rng) -> Result<Vec<f32>> {
         let count = shape.iter().product();
         let kernel: usize = shape.iter().skip(2).product();

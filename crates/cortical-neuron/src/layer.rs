@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// A part of a network that maps one tensor to another.
 ///
-/// Layers with several inputs or outputs (recurrence, attention) have methods of their own beside this trait. An [`Activation`] is a
-/// layer, too.
+/// Layers with several inputs or outputs (recurrence, attention) have methods of their own beside this trait. An
+/// [`Activation`] is a layer, too.
 pub trait Layer {
     /// The output for `x` in this pass.
     ///
@@ -47,9 +47,9 @@ pub struct AsModule<'a, L> {
 }
 
 impl<L> AsModule<'_, L> {
-    /// The same layer in training: dropout drops with numbers from `rng`, batch norm uses the batch, and every parameter is a plain
-    /// variable, so that candle's `loss.backward()` finds its gradient and candle's optimizers, made over
-    /// [`Params::vars`](crate::Params::vars), move it.
+    /// The same layer in training: dropout drops with numbers from `rng`, batch norm uses the batch, and every
+    /// parameter is a plain variable, so that candle's `loss.backward()` finds its gradient and candle's optimizers,
+    /// made over [`Params::vars`](crate::Params::vars), move it.
     ///
     /// ```
     /// use candle_core::{DType, Device, Module, Tensor};
@@ -111,9 +111,9 @@ impl Layer for Activation {
 /// A candle module among our layers: an existing piece of a candle program inside a network of ours.
 ///
 /// Its variables are the store's business once they are adopted under names of their own
-/// ([`Params::adopt`](crate::Params::adopt)): then [`Params::backward`](crate::Params::backward) collects their gradients with all
-/// others, and optimizers, files and accounts see them. A candle module reads its variables in evaluation, too, so its results there
-/// are detached.
+/// ([`Params::adopt`](crate::Params::adopt)): then [`Params::backward`](crate::Params::backward) collects their
+/// gradients with all others, and optimizers, files and accounts see them. A candle module reads its variables in
+/// evaluation, too, so its results there are detached.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};

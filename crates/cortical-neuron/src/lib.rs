@@ -1,6 +1,7 @@
 //! What every network is made of.
 //!
-//! - [`Params`]: the ordered store of named parameters and buffers, with the one `backward` that leaves no parameter out unsaid;
+//! - [`Params`]: the ordered store of named parameters and buffers, with the one `backward` that leaves no parameter
+//!   out unsaid;
 //! - [`Layer`] and [`Pass`]: a layer is a function of a tensor and of an explicit pass, in which training or
 //!   evaluation, randomness and observers are arguments and never globals;
 //! - [`Init`]: how weights begin;

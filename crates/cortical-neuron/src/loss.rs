@@ -1,13 +1,15 @@
 //! Losses: one number that says how wrong a network is.
 //!
-//! Each is the mean of the operation of the same name in [`cortical_tensor::ops`], which has the equation and every option; what is not here,
-//! such as Kullback and Leibler's divergence, triplets and CTC, is there as well. A loss has no parameters and costs a few operations an element.
+//! Each is the mean of the operation of the same name in [`cortical_tensor::ops`], which has the equation and every
+//! option; what is not here, such as Kullback and Leibler's divergence, triplets and CTC, is there as well. A loss has
+//! no parameters and costs a few operations an element.
 
 use crate::Result;
 use candle_core::Tensor;
 use cortical_tensor::ops::{self, BceWithLogits, CrossEntropy, Nll, Reduction};
 
-/// The mean cross-entropy of `logits` against `labels`; [`cortical_tensor::ops::cross_entropy`] has the equation and every option.
+/// The mean cross-entropy of `logits` against `labels`; [`cortical_tensor::ops::cross_entropy`] has the equation and
+/// every option.
 ///
 /// # Shapes
 /// - `logits`: `[n, classes]` or `[n, classes, …]`
@@ -123,7 +125,8 @@ pub fn huber_loss(x: &Tensor, target: &Tensor, delta: f64) -> Result<Tensor> {
     Ok(ops::huber_loss(x, target, delta, Reduction::Mean)?)
 }
 
-/// The mean cross-entropy of yes-or-no answers, given as logits; [`cortical_tensor::ops::binary_cross_entropy_with_logits`].
+/// The mean cross-entropy of yes-or-no answers, given as logits;
+/// [`cortical_tensor::ops::binary_cross_entropy_with_logits`].
 ///
 /// # Shapes
 /// As [`mse_loss`].

@@ -79,8 +79,8 @@ impl Param {
         self.0.detached.elem_count()
     }
 
-    /// The parameter as an argument of an operation: the variable with its slot while training, the plain variable in a pass for
-    /// candle's own gradients, the bare values in evaluation or when it is frozen.
+    /// The parameter as an argument of an operation: the variable with its slot while training, the plain variable in a
+    /// pass for candle's own gradients, the bare values in evaluation or when it is frozen.
     #[must_use]
     pub fn input(&self, pass: &Pass<'_>) -> Input<'_> {
         match pass.gradients() {
@@ -92,8 +92,8 @@ impl Param {
         }
     }
 
-    /// The parameter for candle's own operations (a slice of it, its transpose): the variable while gradients are wanted, the bare
-    /// values otherwise.
+    /// The parameter for candle's own operations (a slice of it, its transpose): the variable while gradients are
+    /// wanted, the bare values otherwise.
     #[must_use]
     pub fn tracked(&self, pass: &Pass<'_>) -> &Tensor {
         match pass.gradients() {
@@ -139,8 +139,8 @@ impl Param {
         self.0.trainable.store(trainable, Ordering::Release);
     }
 
-    /// Prunes the weights where `mask` is 0 and gives the others back: a pruned weight is exactly 0 from now on, gets no
-    /// gradient, and stays 0 whatever an optimizer, its weight decay or its momentum would make of it.
+    /// Prunes the weights where `mask` is 0 and gives the others back: a pruned weight is exactly 0 from now on, gets
+    /// no gradient, and stays 0 whatever an optimizer, its weight decay or its momentum would make of it.
     ///
     /// # Shapes
     /// - `mask`: that of the parameter, of any real dtype

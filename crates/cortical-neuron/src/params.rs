@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The parameters and buffers of a model, in the order in which its layers made them.
 ///
-/// Names are PyTorch's: a layer built at `params.at("conv1")` makes `conv1.weight` and `conv1.bias`. Clones share one store.
+/// Names are PyTorch's: a layer built at `params.at("conv1")` makes `conv1.weight` and `conv1.bias`. Clones share one
+/// store.
 #[derive(Clone, Debug)]
 pub struct Params(Arc<Store>);
 
@@ -104,8 +105,8 @@ impl Params {
             .clone()
     }
 
-    /// An empty store of `f32` parameters that refuses to hold more elements than this: for networks whose sizes come from somebody
-    /// else.
+    /// An empty store of `f32` parameters that refuses to hold more elements than this: for networks whose sizes come
+    /// from somebody else.
     ///
     /// ```
     /// use candle_core::Device;
@@ -225,8 +226,8 @@ impl Params {
             .collect()
     }
 
-    /// Freezes the parameter of this name, or every parameter under this place (`encoder` freezes `encoder.0.weight`): training leaves
-    /// them as they are and asks no gradient for them. Returns their names.
+    /// Freezes the parameter of this name, or every parameter under this place (`encoder` freezes `encoder.0.weight`):
+    /// training leaves them as they are and asks no gradient for them. Returns their names.
     ///
     /// # Errors
     /// [`Error::UnknownName`] when nothing is called so.
@@ -417,8 +418,8 @@ impl Params {
     /// Gradients accumulate until [`Params::zero_grad`].
     ///
     /// # Errors
-    /// [`Error::LossNotScalar`], [`Error::LossNotTracked`]; [`Error::MissingGradient`] names every trainable parameter that the loss does
-    /// not depend on; an operation's error when a parameter was changed since the forward pass.
+    /// [`Error::LossNotScalar`], [`Error::LossNotTracked`]; [`Error::MissingGradient`] names every trainable parameter
+    /// that the loss does not depend on; an operation's error when a parameter was changed since the forward pass.
     pub fn backward(&self, loss: &Tensor) -> Result<()> {
         let names = self.backward_partial(loss)?;
         if names.is_empty() {
@@ -428,7 +429,8 @@ impl Params {
         }
     }
 
-    /// As [`Params::backward`] for a loss that depends on a part of the parameters; returns the names of those that got nothing.
+    /// As [`Params::backward`] for a loss that depends on a part of the parameters; returns the names of those that got
+    /// nothing.
     ///
     /// # Errors
     /// As [`Params::backward`], without [`Error::MissingGradient`].

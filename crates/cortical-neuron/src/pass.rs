@@ -82,16 +82,16 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The same pass with the gradients of parameters wanted: an evaluation that can be differentiated, as for training on top of
-    /// frozen running statistics, or for asking which weight an answer hangs on.
+    /// The same pass with the gradients of parameters wanted: an evaluation that can be differentiated, as for training
+    /// on top of frozen running statistics, or for asking which weight an answer hangs on.
     #[must_use]
     pub fn tracked(mut self) -> Self {
         self.gradients = Gradients::InSlots;
         self
     }
 
-    /// The same pass for a candle program: parameters are read as plain variables, whose gradients `loss.backward()` puts in candle's
-    /// store, where candle's optimizers look for them.
+    /// The same pass for a candle program: parameters are read as plain variables, whose gradients `loss.backward()`
+    /// puts in candle's store, where candle's optimizers look for them.
     #[must_use]
     pub fn for_candle(mut self) -> Self {
         self.gradients = Gradients::InCandle;
@@ -128,7 +128,8 @@ impl<'a> Pass<'a> {
         self.key.is_some()
     }
 
-    /// Whether running statistics are to follow this pass's batch: in training, but not where a layer is only [run again](crate::Recompute).
+    /// Whether running statistics are to follow this pass's batch: in training, but not where a layer is only
+    /// [run again](crate::Recompute).
     #[must_use]
     pub fn updates_statistics(&self) -> bool {
         self.is_train() && !self.is_replay

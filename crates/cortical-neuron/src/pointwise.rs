@@ -15,8 +15,8 @@ enum Shares {
     OfNegated,
 }
 
-/// `yᵢ = exp(xᵢ) / Σⱼ exp(xⱼ)` along a dimension: scores as shares that add up to 1; PyTorch's `nn.Softmax`, `nn.LogSoftmax`, `nn.Softmin`
-/// and, with dimension −3, `nn.Softmax2d`.
+/// `yᵢ = exp(xᵢ) / Σⱼ exp(xⱼ)` along a dimension: scores as shares that add up to 1; PyTorch's `nn.Softmax`,
+/// `nn.LogSoftmax`, `nn.Softmin` and, with dimension −3, `nn.Softmax2d`.
 ///
 /// No parameters; each output reads all inputs along its dimension.
 ///
@@ -77,8 +77,8 @@ impl Layer for Softmax {
     }
 }
 
-/// `y = a ⊙ f(b)` with the two halves `[a, b]` of a dimension: one half decides how much of the other goes on. PyTorch's `nn.GLU` gates
-/// with σ; with SiLU it is the middle of SwiGLU, with GELU that of GeGLU.
+/// `y = a ⊙ f(b)` with the two halves `[a, b]` of a dimension: one half decides how much of the other goes on.
+/// PyTorch's `nn.GLU` gates with σ; with SiLU it is the middle of SwiGLU, with GELU that of GeGLU.
 ///
 /// No parameters; each neuron reads two inputs; two multiplications an output.
 ///
@@ -86,7 +86,8 @@ impl Layer for Softmax {
 /// - input: any whose dimension is even; output: with half of it
 ///
 /// # Source
-/// Dauphin et al., "Language modeling with gated convolutional networks" (2016); Shazeer, "GLU variants improve transformer" (2020).
+/// Dauphin et al., "Language modeling with gated convolutional networks" (2016); Shazeer, "GLU variants improve
+/// transformer" (2020).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -157,7 +158,8 @@ impl Layer for Glu {
 ///
 /// # Shapes
 /// - input and output: any; channels are the second dimension
-/// - `weight`: `[num_parameters]`, one slope for all or one for each channel, 0.25 at first; `num_parameters` parameters
+/// - `weight`: `[num_parameters]`, one slope for all or one for each channel, 0.25 at first; `num_parameters`
+///   parameters
 ///
 /// # Source
 /// He et al., "Delving deep into rectifiers" (2015), section 2.1.
@@ -233,8 +235,8 @@ fn wrong_channels(slopes: usize, x: &Tensor) -> cortical_tensor::Error {
     }
 }
 
-/// Leaky ReLU whose slope is drawn anew from U(lower, upper) for each element in training, and is the middle of both in evaluation; PyTorch's
-/// `nn.RReLU`.
+/// Leaky ReLU whose slope is drawn anew from U(lower, upper) for each element in training, and is the middle of both in
+/// evaluation; PyTorch's `nn.RReLU`.
 ///
 /// No parameters; each neuron reads one input.
 ///

@@ -1,4 +1,5 @@
-//! Gradient checkpointing: what a layer computed inside is thrown away, and computed once more when its gradient is wanted.
+//! Gradient checkpointing: what a layer computed inside is thrown away, and computed once more when its gradient is
+//! wanted.
 
 use crate::pass::Replay;
 use crate::{Description, Layer, Pass, Result};
@@ -6,15 +7,17 @@ use candle_core::{DType, Device, Tensor, Var, WithDType};
 use cortical_tensor::{Backward, Input, Op, Output, apply_one, values};
 use std::sync::Arc;
 
-/// A layer whose activations are not kept for the backward pass: only its input is, and the layer runs a second time when gradients come.
-/// PyTorch's `torch.utils.checkpoint`.
+/// A layer whose activations are not kept for the backward pass: only its input is, and the layer runs a second time
+/// when gradients come. PyTorch's `torch.utils.checkpoint`.
 ///
-/// A stack of `n` such layers needs the memory of `n` inputs and of one layer's inside, for one forward pass more. The second run draws the same
-/// random numbers as the first, leaves running statistics alone and is seen by no observer, so every bit is the same as without it.
+/// A stack of `n` such layers needs the memory of `n` inputs and of one layer's inside, for one forward pass more. The
+/// second run draws the same random numbers as the first, leaves running statistics alone and is seen by no observer,
+/// so every bit is the same as without it.
 ///
-/// Outside training it is the layer itself, and so it is where gradients go to candle's store ([`Pass::for_candle`]), for half precision and on
-/// other devices than the CPU. Variables of candle modules inside ([`FromModule`](crate::FromModule)) get no gradient through it; [`Params::backward`](crate::Params::backward)
-/// names them.
+/// Outside training it is the layer itself, and so it is where gradients go to candle's store ([`Pass::for_candle`]),
+/// for half precision and on other devices than the CPU. Variables of candle modules inside
+/// ([`FromModule`](crate::FromModule)) get no gradient through it; [`Params::backward`](crate::Params::backward) names
+/// them.
 ///
 /// # Shapes
 /// - input and output: those of the layer
@@ -182,7 +185,8 @@ mod tests {
         }
     }
 
-    /// Every gradient and running average after two training passes, as bits; whether the input is tracked; how often layers ran.
+    /// Every gradient and running average after two training passes, as bits; whether the input is tracked; how often
+    /// layers ran.
     fn two_passes(wrapped: bool, tracked: bool) -> (Vec<Vec<u32>>, usize) {
         let params = Params::new(&Device::Cpu, Seed(3));
         let runs = Arc::new(AtomicUsize::new(0));

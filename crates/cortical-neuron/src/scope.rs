@@ -84,8 +84,8 @@ impl Scope {
         self.params.adopt(&name, Var::from_tensor(&tensor)?)
     }
 
-    /// Gives `param` a second name in this place: one weight in two places, whose gradients from both add up. It is counted, trained
-    /// and saved once, under its first name; files that hold it under either name can be loaded.
+    /// Gives `param` a second name in this place: one weight in two places, whose gradients from both add up. It is
+    /// counted, trained and saved once, under its first name; files that hold it under either name can be loaded.
     ///
     /// # Errors
     /// [`Error::NameTaken`]; [`Error::UnknownName`] when the parameter belongs to another store.

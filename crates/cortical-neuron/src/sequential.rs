@@ -11,8 +11,8 @@ type AnyLayer = Box<dyn Layer + Send + Sync>;
 
 /// `y = f_n(… f_2(f_1(x)))`: layers one after the other, PyTorch's `nn.Sequential`.
 ///
-/// Layers are numbered from 0, with those that have no parameters, so that parameters have PyTorch's names: `0.weight`, `2.weight`. Parameter count,
-/// connections and multiply-adds are the sums of the layers'.
+/// Layers are numbered from 0, with those that have no parameters, so that parameters have PyTorch's names: `0.weight`,
+/// `2.weight`. Parameter count, connections and multiply-adds are the sums of the layers'.
 ///
 /// # Shapes
 /// - input: that of the first layer; output: that of the last
@@ -143,11 +143,12 @@ impl Layer for Sequential {
     }
 }
 
-/// `y = activation(shortcut(x) + f(x))`: the layer only has to learn what is to be added, and gradients have a way past it. The
-/// shortcut is `x` itself by default, and there is no activation.
+/// `y = activation(shortcut(x) + f(x))`: the layer only has to learn what is to be added, and gradients have a way past
+/// it. The shortcut is `x` itself by default, and there is no activation.
 ///
-/// Parameters are those of the layers inside; the addition costs no multiplication, and one pass over memory with its activation.
-/// A block that ends with a batch norm is faster still through [`BatchNorm::forward_residual`](crate::BatchNorm::forward_residual).
+/// Parameters are those of the layers inside; the addition costs no multiplication, and one pass over memory with its
+/// activation. A block that ends with a batch norm is faster still through
+/// [`BatchNorm::forward_residual`](crate::BatchNorm::forward_residual).
 ///
 /// # Shapes
 /// - input: that of the layer; output: that of the layer, which must be the shortcut's

@@ -1,8 +1,8 @@
 //! RNN, LSTM or GRU neurons, in layers and directions.
 
 use crate::RecurrentConfig;
-use crate::rnn_layer::{LayerState, RnnLayer};
 use crate::packed::{self, Lengths};
+use crate::rnn_layer::{LayerState, RnnLayer};
 use candle_core::{D, Tensor};
 use cortical_kernels::recurrent::Cell;
 use cortical_neuron::{Description, Dropout, Error, Layer, Pass, Result, Scope, wrong_sample};

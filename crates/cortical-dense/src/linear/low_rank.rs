@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// `y = W x + ΔW x`, or `y = m ⊙ (W + ΔW) x / ‖W + ΔW‖` row by row.
 ///
 /// The names are those of the PEFT library: `lora_A.weight` `[r, in]`, `lora_B.weight` `[out, r]`,
-/// `lora_magnitude_vector.weight` `[out]`. `B` begins at zero, so that nothing changes at first. Clones are the same change.
+/// `lora_magnitude_vector.weight` `[out]`. `B` begins at zero, so that nothing changes at first. Clones are the same
+/// change.
 ///
 /// # Source
-/// Hu et al., "LoRA: low-rank adaptation of large language models" (2021); Liu et al., "DoRA: weight-decomposed low-rank
-/// adaptation" (2024).
+/// Hu et al., "LoRA: low-rank adaptation of large language models" (2021); Liu et al., "DoRA: weight-decomposed
+/// low-rank adaptation" (2024).
 #[derive(Clone, Debug)]
 pub(super) struct LowRank {
     a: Param,

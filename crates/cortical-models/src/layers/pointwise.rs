@@ -127,9 +127,7 @@ impl LayerKind for Glu {
 
     fn build(settings: &GluSettings, site: &Site<'_>) -> Result<AnyLayer> {
         site.check_dimension(settings.dim)?;
-        Ok(Box::new(
-            GluLayer::new(settings.dim).gate(settings.gate.0),
-        ))
+        Ok(Box::new(GluLayer::new(settings.dim).gate(settings.gate.0)))
     }
 }
 

@@ -87,7 +87,7 @@ macro_rules! dropout_layer {
 }
 
 /// Whole channels silent, the others louder.
-fn silence(layer_p: f64, x: &Tensor, shape: &[usize], rng: &mut Rng) -> Result<Tensor> {
+fn zero(layer_p: f64, x: &Tensor, shape: &[usize], rng: &mut Rng) -> Result<Tensor> {
     let ones = Tensor::ones(shape, DType::F32, x.device())?;
     let mask = ops::dropout(&ones, layer_p, rng)?.to_dtype(x.dtype())?;
     Ok(x.broadcast_mul(&mask)?)
@@ -106,8 +106,9 @@ fn keep_moments(p: f64, x: &Tensor, shape: &[usize], rng: &mut Rng) -> Result<Te
 }
 
 dropout_layer! {
-    /// Silences whole channels of a sequence with probability `p` in training and scales the others by `1 / (1 − p)`, PyTorch's
-    /// `nn.Dropout1d`: neighbouring steps of a channel tell much the same, so silencing single ones would hide nothing.
+    /// Zeroes whole channels of a sequence with probability `p` in training and scales the others by `1 / (1 − p)`,
+    /// PyTorch's `nn.Dropout1d`: neighbouring steps of a channel tell much the same, so zeroing single ones would hide
+    /// nothing.
     ///
     /// No parameters, one multiplication an element while training.
     ///
@@ -132,7 +133,7 @@ dropout_layer! {
     /// # }
     /// ```
     Dropout1d, "each channel is itself, silent with probability {} in training",
-    |layer, x, rng| silence(layer.p, x, &channels("dropout1d", x, &[3], &[2])?, rng)
+    |layer, x, rng| zero(layer.p, x, &channels("dropout1d", x, &[3], &[2])?, rng)
 }
 
 dropout_layer! {
@@ -159,7 +160,7 @@ dropout_layer! {
     /// # }
     /// ```
     Dropout2d, "each channel is itself, silent with probability {} in training",
-    |layer, x, rng| silence(layer.p, x, &channels("dropout2d", x, &[4, 3], &[])?, rng)
+    |layer, x, rng| zero(layer.p, x, &channels("dropout2d", x, &[4, 3], &[])?, rng)
 }
 
 dropout_layer! {
@@ -186,12 +187,13 @@ dropout_layer! {
     /// # }
     /// ```
     Dropout3d, "each channel is itself, silent with probability {} in training",
-    |layer, x, rng| silence(layer.p, x, &channels("dropout3d", x, &[5], &[4])?, rng)
+    |layer, x, rng| zero(layer.p, x, &channels("dropout3d", x, &[5], &[4])?, rng)
 }
 
 dropout_layer! {
-    /// Sets each element to what SELU tends to with probability `p` in training, then scales and shifts all so that mean 0 and variance 1 stay, PyTorch's
-    /// `nn.AlphaDropout`: `y = a (x m + α′ (1 − m)) + b` with `α′ = −1.7581`, `a = ((α′² p + 1)(1 − p))^−½`, `b = −a α′ p`.
+    /// Sets each element to what SELU tends to with probability `p` in training, then scales and shifts all so that
+    /// mean 0 and variance 1 stay, PyTorch's `nn.AlphaDropout`: `y = a (x m + α′ (1 − m)) + b` with `α′ = −1.7581`,
+    /// `a = ((α′² p + 1)(1 − p))^−½`, `b = −a α′ p`.
     ///
     /// No parameters, two multiplications an element while training.
     ///

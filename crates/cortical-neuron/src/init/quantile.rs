@@ -60,8 +60,8 @@ fn quantile(p: f64) -> f64 {
             f64::INFINITY
         };
     }
-    // The logistic distribution with the normal one's slope in the middle lies close enough; far in the tails the normal
-    // density's own leading term does.
+    // The logistic distribution with the normal one's slope in the middle lies close enough; far in the tails the
+    // normal density's own leading term does.
     let tail = p.min(1.0 - p);
     let start = if tail > 1e-3 {
         (p / (1.0 - p)).ln() / 1.702

@@ -4,7 +4,8 @@ use super::wrong_rank;
 use crate::{Error, Result};
 use cortical_tensor::Rng;
 
-/// Orthonormal rows, or columns where there are fewer of those, from a Gaussian matrix: every such basis is equally likely.
+/// Orthonormal rows, or columns where there are fewer of those, from a Gaussian matrix: every such basis is equally
+/// likely.
 pub(super) fn orthogonal(
     values: &mut [f32],
     shape: &[usize],

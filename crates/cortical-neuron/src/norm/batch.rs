@@ -25,7 +25,8 @@ impl BatchNormConfig {
         self
     }
 
-    /// How far the running averages move towards each batch, 0.1 by default; `None` for the plain average of all batches.
+    /// How far the running averages move towards each batch, 0.1 by default; `None` for the plain average of all
+    /// batches.
     #[must_use]
     pub fn momentum(mut self, momentum: Option<f64>) -> Self {
         self.momentum = momentum;
@@ -39,7 +40,8 @@ impl BatchNormConfig {
         self
     }
 
-    /// Whether running averages are kept, for evaluation; they are by default. Without them evaluation uses the batch's own moments.
+    /// Whether running averages are kept, for evaluation; they are by default. Without them evaluation uses the batch's
+    /// own moments.
     #[must_use]
     pub fn track_running_stats(mut self, running: bool) -> Self {
         self.running = running;
@@ -123,8 +125,9 @@ impl Running {
     }
 }
 
-/// `y = (x − μ) / √(σ² + eps) · weight + bias` for each channel: over the batch in training, with running averages of μ and σ² in
-/// evaluation. PyTorch's `nn.BatchNorm1d`, `2d` and `3d` in one, with an activation and the sum of a residual block fused.
+/// `y = (x − μ) / √(σ² + eps) · weight + bias` for each channel: over the batch in training, with running averages of μ
+/// and σ² in evaluation. PyTorch's `nn.BatchNorm1d`, `2d` and `3d` in one, with an activation and the sum of a residual
+/// block fused.
 ///
 /// # Shapes
 /// - input and output: `[n, channels, …]`

@@ -25,7 +25,8 @@ impl InstanceNormConfig {
         self
     }
 
-    /// How far the running averages move towards each batch, 0.1 by default; with `None` they stay as they are, as in PyTorch.
+    /// How far the running averages move towards each batch, 0.1 by default; with `None` they stay as they are, as in
+    /// PyTorch.
     #[must_use]
     pub fn momentum(mut self, momentum: Option<f64>) -> Self {
         self.momentum = momentum;
@@ -46,8 +47,8 @@ impl InstanceNormConfig {
         self
     }
 
-    /// How many axes lie behind the channels, the number in PyTorch's `InstanceNorm1d`, `2d` and `3d`: with it an input may come without a
-    /// batch.
+    /// How many axes lie behind the channels, the number in PyTorch's `InstanceNorm1d`, `2d` and `3d`: with it an input
+    /// may come without a batch.
     #[must_use]
     pub fn axes(mut self, axes: usize) -> Self {
         self.axes = Some(axes);
@@ -79,11 +80,13 @@ impl InstanceNormConfig {
     }
 }
 
-/// `y = (x − μ) / √(σ² + eps) · weight + bias` with the moments of each channel of each sample, PyTorch's `nn.InstanceNorm1d`, `2d` and `3d`.
+/// `y = (x − μ) / √(σ² + eps) · weight + bias` with the moments of each channel of each sample, PyTorch's
+/// `nn.InstanceNorm1d`, `2d` and `3d`.
 ///
 /// # Shapes
 /// - input and output: `[n, channels, …]`, with [`axes`](InstanceNormConfig::axes) also without `n`
-/// - `weight`, `bias`: `[channels]`, if asked for: `2 · channels` parameters; `running_mean`, `running_var`: `[channels]`, if asked for
+/// - `weight`, `bias`: `[channels]`, if asked for: `2 · channels` parameters; `running_mean`, `running_var`:
+///   `[channels]`, if asked for
 ///
 /// # Source
 /// Ulyanov et al., "Instance normalization" (2016).

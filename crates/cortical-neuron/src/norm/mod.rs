@@ -1,7 +1,7 @@
 //! Layers that normalise: each set of elements gets mean 0 and variance 1, then a scale and shift of each channel.
 //!
-//! [`LayerNorm`] and [`RmsNorm`] normalise each row, [`BatchNorm`] each channel over the batch, [`GroupNorm`] groups of channels in each
-//! sample, [`InstanceNorm`] each channel in each sample.
+//! [`LayerNorm`] and [`RmsNorm`] normalise each row, [`BatchNorm`] each channel over the batch, [`GroupNorm`] groups of
+//! channels in each sample, [`InstanceNorm`] each channel in each sample.
 
 mod batch;
 mod group;

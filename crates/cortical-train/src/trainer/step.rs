@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use cortical_data::Position;
+use cortical_kernels::parallel::keep_spinning;
 use cortical_optim::clip_grad_value;
 use cortical_tensor::Rng;
-use cortical_kernels::parallel::keep_spinning;
 
 use super::Trainer;
 use crate::guard::{self, Broken};
