@@ -8,7 +8,7 @@
 use crate::isa;
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
-use crate::reduce::{max_body, sum_map};
+use crate::slice_sums::{max_body, sum_map};
 
 /// What each row should have been, and how much it counts.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@
 use crate::isa;
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
-use crate::reduce::add_assign;
+use crate::slice_sums::add_assign;
 
 /// Writes row `indices[i]` of `table` to row `i` of `y`; rows have `dim` elements.
 ///

@@ -66,13 +66,13 @@ pub mod prelu;
 pub mod quantized;
 pub mod real;
 pub mod recurrent;
-pub mod reduce;
 pub mod reduction;
 pub mod resample;
 pub mod residual;
 pub mod roofline;
 pub mod rope;
 mod scratch;
+pub mod slice_sums;
 pub mod softmax;
 mod stream;
 #[cfg(test)]

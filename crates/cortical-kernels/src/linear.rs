@@ -7,7 +7,7 @@ use crate::isa;
 use crate::matmul::{Epilogue, MatRef, Write, matmul, matmul_fused};
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
-use crate::reduce;
+use crate::slice_sums;
 
 multiversion! {
     fn add_bias_rows<T: Real>(y: &mut [T], bias: &[T]) {
@@ -86,17 +86,17 @@ pub fn bias_gradient<T: Real>(d_z: &[T], d_b: &mut [T]) {
     let isa = isa::current();
     let block = rows_per_task(o) * o;
     if d_z.len() <= block {
-        reduce::add_column_sums(isa, d_z, d_b);
+        slice_sums::add_column_sums(isa, d_z, d_b);
         return;
     }
     let blocks: Vec<&[T]> = d_z.chunks(block).collect();
     let partial = parallel::map(blocks.len(), |b| {
         let mut sums = vec![T::ZERO; o];
-        reduce::add_column_sums(isa, blocks[b], &mut sums);
+        slice_sums::add_column_sums(isa, blocks[b], &mut sums);
         sums
     });
     for sums in partial {
-        reduce::add_assign(isa, d_b, &sums);
+        slice_sums::add_assign(isa, d_b, &sums);
     }
 }
 

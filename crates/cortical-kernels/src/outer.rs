@@ -5,7 +5,7 @@
 use crate::isa;
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
-use crate::reduce;
+use crate::slice_sums;
 
 fn check([n, i, j]: [usize; 3], a: usize, b: usize, y: usize) {
     assert_eq!(a, n * i, "outer product: left side");
@@ -47,7 +47,7 @@ multiversion! {
     fn left_rows<T: Real>(i: usize, j: usize, b: &[T], d_y: &[T], d_a: &mut [T]) {
         for ((b, d_y), d_a) in b.chunks_exact(j).zip(d_y.chunks_exact(i * j)).zip(d_a.chunks_exact_mut(i)) {
             for (d_a, d_y) in d_a.iter_mut().zip(d_y.chunks_exact(j)) {
-                *d_a = reduce::dot_body::<I, T>(b, d_y);
+                *d_a = slice_sums::dot_body::<I, T>(b, d_y);
             }
         }
     }

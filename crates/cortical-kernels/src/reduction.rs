@@ -10,7 +10,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::{self, Isa};
 use crate::parallel::{self, TASK_ELEMENTS};
 use crate::real::Real;
-use crate::reduce;
+use crate::slice_sums;
 
 /// What each element adds to a sum; `c` is the context of the element's sum.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,7 +78,7 @@ fn fold<T: Real>(
 ) {
     if inner == 1 {
         let parts = x[..rows].chunks(1024);
-        out[0] = parts.map(|x| reduce::sum_map(x, |x| f(x, c[0]))).sum();
+        out[0] = parts.map(|x| slice_sums::sum_map(x, |x| f(x, c[0]))).sum();
         return;
     }
     out.fill(T::ZERO);

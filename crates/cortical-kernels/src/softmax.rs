@@ -7,7 +7,7 @@ use crate::isa;
 use crate::parallel::{self, rows_per_task};
 use crate::prefetch;
 use crate::real::Real;
-use crate::reduce::{LANES, dot_body, fold, max_body, sum_map};
+use crate::slice_sums::{LANES, dot_body, fold, max_body, sum_map};
 
 /// Which of the two functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -142,7 +142,7 @@ pub fn clip_grad_norm(params: &Params, max_norm: f64, norm: Norm) -> Result<f64>
     Ok(total)
 }
 
-/// Refuses a limit that is negative or no number; infinity is allowed and only measures.
+/// Refuses a limit that is negative or NaN; infinity is allowed and only measures.
 pub(crate) fn check_max_norm(function: &'static str, max_norm: f64) -> Result<()> {
     let finite = if max_norm == f64::INFINITY {
         0.0

@@ -65,7 +65,7 @@ impl LossScaler {
         Ok(loss.affine(self.scale, 0.0)?)
     }
 
-    /// Divides the gradients by the factor and takes a step, unless one of them is no number: then they are thrown away, the factor
+    /// Divides the gradients by the factor and takes a step, unless one of them is non-finite: then they are thrown away, the factor
     /// falls, and the answer is `false`.
     ///
     /// # Errors

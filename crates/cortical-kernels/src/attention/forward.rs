@@ -221,7 +221,7 @@ impl<T: Real> Job<'_, T> {
         self.options.finish_scores(self.isa, scores, mask);
         let max = before.max.maximum(row::largest(self.isa, scores));
         if max == T::NEG_INFINITY {
-            // Nothing seen so far: a difference of infinities would be no number.
+            // Nothing seen so far: a difference of infinities would be NaN.
             scores.fill(T::ZERO);
             return (before, T::ONE);
         }

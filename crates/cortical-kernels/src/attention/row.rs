@@ -3,7 +3,7 @@
 use super::Dropout;
 use crate::philox;
 use crate::real::Real;
-use crate::reduce::{dot_body, max_body, sum_map};
+use crate::slice_sums::{dot_body, max_body, sum_map};
 
 /// One query's part of a mask.
 #[derive(Clone, Copy)]

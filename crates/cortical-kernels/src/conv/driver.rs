@@ -9,7 +9,7 @@ use crate::disjoint::Disjoint;
 use crate::matmul::Write;
 use crate::parallel;
 use crate::real::Real;
-use crate::{isa, reduce, scratch};
+use crate::{isa, scratch, slice_sums};
 
 /// How some images of one group are differentiated; what the ways of convolving differ in.
 pub(super) trait ImageBackward<T>: Sync {
@@ -135,7 +135,7 @@ pub(super) fn backward<T: Real, M: ImageBackward<T>>(
                         let arrived = upstream.arrive(isa, M::WINDOWS, out, room);
                         if group_bias > 0 {
                             for d in arrived.d.chunks_exact((arrived.d.len() / count).max(1)) {
-                                reduce::add_row_sums(isa, d, d_bias);
+                                slice_sums::add_row_sums(isa, d, d_bias);
                             }
                         }
                         // SAFETY: each image and group has its own inputs, in one task.
@@ -167,7 +167,7 @@ fn add_parts<T: Real>(isa: isa::InstructionSet, sum: &mut [T], rest: &[T], parts
     }
     parallel::chunks_mut(sum, parallel::TASK_ELEMENTS, |at, sum| {
         for partial in rest.chunks_exact(len).take(parts.max(1) - 1) {
-            reduce::add_assign(isa, sum, &partial[at..at + sum.len()]);
+            slice_sums::add_assign(isa, sum, &partial[at..at + sum.len()]);
         }
     });
 }
@@ -176,6 +176,6 @@ fn add_parts<T: Real>(isa: isa::InstructionSet, sum: &mut [T], rest: &[T], parts
 pub(super) fn store<T: Real>(sum: &[T], write: Write, out: &mut [T]) {
     match write {
         Write::Replace => out.copy_from_slice(sum),
-        Write::Add => reduce::add_assign(isa::current(), out, sum),
+        Write::Add => slice_sums::add_assign(isa::current(), out, sum),
     }
 }

@@ -91,7 +91,7 @@ pub struct TransposedAxis {
     pub stride: usize,
     /// Elements cut from both ends of the output.
     pub padding: usize,
-    /// Elements added to the end of the output, which tells apart sizes that a stride would map to one.
+    /// Elements added to the end of the output, which distinguishes sizes that a stride would map to one.
     pub output_padding: usize,
     /// Distance between neighbouring taps.
     pub dilation: usize,

@@ -35,22 +35,22 @@ fn blocks(g: &Geometry) -> impl Iterator<Item = Range<usize>> {
         .map(move |at| at..(at + block).min(pixels))
 }
 
-/// One stretch of windows in an output row, seen by one tap.
-struct Stretch {
-    /// Where the stretch starts, counted from the block's first window.
+/// One segment of windows in an output row, seen by one tap.
+struct Segment {
+    /// Where the segment starts, counted from the block's first window.
     at: usize,
-    /// First and one-past-last window of the stretch, along the width.
+    /// First and one-past-last window of the segment, along the width.
     windows: Range<usize>,
     /// Flat index of the input row that the tap reads, or none in the padding.
     row: Option<usize>,
 }
 
-/// Calls `f` with every stretch of the windows in `block`, for the tap `[d, h, _]`.
-fn for_each_stretch(
+/// Calls `f` with every segment of the windows in `block`, for the tap `[d, h, _]`.
+fn for_each_segment(
     g: &Geometry,
     block: &Range<usize>,
     tap: [usize; 2],
-    mut f: impl FnMut(Stretch),
+    mut f: impl FnMut(Segment),
 ) {
     let [depth, height, width] = g.axes();
     let [_, out_height, out_width] = g.output();
@@ -65,7 +65,7 @@ fn for_each_stretch(
         let len = (out_width - w).min(block.end - p);
         let d = read(&depth, line / out_height, tap[0]);
         let h = read(&height, line % out_height, tap[1]);
-        f(Stretch {
+        f(Segment {
             at: p - block.start,
             windows: w..w + len,
             row: d.zip(h).map(|(d, h)| (d * height.input + h) * width.input),
@@ -97,7 +97,7 @@ fn unroll<T: Real>(g: &Geometry, x: &[T], block: &Range<usize>, columns: &mut [T
         for (d, h) in (0..kernel[0]).flat_map(|d| (0..kernel[1]).map(move |h| (d, h))) {
             for t in 0..kernel[2] {
                 let out = rows.next().expect("a row for every channel and tap");
-                for_each_stretch(g, block, [d, h], |s| {
+                for_each_segment(g, block, [d, h], |s| {
                     let out = &mut out[s.at..s.at + s.windows.len()];
                     let Some(row) = s.row else {
                         return out.fill(T::ZERO);
@@ -132,7 +132,7 @@ fn roll<T: Real>(g: &Geometry, columns: &[T], block: &Range<usize>, d_x: &mut [T
         for (d, h) in (0..kernel[0]).flat_map(|d| (0..kernel[1]).map(move |h| (d, h))) {
             for t in 0..kernel[2] {
                 let column = rows.next().expect("a row for every channel and tap");
-                for_each_stretch(g, block, [d, h], |s| {
+                for_each_segment(g, block, [d, h], |s| {
                     let valid = inside(&width, t, &s.windows);
                     let Some(row) = s.row.filter(|_| !valid.is_empty()) else {
                         return;

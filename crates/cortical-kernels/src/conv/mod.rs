@@ -194,7 +194,7 @@ pub fn transposed_backward<T: Real>(
         }
         let image = g.in_channels() * g.in_pixels();
         for d_z in d_z.chunks_exact(image.max(1)) {
-            crate::reduce::add_row_sums(isa::current(), d_z, d_bias);
+            crate::slice_sums::add_row_sums(isa::current(), d_z, d_bias);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::isa::{self, Isa};
 use crate::parallel;
 use crate::prefetch;
 use crate::real::Real;
-use crate::reduce::{LANES, fold};
+use crate::slice_sums::{LANES, fold};
 
 /// The most rows that run here; from there on a packed product reads the weights less often.
 pub(super) const MAX_ROWS: usize = 3;
@@ -38,12 +38,12 @@ multiversion! {
             y.copy_from_slice(&together::<I, T>(x, w));
         }
         for (y, w) in groups.into_remainder().iter_mut().zip(rows.remainder().chunks_exact(k)) {
-            *y = crate::reduce::dot_body::<I, T>(x, w);
+            *y = crate::slice_sums::dot_body::<I, T>(x, w);
         }
     }
 }
 
-/// Four dot products, each with the bits of [`crate::reduce::dot_body`].
+/// Four dot products, each with the bits of [`crate::slice_sums::dot_body`].
 #[inline(always)]
 fn together<I: Isa, T: Real>(x: &[T], w: &[T]) -> [T; TOGETHER] {
     let k = x.len();

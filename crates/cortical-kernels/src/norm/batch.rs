@@ -8,7 +8,7 @@ use super::{Affine, Dims, Gradients, Moments};
 use crate::isa::{self, InstructionSet};
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
-use crate::reduce::sum_map;
+use crate::slice_sums::sum_map;
 
 /// Below this many adjacent elements of a channel the columns are summed instead.
 pub(super) const SCATTERED_BELOW: usize = 16;

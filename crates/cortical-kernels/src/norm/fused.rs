@@ -236,7 +236,7 @@ impl<T: Real> Fused<'_, T> {
         }
         parallel::chunks_mut(y, TASK_ELEMENTS, |at, y| {
             if let Some(branch) = branch {
-                crate::reduce::add_assign(isa, y, &branch[at..at + y.len()]);
+                crate::slice_sums::add_assign(isa, y, &branch[at..at + y.len()]);
             }
             finish(isa, self.activation, y);
         });

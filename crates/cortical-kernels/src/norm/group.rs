@@ -5,7 +5,7 @@ use super::{Affine, Dims, Gradients, Moments};
 use crate::isa;
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
-use crate::reduce::sum_map;
+use crate::slice_sums::sum_map;
 
 multiversion! {
     fn group_moments<T: Real>(x: &[T]) -> Moments<T> {

@@ -123,10 +123,10 @@ impl<T: Real> Gradients<'_, T> {
     /// Adds `d_bias` and `d_weight` of some part, either of which may be unwanted.
     fn add(&mut self, isa: crate::isa::InstructionSet, d_bias: &[T], d_weight: &[T]) {
         if let Some(out) = &mut self.d_bias {
-            crate::reduce::add_assign(isa, out, d_bias);
+            crate::slice_sums::add_assign(isa, out, d_bias);
         }
         if let Some(out) = &mut self.d_weight {
-            crate::reduce::add_assign(isa, out, d_weight);
+            crate::slice_sums::add_assign(isa, out, d_weight);
         }
     }
 }

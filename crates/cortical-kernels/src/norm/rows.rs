@@ -5,7 +5,7 @@ use crate::isa;
 use crate::parallel::{self, rows_per_task};
 use crate::prefetch;
 use crate::real::Real;
-use crate::reduce::sum_map;
+use crate::slice_sums::sum_map;
 use crate::stream;
 
 /// A block of rows sums its own part of the gradients of weight and bias; there are at most this many blocks, so that

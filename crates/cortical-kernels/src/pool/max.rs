@@ -12,7 +12,7 @@ use std::fmt::Debug;
 
 /// The index of a tap in its window, row by row.
 pub trait Tap: Copy + Default + Debug + Send + Sync + 'static {
-    /// How many taps it can tell apart.
+    /// How many taps it can distinguish.
     const MOST: usize;
     /// Tap `i`, below [`Self::MOST`].
     fn from_index(i: usize) -> Self;
@@ -69,7 +69,7 @@ fn read(axis: &Axis, p: usize, t: usize) -> Option<usize> {
 /// Writes the maxima and the winning taps.
 ///
 /// # Panics
-/// If a slice has not the length that the geometry calls for, or the kernel has more taps than `I` can tell apart.
+/// If a slice has not the length that the geometry calls for, or the kernel has more taps than `I` can distinguish.
 pub fn max_forward<T: Real, I: Tap>(g: &Geometry, x: &[T], y: &mut [T], taps: &mut [I]) {
     assert_eq!(x.len(), g.input_len(), "input of a pool");
     assert_eq!(y.len(), g.output_len(), "output of a pool");

@@ -8,8 +8,8 @@ use crate::linear;
 use crate::matmul::{MatRef, Prepacked, Write, matmul, prepack};
 use crate::parallel;
 use crate::real::Real;
-use crate::reduce::add_assign;
 use crate::scratch;
+use crate::slice_sums::add_assign;
 
 /// What comes from above.
 #[derive(Clone, Copy, Debug)]

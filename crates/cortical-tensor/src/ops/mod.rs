@@ -25,7 +25,7 @@ mod prelu;
 mod prepare;
 mod quantized;
 mod recurrent;
-mod reduce;
+mod reduction;
 mod residual;
 mod rotary;
 mod rrelu;
@@ -77,7 +77,7 @@ pub use pool::{
 pub use prelu::prelu;
 pub use quantized::quantized_linear;
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
-pub use reduce::{argmax, argmin, log_sum_exp, max, mean, min, norm, sum, variance};
+pub use reduction::{argmax, argmin, log_sum_exp, max, mean, min, norm, sum, variance};
 pub use residual::residual;
 pub use rotary::{HeadOrder, rotary, rotary_angles};
 pub use rrelu::rrelu;

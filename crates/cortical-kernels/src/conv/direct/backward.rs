@@ -26,7 +26,7 @@ pub(in crate::conv) struct Direct {
 struct WeightPlan {
     source: Source,
     offsets: Vec<u32>,
-    /// The rows of the output in stretches, for as many images as are differentiated together.
+    /// The rows of the output in segments, for as many images as are differentiated together.
     segments: Vec<Segment>,
     images: usize,
 }
@@ -235,10 +235,10 @@ impl Direct {
 
 impl WeightPlan {
     fn new(g: &Geometry) -> Self {
-        /// Longer stretches would not let their gradients stay in the first-level cache.
-        const STRETCH: usize = 96;
+        /// Longer segments would not let their gradients stay in the first-level cache.
+        const SEGMENT: usize = 96;
         let (source, offsets) = plan::forward(g);
-        let one = plan::segments(&source, g.output(), STRETCH);
+        let one = plan::segments(&source, g.output(), SEGMENT);
         let image = source.room(g.in_per_group()) - gather::SLACK;
         // Every place of every image must fit the table.
         let images = driver::most_together(g)

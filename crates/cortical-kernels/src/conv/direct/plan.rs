@@ -88,14 +88,14 @@ fn cover(source: &Source, output: [usize; 3], lanes: usize, split: bool) -> Vec<
     runs
 }
 
-/// A stretch of outputs in one row: where it starts in a source plane and how long it is.
+/// A segment of outputs in one row: where it starts in a source plane and how long it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
     pub(super) at: u32,
     pub(super) count: u32,
 }
 
-/// The rows of the output in stretches of at most `most`.
+/// The rows of the output in segments of at most `most`.
 pub(super) fn segments(source: &Source, output: [usize; 3], most: usize) -> Vec<Segment> {
     let mut segments = Vec::new();
     for (d, h) in (0..output[0]).flat_map(|d| (0..output[1]).map(move |h| (d, h))) {

@@ -154,7 +154,7 @@ impl Side {
 
     /// How many images and windows of each have their lists made together for the weight gradient, so that what these read of a block
     /// stays in the cache.
-    fn stretch(&self, pool: &pool::Geometry) -> (usize, usize) {
+    fn segment(&self, pool: &pool::Geometry) -> (usize, usize) {
         let [rows, columns] = pool.output();
         let row = (self.blocks.block_len() / rows).max(1);
         let cached = (CACHED / row).max(1);
@@ -276,17 +276,17 @@ impl<'a> Sparse<'a> {
         sums: &mut [f32],
     ) {
         let plane = self.pool.out_pixels();
-        let (images, stretch) = side.stretch(self.pool);
+        let (images, segment) = side.segment(self.pool);
         let (image, blocks) = (side.blocks.len(), side.blocks.count());
         let pitch = blocks * side.kernel_len();
-        let room = images.min(count) * stretch;
+        let room = images.min(count) * segment;
         Lists::with(channels.len(), room, |lists| {
             let starts = (0..count).step_by(images);
             for (first, start) in
-                starts.flat_map(|n| (0..plane).step_by(stretch).map(move |w| (n, w)))
+                starts.flat_map(|n| (0..plane).step_by(segment).map(move |w| (n, w)))
             {
                 let together = first..(first + images).min(count);
-                let own = start..(start + stretch).min(plane);
+                let own = start..(start + segment).min(plane);
                 let places = &side.places;
                 let range = channels.clone();
                 lists.by_channel(windows, places, range, together, own, image, pitch);

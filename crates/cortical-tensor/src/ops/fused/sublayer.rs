@@ -10,7 +10,7 @@ use cortical_kernels::linear as neurons;
 use cortical_kernels::matmul::{MatRef, Write, matmul};
 use cortical_kernels::norm::{self, Gradients, Moments};
 use cortical_kernels::real::Real;
-use cortical_kernels::reduce::add_assign;
+use cortical_kernels::slice_sums::add_assign;
 use cortical_kernels::{isa, parallel};
 
 /// A sublayer of a block, and what it looked like inside for whoever asked, outside of the graph.

@@ -68,7 +68,7 @@ fn gradients_with_every_option_on_both_paths() {
     check(&random(&[2, 2, 9]), |x| {
         avg_pool1d(x, &AvgPoolOptions::new([2]))
     });
-    // More taps than a byte tells apart.
+    // More taps than a byte distinguishes.
     check(&random(&[1, 18, 19]), |x| {
         max_pool2d(x, &MaxPoolOptions::new([17, 17]))
     });

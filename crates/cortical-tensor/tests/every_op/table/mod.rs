@@ -6,7 +6,7 @@ mod fused;
 mod loss;
 mod norm;
 mod pool;
-mod reduce;
+mod reduction;
 mod sequence;
 
 use crate::subject::Subject;
@@ -20,7 +20,7 @@ pub(crate) fn table() -> Vec<Subject> {
         norm::table(),
         loss::table(),
         sequence::table(),
-        reduce::table(),
+        reduction::table(),
         fused::table(),
     ]
     .into_iter()

@@ -95,7 +95,7 @@ pub fn variance<'a>(
 /// As [`sum`].
 ///
 /// # Errors
-/// As [`sum`]; [`Error::Option`] if `p` is no number, [`Error::Shape`] where an infinite `p` has nothing to choose from.
+/// As [`sum`]; [`Error::Option`] if `p` is NaN, [`Error::Shape`] where an infinite `p` has nothing to choose from.
 pub fn norm<'a>(x: impl Into<Input<'a>>, p: f64, axes: &[isize], keepdim: bool) -> Result<Tensor> {
     let kind = if p == f64::INFINITY {
         Kind::Extreme(End::Furthest)
