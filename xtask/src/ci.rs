@@ -2,8 +2,9 @@
 
 use crate::command;
 use crate::error::{Error, Result};
+use crate::publish::{self, Verify};
 use crate::tidy;
-use crate::tree::{Tree, root};
+use crate::tree::root;
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ const STEPS: &[Step] = &[
         cargo(root, &["test", "--workspace", "--doc", "--locked"])
     }),
     ("docs", docs),
-    ("package", package),
+    ("package", |root| publish::package(root, Verify::Not)),
 ];
 
 /// Runs every step and prints how long each took.
@@ -74,28 +75,4 @@ fn docs(root: &Path) -> Result<()> {
         .args(["doc", "--workspace", "--no-deps", "--locked"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()
-}
-
-/// Packs every published crate, all at once because they need each other; the build of what was packed is what the
-/// steps before have done already.
-fn package(root: &Path) -> Result<()> {
-    let packages = Tree::load()?.packages;
-    let names: Vec<_> = packages
-        .iter()
-        .filter(|p| p.published)
-        .map(|p| &p.name)
-        .collect();
-    command::cargo(root)
-        // `--allow-dirty`: a person runs this before committing.
-        .args([
-            "package",
-            "--quiet",
-            "--no-verify",
-            "--allow-dirty",
-            "--offline",
-        ])
-        .args(names.iter().flat_map(|name| ["--package", name.as_str()]))
-        .run()?;
-    println!("{} crates can be packaged", names.len());
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod error;
 mod fetch;
 mod manifest;
 mod modules;
+mod publish;
 mod python;
 mod rust_source;
 mod survive;
@@ -35,6 +36,8 @@ usage: cargo xtask VERB
   cases           computes the reference cases anew with the pinned PyTorch;
                   --run [--dir FOLDER] runs cases and counts passed, failed, skipped; --models checks published models
                   (--python PROGRAM: with a Python that has it already)
+  publish         --dry-run: packs every published crate, lowest tier first, and builds each from its package
+                  (--no-verify: packs only)
   survive         kills a training at each of its changes of the disk and resumes it (installs strace)
                   (--every N: at each Nth only)
   help            this text
@@ -67,6 +70,7 @@ fn run(args: &[String]) -> Result<()> {
         "bench" => bench::run(rest),
         "fetch" => fetch::run(rest),
         "cases" => cases::run(rest),
+        "publish" => publish::run(rest),
         "survive" => survive::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

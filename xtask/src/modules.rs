@@ -122,6 +122,21 @@ fn is_test_attribute(tokens: &[Token<'_>], at: usize) -> bool {
     }
 }
 
+/// The code without items for tests.
+pub(crate) fn without_tests(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
+    let mut kept = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_test_attribute(&tokens, at) {
+            at = item(&tokens, at).1;
+        } else {
+            kept.push(tokens[at]);
+            at += 1;
+        }
+    }
+    kept
+}
+
 /// The item behind an attribute: its name if it is a module, and the token after it.
 fn item<'a>(tokens: &[Token<'a>], mut at: usize) -> (Option<&'a str>, usize) {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text);

@@ -26,6 +26,8 @@ pub(crate) struct Import<'a> {
     pub(crate) line: usize,
     /// Whether others may take the name from here (`pub use`, `pub(crate) use`).
     pub(crate) public: bool,
+    /// Whether that is so for other crates (`pub use`).
+    pub(crate) exported: bool,
 }
 
 /// Splits source text into its tokens. Text that is not Rust gives odd tokens but never a panic.
@@ -52,6 +54,7 @@ pub(crate) fn paths<'a>(tokens: &[Token<'a>]) -> Vec<Path<'a>> {
                 name: "",
                 line: tokens[at].line,
                 public: at > 0 && matches!(tokens[at - 1].text, "pub" | ")"),
+                exported: at > 0 && tokens[at - 1].text == "pub",
             };
             at = use_tree(tokens, at + 1, &[], import, &mut found);
         } else if is_identifier(tokens[at].text) {

@@ -1,5 +1,6 @@
-//! Checks of the house's manners. Each is a pure function of the [`Tree`], so that a test can hand it a bad one.
+//! Checks of the repository's conventions. Each is a pure function of the [`Tree`], so that a test can hand it a bad one.
 
+mod absences;
 mod circles;
 mod files;
 mod manifests;
@@ -44,13 +45,16 @@ const CHECKS: &[Check] = &[
     ("dependencies come from the root", manifests::from_the_root),
     ("default features are off", manifests::default_features_off),
     ("workspace lints", manifests::workspace_lints),
-    ("map of the house", packages::on_the_map),
+    ("map of the crates", packages::on_the_map),
     ("files begin with their docs", sources::begins_with_docs),
     ("unsafe", sources::unsafe_code),
     ("file system, network, exit", sources::outside_world),
     ("one home for a name", sources::re_exports),
     ("file length", sources::too_long),
     ("circles of imports", circles::circles),
+    ("names have one home", absences::one_home),
+    ("global state", absences::global_state),
+    ("one door into candle's graph", absences::one_door),
     ("machine paths", files::machine_paths),
     ("top level", files::top_level),
 ];
@@ -133,6 +137,9 @@ mod testing {
             published: true,
             description: Some("what it is".to_owned()),
             license: Some("MIT OR Apache-2.0".to_owned()),
+            readme: Some("README.md".to_owned()),
+            keywords: vec!["k".to_owned()],
+            categories: vec!["science".to_owned()],
             dependencies,
         }
     }

@@ -24,6 +24,9 @@ pub(crate) struct Package {
     pub(crate) published: bool,
     pub(crate) description: Option<String>,
     pub(crate) license: Option<String>,
+    pub(crate) readme: Option<String>,
+    pub(crate) keywords: Vec<String>,
+    pub(crate) categories: Vec<String>,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
@@ -136,6 +139,12 @@ fn read_package(root: &Path, package: &Value) -> Result<Package> {
             .map(str::to_owned)
             .ok_or(Error::MetadataField { field })
     };
+    let list = |field: &str| {
+        let texts = package[field].as_array().into_iter().flatten();
+        texts
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect()
+    };
     let manifest = PathBuf::from(text("manifest_path")?);
     let folder = manifest.parent().unwrap_or(&manifest);
     let folder = folder.strip_prefix(root).unwrap_or(folder);
@@ -149,6 +158,9 @@ fn read_package(root: &Path, package: &Value) -> Result<Package> {
             .is_none_or(|list| !list.is_empty()),
         description: text("description").ok(),
         license: text("license").ok(),
+        readme: text("readme").ok(),
+        keywords: list("keywords"),
+        categories: list("categories"),
         dependencies: package["dependencies"]
             .as_array()
             .ok_or(Error::MetadataField {

@@ -53,7 +53,7 @@ fn names_path(line: &str, needle: &str) -> bool {
     })
 }
 
-/// The root stays a short list, so that a newcomer sees the house at a glance.
+/// The root stays a short list, so that a newcomer sees the repository at a glance.
 pub(super) fn top_level(tree: &Tree) -> Vec<Finding> {
     let entries: BTreeSet<&str> = tree
         .files

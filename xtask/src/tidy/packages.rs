@@ -7,7 +7,7 @@ use crate::tree::{Dependency, Kind, Package, Tree};
 const TESTKIT: &str = "cortical-testkit";
 /// The command, which stands above everything.
 const COMMAND: (&str, u64) = ("cortical", 11);
-/// Where the map of the house is drawn.
+/// Where the map of the crates is drawn.
 const MAP: &str = "docs/ARCHITECTURE.md";
 /// Packages outside the tiers and their folders; nothing may depend on them.
 const OUTSIDE: [(&str, &str); 2] = [("cortical-bench", "benches"), ("xtask", "xtask")];
@@ -124,7 +124,8 @@ pub(super) fn folder_is_name(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A published package says what it is and under which licence, and needs nothing unpublished.
+/// A published package says what it is, where to read on, under which words it is found and under which licence, and needs nothing
+/// unpublished.
 pub(super) fn publishable(tree: &Tree) -> Vec<Finding> {
     let published = |name: &str| tree.packages.iter().any(|p| p.name == name && p.published);
     let mut findings = Vec::new();
@@ -135,10 +136,21 @@ pub(super) fn publishable(tree: &Tree) -> Vec<Finding> {
         for (key, value) in [
             ("description", &package.description),
             ("license", &package.license),
+            ("readme", &package.readme),
         ] {
             if value.as_deref().is_none_or(|value| value.trim().is_empty()) {
                 let what = format!("{} is published without a {key}", package.name);
                 find("name", what, "add the key, or `publish = false`");
+            }
+        }
+        for (key, list) in [
+            ("keywords", &package.keywords),
+            ("categories", &package.categories),
+        ] {
+            // A registry takes one to five of each.
+            if !(1..=5).contains(&list.len()) {
+                let what = format!("{} is published with {} {key}", package.name, list.len());
+                find("name", what, "give one to five");
             }
         }
         // Cargo drops dev-dependencies without a version when it packages, so tests may use anything.
@@ -164,7 +176,7 @@ pub(super) fn publishable(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The map of the house shows every crate at its tier.
+/// The map of the crates shows every crate at its tier.
 pub(super) fn on_the_map(tree: &Tree) -> Vec<Finding> {
     let map = rows(tree.text(MAP).unwrap_or_default());
     let at = |line: usize, what: String, mend: &str| Finding {
@@ -369,6 +381,9 @@ mod tests {
             package("hidden", 1, vec![]),
         ]);
         tree.packages[0].license = None;
+        tree.packages[0].readme = None;
+        tree.packages[1].categories.clear();
+        tree.packages[1].keywords = vec!["k".to_owned(); 6];
         tree.packages[1].description = Some(" ".to_owned());
         tree.packages[2].published = false;
         tree.packages[2].description = None;
@@ -377,9 +392,12 @@ mod tests {
             &tree,
             &[
                 "crates/a/Cargo.toml:1: a is published without a license",
+                "crates/a/Cargo.toml:1: a is published without a readme",
                 "crates/a/Cargo.toml:1: a needs b without a version",
                 "crates/a/Cargo.toml:1: a is published and needs hidden, which is not",
                 "crates/b/Cargo.toml:1: b is published without a description",
+                "crates/b/Cargo.toml:1: b is published with 6 keywords",
+                "crates/b/Cargo.toml:1: b is published with 0 categories",
             ],
         );
     }
