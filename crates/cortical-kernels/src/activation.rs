@@ -17,6 +17,8 @@ pub enum Activation {
     Identity,
     /// y = max(0, x); the derivative at 0 is 0
     Relu,
+    /// y = max(0, x)² (So et al. 2021, "Primer")
+    Relu2,
     /// y = min(max(0, x), 6)
     Relu6,
     /// y = x for x > 0, else slope · x
@@ -165,6 +167,7 @@ multiversion! {
         match activation {
             Activation::Identity => y.copy_from_slice(x),
             Activation::Relu => map!(x, y, |x| x.maximum(zero)),
+            Activation::Relu2 => map!(x, y, |x| { let r = x.maximum(zero); r * r }),
             Activation::Relu6 => map!(x, y, |x| x.maximum(zero).minimum(c(6.0))),
             Activation::LeakyRelu { slope } => {
                 let slope = c(slope);
@@ -277,6 +280,7 @@ multiversion! {
             Activation::Relu => for ((d_x, d_y), y) in d_x.iter_mut().zip(d_y).zip(saved) {
                 *d_x = if *y > zero { *d_y } else { zero };
             },
+            Activation::Relu2 => chain!(saved, d_y, d_x, |x| c(2.0) * x.maximum(zero)),
             Activation::Relu6 => chain!(saved, d_y, d_x, |y| gate(y > zero && y < c(6.0))),
             Activation::LeakyRelu { slope } => {
                 let slope = c(slope);
@@ -418,9 +422,10 @@ pub fn backward<T: Real>(activation: Activation, saved: &[T], d_y: &[T], d_x: &m
 }
 
 /// Every activation with its default parameters, for tables and tests.
-pub const ALL: [Activation; 23] = [
+pub const ALL: [Activation; 24] = [
     Activation::Identity,
     Activation::Relu,
+    Activation::Relu2,
     Activation::Relu6,
     Activation::LEAKY_RELU,
     Activation::ELU,

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 const ACTIVATIONS: &[(&str, Activation)] = &[
     ("identity", Activation::Identity),
     ("relu", Activation::Relu),
+    ("relu2", Activation::Relu2),
     ("relu6", Activation::Relu6),
     ("leaky_relu", Activation::LEAKY_RELU),
     ("elu", Activation::ELU),

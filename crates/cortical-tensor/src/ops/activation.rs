@@ -105,6 +105,7 @@ pub(crate) fn activate_fallback(activation: Activation, x: &Tensor) -> candle_co
     match activation {
         Activation::Identity => Ok(x.clone()),
         Activation::Relu => relu(x),
+        Activation::Relu2 => relu(x)?.sqr(),
         Activation::Relu6 => between(x, 0.0, 6.0),
         Activation::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * slope)?),
         Activation::Elu { alpha } => elu(x, alpha, 1.0),
@@ -213,6 +214,18 @@ mod tests {
         let y = activate(&x, Activation::Relu).unwrap();
         let grads = y.sum_all().unwrap().backward().unwrap();
         assert_eq!(grads.get(&x).unwrap().to_vec1::<f32>().unwrap(), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn the_square_of_relu_is_pytorchs() {
+        // `torch.relu(x).square()` and its gradient, PyTorch 2.15.
+        let x = candle_core::Var::new(&[-1.5, -0.25, 0.0, 0.3, 2.0], &Device::Cpu).unwrap();
+        let d_y = Tensor::new(&[1.0, 2.0, 3.0, -0.5, 0.25], &Device::Cpu).unwrap();
+        let y = activate(&x, Activation::Relu2).unwrap();
+        assert_eq!(y.to_vec1::<f64>().unwrap(), [0.0, 0.0, 0.0, 0.09, 4.0]);
+        let grads = (y * d_y).unwrap().sum_all().unwrap().backward().unwrap();
+        let d_x = grads.get(&x).unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(d_x, [0.0, 0.0, 0.0, -0.3, 1.0]);
     }
 
     #[test]
