@@ -233,4 +233,4 @@ pub(crate) fn share_pair() -> Rule<(f64, f64)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -71,7 +71,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
         .unwrap()
 }
 
-fn check(algorithm: impl Algorithm) {
+pub(crate) fn check(algorithm: impl Algorithm) {
     let what = format!("{algorithm:?}");
     for n in [0, 1, 2, 15, 16, 17, 100] {
         assert_near::<f64>(
