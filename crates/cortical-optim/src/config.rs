@@ -2,9 +2,9 @@
 
 use crate::algorithm::Algorithm;
 use crate::{
-    AdadeltaConfig, AdagradConfig, AdamConfig, AdamWConfig, AdamaxConfig, Engine, Group,
-    LambConfig, LionConfig, MuonConfig, NAdamConfig, Optimizer, RAdamConfig, Result, RmsPropConfig,
-    SgdConfig,
+    AdadeltaConfig, AdagradConfig, AdamConfig, AdamWConfig, AdamaxConfig, AsgdConfig, Engine,
+    Group, LambConfig, LionConfig, MuonConfig, NAdamConfig, Optimizer, RAdamConfig, Result,
+    RmsPropConfig, SgdConfig,
 };
 use cortical_neuron::Params;
 use cortical_settings::{OneOf, one_of};
@@ -79,6 +79,7 @@ optimizers! {
     "lion" | "Lion" => Lion(LionConfig),
     "muon" | "Muon" => Muon(MuonConfig),
     "lamb" | "LAMB" => Lamb(LambConfig),
+    "asgd" | "ASGD" => Asgd(AsgdConfig),
 }
 
 impl Default for OptimizerConfig {

@@ -1,7 +1,7 @@
 //! Optimizers whose state can be read, saved and loaded, with parameter groups, schedules, clipping and averaging.
 //!
 //! - [`AdamW`], [`Adam`], [`Sgd`], [`RmsProp`], [`Adagrad`], [`Adadelta`], [`Adamax`], [`NAdam`], [`RAdam`], [`Lion`],
-//!   [`Muon`], [`Lamb`]: one page each, with its
+//!   [`Muon`], [`Lamb`], [`Asgd`]: one page each, with its
 //!   equation and PyTorch's defaults. All of them are [`Engine`]s, which differ in their [`Algorithm`];
 //! - [`Lbfgs`]: for small problems without noise, where a step may ask for the loss more than once;
 //! - [`Optimizer`]: what a training loop needs to know of any of them, and [`OptimizerConfig`], the choice as data;
@@ -48,6 +48,7 @@ mod adam;
 mod adamax;
 mod adamw;
 mod algorithm;
+mod asgd;
 mod buffer;
 mod clip;
 mod config;
@@ -76,6 +77,7 @@ pub use adam::{Adam, AdamConfig};
 pub use adamax::{Adamax, AdamaxConfig};
 pub use adamw::{AdamW, AdamWConfig};
 pub use algorithm::{Algorithm, Rates, Step, Tensors};
+pub use asgd::{Asgd, AsgdConfig};
 pub use clip::{Norm, clip_grad_norm, clip_grad_value, grad_norm};
 pub use config::OptimizerConfig;
 pub use ema::{Averaging, ModelEma};
