@@ -1,4 +1,5 @@
-//! `bench`: the criterion benches of the package `cortical-bench`, and with `--peers` the comparison with other libraries.
+//! `bench`: the criterion benches of the package `cortical-bench`, and with `--peers` the comparison with other
+//! libraries.
 
 mod chart;
 mod compare;
@@ -15,7 +16,8 @@ use crate::tree::root;
 
 const PACKAGE: &str = "cortical-bench";
 
-/// Runs the criterion benches, whose arguments are `args` (a filter, `--quick`, `--save-baseline NAME`), or compares with others.
+/// Runs the criterion benches, whose arguments are `args` (a filter, `--quick`, `--save-baseline NAME`), or compares
+/// with others.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     if args.iter().any(|arg| arg == "--peers") {
         return compare::run(&root(), &options::Options::parse(args)?);

@@ -1,5 +1,5 @@
-//! `cases`: computes the committed reference cases anew, with our own script and the pinned PyTorch; runs the cases of a folder; checks
-//! published models.
+//! `cases`: computes the committed reference cases anew, with our own script and the pinned PyTorch; runs the cases of
+//! a folder; checks published models.
 
 use crate::command;
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! Which files of a crate name which: its modules, their imports and their paths, as far as the text tells.
 //!
-//! A re-export is followed to the file that holds the item, so a crate's root does not lead to everything. Code for tests is left
-//! out, and so are methods, whose types are found by no path.
+//! A re-export is followed to the file that holds the item, so a crate's root does not lead to everything. Code for
+//! tests is left out, and so are methods, whose types are found by no path.
 
 use crate::rust_source::{Import, Path, Token, paths, tokens};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,9 @@
-//! `publish --dry-run`: packs every published crate, lowest tier first, and builds each from its package as others would get it.
+//! `publish --dry-run`: packs every published crate, lowest tier first, and builds each from its package as others
+//! would get it.
 //!
-//! All go through one call of cargo, because they need each other: it builds a crate against the packages of those below it and not
-//! against the workspace, so a file that a manifest leaves out or a version that does not fit is found here. Uploading is a person's
-//! decision, made with cargo itself.
+//! All go through one call of cargo, because they need each other: it builds a crate against the packages of those
+//! below it and not against the workspace, so a file that a manifest leaves out or a version that does not fit is found
+//! here. Uploading is a person's decision, made with cargo itself.
 
 use crate::command;
 use crate::error::{Error, Result};

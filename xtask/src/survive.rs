@@ -1,8 +1,10 @@
-//! Kills a training at every change that it makes to the disk, fails each of them, and compares what comes after with an undisturbed run.
+//! Kills a training at every change that it makes to the disk, fails each of them, and compares what comes after with
+//! an undisturbed run.
 //!
-//! strace does it: it counts the system calls of a run, and then kills the process at the first, second, third … of each kind
-//! (`inject=CALL:signal=SIGKILL:when=N`), or has the call fail as on a full or broken disk (`error=ENOSPC`, `error=EIO`). After each run a
-//! second one resumes; it must end with the same `model.safetensors`, byte by byte. Some runs more are killed at random moments.
+//! strace does it: it counts the system calls of a run, and then kills the process at the first, second, third … of
+//! each kind (`inject=CALL:signal=SIGKILL:when=N`), or has the call fail as on a full or broken disk (`error=ENOSPC`,
+//! `error=EIO`). After each run a second one resumes; it must end with the same `model.safetensors`, byte by byte. Some
+//! runs more are killed at random moments.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +15,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::{command, tree};
 
-/// A run of half a second with everything that has state: dropout, accumulation, averages, a learning rate that waits for tests.
+/// A run of half a second with everything that has state: dropout, accumulation, averages, a learning rate that waits
+/// for tests.
 const RECIPE: &str = r#"version = 2
 [data]
 name = "iris"

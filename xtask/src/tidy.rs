@@ -1,4 +1,5 @@
-//! Checks of the repository's conventions. Each is a pure function of the [`Tree`], so that a test can hand it a bad one.
+//! Checks of the repository's conventions. Each is a pure function of the [`Tree`], so that a test can hand it a bad
+//! one.
 
 mod absences;
 mod circles;
@@ -51,6 +52,7 @@ const CHECKS: &[Check] = &[
     ("file system, network, exit", sources::outside_world),
     ("one home for a name", sources::re_exports),
     ("file length", sources::too_long),
+    ("columns of comments", sources::wide_comments),
     ("circles of imports", circles::circles),
     ("names have one home", absences::one_home),
     ("global state", absences::global_state),

@@ -8,7 +8,8 @@
 //! - [`write_atomic`] replaces a file so that a crash leaves the old one or the new one, never half of one.
 //! - [`CheckpointDir`] keeps `checkpoints/step-N/` folders, each complete or absent, verified when they are read.
 //! - [`RunLock`] lets one process at a time work in a run folder.
-//! - [`machine_memory`] says how much memory there is, so that sizes from a file can be refused before anything is allocated.
+//! - [`machine_memory`] says how much memory there is, so that sizes from a file can be refused before anything is
+//!   allocated.
 //!
 //! The central choice: we write and check the safetensors header ourselves. The same tensors always give the
 //! same bytes (a file's hash says whether two trainings ended alike), and a stranger's file is judged by limits

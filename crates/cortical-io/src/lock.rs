@@ -36,8 +36,8 @@ impl RunLock {
     /// Locks an existing folder, and removes what killed processes left there (see [`sweep_temporaries`]).
     ///
     /// # Errors
-    /// [`Error::Locked`] at once, without waiting, if another process holds the lock; [`Error::Lock`] if the folder does
-    /// not exist or has no locks; those of [`sweep_temporaries`].
+    /// [`Error::Locked`] at once, without waiting, if another process holds the lock; [`Error::Lock`] if the folder
+    /// does not exist or has no locks; those of [`sweep_temporaries`].
     pub fn acquire(folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         let open = OpenOptions::new()

@@ -1,7 +1,7 @@
 //! How much memory this machine has.
 
-/// The bytes of memory that a process may use here: what the system says of RAM and swap, or the limit of its control group where
-/// that is lower. `None` where the system does not say.
+/// The bytes of memory that a process may use here: what the system says of RAM and swap, or the limit of its control
+/// group where that is lower. `None` where the system does not say.
 #[must_use]
 pub fn machine_memory() -> Option<u64> {
     let whole = total(&std::fs::read_to_string("/proc/meminfo").ok()?)?;

@@ -57,7 +57,8 @@ pub fn model_metadata(metadata: &Metadata) -> Metadata {
     all
 }
 
-/// Loads a model, in one file or several, into parameters and buffers that exist already: all of them, and nothing else.
+/// Loads a model, in one file or several, into parameters and buffers that exist already: all of them, and nothing
+/// else.
 ///
 /// The file's header is compared with the model first, and its elements are all read before the first parameter
 /// changes. So an error leaves the model as it was.

@@ -337,7 +337,8 @@ multiversion! {
 /// As many elements as [`values_and_slopes`] takes at a time.
 pub(crate) const BLOCK: usize = 256;
 
-/// `y[i] = activation(x[i])` and `slopes[i] = activation'(x[i])`, for a kernel that needs both; at most [`BLOCK`] elements.
+/// `y[i] = activation(x[i])` and `slopes[i] = activation'(x[i])`, for a kernel that needs both; at most [`BLOCK`]
+/// elements.
 pub(crate) fn values_and_slopes<T: Real>(
     isa: isa::InstructionSet,
     activation: Activation,

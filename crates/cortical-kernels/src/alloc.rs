@@ -2,8 +2,8 @@
 //!
 //! A training step allocates the same activations and gradients again and again. The system's allocator maps large
 //! blocks afresh each time, and every page of them then costs a fault. [`CachingAllocator`] keeps freed blocks of
-//! 64 KiB and more in lists by size and leaves everything else to the system. A library must not choose the allocator of a program;
-//! a program does so in two lines:
+//! 64 KiB and more in lists by size and leaves everything else to the system. A library must not choose the allocator
+//! of a program; a program does so in two lines:
 //!
 //! ```
 //! use cortical_kernels::alloc::CachingAllocator;
@@ -157,8 +157,8 @@ fn layout_of(class: usize) -> Layout {
         .expect("a power of two, and sizes below 2³³")
 }
 
-// SAFETY: a block comes from the system with the layout of its class, which is at least as large and as aligned as what was asked
-// for, and goes back with the same layout; between the two it is either with the program or in one list.
+// SAFETY: a block comes from the system with the layout of its class, which is at least as large and as aligned as what
+// was asked for, and goes back with the same layout; between the two it is either with the program or in one list.
 unsafe impl GlobalAlloc for CachingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(class) = class_of(layout) else {

@@ -1,7 +1,7 @@
 //! Softmax and cross-entropy in one pass, forward beside backward.
 //!
-//! `loss_r = −Σ_c t[r, c] · (x[r, c] − lse_r)` with `lse_r = ln Σ_c exp(x[r, c])`. The forward pass keeps only `lse_r`, one number a
-//! row; the backward pass makes the probabilities again from it.
+//! `loss_r = −Σ_c t[r, c] · (x[r, c] − lse_r)` with `lse_r = ln Σ_c exp(x[r, c])`. The forward pass keeps only `lse_r`,
+//! one number a row; the backward pass makes the probabilities again from it.
 //!
 //! Legend: `r` a row (one prediction), `c` a class, `n` rows, `k` classes.
 

@@ -1,11 +1,13 @@
 //! Connectionist temporal classification: the likelihood of a label sequence, summed over all its alignments with time.
 //!
-//! Legend: `t` steps, `n` samples, `c` classes, `s` places of the extended label sequence, which has a blank before, between and behind the
-//! labels. `α[t, s]` is the logarithm of the probability of all ways to be at place `s` at step `t`, `β[t, s]` that of all ways on from there,
-//! both with the step's own probability. Everything is reckoned in double precision: the sums run over the whole sequence.
+//! Legend: `t` steps, `n` samples, `c` classes, `s` places of the extended label sequence, which has a blank before,
+//! between and behind the labels. `α[t, s]` is the logarithm of the probability of all ways to be at place `s` at step
+//! `t`, `β[t, s]` that of all ways on from there, both with the step's own probability. Everything is reckoned in
+//! double precision: the sums run over the whole sequence.
 //!
 //! # Source
-//! Graves et al., "Connectionist temporal classification: labelling unsegmented sequence data with recurrent neural networks" (2006).
+//! Graves et al., "Connectionist temporal classification: labelling unsegmented sequence data with recurrent neural
+//! networks" (2006).
 
 use crate::disjoint::Disjoint;
 use crate::parallel;
@@ -155,9 +157,10 @@ pub fn forward<T: Real>(alignment: &Alignment, log_probs: &[T]) -> Vec<f64> {
     })
 }
 
-/// Writes the gradient of the log-probabilities, `d_losses[n] (e^(log p) − γ)` with the share γ of alignments that are at class `c` at step `t`.
-/// The first term is what a softmax in front of the log-probabilities takes away again, as in PyTorch; steps that do not count get 0. So do samples with
-/// an infinite loss for `zero_infinity`, and `NaN` without it.
+/// Writes the gradient of the log-probabilities, `d_losses[n] (e^(log p) − γ)` with the share γ of alignments that are
+/// at class `c` at step `t`. The first term is what a softmax in front of the log-probabilities takes away again, as in
+/// PyTorch; steps that do not count get 0. So do samples with an infinite loss for `zero_infinity`, and `NaN` without
+/// it.
 ///
 /// # Panics
 /// As [`forward`].

@@ -1,7 +1,7 @@
 //! Dropout: each element is kept with probability `1 − p` and then divided by it.
 //!
-//! Whether element `i` is kept is a function of a key and of `i`, so the mask is never stored: the backward pass makes it
-//! again, on any number of threads.
+//! Whether element `i` is kept is a function of a key and of `i`, so the mask is never stored: the backward pass makes
+//! it again, on any number of threads.
 //!
 //! # Source
 //! Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
@@ -22,8 +22,8 @@ multiversion! {
     }
 }
 
-/// `y[i] = x[i] / (1 − p)` where the stream keeps element `i`, else 0. The backward pass is the same function applied to
-/// the upstream gradient.
+/// `y[i] = x[i] / (1 − p)` where the stream keeps element `i`, else 0. The backward pass is the same function applied
+/// to the upstream gradient.
 ///
 /// `key` and `first_block` name the part of the random stream; `x.len()` words of it are used.
 ///

@@ -1,7 +1,8 @@
 //! Gated units: one half of the features passes through an activation and scales the other half.
 //!
-//! `y = f(gate) · value`. GLU has `f = σ`, SwiGLU SiLU, GEGLU GELU, and any other activation may stand there. Backward, `d_value = d_y · f(gate)` and
-//! `d_gate = d_y · value · f′(gate)`. Gate and value are halves of the rows of one matrix ([`Packed`]) or two matrices.
+//! `y = f(gate) · value`. GLU has `f = σ`, SwiGLU SiLU, GEGLU GELU, and any other activation may stand there. Backward,
+//! `d_value = d_y · f(gate)` and `d_gate = d_y · value · f′(gate)`. Gate and value are halves of the rows of one matrix
+//! ([`Packed`]) or two matrices.
 //!
 //! # Source
 //! Dauphin et al., "Language modeling with gated convolutional networks" (2016); Shazeer, "GLU variants improve

@@ -1,8 +1,8 @@
 //! The instruction set: found out at run time, limited by a switch, and handed to kernels as a type.
 //!
 //! A kernel's body is written once, generic over [`Isa`], and compiled for each instruction set by the
-//! `multiversion!` macro. The environment variable `CORTICAL_ISA` (`amx`, `avx512`, `avx2`, `portable`) lowers the choice for a
-//! process, [`limited_to`] for one closure on one thread, so that every path can be tested on one machine.
+//! `multiversion!` macro. The environment variable `CORTICAL_ISA` (`amx`, `avx512`, `avx2`, `portable`) lowers the
+//! choice for a process, [`limited_to`] for one closure on one thread, so that every path can be tested on one machine.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -16,7 +16,8 @@ pub enum InstructionSet {
     Avx2,
     /// x86-64 with AVX-512 (F, BW, DQ, VL): sixteen `f32` at a time.
     Avx512,
-    /// The same with AMX's tiles of `bf16`: matrix products with a multiple of the speed. Every other kernel is that of AVX-512.
+    /// The same with AMX's tiles of `bf16`: matrix products with a multiple of the speed. Every other kernel is that of
+    /// AVX-512.
     Amx,
 }
 
@@ -113,8 +114,8 @@ mod amx {
         const REQUEST_PERMISSION: u64 = 0x1023;
         const TILE_DATA: u64 = 18;
         let result;
-        // SAFETY: a system call with two numbers as arguments; it touches no memory of this process, and the registers that
-        // it changes are named.
+        // SAFETY: a system call with two numbers as arguments; it touches no memory of this process, and the registers
+        // that it changes are named.
         unsafe {
             std::arch::asm!(
                 "syscall",

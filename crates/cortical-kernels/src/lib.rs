@@ -11,7 +11,8 @@
 //! - [`norm`]: layer, RMS, batch, group and instance norm;
 //! - [`attention`]: scaled dot-product attention in memory linear in the sequence;
 //! - [`recurrent`]: RNN, LSTM and GRU over whole sequences;
-//! - [`embedding`], [`rope`], [`gated`], [`residual`]: rows of a table, rotary positions, gated units, sums of branches;
+//! - [`embedding`], [`rope`], [`gated`], [`residual`]: rows of a table, rotary positions, gated units, sums of
+//!   branches;
 //! - [`outer`]: the products of all pairs of two rows;
 //! - [`reduction`]: sums, extremes and norms along an axis;
 //! - [`loss`]: losses between two numbers, and the likelihood of classes; [`ctc`]: that of label sequences;
@@ -20,8 +21,8 @@
 //! - [`roofline`]: what the machine allows at most; [`alloc`], [`buffer`]: memory for steps that repeat.
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
-//! work is split by the size of the problem ([`parallel`]) and sums have a fixed order. And the instruction set is chosen at run
-//! time ([`isa`]): AVX-512 (with AMX for products), AVX2 with FMA, or portable code.
+//! work is split by the size of the problem ([`parallel`]) and sums have a fixed order. And the instruction set is
+//! chosen at run time ([`isa`]): AVX-512 (with AMX for products), AVX2 with FMA, or portable code.
 //!
 //! Preconditions (slice lengths) are asserted: a caller that has checked its shapes, as `cortical-tensor` does, never
 //! meets a panic.

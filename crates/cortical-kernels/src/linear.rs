@@ -1,6 +1,7 @@
 //! A layer of neurons that read everything: `y = activation(x Wᵀ + b)`, forward beside backward.
 //!
-//! Legend: `n` rows (samples), `i` inputs of a neuron, `o` neurons. `x` is `[n, i]`, `w` is `[o, i]`, `b` is `[o]`, `y` is `[n, o]`.
+//! Legend: `n` rows (samples), `i` inputs of a neuron, `o` neurons. `x` is `[n, i]`, `w` is `[o, i]`, `b` is `[o]`, `y`
+//! is `[n, o]`.
 
 use crate::activation::{self, Activation, Saves};
 use crate::isa;
@@ -21,7 +22,8 @@ multiversion! {
 
 /// Writes `z = x Wᵀ + b` and, in place or beside it, `y = activation(z)`.
 ///
-/// `z` must be given when the activation's backward pass needs its input ([`Saves::Input`]); otherwise the sum is not kept.
+/// `z` must be given when the activation's backward pass needs its input ([`Saves::Input`]); otherwise the sum is not
+/// kept.
 ///
 /// # Panics
 /// If a length does not fit, or `z` is missing where it is needed.

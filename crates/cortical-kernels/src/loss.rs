@@ -1,7 +1,7 @@
 //! Losses between two numbers, element by element, forward beside backward, and the negative log-likelihood of classes.
 //!
-//! A [`Pointwise`] loss is a function `l(x, t)` of a prediction and a target; the backward pass gives both derivatives, as a target may
-//! be somebody else's output. Reductions are the caller's.
+//! A [`Pointwise`] loss is a function `l(x, t)` of a prediction and a target; the backward pass gives both derivatives,
+//! as a target may be somebody else's output. Reductions are the caller's.
 
 use crate::isa::{self, Isa};
 use crate::parallel::{self, TASK_ELEMENTS};

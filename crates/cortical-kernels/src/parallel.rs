@@ -17,14 +17,16 @@ pub fn is_parallel() -> bool {
     rayon::current_num_threads() > 1
 }
 
-/// How long [`keep_spinning`] waits for the other threads. A sleeping one comes within a tenth of a millisecond; one that is busy elsewhere may not come.
+/// How long [`keep_spinning`] waits for the other threads. A sleeping one comes within a tenth of a millisecond; one
+/// that is busy elsewhere may not come.
 const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Calls `f` while the other threads of the pool keep spinning.
 ///
-/// A thread without work falls asleep within microseconds, and waking it takes the system some tens of them: more than half a matrix-vector product of a small
-/// network, and a step of decoding is hundreds of those. Inside `f` the other threads look for work without rest instead, as those of OpenMP do
-/// between two parallel regions; that keeps their processors busy, so it is for work that is short of time. What is computed, and its bits, are the same.
+/// A thread without work falls asleep within microseconds, and waking it takes the system some tens of them: more than
+/// half a matrix-vector product of a small network, and a step of decoding is hundreds of those. Inside `f` the other
+/// threads look for work without rest instead, as those of OpenMP do between two parallel regions; that keeps their
+/// processors busy, so it is for work that is short of time. What is computed, and its bits, are the same.
 ///
 /// Outside a pool's threads, or with one thread, it only calls `f`.
 pub fn keep_spinning<R>(f: impl FnOnce() -> R) -> R {
@@ -37,7 +39,8 @@ pub fn keep_spinning<R>(f: impl FnOnce() -> R) -> R {
         for _ in 0..others {
             scope.spawn(|_| watch.stand());
         }
-        // No watch may be taken up later than this: it could be by a thread that waits, inside other work, for something that only that work's end can bring.
+        // No watch may be taken up later than this: it could be by a thread that waits, inside other work, for
+        // something that only that work's end can bring.
         let begin = Instant::now();
         while watch.started.load(Ordering::Acquire) < others && begin.elapsed() < PATIENCE {
             std::hint::spin_loop();
@@ -158,9 +161,11 @@ pub fn chunks2_mut<A: Send, B: Send>(
     }
 }
 
-/// Rows of a task where all `rows` are `work`, and `worth` of it is worth handing to another thread: a multiple of `together`.
+/// Rows of a task where all `rows` are `work`, and `worth` of it is worth handing to another thread: a multiple of
+/// `together`.
 ///
-/// The tasks are as many as a multiple of four, so that two threads, or four, have as many each: five like ones take two threads as long as six would.
+/// The tasks are as many as a multiple of four, so that two threads, or four, have as many each: five like ones take
+/// two threads as long as six would.
 pub(crate) fn even_rows(rows: usize, work: usize, worth: usize, together: usize) -> usize {
     let tasks = match work / worth {
         0 => 1,

@@ -1,8 +1,9 @@
 //! Cache lines that are asked for before their turn.
 //!
-//! A product of one row reads each weight once. What the processor fetches by itself ends at the page, so on a machine whose memory is
-//! far away the reader waits at the start of every one; a hint that runs four pages ahead keeps lines, and the addresses of pages, on
-//! their way. Measured over 40 MB of weights on one core: 3 to 4 GB/s without it, 7 to 9 GB/s with it.
+//! A product of one row reads each weight once. What the processor fetches by itself ends at the page, so on a machine
+//! whose memory is far away the reader waits at the start of every one; a hint that runs four pages ahead keeps lines,
+//! and the addresses of pages, on their way. Measured over 40 MB of weights on one core: 3 to 4 GB/s without it, 7 to 9
+//! GB/s with it.
 
 /// How far ahead, in bytes: beyond the rows that are read together, and well inside the nearest cache.
 const AHEAD: usize = 16 << 10;

@@ -347,8 +347,9 @@ fn polynomial<I: Isa, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
 /// 1.5 · 2²³: what is added to it is rounded to an integer, ties to even, as long as its size is below 2²².
 const MAGIC: f32 = 12_582_912.0;
 
-/// The integer that was rounded by adding it to [`MAGIC`], as both kinds of number. Its bits are read and not converted, since a
-/// conversion of each number that asks whether it is a `NaN` first is not always made one of vectors; from a `NaN` comes any integer.
+/// The integer that was rounded by adding it to [`MAGIC`], as both kinds of number. Its bits are read and not
+/// converted, since a conversion of each number that asks whether it is a `NaN` first is not always made one of
+/// vectors; from a `NaN` comes any integer.
 #[inline(always)]
 fn round_to_int(shifted: f32) -> (f32, i32) {
     let whole = (shifted.to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);

@@ -1,10 +1,11 @@
 //! Reductions along one axis: sums of terms, extremes and their places, and the gradients of both.
 //!
-//! Legend: `x` is `[outer, n, inner]`, the middle axis is reduced, `y` is `[outer, inner]`. Several axes side by side are one axis, and
-//! others become one when the tensor is transposed first.
+//! Legend: `x` is `[outer, n, inner]`, the middle axis is reduced, `y` is `[outer, inner]`. Several axes side by side
+//! are one axis, and others become one when the tensor is transposed first.
 //!
-//! A sum is cut into blocks of rows and columns by the size of the problem, and the blocks' sums are added up in the same way until
-//! one is left: the same bits on any number of threads, and an error that grows with the logarithm of `n`.
+//! A sum is cut into blocks of rows and columns by the size of the problem, and the blocks' sums are added up in the
+//! same way until one is left: the same bits on any number of threads, and an error that grows with the logarithm of
+//! `n`.
 
 use crate::disjoint::Disjoint;
 use crate::isa::{self, Isa};
@@ -123,7 +124,8 @@ fn check([outer, n, inner]: [usize; 3], x: usize, y: usize) {
     assert_eq!(y, outer * inner, "reduction: output");
 }
 
-/// `y[o, i] = Σₙ term(x[o, n, i], context[o, i])`; 0 where there is nothing to add. Terms without a `c` may have an empty context.
+/// `y[o, i] = Σₙ term(x[o, n, i], context[o, i])`; 0 where there is nothing to add. Terms without a `c` may have an
+/// empty context.
 ///
 /// # Panics
 /// If a length does not fit.

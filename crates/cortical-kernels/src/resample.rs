@@ -1,7 +1,7 @@
 //! Resampling of planes: adaptive averages, and upsampling by the nearest element or by interpolation.
 //!
-//! All of them weigh elements along the height and then along the width: `y = A_height · x · A_widthᵀ` with matrices of few entries
-//! a row. [`AxisMap`] is such a matrix, and one pair of kernels serves them all.
+//! All of them weigh elements along the height and then along the width: `y = A_height · x · A_widthᵀ` with matrices of
+//! few entries a row. [`AxisMap`] is such a matrix, and one pair of kernels serves them all.
 
 use crate::disjoint::Disjoint;
 use crate::parallel;
@@ -119,8 +119,8 @@ impl AxisMap {
     /// The inputs with `front` outputs before them and `behind` after them.
     ///
     /// # Panics
-    /// If something that is not there must be repeated: an image longer than the axis in its mirror, a round longer than the axis, an element of an
-    /// empty axis.
+    /// If something that is not there must be repeated: an image longer than the axis in its mirror, a round longer
+    /// than the axis, an element of an empty axis.
     #[must_use]
     pub fn padded(input: usize, [front, behind]: [usize; 2], border: Border) -> Self {
         let most = match border {
@@ -168,8 +168,9 @@ impl AxisMap {
             && (self.entries.iter().enumerate()).all(|(p, entry)| *entry == (p, 1.0))
     }
 
-    /// Output `p` is input ⌊(p + offset) · scale⌋, where `scale` is one over `factor`, or input / output without one. The place is
-    /// reckoned in single precision as PyTorch does, which decides between two neighbours where it falls on an integer.
+    /// Output `p` is input ⌊(p + offset) · scale⌋, where `scale` is one over `factor`, or input / output without one.
+    /// The place is reckoned in single precision as PyTorch does, which decides between two neighbours where it falls
+    /// on an integer.
     fn pick(input: usize, output: usize, factor: Option<f64>, offset: f32) -> Self {
         assert!(input > 0, "there is something to repeat");
         let scale = factor.map_or(input as f32 / output as f32, |factor| (1.0 / factor) as f32);
@@ -188,7 +189,8 @@ impl AxisMap {
         Self::pick(input, output, factor, 0.0)
     }
 
-    /// Output `p` is input ⌊(p + ½) / factor⌋, or ⌊(p + ½) · input / output⌋ without a factor: the one whose centre is nearest.
+    /// Output `p` is input ⌊(p + ½) / factor⌋, or ⌊(p + ½) · input / output⌋ without a factor: the one whose centre is
+    /// nearest.
     ///
     /// # Panics
     /// If `input` is 0.
@@ -213,7 +215,8 @@ impl AxisMap {
         })
     }
 
-    /// Output `p` lies among four inputs, which the cubic of Keys with `a = −¾` weighs; beyond the ends the end elements repeat.
+    /// Output `p` lies among four inputs, which the cubic of Keys with `a = −¾` weighs; beyond the ends the end
+    /// elements repeat.
     ///
     /// # Panics
     /// If `input` is 0.
@@ -240,7 +243,8 @@ impl AxisMap {
         Self::filtered(input, output, places, 1.0, |x| (1.0 - x.abs()).max(0.0))
     }
 
-    /// As [`Self::cubic`], with `a = −½`, stretched to the width of an output, so that shrinking averages instead of skipping.
+    /// As [`Self::cubic`], with `a = −½`, stretched to the width of an output, so that shrinking averages instead of
+    /// skipping.
     ///
     /// # Panics
     /// If `input` is 0.

@@ -1,8 +1,8 @@
 //! What this machine can do at most: multiply-adds from registers, and bytes from cache and from memory.
 //!
-//! A time means little without the best time that the machine allows: work of `f` floating-point operations that moves `b` bytes takes
-//! at least `max(f / peak, b / bandwidth)` (Williams, Waterman and Patterson, "Roofline", 2009). Both are measured here, with as many
-//! threads as the current pool has, and with the instruction set in use.
+//! A time means little without the best time that the machine allows: work of `f` floating-point operations that moves
+//! `b` bytes takes at least `max(f / peak, b / bandwidth)` (Williams, Waterman and Patterson, "Roofline", 2009). Both
+//! are measured here, with as many threads as the current pool has, and with the instruction set in use.
 
 use crate::isa::{self, InstructionSet};
 use crate::parallel;

@@ -1,9 +1,9 @@
 //! Rotary position embedding: pairs of elements of a head are rotated by an angle that grows with the position.
 //!
-//! `(a, b) → (a cos θ − b sin θ, a sin θ + b cos θ)` with `θ = position · frequency[pair]`. Two layouts of the pairs are in
-//! use: the first half with the second ([`Pairs::Halves`]: GPT-NeoX, Llama in Hugging Face's files) and neighbours
-//! ([`Pairs::Neighbours`]: the paper, Llama in Meta's and GGUF files). A rotation's inverse is its transpose, so the backward pass
-//! rotates the upstream gradient by −θ.
+//! `(a, b) → (a cos θ − b sin θ, a sin θ + b cos θ)` with `θ = position · frequency[pair]`. Two layouts of the pairs
+//! are in use: the first half with the second ([`Pairs::Halves`]: GPT-NeoX, Llama in Hugging Face's files) and
+//! neighbours ([`Pairs::Neighbours`]: the paper, Llama in Meta's and GGUF files). A rotation's inverse is its
+//! transpose, so the backward pass rotates the upstream gradient by −θ.
 //!
 //! # Source
 //! Su et al., "RoFormer: enhanced transformer with rotary position embedding" (2021).
@@ -46,8 +46,8 @@ pub fn angles<T: Real>(positions: std::ops::Range<usize>, frequencies: &[f64]) -
         .unzip()
 }
 
-/// The rotation's table and the shape of what is rotated: `[…, positions, inner, head]`, where `inner` is 1 if heads stand
-/// outside of positions and the number of heads if they stand inside.
+/// The rotation's table and the shape of what is rotated: `[…, positions, inner, head]`, where `inner` is 1 if heads
+/// stand outside of positions and the number of heads if they stand inside.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a, T> {
     /// The layout of the pairs.

@@ -26,8 +26,8 @@ pub(crate) fn with<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
         // Nothing in the old buffer is worth copying.
         buffer = vec![Line([0; 8]); lines];
     }
-    // SAFETY: the buffer holds at least `len · size_of::<T>()` initialised bytes, more strictly aligned than T; T is f32
-    // or f64, for which any bits are a value; and the slice borrows a buffer that nobody else can reach.
+    // SAFETY: the buffer holds at least `len · size_of::<T>()` initialised bytes, more strictly aligned than T; T is
+    // f32 or f64, for which any bits are a value; and the slice borrows a buffer that nobody else can reach.
     let slice = unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<T>(), len) };
     let result = f(slice);
     FREE.with_borrow_mut(|free| free.push(buffer));

@@ -1,9 +1,10 @@
 //! Results that are written past the caches.
 //!
-//! A line that is stored to is read from memory first, though every byte of it will be written: a third of the traffic of an operation
-//! with as many numbers in as out. A result that no cache could hold until it is wanted again can be spared that. Measured for layer norm
-//! of 8192 × 768, forward and backward: 16 to 13 ms on one core, 7.8 to 5.5 on two. Softmax, whose rows are longer and whose exponents leave memory
-//! idle anyhow, lost a twentieth to a quarter by it and stores as usual.
+//! A line that is stored to is read from memory first, though every byte of it will be written: a third of the traffic
+//! of an operation with as many numbers in as out. A result that no cache could hold until it is wanted again can be
+//! spared that. Measured for layer norm of 8192 × 768, forward and backward: 16 to 13 ms on one core, 7.8 to 5.5 on
+//! two. Softmax, whose rows are longer and whose exponents leave memory idle anyhow, lost a twentieth to a quarter by
+//! it and stores as usual.
 
 use crate::real::Real;
 use crate::scratch;
@@ -16,7 +17,8 @@ pub(crate) fn pays<T>(elements: usize) -> bool {
     cfg!(target_arch = "x86_64") && elements.saturating_mul(size_of::<T>()) >= MIN_BYTES
 }
 
-/// Copies `from` to `to`, past the caches where the processor can. [`fence`] has to follow before another thread may read it.
+/// Copies `from` to `to`, past the caches where the processor can. [`fence`] has to follow before another thread may
+/// read it.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -34,8 +36,8 @@ pub(crate) fn copy<T: Real>(from: &[T], to: &mut [T]) {
         let lanes = WIDTH / size_of::<T>();
         let (mut sources, mut targets) = (from.chunks_exact(lanes), to.chunks_exact_mut(lanes));
         for (from, to) in (&mut sources).zip(&mut targets) {
-            // SAFETY: both are chunks of sixteen bytes of plain numbers; the target is aligned, as it begins a whole number of
-            // chunks behind an aligned address.
+            // SAFETY: both are chunks of sixteen bytes of plain numbers; the target is aligned, as it begins a whole
+            // number of chunks behind an aligned address.
             unsafe {
                 _mm_stream_si128(
                     to.as_mut_ptr().cast(),

@@ -1,7 +1,7 @@
 //! AdamW in a plain candle program: the network is candle's, the gradients are candle's, only the steps are ours.
 //!
-//! A network of two layers learns the sine. Half-way its optimizer's state is put into a fresh optimizer, as a program that was
-//! stopped would do, and training goes on as if nothing had happened.
+//! A network of two layers learns the sine. Half-way its optimizer's state is put into a fresh optimizer, as a program
+//! that was stopped would do, and training goes on as if nothing had happened.
 //!
 //! `cargo run -p cortical-optim --example adamw_in_candle`
 

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 /// States: `sum` (s).
 ///
 /// # Source
-/// Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011), with the
-/// diagonal matrix of section 1.3.
+/// Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011), with
+/// the diagonal matrix of section 1.3.
 pub type Adagrad = Engine<AdagradConfig>;
 
 settings! {

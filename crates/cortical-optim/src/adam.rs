@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 /// p ← p − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 /// ```
 ///
-/// With `amsgrad` the largest `v` so far takes the place of `v` in the last line. States: `exp_avg` (m), `exp_avg_sq` (v),
-/// `max_exp_avg_sq`. For weight decay that is not scaled away use [`AdamW`](crate::AdamW).
+/// With `amsgrad` the largest `v` so far takes the place of `v` in the last line. States: `exp_avg` (m), `exp_avg_sq`
+/// (v), `max_exp_avg_sq`. For weight decay that is not scaled away use [`AdamW`](crate::AdamW).
 ///
 /// # Source
-/// Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1; Reddi et al., "On the convergence of Adam and
-/// beyond" (2018), algorithm 2.
+/// Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1; Reddi et al., "On the convergence
+/// of Adam and beyond" (2018), algorithm 2.
 pub type Adam = Engine<AdamConfig>;
 
 settings! {

@@ -7,7 +7,8 @@ use cortical_kernels::real::Real;
 use cortical_settings::settings;
 use serde::{Deserialize, Serialize};
 
-/// AdamW: Adam with decoupled weight decay, which shrinks every weight at the same rate however large its gradients are.
+/// AdamW: Adam with decoupled weight decay, which shrinks every weight at the same rate however large its gradients
+/// are.
 ///
 /// ```text
 /// p ← p − lr λ p
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 /// p ← p − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 /// ```
 ///
-/// With `amsgrad` the largest `v` so far takes the place of `v` in the last line. States: `exp_avg` (m), `exp_avg_sq` (v),
-/// `max_exp_avg_sq`.
+/// With `amsgrad` the largest `v` so far takes the place of `v` in the last line. States: `exp_avg` (m), `exp_avg_sq`
+/// (v), `max_exp_avg_sq`.
 ///
 /// # Source
 /// Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), algorithm 2.

@@ -9,8 +9,8 @@ use crate::{Error, Result};
 
 /// An update rule with its hyperparameters: the configuration of an [`Engine`](crate::Engine).
 ///
-/// It holds the rule three times: fused for the CPU, as its paper writes it, which is the reference of the fused one, and in candle's
-/// operations for every other device.
+/// It holds the rule three times: fused for the CPU, as its paper writes it, which is the reference of the fused one,
+/// and in candle's operations for every other device.
 pub trait Algorithm: Settings + Debug + Send + Sync + 'static {
     /// The name that errors show.
     const NAME: &'static str;
@@ -76,8 +76,8 @@ pub trait Algorithm: Settings + Debug + Send + Sync + 'static {
         state: &mut [&mut [T]],
     );
 
-    /// The same in candle's operations, for devices without kernels of ours: the states are replaced and the new parameter returned. The
-    /// gradient is scaled already.
+    /// The same in candle's operations, for devices without kernels of ours: the states are replaced and the new
+    /// parameter returned. The gradient is scaled already.
     ///
     /// # Errors
     /// candle's.
@@ -102,7 +102,8 @@ pub struct Step {
     pub t: u64,
     /// The product of the scheduled momenta of the steps before it, 1 at first.
     pub momentum_product: f64,
-    /// By what the gradient is multiplied first: 1, or less where gradients are clipped by their norm without a pass of their own.
+    /// By what the gradient is multiplied first: 1, or less where gradients are clipped by their norm without a pass of
+    /// their own.
     pub grad_scale: f64,
 }
 

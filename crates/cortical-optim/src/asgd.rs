@@ -8,7 +8,8 @@ use cortical_kernels::real::Real;
 use cortical_settings::settings;
 use serde::{Deserialize, Serialize};
 
-/// Averaged stochastic gradient descent: steps that shrink with time, and beside the parameter the average of where it has been.
+/// Averaged stochastic gradient descent: steps that shrink with time, and beside the parameter the average of where it
+/// has been.
 ///
 /// ```text
 /// ηₜ = lr / (1 + λ lr t)^α,  μₜ = 1 / max(1, t − t₀)
@@ -17,12 +18,12 @@ use serde::{Deserialize, Serialize};
 /// a ← a + μₜ₋₁ (p − a)             (a ← p while μ is 1)
 /// ```
 ///
-/// The average takes no part in the steps; it is the state `ax` (a), which PyTorch keeps as well. `η` follows the learning rate in force, where
-/// PyTorch's is that of the step before: under a schedule its steps come one behind.
+/// The average takes no part in the steps; it is the state `ax` (a), which PyTorch keeps as well. `η` follows the
+/// learning rate in force, where PyTorch's is that of the step before: under a schedule its steps come one behind.
 ///
 /// # Source
-/// Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the step sizes are those of Bottou's programs, as in
-/// PyTorch.
+/// Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the step sizes are those of
+/// Bottou's programs, as in PyTorch.
 pub type Asgd = Engine<AsgdConfig>;
 
 settings! {

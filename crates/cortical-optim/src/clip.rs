@@ -124,8 +124,8 @@ impl Norm {
 /// [`step_clipped`](crate::Optimizer::step_clipped) does both without them.
 ///
 /// # Errors
-/// [`Error::Hyperparameter`] if `max_norm` is negative or NaN, [`Error::NotFinite`] if the norm is infinite or NaN; the gradients are
-/// then as they were.
+/// [`Error::Hyperparameter`] if `max_norm` is negative or NaN, [`Error::NotFinite`] if the norm is infinite or NaN; the
+/// gradients are then as they were.
 ///
 /// # Source
 /// Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), algorithm 1.

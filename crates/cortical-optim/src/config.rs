@@ -10,13 +10,13 @@ use cortical_neuron::Params;
 use cortical_settings::{OneOf, one_of};
 use serde::{Deserialize, Serialize};
 
-/// The table of optimizers: the name in a recipe, PyTorch's name, the variant and its configuration. It makes the choice with all its
-/// methods; another optimizer is another line.
+/// The table of optimizers: the name in a recipe, PyTorch's name, the variant and its configuration. It makes the
+/// choice with all its methods; another optimizer is another line.
 macro_rules! optimizers {
     ($( $name:literal | $torch:literal => $variant:ident ( $config:ty ), )+) => {
         one_of! {
-            /// An algorithm with its hyperparameters, as a recipe holds it: `kind = "adamw", lr = 3e-4`. PyTorch's class names will do
-            /// as well. Fields that are left out have PyTorch's defaults, unknown ones are refused.
+            /// An algorithm with its hyperparameters, as a recipe holds it: `kind = "adamw", lr = 3e-4`. PyTorch's
+            /// class names will do as well. Fields that are left out have PyTorch's defaults, unknown ones are refused.
             #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
             #[serde(tag = "name")]
             #[non_exhaustive]

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Averaging {
-    /// Exponentially: `w = 1 − decay`, and with `warmup` at first `1 − min(decay, (1 + n) / (10 + n))` after `n` updates.
+    /// Exponentially: `w = 1 − decay`, and with `warmup` at first `1 − min(decay, (1 + n) / (10 + n))` after `n`
+    /// updates.
     Exponential {
         /// The share of the average that an update keeps, at least 0 and below 1.
         decay: f64,
@@ -57,13 +58,13 @@ impl Averaging {
 
 /// A second set of weights that follows the trained ones: an exponential moving average or a mean.
 ///
-/// Call [`update`](Self::update) after each step of the optimizer; to evaluate, put the averages in the network for a while with
-/// [`during`](Self::during). Averages of half-precision weights are kept in single precision. Buffers (running statistics)
-/// are not averaged.
+/// Call [`update`](Self::update) after each step of the optimizer; to evaluate, put the averages in the network for a
+/// while with [`during`](Self::during). Averages of half-precision weights are kept in single precision. Buffers
+/// (running statistics) are not averaged.
 ///
 /// # Source
-/// Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); Izmailov et al., "Averaging weights leads to wider optima
-/// and better generalization" (2018).
+/// Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); Izmailov et al., "Averaging
+/// weights leads to wider optima and better generalization" (2018).
 ///
 /// ```
 /// # use candle_core::{Device, Tensor};

@@ -16,8 +16,9 @@ use std::collections::{HashMap, HashSet};
 ///
 /// [`AdamW`](crate::AdamW), [`Sgd`](crate::Sgd) and the others are names for it.
 ///
-/// Parameters in half precision have a copy in single precision among their states, `master_param`, which is what the steps move:
-/// the parameter is that copy, rounded, so small steps add up. A parameter that was set to other values is copied anew.
+/// Parameters in half precision have a copy in single precision among their states, `master_param`, which is what the
+/// steps move: the parameter is that copy, rounded, so small steps add up. A parameter that was set to other values is
+/// copied anew.
 #[derive(Debug)]
 pub struct Engine<A> {
     params: Params,
@@ -443,8 +444,8 @@ fn check_variables(params: &[Param]) -> Result<()> {
     Ok(())
 }
 
-/// The gradient as an update needs it: of the parameter's shape and dtype, contiguous, and not in the storage of a variable, which
-/// changes while it is read.
+/// The gradient as an update needs it: of the parameter's shape and dtype, contiguous, and not in the storage of a
+/// variable, which changes while it is read.
 fn ready(param: &Param, grad: &Tensor, variables: &HashSet<usize>) -> Result<Tensor> {
     if grad.dims() != param.dims() || grad.dtype() != param.dtype() {
         let describe = |dims: &[usize], dtype: DType| format!("{dims:?} {dtype:?}");

@@ -93,7 +93,8 @@ impl Group {
     }
 }
 
-/// Whether a name fits a pattern, in which `*` stands for any characters, dots included, and everything else for itself.
+/// Whether a name fits a pattern, in which `*` stands for any characters, dots included, and everything else for
+/// itself.
 ///
 /// ```
 /// use cortical_optim::fits;

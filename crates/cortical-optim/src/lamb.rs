@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 /// States: `exp_avg` (m), `exp_avg_sq` (v).
 ///
 /// # Source
-/// You et al., "Large batch optimization for deep learning: training BERT in 76 minutes" (2020), algorithm 2 with φ(z) = z.
+/// You et al., "Large batch optimization for deep learning: training BERT in 76 minutes" (2020), algorithm 2 with φ(z)
+/// = z.
 pub type Lamb = Engine<LambConfig>;
 
 settings! {

@@ -88,12 +88,12 @@ struct Past {
 /// p ← p + t d
 /// ```
 ///
-/// It moves all trainable parameters as one vector, kept in double precision, and needs the loss of the same data each time it
-/// asks. It keeps `2 · history_size` vectors of all parameters, so it is for small problems.
+/// It moves all trainable parameters as one vector, kept in double precision, and needs the loss of the same data each
+/// time it asks. It keeps `2 · history_size` vectors of all parameters, so it is for small problems.
 ///
 /// # Source
-/// Liu and Nocedal, "On the limited memory BFGS method for large scale optimization" (1989); Nocedal and Wright, "Numerical
-/// optimization" (2006), algorithms 3.5, 3.6, 7.4 and 7.5.
+/// Liu and Nocedal, "On the limited memory BFGS method for large scale optimization" (1989); Nocedal and Wright,
+/// "Numerical optimization" (2006), algorithms 3.5, 3.6, 7.4 and 7.5.
 ///
 /// # Example
 /// ```
@@ -157,8 +157,8 @@ impl Lbfgs {
     /// `params.backward`; the slots are emptied before each call. Returns the loss before the first move.
     ///
     /// # Errors
-    /// The closure's; [`Error::MissingGradient`] if it left a trainable parameter without one. The parameters are then where the
-    /// last evaluation was.
+    /// The closure's; [`Error::MissingGradient`] if it left a trainable parameter without one. The parameters are then
+    /// where the last evaluation was.
     pub fn step<E: From<Error>>(
         &mut self,
         mut closure: impl FnMut() -> Result<f64, E>,
@@ -304,8 +304,9 @@ impl Lbfgs {
         self.past.evaluations
     }
 
-    /// Everything that the next steps depend on but the parameters, under PyTorch's names: `n_iter`, `func_evals`, and from the
-    /// first step on `d`, `t`, `H_diag`, `prev_flat_grad`, `prev_loss`, `ro` and the matrices `old_dirs` and `old_stps`, a row a memory.
+    /// Everything that the next steps depend on but the parameters, under PyTorch's names: `n_iter`, `func_evals`, and
+    /// from the first step on `d`, `t`, `H_diag`, `prev_flat_grad`, `prev_loss`, `ro` and the matrices `old_dirs` and
+    /// `old_stps`, a row a memory.
     ///
     /// # Errors
     /// candle's, when a tensor cannot be made.

@@ -11,8 +11,8 @@
 //! - [`ModelEma`]: averages of weights; [`LossScaler`]: gradients in half precision.
 //!
 //! Parameters are those of a [`cortical_neuron::Params`]; variables of a candle program get in by
-//! [`adopt`](cortical_neuron::Params::adopt). State is keyed by the parameter's name and has PyTorch's names. On the CPU a
-//! step is one fused pass over each parameter, in place; elsewhere it falls back to candle's operations.
+//! [`adopt`](cortical_neuron::Params::adopt). State is keyed by the parameter's name and has PyTorch's names. On the
+//! CPU a step is one fused pass over each parameter, in place; elsewhere it falls back to candle's operations.
 //!
 //! What this crate does not know: layers, files, the training loop.
 //!

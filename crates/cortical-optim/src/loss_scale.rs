@@ -1,12 +1,13 @@
-//! Loss scaling for half precision: gradients too small for `f16` are lifted into its range, and those that overflow are thrown away.
+//! Loss scaling for half precision: gradients too small for `f16` are lifted into its range, and those that overflow
+//! are thrown away.
 
 use crate::{Error, Norm, Optimizer, Result, grad_norm};
 use candle_core::Tensor;
 use cortical_neuron::Params;
 use serde::{Deserialize, Serialize};
 
-/// Multiplies the loss before `backward` and divides the gradients before the step; the factor falls when a gradient overflows, and
-/// rises after some steps without.
+/// Multiplies the loss before `backward` and divides the gradients before the step; the factor falls when a gradient
+/// overflows, and rises after some steps without.
 ///
 /// ```
 /// # use candle_core::{DType, Device, Var};
@@ -65,8 +66,8 @@ impl LossScaler {
         Ok(loss.affine(self.scale, 0.0)?)
     }
 
-    /// Divides the gradients by the factor and takes a step, unless one of them is non-finite: then they are thrown away, the factor
-    /// falls, and the answer is `false`.
+    /// Divides the gradients by the factor and takes a step, unless one of them is non-finite: then they are thrown
+    /// away, the factor falls, and the answer is `false`.
     ///
     /// # Errors
     /// As [`Optimizer::step`].

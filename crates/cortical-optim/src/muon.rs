@@ -8,7 +8,8 @@ use cortical_kernels::real::Real;
 use cortical_settings::{Broken, choice, rule, settings};
 use serde::{Deserialize, Serialize};
 
-/// Muon: momentum whose matrix is made nearly orthogonal before it moves the parameter, so that all directions count alike.
+/// Muon: momentum whose matrix is made nearly orthogonal before it moves the parameter, so that all directions count
+/// alike.
 ///
 /// ```text
 /// b ← b + (1 − μ) (g − b)
@@ -17,13 +18,14 @@ use serde::{Deserialize, Serialize};
 /// p ← p − lr · s · NS(u)
 /// ```
 ///
-/// `NS` is [five rounds](cortical_kernels::optimizer::newton_schulz) of a polynomial in `bfloat16` precision that pulls the singular values towards 1; `s` follows
-/// the shape, see [`AdjustLr`]. It is a rule for matrices: parameters of other shapes are refused, as in PyTorch, unless
-/// [`others`](MuonConfig::others) says how AdamW is to move them. States: `momentum_buffer` (b), or AdamW's.
+/// `NS` is [five rounds](cortical_kernels::optimizer::newton_schulz) of a polynomial in `bfloat16` precision that pulls
+/// the singular values towards 1; `s` follows the shape, see [`AdjustLr`]. It is a rule for matrices: parameters of
+/// other shapes are refused, as in PyTorch, unless [`others`](MuonConfig::others) says how AdamW is to move them.
+/// States: `momentum_buffer` (b), or AdamW's.
 ///
 /// # Source
-/// Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); Liu et al., "Muon is scalable for LLM training" (2025),
-/// section 2.2.
+/// Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); Liu et al., "Muon is scalable for
+/// LLM training" (2025), section 2.2.
 ///
 /// # Example
 /// ```

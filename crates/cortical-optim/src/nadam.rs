@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 /// p ← p − lr · ((1 − μₜ) g / (1 − Πₜ) + μₜ₊₁ m / (1 − Πₜ₊₁)) / (√(v / (1 − β₂ᵗ)) + ε)
 /// ```
 ///
-/// With `decoupled_weight_decay` the parameter is shrunk beforehand instead, `p ← p − lr λ p`. States: `exp_avg` (m), `exp_avg_sq` (v) and the
-/// number `mu_product` (Πₜ).
+/// With `decoupled_weight_decay` the parameter is shrunk beforehand instead, `p ← p − lr λ p`. States: `exp_avg` (m),
+/// `exp_avg_sq` (v) and the number `mu_product` (Πₜ).
 ///
 /// # Source
-/// Dozat, "Incorporating Nesterov momentum into Adam" (2016), algorithm 2 with the schedule of its section on momentum decay.
+/// Dozat, "Incorporating Nesterov momentum into Adam" (2016), algorithm 2 with the schedule of its section on momentum
+/// decay.
 pub type NAdam = Engine<NAdamConfig>;
 
 settings! {

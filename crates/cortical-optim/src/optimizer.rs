@@ -7,7 +7,8 @@ use candle_core::backprop::GradStore;
 /// What a step does about a trainable parameter that has no gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingGradient {
-    /// Refuses the whole step, naming the parameters: a forgotten `backward` or a layer that is cut off is found at once.
+    /// Refuses the whole step, naming the parameters: a forgotten `backward` or a layer that is cut off is found at
+    /// once.
     #[default]
     Refuse,
     /// Leaves the parameter and its state as they are, as PyTorch does where `grad` is `None`.
@@ -22,17 +23,20 @@ pub trait Optimizer: Send {
     /// The algorithm's name.
     fn name(&self) -> &'static str;
 
-    /// Moves every trainable parameter along its accumulated gradient, and uses the gradients up: their slots are empty afterwards.
+    /// Moves every trainable parameter along its accumulated gradient, and uses the gradients up: their slots are empty
+    /// afterwards.
     ///
     /// # Errors
     /// [`Error::MissingGradient`](crate::Error::MissingGradient) unless such parameters are to be skipped,
-    /// [`Error::Gradient`](crate::Error::Gradient), [`Error::NewParameters`](crate::Error::NewParameters); nothing was changed then.
+    /// [`Error::Gradient`](crate::Error::Gradient), [`Error::NewParameters`](crate::Error::NewParameters); nothing was
+    /// changed then.
     fn step(&mut self) -> Result<()>;
 
-    /// As [`step`](Self::step), with the gradients scaled down so that their norm is at most `max_norm`; returns the norm they had.
+    /// As [`step`](Self::step), with the gradients scaled down so that their norm is at most `max_norm`; returns the
+    /// norm they had.
     ///
-    /// It moves the parameters as [`clip_grad_norm`](crate::clip_grad_norm) and then [`step`](Self::step) would, to the bit, but spares the
-    /// pass over memory that writes the clipped gradients.
+    /// It moves the parameters as [`clip_grad_norm`](crate::clip_grad_norm) and then [`step`](Self::step) would, to the
+    /// bit, but spares the pass over memory that writes the clipped gradients.
     ///
     /// # Errors
     /// As both of them; nothing was changed then.
@@ -41,7 +45,8 @@ pub trait Optimizer: Send {
     /// As [`step`](Self::step), along the gradients times `scale`, which are widened to single precision first.
     ///
     /// # Errors
-    /// As [`step`](Self::step), and [`Error::Hyperparameter`](crate::Error::Hyperparameter) for a scale that is not finite.
+    /// As [`step`](Self::step), and [`Error::Hyperparameter`](crate::Error::Hyperparameter) for a scale that is not
+    /// finite.
     fn step_scaled(&mut self, scale: f64) -> Result<()>;
 
     /// As [`step`](Self::step), with the gradients in candle's own store in place of those in the parameters' slots.
@@ -62,8 +67,9 @@ pub trait Optimizer: Send {
     /// Sets the momentum of the next steps, or the decay of the average of gradients (`betas.0`), in every group.
     ///
     /// # Errors
-    /// [`Error::NoMomentum`](crate::Error::NoMomentum) for an algorithm without one, [`Error::Hyperparameter`](crate::Error::Hyperparameter) outside `[0, 1)`
-    /// or where the configuration has a momentum of 0.
+    /// [`Error::NoMomentum`](crate::Error::NoMomentum) for an algorithm without one,
+    /// [`Error::Hyperparameter`](crate::Error::Hyperparameter) outside `[0, 1)` or where the configuration has a
+    /// momentum of 0.
     fn set_momentum(&mut self, momentum: f64) -> Result<()>;
 
     /// Says what to do about parameters without a gradient.
@@ -73,7 +79,8 @@ pub trait Optimizer: Send {
     fn steps(&self) -> u64;
 
     /// Everything that the next steps depend on but weights, hyperparameters and gradients, as tensors named
-    /// `{parameter}.{state}` with PyTorch's names of states. Each parameter has a `step`; the others appear with its first step.
+    /// `{parameter}.{state}` with PyTorch's names of states. Each parameter has a `step`; the others appear with its
+    /// first step.
     ///
     /// # Errors
     /// candle's, when a tensor cannot be made.

@@ -54,7 +54,8 @@ settings! {
     }
 }
 
-/// A learning rate that falls when a metric has stopped getting better: the one schedule that is no function of the step.
+/// A learning rate that falls when a metric has stopped getting better: the one schedule that is no function of the
+/// step.
 ///
 /// All that it remembers is [plain data](PlateauState), for checkpoints.
 ///

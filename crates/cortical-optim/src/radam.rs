@@ -8,7 +8,8 @@ use cortical_kernels::real::Real;
 use cortical_settings::settings;
 use serde::{Deserialize, Serialize};
 
-/// RAdam: Adam that takes plain momentum steps until its average of squares has seen enough, and then rectifies its variance.
+/// RAdam: Adam that takes plain momentum steps until its average of squares has seen enough, and then rectifies its
+/// variance.
 ///
 /// ```text
 /// g ← g + λ p
@@ -20,11 +21,12 @@ use serde::{Deserialize, Serialize};
 /// else:   p ← p − lr · m̂
 /// ```
 ///
-/// With `decoupled_weight_decay` the parameter is shrunk beforehand instead, `p ← p − lr λ p`. States: `exp_avg` (m), `exp_avg_sq` (v).
+/// With `decoupled_weight_decay` the parameter is shrunk beforehand instead, `p ← p − lr λ p`. States: `exp_avg` (m),
+/// `exp_avg_sq` (v).
 ///
 /// # Source
-/// Liu et al., "On the variance of the adaptive learning rate and beyond" (2020), algorithm 2; the threshold of 5 and the place of ε
-/// are PyTorch's.
+/// Liu et al., "On the variance of the adaptive learning rate and beyond" (2020), algorithm 2; the threshold of 5 and
+/// the place of ε are PyTorch's.
 pub type RAdam = Engine<RAdamConfig>;
 
 settings! {

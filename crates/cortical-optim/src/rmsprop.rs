@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 /// States: `square_avg` (v), `momentum_buffer` (b) with momentum, `grad_avg` (a) if centered.
 ///
 /// # Source
-/// Tieleman and Hinton, "Lecture 6.5: RMSprop", COURSERA: Neural networks for machine learning (2012); the centered variant is
-/// Graves, "Generating sequences with recurrent neural networks" (2013), equations 38 to 45.
+/// Tieleman and Hinton, "Lecture 6.5: RMSprop", COURSERA: Neural networks for machine learning (2012); the centered
+/// variant is Graves, "Generating sequences with recurrent neural networks" (2013), equations 38 to 45.
 pub type RmsProp = Engine<RmsPropConfig>;
 
 settings! {

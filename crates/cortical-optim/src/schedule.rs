@@ -1,7 +1,7 @@
 //! Learning rate schedules: pure functions of the step, so that resuming needs nothing but the step.
 //!
-//! [`Schedule::lr`] gives the learning rate in force at a step, counted from 0. A schedule is plain data that a recipe can hold;
-//! the same names and numbers as in PyTorch give the same learning rates.
+//! [`Schedule::lr`] gives the learning rate in force at a step, counted from 0. A schedule is plain data that a recipe
+//! can hold; the same names and numbers as in PyTorch give the same learning rates.
 //!
 //! ```
 //! use cortical_optim::Schedule;
@@ -52,7 +52,8 @@ schedules! {
         /// Factor of each step.
         gamma: f64, "factor of a fall", above_zero();
     },
-    /// `eta_min + (η − eta_min) (1 + cos(π t / t_max)) / 2`, which rises again after `t_max`. PyTorch's `CosineAnnealingLR`.
+    /// `eta_min + (η − eta_min) (1 + cos(π t / t_max)) / 2`, which rises again after `t_max`. PyTorch's
+    /// `CosineAnnealingLR`.
     ///
     /// # Source
     /// Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017), equation 5.
@@ -62,8 +63,8 @@ schedules! {
         /// The lowest learning rate.
         eta_min: f64 = 0.0, "the lowest learning rate", from_zero();
     },
-    /// Half a cosine from `η` to `eta_min`, again and again from the top: the first takes `t_0` steps, each next one `t_mult` times as many.
-    /// PyTorch's `CosineAnnealingWarmRestarts`.
+    /// Half a cosine from `η` to `eta_min`, again and again from the top: the first takes `t_0` steps, each next one
+    /// `t_mult` times as many. PyTorch's `CosineAnnealingWarmRestarts`.
     ///
     /// # Source
     /// Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017), section 3.
@@ -91,8 +92,9 @@ schedules! {
         /// Shape of the way; 1 is a straight line.
         power: f64 = 1.0, "shape of the way; 1 is a straight line", from_zero();
     },
-    /// Up from `max_lr / div_factor` to `max_lr`, then down to the start divided by `final_div_factor`; the base learning rate plays no part.
-    /// The [momentum](Self::momentum) falls while the learning rate rises. PyTorch's `OneCycleLR`; after the last step the last learning rate stays.
+    /// Up from `max_lr / div_factor` to `max_lr`, then down to the start divided by `final_div_factor`; the base
+    /// learning rate plays no part. The [momentum](Self::momentum) falls while the learning rate rises. PyTorch's
+    /// `OneCycleLR`; after the last step the last learning rate stays.
     ///
     /// # Source
     /// Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates" (2018).
@@ -146,7 +148,8 @@ schedules! {
         /// The momentum at the lowest learning rate.
         max_momentum: f64 = 0.9, "the momentum at the lowest learning rate", below_one();
     },
-    /// `η (t + 1) / warmup_steps` while `t < warmup_steps`, then half a cosine from `η` to `η · min_factor` at `total_steps`, where it stays.
+    /// `η (t + 1) / warmup_steps` while `t < warmup_steps`, then half a cosine from `η` to `η · min_factor` at
+    /// `total_steps`, where it stays.
     "warmup_cosine" => WarmupCosine {
         /// Steps of the rise; the last of them has the base learning rate.
         warmup_steps: u64, "steps of the rise";
@@ -155,11 +158,13 @@ schedules! {
         /// Share of the base learning rate at the end.
         min_factor: f64 = 0.0, "share of lr at the end", unit();
     } check = checks::warmup_cosine;,
-    /// `η (t + 1) / warmup_steps` while `t < warmup_steps`, then `η` for `stable_steps`, then down to `η · min_factor` in `decay_steps`, where it stays.
+    /// `η (t + 1) / warmup_steps` while `t < warmup_steps`, then `η` for `stable_steps`, then down to `η · min_factor`
+    /// in `decay_steps`, where it stays.
     ///
     /// # Source
-    /// Hu et al., "MiniCPM: unveiling the potential of small language models with scalable training strategies" (2024), section 4; the shape `sqrt`
-    /// is from Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations" (2024), section 3.
+    /// Hu et al., "MiniCPM: unveiling the potential of small language models with scalable training strategies" (2024),
+    /// section 4; the shape `sqrt` is from Hägele et al., "Scaling laws and compute-optimal training beyond fixed
+    /// training durations" (2024), section 3.
     "warmup_stable_decay" => WarmupStableDecay {
         /// Steps of the rise; the last of them has the base learning rate.
         warmup_steps: u64, "steps of the rise";
@@ -172,23 +177,26 @@ schedules! {
         /// The shape of the fall.
         decay: Anneal = Anneal::Linear, "cos, linear or sqrt: the shape of the fall";
     },
-    /// `(t + 1) / warmup_steps` of whatever `then` begins with while `t < warmup_steps`, then that schedule from its step 0.
+    /// `(t + 1) / warmup_steps` of whatever `then` begins with while `t < warmup_steps`, then that schedule from its
+    /// step 0.
     "warmup" => Warmup {
         /// Steps of the rise; the last of them has the first learning rate of `then`.
         warmup_steps: u64, "steps of the rise";
         /// What follows.
         then: Box<Schedule>, "the schedule that follows";
     } check = |warmup| warmup.then.broken();,
-    /// Several schedules at once, each of which changes what the others have left. PyTorch's `ChainedScheduler`: schedules that scale the learning
-    /// rate multiply; one that sets it (one-cycle, cyclic, cosine with restarts) leaves to those behind it what they change in this very step.
+    /// Several schedules at once, each of which changes what the others have left. PyTorch's `ChainedScheduler`:
+    /// schedules that scale the learning rate multiply; one that sets it (one-cycle, cyclic, cosine with restarts)
+    /// leaves to those behind it what they change in this very step.
     ///
     /// A cosine with a floor, or past its half period, takes time that grows with the step.
     "chained" | "ChainedScheduler" => Chained {
         /// The schedules.
         schedules: Vec<Schedule>, "the schedules";
     } check = checks::chained;,
-    /// One schedule after another, each counting its own steps from 0. PyTorch's `SequentialLR`; as there, the first learning rate of a one-cycle
-    /// schedule among them takes the place of the base learning rate, for the first of all and for those behind it.
+    /// One schedule after another, each counting its own steps from 0. PyTorch's `SequentialLR`; as there, the first
+    /// learning rate of a one-cycle schedule among them takes the place of the base learning rate, for the first of all
+    /// and for those behind it.
     "sequential" | "SequentialLR" => Sequential {
         /// The schedules in order.
         schedules: Vec<Schedule>, "the schedules";

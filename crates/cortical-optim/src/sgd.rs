@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 /// States: `momentum_buffer` (b) if the momentum is not zero.
 ///
 /// # Source
-/// Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); Sutskever et al., "On the importance of initialization
-/// and momentum in deep learning" (2013), section 2.
+/// Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); Sutskever et al., "On the
+/// importance of initialization and momentum in deep learning" (2013), section 2.
 pub type Sgd = Engine<SgdConfig>;
 
 settings! {

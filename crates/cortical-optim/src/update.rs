@@ -6,7 +6,8 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var, WithDType};
 use cortical_tensor::values;
 use std::cell::RefCell;
 
-/// Moves `var` by the fused update. The gradient is contiguous, of the variable's shape and dtype, and does not share its storage.
+/// Moves `var` by the fused update. The gradient is contiguous, of the variable's shape and dtype, and does not share
+/// its storage.
 pub(crate) fn fused<A: Algorithm>(
     algorithm: &A,
     step: Step,

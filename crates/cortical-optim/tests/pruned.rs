@@ -1,4 +1,5 @@
-//! A pruned weight stays exactly 0 under every optimizer, also with weight decay, with momentum from before, and in averages.
+//! A pruned weight stays exactly 0 under every optimizer, also with weight decay, with momentum from before, and in
+//! averages.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

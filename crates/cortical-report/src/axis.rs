@@ -11,8 +11,8 @@ pub(crate) struct Axis {
     to: f64,
 }
 
-/// What is larger than this is drawn at the edge, and what is nearer to 0 than its inverse as 0 (or, upwards in powers of
-/// ten, at the other edge): beyond lie infinities and numbers that halving does not halve.
+/// What is larger than this is drawn at the edge, and what is nearer to 0 than its inverse as 0 (or, upwards in powers
+/// of ten, at the other edge): beyond lie infinities and numbers that halving does not halve.
 const LARGEST: f64 = 1e300;
 /// Numbers that lie closer together than this share of their size are one number to the eye and to `f64`.
 const CLOSEST: f64 = 1e-12;

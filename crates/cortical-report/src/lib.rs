@@ -1,12 +1,12 @@
 //! Reports: charts as SVG, tables, and HTML pages that need nothing but a browser.
 //!
-//! - [`LineChart`]: curves over steps; [`Histogram`]: how values are spread; [`Matrix`]: a table of counts as colours, such as a
-//!   confusion matrix;
+//! - [`LineChart`]: curves over steps; [`Histogram`]: how values are spread; [`Matrix`]: a table of counts as colours,
+//!   such as a confusion matrix;
 //! - [`Picture`]: pixels as a PNG inside the page;
 //! - [`Page`]: headings, figures, tables and all of the above in one file.
 //!
-//! Everything is made of plain numbers and texts, without a tensor in sight, and a page is a function of what it is given: no time, no
-//! network, no script from elsewhere. Texts may hold anything; they are escaped.
+//! Everything is made of plain numbers and texts, without a tensor in sight, and a page is a function of what it is
+//! given: no time, no network, no script from elsewhere. Texts may hold anything; they are escaped.
 //!
 //! ```
 //! use cortical_report::{LineChart, Page, Series};

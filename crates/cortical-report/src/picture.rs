@@ -23,7 +23,8 @@ impl Picture {
         Self::new(width, height, 1, bytes.to_vec())
     }
 
-    /// A coloured picture from its red, green and blue planes; `None` unless there are `3 · width · height` bytes, at least three.
+    /// A coloured picture from its red, green and blue planes; `None` unless there are `3 · width · height` bytes, at
+    /// least three.
     #[must_use]
     pub fn planes(width: usize, height: usize, bytes: &[u8]) -> Option<Self> {
         let plane = width.checked_mul(height)?;
@@ -34,7 +35,8 @@ impl Picture {
         Self::new(width, height, 3, together.collect())
     }
 
-    /// Numbers as a picture: the lowest black, the highest white; three planes become colours, any other number of them is shown by the first.
+    /// Numbers as a picture: the lowest black, the highest white; three planes become colours, any other number of them
+    /// is shown by the first.
     #[must_use]
     pub fn from_numbers(
         channels: usize,

@@ -1,7 +1,7 @@
 //! Compares the gradients of any closure with central differences.
 //!
-//! `dL/dxᵢ ≈ (L(x + h eᵢ) − L(x − h eᵢ)) / 2h` with `L = Σ y ⊙ u` for the closure's output `y` and a fixed random `u`, so that
-//! every element of the output takes part with a weight of its own. Everything is computed in `f64`.
+//! `dL/dxᵢ ≈ (L(x + h eᵢ) − L(x − h eᵢ)) / 2h` with `L = Σ y ⊙ u` for the closure's output `y` and a fixed random `u`,
+//! so that every element of the output takes part with a weight of its own. Everything is computed in `f64`.
 
 use crate::{Result, Rng, Seed};
 use candle_core::{DType, Device, Tensor, Var};

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the gradient of one parameter accumulates, outside candle's gradient store.
 ///
-/// An operation that reads a parameter *with* its slot adds the gradient here and returns none to candle, which saves two
-/// passes over memory and lets the owner see which parameters got nothing. The slot also counts the parameter's changes, so that a
-/// backward pass notices when the values it would differentiate are gone.
+/// An operation that reads a parameter *with* its slot adds the gradient here and returns none to candle, which saves
+/// two passes over memory and lets the owner see which parameters got nothing. The slot also counts the parameter's
+/// changes, so that a backward pass notices when the values it would differentiate are gone.
 #[derive(Clone, Debug, Default)]
 pub struct GradSlot(Arc<Inner>);
 
@@ -119,8 +119,8 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// A variable whose gradient goes to `slot` and not to candle's store.
     ///
-    /// It takes a [`Var`] and no tensor: only what *is* the variable may keep its gradient from candle. A weight that is derived (cast,
-    /// masked, transposed) is an ordinary tensor whose gradient must flow on.
+    /// It takes a [`Var`] and no tensor: only what *is* the variable may keep its gradient from candle. A weight that
+    /// is derived (cast, masked, transposed) is an ordinary tensor whose gradient must flow on.
     #[must_use]
     pub fn with_slot(var: &'a Var, slot: &'a GradSlot) -> Self {
         Self {

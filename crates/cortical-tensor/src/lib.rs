@@ -1,8 +1,8 @@
 //! Differentiable operations on candle tensors, with gradients you can trust.
 //!
-//! Functions in [`ops`] take and return [`candle_core::Tensor`] and record themselves in candle's own graph, so they mix
-//! with candle's operations and with its `backward`. On the CPU each runs a kernel of `cortical-kernels`; elsewhere, or where
-//! [`with_fallback`] says so, a fallback in candle's operations whose gradients are right.
+//! Functions in [`ops`] take and return [`candle_core::Tensor`] and record themselves in candle's own graph, so they
+//! mix with candle's operations and with its `backward`. On the CPU each runs a kernel of `cortical-kernels`;
+//! elsewhere, or where [`with_fallback`] says so, a fallback in candle's operations whose gradients are right.
 //!
 //! - [`ops`]: the operations; shapes and dtypes are checked before anything is allocated.
 //! - [`apply`] and [`Op`]: the one door through which an operation enters candle's graph, for your own operations too.

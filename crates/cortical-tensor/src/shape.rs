@@ -5,8 +5,8 @@ use crate::{Error, Result};
 /// The number of elements of a result, refused before anything is allocated if memory could not hold it.
 ///
 /// # Errors
-/// [`Error::TooLarge`] when the elements' bytes would not fit in an `isize`, which is what an allocation can be at most, or the
-/// allocator has no room for them.
+/// [`Error::TooLarge`] when the elements' bytes would not fit in an `isize`, which is what an allocation can be at
+/// most, or the allocator has no room for them.
 pub(crate) fn checked_count(op: &'static str, shape: &[usize]) -> Result<usize> {
     let too_large = || Error::TooLarge {
         op,
@@ -24,7 +24,8 @@ pub(crate) fn checked_count(op: &'static str, shape: &[usize]) -> Result<usize> 
     }
 }
 
-/// Whether the allocator would give memory for so many `f32`. Asking costs a system call, so only large sizes are asked for.
+/// Whether the allocator would give memory for so many `f32`. Asking costs a system call, so only large sizes are asked
+/// for.
 fn has_room(count: usize) -> bool {
     const LARGE: usize = 1 << 30;
     count < LARGE || Vec::<f32>::new().try_reserve_exact(count).is_ok()

@@ -1,4 +1,5 @@
-//! The chart `docs/benchmarks.svg`: for each workload a bar for each number of threads, as long as PyTorch's time divided by ours.
+//! The chart `docs/benchmarks.svg`: for each workload a bar for each number of threads, as long as PyTorch's time
+//! divided by ours.
 
 use super::peer::Peer;
 use super::records::Records;

@@ -1,4 +1,5 @@
-//! What was measured, kept in `docs/benchmarks.json`: a run of some workloads replaces their records and leaves the others alone.
+//! What was measured, kept in `docs/benchmarks.json`: a run of some workloads replaces their records and leaves the
+//! others alone.
 
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};

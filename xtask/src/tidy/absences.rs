@@ -1,4 +1,5 @@
-//! Checks of what docs/ARCHITECTURE.md says is absent: names with two homes, global state, ways round the door into candle's graph.
+//! Checks of what docs/ARCHITECTURE.md says is absent: names with two homes, global state, ways round the door into
+//! candle's graph.
 
 use super::Finding;
 use crate::modules::without_tests;

@@ -10,8 +10,8 @@ const REASON: &str = "// circle: ";
 
 /// Files import each other in a circle only with a reason beside one of the imports that close it.
 ///
-/// The files of a folder and the module above them are one whole: that they use what stands there is no circle. The crate's root is
-/// no such module, it stands above everything.
+/// The files of a folder and the module above them are one whole: that they use what stands there is no circle. The
+/// crate's root is no such module, it stands above everything.
 pub(super) fn circles(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in &tree.packages {

@@ -124,8 +124,8 @@ pub(super) fn folder_is_name(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A published package says what it is, where to read on, under which words it is found and under which licence, and needs nothing
-/// unpublished.
+/// A published package says what it is, where to read on, under which words it is found and under which licence, and
+/// needs nothing unpublished.
 pub(super) fn publishable(tree: &Tree) -> Vec<Finding> {
     let published = |name: &str| tree.packages.iter().any(|p| p.name == name && p.published);
     let mut findings = Vec::new();

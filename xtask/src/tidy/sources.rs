@@ -9,6 +9,24 @@ const LONG_LINES: usize = 500;
 /// A file longer than this is refused.
 const TOO_LONG_LINES: usize = 900;
 
+/// A comment's line may have so many columns.
+const COMMENT_COLUMNS: usize = 120;
+/// Where comments are not rewrapped yet; nothing is to be added here.
+const WIDE_YET: [&str; 12] = [
+    "benches/",
+    "crates/cortical-attention/",
+    "crates/cortical-conformance/",
+    "crates/cortical-conv/",
+    "crates/cortical-data/",
+    "crates/cortical-dense/",
+    "crates/cortical-models/",
+    "crates/cortical-neuron/",
+    "crates/cortical-recurrent/",
+    "crates/cortical-text/",
+    "crates/cortical-train/",
+    "crates/cortical/",
+];
+
 /// Who may say `unsafe`, as the beginning of a path.
 const UNSAFE: [&str; 2] = ["crates/cortical-kernels/", "crates/cortical-io/src/mmap.rs"];
 
@@ -166,6 +184,27 @@ pub(super) fn long_files(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
+/// Comments can be read beside code. The row of a table is left alone, it cannot be broken.
+pub(super) fn wide_comments(tree: &Tree) -> Vec<Finding> {
+    let is_yet = |path: &str| WIDE_YET.iter().any(|wide| path.starts_with(wide));
+    let is_wide = |line: &str| {
+        let text = line.trim_start();
+        let comment = ["//! |", "/// |"].iter().all(|row| !text.starts_with(row));
+        comment && text.starts_with("//") && line.chars().count() > COMMENT_COLUMNS
+    };
+    tree.rust_files()
+        .filter(|(path, _)| !is_yet(path))
+        .flat_map(|(path, text)| text.lines().enumerate().map(move |line| (path, line)))
+        .filter(|(_, (_, line))| is_wide(line))
+        .map(|(path, (index, line))| Finding {
+            file: path.to_owned(),
+            line: index + 1,
+            what: format!("a comment of {} columns", line.chars().count()),
+            mend: format!("wrap it at {COMMENT_COLUMNS}"),
+        })
+        .collect()
+}
+
 fn lengths(tree: &Tree, more_than: usize) -> impl Iterator<Item = (&str, usize)> {
     tree.rust_files()
         .map(|(path, text)| (path, text.lines().count()))
@@ -176,6 +215,30 @@ fn lengths(tree: &Tree, more_than: usize) -> impl Iterator<Item = (&str, usize)>
 mod tests {
     use super::super::testing::{assert_finds, assert_tidy, files};
     use super::*;
+
+    #[test]
+    fn comments_are_narrow() {
+        assert_tidy(wide_comments);
+    }
+
+    #[test]
+    fn a_wide_comment_is_found() {
+        let (fits, long) = ("é".repeat(117), "é".repeat(118));
+        let text =
+            format!("// {fits}\n    // {fits}\nlet x = \"{long}\";\n/// {long}\n//! | {long} |\n");
+        let tree = files(&[
+            ("crates/a/src/x.rs", &text),
+            ("crates/cortical/src/x.rs", &text),
+        ]);
+        assert_finds(
+            wide_comments,
+            &tree,
+            &[
+                "crates/a/src/x.rs:2: a comment of 124 columns",
+                "crates/a/src/x.rs:4: a comment of 122 columns",
+            ],
+        );
+    }
 
     #[test]
     fn every_file_begins_with_docs() {

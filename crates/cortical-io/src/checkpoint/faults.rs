@@ -1,5 +1,5 @@
-//! Every change of the disk fails, or is the last one before the process is gone: the newest complete checkpoint loads, and
-//! nothing older is lost.
+//! Every change of the disk fails, or is the last one before the process is gone: the newest complete checkpoint loads,
+//! and nothing older is lost.
 
 use super::*;
 use crate::fault::Op;
@@ -24,7 +24,8 @@ fn value(checkpoint: &Checkpoint) -> f32 {
     checkpoint.model[0].1.to_vec1::<f32>().unwrap()[0]
 }
 
-/// Has checkpoints of `before`, works with a fault at each change in turn, and then looks at what is there as a new process does.
+/// Has checkpoints of `before`, works with a fault at each change in turn, and then looks at what is there as a new
+/// process does.
 fn at_every_change(
     before: &[u64],
     fault: Fault,

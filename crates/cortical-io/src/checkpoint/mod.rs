@@ -1,9 +1,9 @@
 //! Checkpoints: `step-N/` folders that are complete or absent, verified when they are read.
 //!
 //! A folder has `model.safetensors` (weights and buffers, a model file like any other), `optimizer.safetensors` (the
-//! optimizer's tensors), where weights are averaged `average.safetensors`, and `state.json` (the numbers of [`TrainingState`], and sizes and
-//! checksums of the other files). The folder is written under a temporary name, `state.json` last; all of it is brought to the disk, and then
-//! renamed.
+//! optimizer's tensors), where weights are averaged `average.safetensors`, and `state.json` (the numbers of
+//! [`TrainingState`], and sizes and checksums of the other files). The folder is written under a temporary name,
+//! `state.json` last; all of it is brought to the disk, and then renamed.
 
 mod damage;
 mod state;
@@ -291,8 +291,9 @@ impl CheckpointDir {
         Ok(steps)
     }
 
-    /// Clears away what a killed process left: a checkpoint that was about to be replaced gets its name back if the new one did not, and
-    /// everything else that is half done is removed. [`save`](Self::save) calls it; whoever opens a run does so as well.
+    /// Clears away what a killed process left: a checkpoint that was about to be replaced gets its name back if the new
+    /// one did not, and everything else that is half done is removed. [`save`](Self::save) calls it; whoever opens a
+    /// run does so as well.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Write`] if the folder cannot be listed or changed.
@@ -329,7 +330,8 @@ impl CheckpointDir {
 
     /// Gives the finished folder its name, in place of what has it now.
     fn replace(&self, finished: Temporary, target: &Path) -> io::Result<()> {
-        // Under its own name in a temporary folder, where `recover` finds it should we be killed before the second rename.
+        // Under its own name in a temporary folder, where `recover` finds it should we be killed before the second
+        // rename.
         let aside = Temporary::folder(&self.path)?;
         let old = aside.path.join(target.file_name().unwrap_or_default());
         let replaced = match rename(target, &old) {

@@ -308,7 +308,8 @@ fn read_head(file: &File, bytes: u64) -> Result<Head, Failure> {
     if !(2..=3).contains(&version) {
         return Err(GgufDefect::Version { got: version }.into());
     }
-    // A tensor's entry has at least a name's length, a dimension's count, a type and a place; a value's a key's length and a kind.
+    // A tensor's entry has at least a name's length, a dimension's count, a type and a place; a value's a key's length
+    // and a kind.
     let tensor_count = reader.count("tensors", 24)?;
     let value_count = reader.count("values", 13)?;
     let mut values = BTreeMap::new();

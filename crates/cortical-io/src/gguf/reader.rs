@@ -1,4 +1,5 @@
-//! Reading the head of a GGUF file: every count and length is compared with what is left of the file before it is believed.
+//! Reading the head of a GGUF file: every count and length is compared with what is left of the file before it is
+//! believed.
 
 use super::GgufDefect as Defect;
 use super::value::GgufValue;

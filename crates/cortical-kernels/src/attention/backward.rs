@@ -1,7 +1,7 @@
 //! The backward pass: scores are computed again, block by block.
 //!
-//! One task owns a head of keys and values, with all query heads that share it, and makes all three gradients. Where there
-//! are few such heads, tasks are cut finer: some own blocks of queries and make dQ, others blocks of keys and
+//! One task owns a head of keys and values, with all query heads that share it, and makes all three gradients. Where
+//! there are few such heads, tasks are cut finer: some own blocks of queries and make dQ, others blocks of keys and
 //! make dK and dV, at the price of two more products. Which way is a function of the sizes alone.
 
 use super::{Heads, HeadsMut, KEY_BLOCK, Options, OutputRows, QUERY_BLOCK, Sizes, row, transposes};

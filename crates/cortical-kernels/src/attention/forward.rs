@@ -99,7 +99,8 @@ impl<T: Real> Job<'_, T> {
                 let keys = key..(key + KEY_BLOCK).min(limit);
                 // 1. The block's scores.
                 self.scores(b, h, queries.clone(), keys.clone(), scores);
-                // 2. Each row: exponentials relative to the largest score so far; what was summed before is scaled to it.
+                // 2. Each row: exponentials relative to the largest score so far; what was summed before is scaled to
+                //    it.
                 for r in 0..n {
                     let scores = &mut scores[r * KEY_BLOCK..r * KEY_BLOCK + keys.len()];
                     let running = Running {

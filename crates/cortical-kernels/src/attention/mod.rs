@@ -1,23 +1,26 @@
 //! Scaled dot-product attention: each query takes a mean of the values, weighted by how well it fits the keys.
 //!
-//! `O = softmax(scale · Q Kᵀ + mask) V`, head by head. The scores are never held whole: a block of queries meets a block of keys at
-//! a time, with a running maximum and sum, so memory grows with the length of the sequence and not with its square. The forward
-//! pass keeps one number a query, the logarithm of the softmax's denominator; the backward pass computes the scores again.
+//! `O = softmax(scale · Q Kᵀ + mask) V`, head by head. The scores are never held whole: a block of queries meets a
+//! block of keys at a time, with a running maximum and sum, so memory grows with the length of the sequence and not
+//! with its square. The forward pass keeps one number a query, the logarithm of the softmax's denominator; the backward
+//! pass computes the scores again.
 //!
 //! Backward, with `P = softmax(S)` and `δᵢ = Σ_d dOᵢ_d Oᵢ_d`:
 //! `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS = P ∘ (dP − δ)`, `dQ = scale · dS K`, `dK = scale · dSᵀ Q`.
 //!
-//! With a soft cap `c` the scaled scores are `S = c · tanh(scale · Q Kᵀ / c)`, and their gradients `dS · (1 − (S / c)²)`.
+//! With a soft cap `c` the scaled scores are `S = c · tanh(scale · Q Kᵀ / c)`, and their gradients
+//! `dS · (1 − (S / c)²)`.
 //!
-//! Tensors are `[batch, heads, rows, dim]` in any order in memory ([`Strides`]), so that heads can be read where a projection left
-//! them. With fewer key heads than query heads, neighbouring query heads share one (grouped queries). A query that
-//! may attend to nothing gets zeros.
+//! Tensors are `[batch, heads, rows, dim]` in any order in memory ([`Strides`]), so that heads can be read where a
+//! projection left them. With fewer key heads than query heads, neighbouring query heads share one (grouped queries). A
+//! query that may attend to nothing gets zeros.
 //!
 //! Legend: `b` batch, `h` head of queries, `g` head of keys and values, `i` query, `j` key, `d` element of a head.
 //!
 //! # Source
 //! Vaswani et al., "Attention is all you need" (2017); Milakov and Gimelshein, "Online normalizer calculation for
-//! softmax" (2018); Gemma Team, "Gemma 2" (2024), section 2, for the soft cap; Dao et al., "FlashAttention" (2022); Ainslie et al., "GQA" (2023).
+//! softmax" (2018); Gemma Team, "Gemma 2" (2024), section 2, for the soft cap; Dao et al., "FlashAttention" (2022);
+//! Ainslie et al., "GQA" (2023).
 
 mod backward;
 mod forward;
@@ -37,7 +40,8 @@ use row::MaskRow;
 
 /// How many queries meet a block of keys at a time.
 const QUERY_BLOCK: usize = 64;
-/// How many keys: the scores of a block stay in the second cache. A multiple of 4, the numbers a step of the random stream makes.
+/// How many keys: the scores of a block stay in the second cache. A multiple of 4, the numbers a step of the random
+/// stream makes.
 const KEY_BLOCK: usize = 256;
 /// Up to this many queries a transposed copy of the keys costs more than it saves.
 const FEW_QUERIES: usize = 4;
@@ -199,7 +203,8 @@ impl<'a, T: Real> OutputRows<'a, T> {
     }
 }
 
-/// Which keys a query sees, or what is added to its scores; the elements of a row are adjacent, and a stride of 0 repeats.
+/// Which keys a query sees, or what is added to its scores; the elements of a row are adjacent, and a stride of 0
+/// repeats.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask<'a, T> {
     /// The elements.
@@ -233,8 +238,8 @@ pub struct Options<'a, T> {
     pub scale: T,
     /// What scaled scores are softly kept below, before any mask.
     pub softcap: Option<T>,
-    /// With `Some(offset)`, query `i` sees keys `0..=i + offset`: 0 for a whole sequence, the number of keys in a cache that came
-    /// before the first query for one that goes on.
+    /// With `Some(offset)`, query `i` sees keys `0..=i + offset`: 0 for a whole sequence, the number of keys in a cache
+    /// that came before the first query for one that goes on.
     pub causal: Option<usize>,
     /// An additional mask.
     pub mask: Option<Mask<'a, T>>,
@@ -334,8 +339,8 @@ impl<'a, T: Real> Options<'a, T> {
     }
 }
 
-/// The factors of `rows · keys` weights under dropout, 0 or `1 / (1 − p)`, for whoever applies them elsewhere; rows count queries over
-/// all heads.
+/// The factors of `rows · keys` weights under dropout, 0 or `1 / (1 − p)`, for whoever applies them elsewhere; rows
+/// count queries over all heads.
 #[must_use]
 pub fn dropout_factors(dropout: Dropout, rows: usize, keys: usize) -> Vec<f32> {
     let isa = crate::isa::current();
@@ -348,7 +353,8 @@ pub fn dropout_factors(dropout: Dropout, rows: usize, keys: usize) -> Vec<f32> {
     factors
 }
 
-/// The transposes of every head's rows, `[batch, heads, dim, rows]`, with which scores are products of adjacent elements.
+/// The transposes of every head's rows, `[batch, heads, dim, rows]`, with which scores are products of adjacent
+/// elements.
 fn transposes<T: Real>(
     isa: InstructionSet,
     x: &Heads<'_, T>,

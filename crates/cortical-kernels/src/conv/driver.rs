@@ -19,9 +19,9 @@ pub(super) trait ImageBackward<T>: Sync {
     /// Elements of the weight gradient's partial sums.
     fn partial_len(&self) -> usize;
 
-    /// Writes the input gradient of `count` neighbouring images of one group and adds to the group's share of the partial sums of
-    /// the weight gradient. There is more than one image only if there is one group. `alone` says that there are few
-    /// tasks, so that each had better use several threads.
+    /// Writes the input gradient of `count` neighbouring images of one group and adds to the group's share of the
+    /// partial sums of the weight gradient. There is more than one image only if there is one group. `alone` says that
+    /// there are few tasks, so that each had better use several threads.
     fn images(
         &self,
         group: usize,
@@ -37,8 +37,8 @@ pub(super) trait ImageBackward<T>: Sync {
     fn finish(&self, sum: &[T], write: Write, d_weight: &mut [T]);
 }
 
-/// How many images are differentiated together at most: those of few pixels, so that sums stay in registers for longer, as long
-/// as their gradients fit the cache.
+/// How many images are differentiated together at most: those of few pixels, so that sums stay in registers for longer,
+/// as long as their gradients fit the cache.
 pub(super) fn most_together(g: &Geometry) -> usize {
     const PIXELS: usize = 1024;
     const GRADIENTS: usize = 1 << 16;

@@ -111,8 +111,8 @@ impl TransposedAxis {
     /// (input − 1) · stride − 2 · padding + dilation · (kernel − 1) + output_padding + 1
     ///
     /// # Errors
-    /// A zero among input, kernel, stride and dilation; an output padding of at least stride and dilation; an output that is empty
-    /// or beyond `usize`.
+    /// A zero among input, kernel, stride and dilation; an output padding of at least stride and dilation; an output
+    /// that is empty or beyond `usize`.
     pub fn output(&self) -> Result<usize, GeometryError> {
         let adjoint = Axis {
             input: self.input,
@@ -315,8 +315,8 @@ impl Geometry {
         })
     }
 
-    /// The convolution whose adjoint is a transposed convolution from `in_channels` to `out_channels`: it leads from the
-    /// transposed convolution's output back to its input.
+    /// The convolution whose adjoint is a transposed convolution from `in_channels` to `out_channels`: it leads from
+    /// the transposed convolution's output back to its input.
     ///
     /// # Errors
     /// As [`Self::new`] and [`TransposedAxis::output`].

@@ -143,7 +143,8 @@ proptest! {
     }
 }
 
-/// Shapes whose gradients under a pool are taken from its windows: channels for a vector and more, batches for many tasks and for few.
+/// Shapes whose gradients under a pool are taken from its windows: channels for a vector and more, batches for many
+/// tasks and for few.
 fn windowed_geometry() -> impl Strategy<Value = Geometry> {
     let axis = (2_usize..13, 1_usize..6, 0_usize..3, 0_usize..3).prop_filter_map(
         "the kernel fits",
@@ -452,8 +453,8 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
     }
 }
 
-/// Under a pool the gradients are those of the dense gradient that it spreads, for shapes that the sparse way serves wholly, in part and not
-/// at all; what is not a number spreads, the bits are the same for any number of threads.
+/// Under a pool the gradients are those of the dense gradient that it spreads, for shapes that the sparse way serves
+/// wholly, in part and not at all; what is not a number spreads, the bits are the same for any number of threads.
 #[test]
 fn the_backward_pass_under_a_pool_equals_the_dense_one() {
     for (channels, out_channels, size, conv, (kernel, stride)) in [

@@ -9,7 +9,8 @@ use std::ops::Range;
 /// The gradient that arrives at some images of one group.
 #[derive(Clone, Copy)]
 pub(super) struct Arrived<'a, T> {
-    /// Of the weighted sums; of a pool's windows, taken through the activation, for [`ImageBackward::WINDOWS`](super::driver::ImageBackward::WINDOWS).
+    /// Of the weighted sums; of a pool's windows, taken through the activation, for
+    /// [`ImageBackward::WINDOWS`](super::driver::ImageBackward::WINDOWS).
     pub(super) d: &'a [T],
     /// Which tap of each window won; empty for weighted sums.
     pub(super) taps: &'a [u8],
@@ -90,8 +91,8 @@ impl<'a, T: Real> Upstream<'a, T> {
         }
     }
 
-    /// The elements `own` of the gradient of the weighted sum, whole planes, or for `windows` those of the pool's windows above them; `room`
-    /// holds them if they have to be computed.
+    /// The elements `own` of the gradient of the weighted sum, whole planes, or for `windows` those of the pool's
+    /// windows above them; `room` holds them if they have to be computed.
     pub(super) fn arrive<'r>(
         &self,
         isa: InstructionSet,

@@ -14,7 +14,8 @@ pub struct Transposes {
     pub b: bool,
 }
 
-/// `C = A · B` for each of `batch` matrices `[m, k]` and `[k, n]` (transposed where `transposes` says so), one behind the other.
+/// `C = A · B` for each of `batch` matrices `[m, k]` and `[k, n]` (transposed where `transposes` says so), one behind
+/// the other.
 ///
 /// A single product may use all threads; of several each uses one, whatever the number of threads is.
 ///

@@ -1,7 +1,8 @@
 //! Products of very few rows with the transpose of a row-major matrix: one sample through a layer.
 //!
-//! Such a product reads every weight once and does little with it, so memory sets its pace and packing anything would double the
-//! work. Each result is a dot product; four of them run at a time, which keeps four rows of weights on their way.
+//! Such a product reads every weight once and does little with it, so memory sets its pace and packing anything would
+//! double the work. Each result is a dot product; four of them run at a time, which keeps four rows of weights on their
+//! way.
 
 use crate::isa::{self, Isa};
 use crate::parallel;

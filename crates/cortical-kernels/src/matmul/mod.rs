@@ -1,7 +1,7 @@
 //! Matrix products over strided views.
 //!
-//! `C = A · B` or `C += A · B` with `A` of `[m, k]`, `B` of `[k, n]` and a row-major `C` of `[m, n]`. Transposes cost nothing:
-//! a view says how far apart its rows and its columns are.
+//! `C = A · B` or `C += A · B` with `A` of `[m, k]`, `B` of `[k, n]` and a row-major `C` of `[m, n]`. Transposes cost
+//! nothing: a view says how far apart its rows and its columns are.
 
 mod batched;
 mod dots;
@@ -143,8 +143,8 @@ pub fn matmul<T: Real>(a: MatRef<'_, T>, b: MatRef<'_, T>, c: &mut [T], write: W
     }
 }
 
-/// `C = A · B`, each row plus `bias`, negative numbers zero if `relu`; returns whether it was done, which it is only where a
-/// kernel of this crate computes the product anyway. `C` is then still warm.
+/// `C = A · B`, each row plus `bias`, negative numbers zero if `relu`; returns whether it was done, which it is only
+/// where a kernel of this crate computes the product anyway. `C` is then still warm.
 pub(crate) fn matmul_fused<T: Real>(
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
@@ -155,8 +155,8 @@ pub(crate) fn matmul_fused<T: Real>(
     m > 0 && n > 0 && k > 0 && special(a, b, c, Write::Replace, epilogue)
 }
 
-/// The products that kernels of this crate compute faster than the general one: all large ones where there are tiles, and
-/// those with the transpose of a row-major matrix, which is how weights lie. Returns whether it was one.
+/// The products that kernels of this crate compute faster than the general one: all large ones where there are tiles,
+/// and those with the transpose of a row-major matrix, which is how weights lie. Returns whether it was one.
 fn special<T: Real>(
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
@@ -282,7 +282,8 @@ pub(crate) fn matmul_serial<T: Real>(
     }
 }
 
-/// As [`matmul_serial`], on tiles where the instruction set, which the caller has found out before it made tasks, has them.
+/// As [`matmul_serial`], on tiles where the instruction set, which the caller has found out before it made tasks, has
+/// them.
 pub(crate) fn matmul_task<T: Real>(
     isa: InstructionSet,
     a: MatRef<'_, T>,
@@ -322,7 +323,8 @@ fn check<T>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &[T]) -> (usize, usize, usi
 }
 
 /// # Safety
-/// The views lie inside their slices, `c` holds `m` rows of `n` elements `row_stride` apart, `k > 0`, and `T` is `f32` or `f64`.
+/// The views lie inside their slices, `c` holds `m` rows of `n` elements `row_stride` apart, `k > 0`, and `T` is `f32`
+/// or `f64`.
 unsafe fn gemm_any<T: Real>(
     m: usize,
     n: usize,

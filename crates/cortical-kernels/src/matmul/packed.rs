@@ -1,9 +1,9 @@
 //! Products of `f32` with one packed operand and fused bias and activation.
 //!
-//! The general product of the `gemm` crate packs both operands at every call; for a small batch against `[out, in]` weights that
-//! costs as much as the product. Here only one operand is packed, the cheaper one: `C = A · B` packs `B`, and `Cᵀ = Bᵀ · Aᵀ` packs
-//! `A` and turns the result round while it is still in cache. So a forward pass packs the batch and streams the
-//! weights once, where they lie.
+//! The general product of the `gemm` crate packs both operands at every call; for a small batch against `[out, in]`
+//! weights that costs as much as the product. Here only one operand is packed, the cheaper one: `C = A · B` packs `B`,
+//! and `Cᵀ = Bᵀ · Aᵀ` packs `A` and turns the result round while it is still in cache. So a forward pass packs the
+//! batch and streams the weights once, where they lie.
 //!
 //! Legend: the product that is computed is `[m, k] · [k, n]`, its left operand streamed, its right one packed.
 
@@ -257,8 +257,8 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// Runs the blocks of some rows over a piece of the sum: `from` says where the numbers of a block's first row begin, with
-    /// the distances between rows and between columns.
+    /// Runs the blocks of some rows over a piece of the sum: `from` says where the numbers of a block's first row
+    /// begin, with the distances between rows and between columns.
     fn blocks<'b>(
         &self,
         depth: std::ops::Range<usize>,
@@ -291,8 +291,8 @@ impl<'a> Product<'a> {
                     columns,
                     add,
                 };
-                // SAFETY: the panel's slice holds as many rows as the sum is long, and the assertions have seen the last
-                // element of `a` and of `c`.
+                // SAFETY: the panel's slice holds as many rows as the sum is long, and the assertions have seen the
+                // last element of `a` and of `c`.
                 unsafe { run_block(self.isa, height, &block) };
             }
         }
@@ -356,8 +356,8 @@ unsafe fn transpose_into(
                 let start = j * to_row + first + i;
                 let end = start + (columns - 1) * to_row + rows;
                 let source = from.block(i..i + rows, j..j + columns);
-                // SAFETY: `block` and `address` have checked that the elements lie inside; the caller promises that nobody
-                // else uses those that are written; the instruction set was detected.
+                // SAFETY: `block` and `address` have checked that the elements lie inside; the caller promises that
+                // nobody else uses those that are written; the instruction set was detected.
                 unsafe {
                     let to = to.address(start..end);
                     super::tile::avx512::transpose16(

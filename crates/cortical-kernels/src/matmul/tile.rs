@@ -59,7 +59,8 @@ pub(super) mod avx512 {
     /// One block of `rows` rows.
     ///
     /// # Safety
-    /// The processor has AVX-512 F; every number that `block` names lies in memory that may be read, and for `c` written.
+    /// The processor has AVX-512 F; every number that `block` names lies in memory that may be read, and for `c`
+    /// written.
     #[target_feature(enable = "avx512f,avx2,fma")]
     pub(crate) unsafe fn run(rows: usize, block: &Block) {
         // SAFETY: the caller's promises.
@@ -191,7 +192,8 @@ pub(super) mod avx2 {
     /// One block of `rows` rows.
     ///
     /// # Safety
-    /// The processor has AVX2 and FMA; every number that `block` names lies in memory that may be read, and for `c` written.
+    /// The processor has AVX2 and FMA; every number that `block` names lies in memory that may be read, and for `c`
+    /// written.
     #[target_feature(enable = "avx2,fma")]
     pub(crate) unsafe fn run(rows: usize, block: &Block) {
         for first in (0..block.columns).step_by(16) {

@@ -1,8 +1,9 @@
 //! Batch norm with what follows it in a network, the sum with a branch and an activation, in one pass over memory.
 //!
-//! A channel is finished while its elements are still in the cache: its moments, then its output; in the backward pass its two
-//! sums, then the gradient of its input. What the activation did is computed again from the input rather than kept, unless a
-//! branch was added. Where a channel's elements lie scattered, the steps run one after the other over everything.
+//! A channel is finished while its elements are still in the cache: its moments, then its output; in the backward pass
+//! its two sums, then the gradient of its input. What the activation did is computed again from the input rather than
+//! kept, unless a branch was added. Where a channel's elements lie scattered, the steps run one after the other over
+//! everything.
 
 use super::batch::{
     SCATTERED_BELOW, affine_slice, batch_backward, batch_moments, channel_moments,
@@ -33,8 +34,8 @@ pub struct Fused<'a, T> {
 }
 
 impl<T: Real> Fused<'_, T> {
-    /// `y = activation((x − μ) · r · weight + bias + branch)`. The moments are the batch's own and are written, unless they
-    /// are `given`.
+    /// `y = activation((x − μ) · r · weight + bias + branch)`. The moments are the batch's own and are written, unless
+    /// they are `given`.
     ///
     /// # Panics
     /// If the lengths do not fit.
@@ -83,8 +84,9 @@ impl<T: Real> Fused<'_, T> {
         });
     }
 
-    /// The gradients of [`Self::forward`], whose moments count as constants if they were `given`. `y` is the output; it is
-    /// read only where there was a branch under an activation, whose derivative must not need its input. `d_branch` is written.
+    /// The gradients of [`Self::forward`], whose moments count as constants if they were `given`. `y` is the output; it
+    /// is read only where there was a branch under an activation, whose derivative must not need its input. `d_branch`
+    /// is written.
     ///
     /// # Panics
     /// If the lengths do not fit.

@@ -1,8 +1,8 @@
 //! Normalisation: a set of elements is shifted to mean 0 and scaled to variance 1, then each channel gets its own
 //! scale and shift.
 //!
-//! `y = (x − μ) · r · weight + bias` with `r = 1 / √(σ² + eps)` and the biased variance σ². The kinds differ only in which
-//! elements share μ and σ²:
+//! `y = (x − μ) · r · weight + bias` with `r = 1 / √(σ² + eps)` and the biased variance σ². The kinds differ only in
+//! which elements share μ and σ²:
 //!
 //! | kind | elements that share a mean | channel |
 //! |---|---|---|

@@ -250,8 +250,8 @@ pub fn layer_backward<T: Real>(
     backward(x, cols, weight, eps, true, moments, d_y, gradients);
 }
 
-/// RMS norm of each row of `cols` elements: `y = x / √(mean(x²) + eps) · weight`; fills in the row's moments, whose mean
-/// is 0 and whose variance is the mean square.
+/// RMS norm of each row of `cols` elements: `y = x / √(mean(x²) + eps) · weight`; fills in the row's moments, whose
+/// mean is 0 and whose variance is the mean square.
 ///
 /// # Panics
 /// If the lengths do not fit.

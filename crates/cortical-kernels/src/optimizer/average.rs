@@ -1,8 +1,8 @@
 //! Averages of weights: `a ← a + w (x − a)`, the step of an exponential moving average and of a running mean.
 //!
 //! # Source
-//! Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); Izmailov et al., "Averaging weights leads
-//! to wider optima and better generalization" (2018), section 3.
+//! Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); Izmailov et al., "Averaging
+//! weights leads to wider optima and better generalization" (2018), section 3.
 
 use super::{Rule, run};
 use crate::real::Real;

@@ -1,7 +1,8 @@
 //! Norms of gradients and clipping by norm or by value.
 //!
-//! A norm over many tensors is that of all their elements in one row: [`part`] reads one tensor, [`total`] puts the parts
-//! together. Sums are kept in double precision and have a fixed order: sixteen lanes in a task, tasks in turn, tensors in turn.
+//! A norm over many tensors is that of all their elements in one row: [`part`] reads one tensor, [`total`] puts the
+//! parts together. Sums are kept in double precision and have a fixed order: sixteen lanes in a task, tasks in turn,
+//! tensors in turn.
 //!
 //! # Source
 //! Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), algorithm 1.

@@ -1,9 +1,10 @@
 //! Optimizer updates: one pass that reads the gradient and rewrites the parameter and its state in place.
 //!
-//! An algorithm is a [`Rule`] for one element, which its optimizer in `cortical-optim` makes of its hyperparameters for each step; [`run`] applies
-//! it to a whole parameter, vectors and threads included, and [`each`] is the plain loop of the naive form beside it. All of them are bound
-//! by memory, so what counts is a single fused pass. They use no fused multiply-add: every operation is rounded on its own as IEEE 754
-//! says, so an update has the same bits not only for any number of threads but on every instruction set.
+//! An algorithm is a [`Rule`] for one element, which its optimizer in `cortical-optim` makes of its hyperparameters for
+//! each step; [`run`] applies it to a whole parameter, vectors and threads included, and [`each`] is the plain loop of
+//! the naive form beside it. All of them are bound by memory, so what counts is a single fused pass. They use no fused
+//! multiply-add: every operation is rounded on its own as IEEE 754 says, so an update has the same bits not only for
+//! any number of threads but on every instruction set.
 //!
 //! Legend: `p` parameter, `g` gradient.
 //!
@@ -96,7 +97,8 @@ impl<T: Real, R: Rule<T, S>, const S: usize> Job for Chunk<'_, R, T, S> {
         let n = param.len();
         let whole = n / BLOCK * BLOCK;
         for at in (0..whole).step_by(BLOCK) {
-            // Copies on the stack overlap with nothing, which the compiler cannot know of the slices: this loop becomes vectors.
+            // Copies on the stack overlap with nothing, which the compiler cannot know of the slices: this loop becomes
+            // vectors.
             let (mut p, g) = (block(param, at), block(grad, at));
             let mut s = [[T::ZERO; BLOCK]; S];
             for k in 0..S {

@@ -1,8 +1,8 @@
 //! Newton-Schulz iterations: a matrix made nearly orthogonal, as Muon does before it moves a parameter.
 //!
-//! They pull the singular values of a matrix towards 1 by some rounds of `X ← a X + (b G + c G²) X` with `G = X Xᵀ`, from
-//! `X = u / max(‖u‖, ε)`; a matrix with more rows than columns is transposed for it. Each product is rounded to `bfloat16`, as
-//! PyTorch rounds it: the result need not be precise, and equal roundings give equal steps.
+//! They pull the singular values of a matrix towards 1 by some rounds of `X ← a X + (b G + c G²) X` with `G = X Xᵀ`,
+//! from `X = u / max(‖u‖, ε)`; a matrix with more rows than columns is transposed for it. Each product is rounded to
+//! `bfloat16`, as PyTorch rounds it: the result need not be precise, and equal roundings give equal steps.
 //!
 //! # Source
 //! Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); the roundings are PyTorch's.

@@ -1,4 +1,5 @@
-//! The pass over a parameter, averages and norms against their plain loops, on every instruction set and number of threads.
+//! The pass over a parameter, averages and norms against their plain loops, on every instruction set and number of
+//! threads.
 
 use super::average::{move_towards, move_towards_naive};
 use super::clip::{self, Norm};

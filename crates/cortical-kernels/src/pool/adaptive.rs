@@ -1,7 +1,7 @@
 //! Adaptive max pooling: windows cut so that the output has a given size.
 //!
-//! Output `p` of an axis is the largest input from ⌊p · in / out⌋ to ⌈(p + 1) · in / out⌉. `NaN` wins over everything, and of equal
-//! ones the first wins, as in the other max pools.
+//! Output `p` of an axis is the largest input from ⌊p · in / out⌋ to ⌈(p + 1) · in / out⌉. `NaN` wins over everything,
+//! and of equal ones the first wins, as in the other max pools.
 
 use crate::parallel;
 use crate::real::Real;

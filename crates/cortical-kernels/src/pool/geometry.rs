@@ -11,8 +11,8 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Checks a pool over `planes` planes. With `ceil_mode` the last window of an axis may hang over its end, as long as it
-    /// starts in the input or in the padding before it.
+    /// Checks a pool over `planes` planes. With `ceil_mode` the last window of an axis may hang over its end, as long
+    /// as it starts in the input or in the padding before it.
     ///
     /// # Errors
     /// As [`Axis::output`]; padding on one side of more than half of the kernel's span; an input or output of more than

@@ -1,7 +1,7 @@
 //! Max pooling: y[p] = max_t x[p · stride + t · dilation − padding], the first of several equal ones winning.
 //!
-//! `NaN` wins over everything, as in PyTorch. What the backward pass needs is the winner's tap, one byte a window for kernels
-//! of up to 256 taps.
+//! `NaN` wins over everything, as in PyTorch. What the backward pass needs is the winner's tap, one byte a window for
+//! kernels of up to 256 taps.
 
 use super::{Geometry, two};
 use crate::conv::Axis;

@@ -1,7 +1,8 @@
 //! Dot products of quantized rows with one row of inputs.
 //!
-//! Whole numbers are multiplied and summed in 32-bit lanes a block at a time, which loses nothing; only the block's sum meets the
-//! scales, in single precision. With AVX-512 VNNI (which processors with AMX have too) one instruction multiplies and sums 32 bytes, with AVX2 three do; elsewhere a loop does.
+//! Whole numbers are multiplied and summed in 32-bit lanes a block at a time, which loses nothing; only the block's sum
+//! meets the scales, in single precision. With AVX-512 VNNI (which processors with AMX have too) one instruction
+//! multiplies and sums 32 bytes, with AVX2 three do; elsewhere a loop does.
 
 use super::Format;
 use super::activations::Activations;
@@ -147,8 +148,8 @@ fn signed(w: &[u8], x: &[i8]) -> i32 {
         .sum()
 }
 
-/// The same products with vectors, compiled for one set of features; `$dot` sums 32 products of an unsigned and a signed byte into
-/// eight lanes.
+/// The same products with vectors, compiled for one set of features; `$dot` sums 32 products of an unsigned and a
+/// signed byte into eight lanes.
 #[cfg(target_arch = "x86_64")]
 macro_rules! vectors {
     ($name:ident, $features:literal, $dot:expr) => {
@@ -218,7 +219,8 @@ macro_rules! vectors {
                 _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)))
             }
 
-            /// The half-precision numbers in a block's first four bytes; whatever stands there, reading both is faster than one.
+            /// The half-precision numbers in a block's first four bytes; whatever stands there, reading both is faster
+            /// than one.
             #[target_feature(enable = $features)]
             #[inline]
             fn two_halves(block: &[u8]) -> __m128 {
@@ -243,8 +245,9 @@ macro_rules! vectors {
                 _mm256_and_si256(both, _mm256_set1_epi8(15))
             }
 
-            /// Takes one block after the other, the even ones into one state and the odd ones into another. Both are variables and no array: an array
-            /// that is indexed by the block stands in memory, where each block waits for the one before.
+            /// Takes one block after the other, the even ones into one state and the odd ones into another. Both are
+            /// variables and no array: an array that is indexed by the block stands in memory, where each block waits
+            /// for the one before.
             macro_rules! blocks {
                 ($count:expr, $zero:expr, |$b:ident, $state:pat_param| $step:expr) => {{
                     let (mut even, mut odd, count) = ($zero, $zero, $count);
@@ -286,7 +289,8 @@ macro_rules! vectors {
                 least.mul_add(factor, both((even.0, odd.0)))
             }
 
-            /// Adds one block's products: the first number of `own` is its scale, the second its least value, or its scale again where the offset is the same for all.
+            /// Adds one block's products: the first number of `own` is its scale, the second its least value, or its
+            /// scale again where the offset is the same for all.
             #[target_feature(enable = $features)]
             #[inline]
             fn add(own: __m128, x: &[f32; 2], products: __m256, (sum, least): Sums) -> Sums {

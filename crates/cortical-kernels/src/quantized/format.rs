@@ -2,7 +2,8 @@
 
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
-/// A quantized form of a row of weights. The blocks are those of GGUF files, so that a file's bytes are used as they are.
+/// A quantized form of a row of weights. The blocks are those of GGUF files, so that a file's bytes are used as they
+/// are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -16,9 +17,11 @@ pub enum Format {
     Q4_0,
     /// Blocks of 32: an f16 scale, an f16 least value and 32 numbers of 4 bits, `w = d q + m`. 5 bits a weight.
     Q4_1,
-    /// Blocks of 256 in eight parts, each with a scale and a least value of 6 bits: `w = d s q − e m`. 4.5 bits a weight.
+    /// Blocks of 256 in eight parts, each with a scale and a least value of 6 bits: `w = d s q − e m`. 4.5 bits a
+    /// weight.
     Q4K,
-    /// Blocks of 256 in sixteen parts, each with a scale of 8 bits: `w = d s (q − 32)`, q of 6 bits. 6.56 bits a weight.
+    /// Blocks of 256 in sixteen parts, each with a scale of 8 bits: `w = d s (q − 32)`, q of 6 bits. 6.56 bits a
+    /// weight.
     Q6K,
     /// A whole row (an output channel) with one f32 scale, then a signed byte a weight: `w = d q`.
     Int8,

@@ -1,8 +1,9 @@
 //! Matrices of weights quantized to 16, 8, 6 or 4 bits, and products computed from that form.
 //!
-//! A product of few rows (a token at a time) is bound by memory, so the quantized bytes are read once and never dequantized to memory: the
-//! inputs are rounded to 8 bits in blocks of 32, and whole numbers are multiplied. A product of many rows (a prompt) is bound by
-//! arithmetic: some rows of weights at a time are dequantized into a cache and go through the fast matrix product.
+//! A product of few rows (a token at a time) is bound by memory, so the quantized bytes are read once and never
+//! dequantized to memory: the inputs are rounded to 8 bits in blocks of 32, and whole numbers are multiplied. A product
+//! of many rows (a prompt) is bound by arithmetic: some rows of weights at a time are dequantized into a cache and go
+//! through the fast matrix product.
 
 mod activations;
 mod dot;
@@ -238,7 +239,8 @@ impl QuantizedMatrix {
 
     /// `y[i, j] = Σ_p x[i, p] · w[j, p]` with row-major `x` of `[n, cols]` and `y` of `[n, rows]`.
     ///
-    /// Up to 7 rows of inputs are rounded to 8 bits in blocks of 32 (not for weights of 16 bits); more go through the matrix product in single precision.
+    /// Up to 7 rows of inputs are rounded to 8 bits in blocks of 32 (not for weights of 16 bits); more go through the
+    /// matrix product in single precision.
     ///
     /// # Panics
     /// If a length does not fit.

@@ -7,16 +7,16 @@
 //! - GRU: `r, z = σ(…)`, `n = tanh(W_in x_t + b_in + r (W_hn h_{t−1} + b_hn))` in the order r, z, n;
 //!   `h_t = (1 − z) n + z h_{t−1}`.
 //!
-//! What the inputs add to the gates of all steps is one product before the first step. Samples do not meet, so tasks own rows of the
-//! batch for the whole sequence and never wait for each other; the states' weights are packed once for all steps. The gates are
-//! kept for the backward pass, which goes through time from the end and then makes the gradients of inputs and weights in one
-//! product each.
+//! What the inputs add to the gates of all steps is one product before the first step. Samples do not meet, so tasks
+//! own rows of the batch for the whole sequence and never wait for each other; the states' weights are packed once for
+//! all steps. The gates are kept for the backward pass, which goes through time from the end and then makes the
+//! gradients of inputs and weights in one product each.
 //!
 //! Legend: `T` steps, `B` batch, `I` input features, `H` hidden features, `G` gates.
 //!
 //! # Source
-//! Elman (1990); Hochreiter and Schmidhuber, "Long short-term memory" (1997); Cho et al., "Learning phrase representations
-//! using RNN encoder-decoder" (2014).
+//! Elman (1990); Hochreiter and Schmidhuber, "Long short-term memory" (1997); Cho et al., "Learning phrase
+//! representations using RNN encoder-decoder" (2014).
 
 mod backward;
 mod cell;
@@ -108,8 +108,8 @@ const MAX_ALONE: usize = 64;
 const MIN_ROWS: usize = 4;
 
 impl Sequence {
-    /// How many samples a task takes: a function of the batch, and where a product's rows stand alone of the threads too, as
-    /// the cut then shows in no bit.
+    /// How many samples a task takes: a function of the batch, and where a product's rows stand alone of the threads
+    /// too, as the cut then shows in no bit.
     fn rows_per_task(self, rows_stand_alone: bool) -> usize {
         if rows_stand_alone {
             let threads = rayon::current_num_threads().max(1);

@@ -24,7 +24,8 @@ const fn front() -> [[i32; 8]; 256] {
     table
 }
 
-/// Eight set lanes and then eight clear ones: a window of eight that starts at `8 − count` is the mask of the first `count`.
+/// Eight set lanes and then eight clear ones: a window of eight that starts at `8 − count` is the mask of the first
+/// `count`.
 static FIRST: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[inline(always)]

@@ -80,7 +80,8 @@ impl Simd for Avx512 {
             for (i, r) in r.iter_mut().enumerate() {
                 *r = _mm512_loadu_ps(from.add(i * from_pitch));
             }
-            // 1. Pairs of rows, 2. pairs of pairs: r[4i + j] has in its 128-bit lane L column 4L + j of rows 4i to 4i + 3.
+            // 1. Pairs of rows, 2. pairs of pairs: r[4i + j] has in its 128-bit lane L column 4L + j of rows 4i to 4i +
+            //    3.
             let mut t = r;
             for i in 0..8 {
                 t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);

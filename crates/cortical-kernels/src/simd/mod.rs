@@ -1,7 +1,7 @@
 //! Vectors of `f32` for the kernels that a compiler does not vectorise well enough by itself.
 //!
-//! A kernel is written once over [`Simd`] and compiled for AVX-512 and for AVX2 by the `simd!` macro. Portable code has no
-//! such kernels: there the families fall back on matrix products.
+//! A kernel is written once over [`Simd`] and compiled for AVX-512 and for AVX2 by the `simd!` macro. Portable code has
+//! no such kernels: there the families fall back on matrix products.
 
 mod avx2;
 mod avx512;

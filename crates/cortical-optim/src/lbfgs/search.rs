@@ -1,4 +1,5 @@
-//! The line search of L-BFGS: brackets a length at which the strong Wolfe conditions hold, and narrows it by cubic interpolation.
+//! The line search of L-BFGS: brackets a length at which the strong Wolfe conditions hold, and narrows it by cubic
+//! interpolation.
 
 /// Loss, gradient and slope along the direction at one length.
 #[derive(Clone, Debug)]

@@ -3,11 +3,11 @@
 use super::Schedule;
 use std::f64::consts::PI;
 
-/// The learning rate of PyTorch's `ChainedScheduler` at a step: at each step, one schedule after another makes its move from the learning
-/// rate as it is.
+/// The learning rate of PyTorch's `ChainedScheduler` at a step: at each step, one schedule after another makes its move
+/// from the learning rate as it is.
 ///
-/// Schedules that scale make a product. One that sets the learning rate makes all earlier moves void. A cosine adds, from its second half period on
-/// or with a floor; only then all steps up to this one are gone through.
+/// Schedules that scale make a product. One that sets the learning rate makes all earlier moves void. A cosine adds,
+/// from its second half period on or with a floor; only then all steps up to this one are gone through.
 pub(super) fn lr(schedules: &[Schedule], step: u64, base_lr: f64) -> f64 {
     let walk = |lr: f64, step: u64| {
         let members = schedules.iter();

@@ -1,8 +1,10 @@
 //! The macro that makes schedules of their table: the enum, its kinds, its reader and its rules.
 
-/// Declares the kinds of schedules: names, fields with types, defaults, remarks and rules, and a check of several fields together.
+/// Declares the kinds of schedules: names, fields with types, defaults, remarks and rules, and a check of several
+/// fields together.
 ///
-/// In a recipe the field `kind` says which; PyTorch's class names will do as well. Fields that may be left out have PyTorch's defaults.
+/// In a recipe the field `kind` says which; PyTorch's class names will do as well. Fields that may be left out have
+/// PyTorch's defaults.
 macro_rules! schedules {
     ($(
         $(#[$vmeta:meta])*
@@ -12,8 +14,9 @@ macro_rules! schedules {
     )+) => {
         /// How the learning rate follows the step `t = 0, 1, 2 …` from the base learning rate `η`.
         ///
-        /// In a recipe `kind` is the variant: `{ kind = "cosine", t_max = 100 }`; PyTorch's class names will do as well. Fields that may be
-        /// left out have PyTorch's defaults, but for [`Constant`](Self::Constant), which then is constant.
+        /// In a recipe `kind` is the variant: `{ kind = "cosine", t_max = 100 }`; PyTorch's class names will do as
+        /// well. Fields that may be left out have PyTorch's defaults, but for [`Constant`](Self::Constant), which then
+        /// is constant.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum Schedule {

@@ -186,7 +186,8 @@ impl Schedule {
         schedules.get(i).map(|schedule| (schedule, step - began))
     }
 
-    /// The base learning rate of a member of a sequence: a one-cycle schedule changes it for those that are made after it, and for the first.
+    /// The base learning rate of a member of a sequence: a one-cycle schedule changes it for those that are made after
+    /// it, and for the first.
     fn base_of(&self, member: &Self, base_lr: f64) -> f64 {
         let Self::Sequential { schedules, .. } = self else {
             return base_lr;

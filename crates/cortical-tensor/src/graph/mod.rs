@@ -1,18 +1,19 @@
 //! The one door through which an operation enters candle's graph.
 //!
 //! A candle custom op has at most three inputs and one output, must return a gradient for every tracked input that
-//! is not a variable, receives gradients with gaps, and knows nothing of parameters' slots. [`apply`] hides all of that:
-//! an [`Op`] has any number of inputs and outputs and is asked only for gradients that somebody wants.
+//! is not a variable, receives gradients with gaps, and knows nothing of parameters' slots. [`apply`] hides all of
+//! that: an [`Op`] has any number of inputs and outputs and is asked only for gradients that somebody wants.
 //!
 //! How it is done. The forward pass has been computed when [`apply`] is called; it only hangs the results into the
-//! graph. In candle's graph an operation is a *token*, a tensor of one number, and each result a *tap* on it. The parents of
-//! the token are the inputs that candle must carry a gradient to; a parameter with a slot is none, unless it is the only way to
-//! keep the token alive. More than three parents are bundled three at a time into tokens of their own.
+//! graph. In candle's graph an operation is a *token*, a tensor of one number, and each result a *tap* on it. The
+//! parents of the token are the inputs that candle must carry a gradient to; a parameter with a slot is none, unless it
+//! is the only way to keep the token alive. More than three parents are bundled three at a time into tokens of their
+//! own.
 //!
-//! Gradients between two operations of ours stay out of candle's store, which would fill zeros for each and add: where an
-//! input is a tap, its token becomes the parent, and the gradient goes straight to the operation behind it. What candle carries
-//! from token to token is the number of these gradients, by which an operation knows that it has all of them and none
-//! from a pass that failed.
+//! Gradients between two operations of ours stay out of candle's store, which would fill zeros for each and add: where
+//! an input is a tap, its token becomes the parent, and the gradient goes straight to the operation behind it. What
+//! candle carries from token to token is the number of these gradients, by which an operation knows that it has all of
+//! them and none from a pass that failed.
 //!
 //! | module | what |
 //! |---|---|
@@ -90,8 +91,8 @@ impl Backward<'_> {
     /// The output of an operation that has exactly one.
     ///
     /// # Panics
-    /// For an operation with several outputs, which keeps what it needs itself, and for one that has said that it does not
-    /// read its output.
+    /// For an operation with several outputs, which keeps what it needs itself, and for one that has said that it does
+    /// not read its output.
     #[must_use]
     pub fn output(&self) -> &Tensor {
         self.output

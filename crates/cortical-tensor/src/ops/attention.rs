@@ -23,13 +23,14 @@ const NAME: &str = "attention";
 pub struct Attention<'a> {
     /// The factor of the scores; `1 / √dim` by default.
     pub scale: Option<f64>,
-    /// What scaled scores are softly kept below, `softcap · tanh(score / softcap)`, before any mask; not at all by default.
+    /// What scaled scores are softly kept below, `softcap · tanh(score / softcap)`, before any mask; not at all by
+    /// default.
     pub softcap: Option<f64>,
-    /// With `Some(offset)`, query `i` sees keys `0..=i + offset`: 0 for a whole sequence, the number of keys that came before the
-    /// first query where a cache holds them.
+    /// With `Some(offset)`, query `i` sees keys `0..=i + offset`: 0 for a whole sequence, the number of keys that came
+    /// before the first query where a cache holds them.
     pub causal: Option<usize>,
-    /// `[batch or 1, heads or 1, queries or 1, keys]`: of u8, not 0 where a query may attend; of the queries' dtype, added to the
-    /// scaled scores. It is a constant: no gradient flows to it.
+    /// `[batch or 1, heads or 1, queries or 1, keys]`: of u8, not 0 where a query may attend; of the queries' dtype,
+    /// added to the scaled scores. It is a constant: no gradient flows to it.
     pub mask: Option<&'a Tensor>,
     /// The probability with which a weight is dropped, and the key of the random stream.
     pub dropout: Option<Dropout>,
@@ -58,7 +59,8 @@ pub fn attention_dropout(p: f64, rng: &mut Rng) -> Result<Option<Dropout>> {
     }))
 }
 
-/// `softmax(scale · q kᵀ + mask) v` for each head, with a soft cap on the scores if asked for, without ever holding all scores. A query that may attend to nothing gets zeros.
+/// `softmax(scale · q kᵀ + mask) v` for each head, with a soft cap on the scores if asked for, without ever holding all
+/// scores. A query that may attend to nothing gets zeros.
 ///
 /// # Shapes
 /// - `q`: `[batch, heads, queries, dim]`
@@ -72,7 +74,8 @@ pub fn attention_dropout(p: f64, rng: &mut Rng) -> Result<Option<Dropout>> {
 /// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together.
 ///
 /// # Source
-/// Vaswani et al., "Attention is all you need" (2017); Dao et al., "FlashAttention" (2022); Gemma Team, "Gemma 2" (2024).
+/// Vaswani et al., "Attention is all you need" (2017); Dao et al., "FlashAttention" (2022); Gemma Team, "Gemma 2"
+/// (2024).
 pub fn attention<'a>(
     q: impl Into<Input<'a>>,
     k: impl Into<Input<'a>>,
@@ -417,8 +420,8 @@ fn fallback(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<
     Ok(inside(weights.matmul(&v.contiguous()?)?)?)
 }
 
-/// What is added to the scores and what the weights are multiplied by: a finite, very small number in place of −∞, so that a
-/// query that sees nothing meets no difference of infinities, and then a zero.
+/// What is added to the scores and what the weights are multiplied by: a finite, very small number in place of −∞, so
+/// that a query that sees nothing meets no difference of infinities, and then a zero.
 fn masks(
     sizes: Sizes,
     options: &Attention<'_>,

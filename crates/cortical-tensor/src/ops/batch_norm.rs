@@ -53,7 +53,8 @@ pub struct BatchNormed {
     pub count: usize,
 }
 
-/// `y = (x − μ) / √(σ² + eps) · weight + bias` with the mean and variance of each channel over the batch, as in training.
+/// `y = (x − μ) / √(σ² + eps) · weight + bias` with the mean and variance of each channel over the batch, as in
+/// training.
 ///
 /// # Shapes
 /// - `x`: `[n, channels, …]`, with more than one element a channel
@@ -61,9 +62,9 @@ pub struct BatchNormed {
 /// - `output`: that of `x`; `mean` and `var`: `[channels]`
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or [`Error::Device`](crate::Error::Device) when the
-/// arguments do not fit together or a channel has a single element, which has no variance;
-/// [`Error::Option`](crate::Error::Option) when `eps` is negative.
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together or a channel has a single element,
+/// which has no variance; [`Error::Option`](crate::Error::Option) when `eps` is negative.
 ///
 /// # Source
 /// Ioffe and Szegedy, "Batch normalization" (2015).
@@ -82,8 +83,8 @@ pub fn batch_norm<'a>(
     batch_norm_with(x, &options)
 }
 
-/// [`batch_norm`] and what follows it: `y = activation((x − μ) / √(σ² + eps) · weight + bias + branch)`, each in one pass
-/// over memory, forward and backward.
+/// [`batch_norm`] and what follows it: `y = activation((x − μ) / √(σ² + eps) · weight + bias + branch)`, each in one
+/// pass over memory, forward and backward.
 ///
 /// # Shapes
 /// As [`batch_norm`]; `branch` has the shape of `x`.
@@ -97,7 +98,8 @@ pub fn batch_norm<'a>(
 /// use cortical_tensor::ops::{BatchNormOptions, batch_norm_with};
 /// # fn main() -> cortical_tensor::Result<()> {
 /// let x = Tensor::new(&[[1.0_f32], [3.0]], &Device::Cpu)?;
-/// let options = BatchNormOptions { branch: Some((&x).into()), activation: Activation::Relu, eps: 0.0, ..Default::default() };
+/// let (branch, activation) = (Some((&x).into()), Activation::Relu);
+/// let options = BatchNormOptions { branch, activation, eps: 0.0, ..Default::default() };
 /// let y = batch_norm_with(&x, &options)?;
 /// assert_eq!(y.output.to_vec2::<f32>()?, [[0.0], [4.0]]);
 /// # Ok(())

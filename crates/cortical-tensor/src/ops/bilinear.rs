@@ -13,8 +13,8 @@ use cortical_kernels::outer as kernel;
 
 const NAME: &str = "bilinear";
 
-/// `y_o = Σ_ij x₁ᵢ W_oij x₂ⱼ + b_o`: each of `out` neurons weighs all products of an element of `x1` and an element of `x2`. It is
-/// [`linear`] on those products.
+/// `y_o = Σ_ij x₁ᵢ W_oij x₂ⱼ + b_o`: each of `out` neurons weighs all products of an element of `x1` and an element of
+/// `x2`. It is [`linear`] on those products.
 ///
 /// # Shapes
 /// - `x1`: `[…, in1]`, `x2`: `[…, in2]`, the same leading dimensions
@@ -23,8 +23,9 @@ const NAME: &str = "bilinear";
 /// - result: `[…, out]`
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or [`Error::Device`](crate::Error::Device) when the
-/// arguments do not fit together, [`Error::TooLarge`](crate::Error::TooLarge).
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together,
+/// [`Error::TooLarge`](crate::Error::TooLarge).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

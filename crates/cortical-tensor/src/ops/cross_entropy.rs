@@ -11,7 +11,8 @@ use cortical_kernels::cross_entropy::{self as kernel, Targets};
 use cortical_kernels::real::Real;
 
 const NAME: &str = "cross_entropy";
-/// How the kernel marks a row that is left out; no class can have this number, as classes are counted in a `usize`-checked shape.
+/// How the kernel marks a row that is left out; no class can have this number, as classes are counted in a
+/// `usize`-checked shape.
 pub(super) const LEFT_OUT: u32 = u32::MAX;
 
 /// How a loss over many elements becomes a result.
@@ -39,7 +40,8 @@ pub struct CrossEntropy {
     pub reduction: Reduction,
 }
 
-/// `loss = −Σ_c w_c t_c (x_c − ln Σⱼ exp xⱼ)` for each row, reduced; `t` is the label as a distribution, smoothed if asked for.
+/// `loss = −Σ_c w_c t_c (x_c − ln Σⱼ exp xⱼ)` for each row, reduced; `t` is the label as a distribution, smoothed if
+/// asked for.
 ///
 /// # Shapes
 /// - `logits`: `[n, classes]` or `[n, classes, d₁, …]`
@@ -47,8 +49,8 @@ pub struct CrossEntropy {
 /// - result: scalar, or the shape of hard labels (of `logits` without classes) for [`Reduction::None`]
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments do not fit, [`Error::Index`] for a label that is no
-/// class, [`Error::Option`] for a smoothing outside `[0, 1]`.
+/// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments do not fit, [`Error::Index`] for a label
+/// that is no class, [`Error::Option`] for a smoothing outside `[0, 1]`.
 pub fn cross_entropy<'a>(
     logits: impl Into<Input<'a>>,
     labels: &Tensor,

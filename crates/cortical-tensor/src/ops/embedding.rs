@@ -11,8 +11,8 @@ use cortical_kernels::embedding as kernel;
 
 const NAME: &str = "embedding";
 
-/// `y[…, :] = weight[indices[…], :]`. Backward, a row's gradient is the sum over its uses, in the order of their positions;
-/// uses of `padding` add nothing.
+/// `y[…, :] = weight[indices[…], :]`. Backward, a row's gradient is the sum over its uses, in the order of their
+/// positions; uses of `padding` add nothing.
 ///
 /// # Shapes
 /// - `indices`: any, of u8, u32 or i64

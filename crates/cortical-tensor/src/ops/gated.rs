@@ -20,7 +20,8 @@ const NAME: &str = "gated";
 /// - result: the same
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device).
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType),
+/// [`Error::Device`](crate::Error::Device).
 ///
 /// # Source
 /// Dauphin et al., "Language modeling with gated convolutional networks" (2016); Shazeer, "GLU variants improve
@@ -61,7 +62,8 @@ pub fn gated<'a>(
 /// - result: `[…, features]`
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) when the last dimension is odd or missing, [`Error::DType`](crate::Error::DType).
+/// [`Error::Shape`](crate::Error::Shape) when the last dimension is odd or missing,
+/// [`Error::DType`](crate::Error::DType).
 pub fn gated_packed<'a>(
     x: impl Into<Input<'a>>,
     kind: Activation,

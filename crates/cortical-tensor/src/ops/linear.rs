@@ -23,7 +23,8 @@ const NAME: &str = "linear";
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
-/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together, [`Error::TooLarge`](crate::Error::TooLarge).
+/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together,
+/// [`Error::TooLarge`](crate::Error::TooLarge).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

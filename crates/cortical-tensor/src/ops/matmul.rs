@@ -15,13 +15,15 @@ const NAME: &str = "matmul";
 ///
 /// # Shapes
 /// - `a`: `[…, m, k]`, or `[…, k, m]` where it is transposed
-/// - `b`: `[…, k, n]`, or `[…, n, k]` where it is transposed; the leading dimensions of both are broadcast to each other
+/// - `b`: `[…, k, n]`, or `[…, n, k]` where it is transposed; the leading dimensions of both are broadcast to each
+///   other
 /// - result: `[…, m, n]`
 /// - without transposes also a vector `[k]` on either side, whose dimension of one is gone from the result
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device) when the
-/// arguments do not fit together, [`Error::TooLarge`](crate::Error::TooLarge).
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType),
+/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together,
+/// [`Error::TooLarge`](crate::Error::TooLarge).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -68,8 +70,9 @@ pub fn matmul<'a>(
     by_dtype!(NAME, "a", a.tensor(), T => forward::<T>(a, b, transposes, dims))
 }
 
-/// Vectors as matrices and batches of one shape, where that is not how they come; with the dimensions of the result, counted from its end,
-/// that a vector does not have. `None` as well where they do not go together, which the checks say better.
+/// Vectors as matrices and batches of one shape, where that is not how they come; with the dimensions of the result,
+/// counted from its end, that a vector does not have. `None` as well where they do not go together, which the checks
+/// say better.
 fn spread(
     a: &Tensor,
     b: &Tensor,

@@ -1,8 +1,8 @@
 //! The differentiable operations.
 //!
 //! Every operation checks its arguments first and allocates afterwards. Arguments that may be parameters are
-//! `impl Into<`[`Input`](crate::Input)`>`: a tensor, a variable, or a parameter with its slot. `f32` and `f64` run in kernels;
-//! `f16` and `bf16` are computed in `f32` and rounded once at the end.
+//! `impl Into<`[`Input`](crate::Input)`>`: a tensor, a variable, or a parameter with its slot. `f32` and `f64` run in
+//! kernels; `f16` and `bf16` are computed in `f32` and rounded once at the end.
 
 mod activation;
 mod attention;

@@ -40,8 +40,8 @@ pub(super) struct Problem {
 /// - result: that of `x`
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together; [`Error::Option`] when
-/// `eps` is negative.
+/// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together; [`Error::Option`]
+/// when `eps` is negative.
 ///
 /// # Source
 /// Ba, Kiros and Hinton, "Layer normalization" (2016).
@@ -84,8 +84,8 @@ pub fn rms_norm<'a>(
     run(problem, x, weight, None)
 }
 
-/// `y = (x − μ) / √(σ² + eps) · weight + bias` with the moments of each of `groups` groups of channels in each sample. As many
-/// groups as channels make instance norm.
+/// `y = (x − μ) / √(σ² + eps) · weight + bias` with the moments of each of `groups` groups of channels in each sample.
+/// As many groups as channels make instance norm.
 ///
 /// # Shapes
 /// - `x`: `[n, channels, …]`

@@ -30,8 +30,8 @@ pub enum PadMode {
 /// - result: that of `x` with the last axes longer
 ///
 /// # Errors
-/// [`Error::Shape`] for too few axes, [`Error::Option`] for a mirror image or a round that is longer than the axis, or anything but a constant
-/// around an empty axis; [`Error::DType`], [`Error::TooLarge`].
+/// [`Error::Shape`] for too few axes, [`Error::Option`] for a mirror image or a round that is longer than the axis, or
+/// anything but a constant around an empty axis; [`Error::DType`], [`Error::TooLarge`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

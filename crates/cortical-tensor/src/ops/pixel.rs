@@ -5,7 +5,8 @@ use crate::shape::checked_count;
 use crate::{Error, Result};
 use candle_core::Tensor;
 
-/// `y[…, c, h·r + i, w·r + j] = x[…, c·r² + i·r + j, h, w]`: every `r²` channels become the pixels of squares of side `r`.
+/// `y[…, c, h·r + i, w·r + j] = x[…, c·r² + i·r + j, h, w]`: every `r²` channels become the pixels of squares of side
+/// `r`.
 ///
 /// # Shapes
 /// - `x`: `[…, channels · r², height, width]`
@@ -15,8 +16,8 @@ use candle_core::Tensor;
 /// [`Error::Shape`], [`Error::DType`], [`Error::Option`] for a factor of 0, [`Error::TooLarge`].
 ///
 /// # Source
-/// Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network"
-/// (2016).
+/// Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
+/// network" (2016).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -17,8 +17,8 @@ const NAME: &str = "prelu";
 /// - result: that of `x`
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device) when the
-/// arguments do not fit together.
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType),
+/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together.
 ///
 /// # Source
 /// He et al., "Delving deep into rectifiers" (2015), section 2.1.

@@ -9,7 +9,8 @@ pub(crate) fn is_half(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16)
 }
 
-/// Checks that an argument is of a float dtype that operations compute in, and no view of more elements than memory could hold.
+/// Checks that an argument is of a float dtype that operations compute in, and no view of more elements than memory
+/// could hold.
 pub(crate) fn check_float(op: &'static str, argument: &'static str, x: &Tensor) -> Result<()> {
     match x.dtype() {
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => {

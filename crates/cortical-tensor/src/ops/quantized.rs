@@ -13,8 +13,8 @@ use std::sync::Arc;
 const NAME: &str = "quantized_linear";
 
 /// `y = activation(x Wᵀ + b)` with weights quantized to 16, 8, 6 or 4 bits; see
-/// [`QuantizedMatrix::product`]. The gradient reaches `x`; weights and biases are constants. In double precision, which is for checks, the
-/// weights are dequantized.
+/// [`QuantizedMatrix::product`]. The gradient reaches `x`; weights and biases are constants. In double precision, which
+/// is for checks, the weights are dequantized.
 ///
 /// # Shapes
 /// - `x`: `[…, in]`, any leading dimensions
@@ -23,8 +23,8 @@ const NAME: &str = "quantized_linear";
 /// - result: `[…, out]`
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device),
-/// [`Error::TooLarge`](crate::Error::TooLarge).
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType),
+/// [`Error::Device`](crate::Error::Device), [`Error::TooLarge`](crate::Error::TooLarge).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

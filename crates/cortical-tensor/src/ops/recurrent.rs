@@ -58,8 +58,8 @@ pub struct Recurrent {
 /// - `output`: as `x` with `hidden` for `input`
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments do not fit together; [`Error::Option`] when `c_0` is
-/// missing for an LSTM or given to another cell.
+/// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments do not fit together; [`Error::Option`] when
+/// `c_0` is missing for an LSTM or given to another cell.
 ///
 /// # Source
 /// Hochreiter and Schmidhuber (1997); Cho et al. (2014).

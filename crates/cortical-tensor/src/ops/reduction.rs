@@ -71,8 +71,8 @@ pub fn min<'a>(x: impl Into<Input<'a>>, axes: &[isize], keepdim: bool) -> Result
     reduce(Kind::Extreme(End::Least), x.into(), axes, keepdim)
 }
 
-/// `y = Σ (x − μ)² / (n − correction)` over the `n` elements along the axes, whose mean is μ. The sample's variance has the correction 1
-/// (Bessel's), the population's 0; `NaN` or ∞ where `n` is not larger than the correction.
+/// `y = Σ (x − μ)² / (n − correction)` over the `n` elements along the axes, whose mean is μ. The sample's variance has
+/// the correction 1 (Bessel's), the population's 0; `NaN` or ∞ where `n` is not larger than the correction.
 ///
 /// # Shapes
 /// As [`sum`].
@@ -88,8 +88,8 @@ pub fn variance<'a>(
     reduce(Kind::Variance(correction), x.into(), axes, keepdim)
 }
 
-/// `y = (Σ |x|ᵖ)^(1/p)` along the axes. `p = 0` counts what is not 0, `p = ±∞` is the largest or smallest `|x|`; the derivative where the norm is 0
-/// is 0.
+/// `y = (Σ |x|ᵖ)^(1/p)` along the axes. `p = 0` counts what is not 0, `p = ±∞` is the largest or smallest `|x|`; the
+/// derivative where the norm is 0 is 0.
 ///
 /// # Shapes
 /// As [`sum`].

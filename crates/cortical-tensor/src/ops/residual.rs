@@ -20,8 +20,8 @@ const NAME: &str = "residual";
 /// - result: the same
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or [`Error::Device`](crate::Error::Device) when the
-/// two do not fit together.
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Device`](crate::Error::Device) when the two do not fit together.
 ///
 /// # Source
 /// He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016), equation 1.

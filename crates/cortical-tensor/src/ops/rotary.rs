@@ -24,7 +24,8 @@ pub enum HeadOrder {
 /// The cosines and sines `[positions, frequencies]` of `position · frequency`, computed in double precision.
 ///
 /// # Errors
-/// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::DType`](crate::Error::DType) for integers; candle's, when the tensors cannot be made.
+/// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::DType`](crate::Error::DType) for integers; candle's, when the
+/// tensors cannot be made.
 pub fn rotary_angles(
     positions: std::ops::Range<usize>,
     frequencies: &[f64],
@@ -55,7 +56,8 @@ pub fn rotary_angles(
 /// - result: that of `x`
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device).
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType),
+/// [`Error::Device`](crate::Error::Device).
 ///
 /// # Source
 /// Su et al., "RoFormer: enhanced transformer with rotary position embedding" (2021).

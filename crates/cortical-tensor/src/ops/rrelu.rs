@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 
 const NAME: &str = "rrelu";
 
-/// `y = x` for `x > 0`, else `a x` with a slope `a` drawn for each element uniformly from `[lower, upper)`. It is for training; evaluation
-/// takes a leaky ReLU with the mean slope `(lower + upper) / 2`.
+/// `y = x` for `x > 0`, else `a x` with a slope `a` drawn for each element uniformly from
+/// `[lower, upper)`. It is for training; evaluation takes a leaky ReLU with the mean slope `(lower + upper) / 2`.
 ///
 /// # Shapes
 /// - `x`: any

@@ -8,15 +8,16 @@ use candle_core::{DType, Tensor};
 
 const NAME: &str = "split";
 
-/// Cuts the last dimension into parts of these sizes. Backward, the parts' gradients are laid side by side in one pass, where
-/// candle's `narrow` would fill a tensor of zeros for each part and add them up.
+/// Cuts the last dimension into parts of these sizes. Backward, the parts' gradients are laid side by side in one pass,
+/// where candle's `narrow` would fill a tensor of zeros for each part and add them up.
 ///
 /// # Shapes
 /// - `x`: `[…, Σ sizes]`
 /// - results: `[…, size]` for each size
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) when the sizes do not add up to the last dimension, [`Error::DType`](crate::Error::DType).
+/// [`Error::Shape`](crate::Error::Shape) when the sizes do not add up to the last dimension,
+/// [`Error::DType`](crate::Error::DType).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -14,8 +14,8 @@ use cortical_kernels::resample::{self as kernel, AxisMap, Places};
 pub enum Resize {
     /// The size along each axis.
     Size(Vec<usize>),
-    /// By what each axis is multiplied; a fraction of an element is cut off. Places are reckoned with the factor itself, not with the ratio
-    /// of the sizes (PyTorch's default).
+    /// By what each axis is multiplied; a fraction of an element is cut off. Places are reckoned with the factor
+    /// itself, not with the ratio of the sizes (PyTorch's default).
     Factor(Vec<f64>),
     /// As [`Self::Factor`], with places by the ratio of the sizes (PyTorch's `recompute_scale_factor=True`).
     FactorOfSizes(Vec<f64>),
@@ -76,15 +76,16 @@ impl Interpolation {
     }
 }
 
-/// Resamples every axis behind the channels, one after the other, to another size: PyTorch's `nn.functional.interpolate`.
+/// Resamples every axis behind the channels, one after the other, to another size: PyTorch's
+/// `nn.functional.interpolate`.
 ///
 /// # Shapes
 /// - `x`: `[n, channels, …]` with one, two or three axes behind
 /// - result: `[n, channels, …]` with the axes of the new size
 ///
 /// # Errors
-/// [`Error::Shape`] for another rank or an axis of length 0, [`Error::DType`]; [`Error::Option`] for a size of 0, a factor that is not positive and
-/// finite, or neither one number nor one an axis; [`Error::TooLarge`].
+/// [`Error::Shape`] for another rank or an axis of length 0, [`Error::DType`]; [`Error::Option`] for a size of 0, a
+/// factor that is not positive and finite, or neither one number nor one an axis; [`Error::TooLarge`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -167,7 +168,8 @@ fn each<const AXES: usize, T: Copy + std::fmt::Debug>(
 /// - result: `[n, channels, size[0], size[1]]`
 ///
 /// # Errors
-/// [`Error::Shape`] for another rank or an axis of length 0, [`Error::DType`], [`Error::Option`] for a size of 0, [`Error::TooLarge`].
+/// [`Error::Shape`] for another rank or an axis of length 0, [`Error::DType`], [`Error::Option`] for a size of 0,
+/// [`Error::TooLarge`].
 pub fn upsample_nearest2d<'a>(x: impl Into<Input<'a>>, size: [usize; 2]) -> Result<Tensor> {
     let how = Resample {
         name: "upsample_nearest2d",
@@ -177,8 +179,8 @@ pub fn upsample_nearest2d<'a>(x: impl Into<Input<'a>>, size: [usize; 2]) -> Resu
     resample(how, x.into(), &size)
 }
 
-/// `y` interpolates linearly between the four elements of `x` around each place. With `align_corners` the corners' centres fall
-/// together, without it the planes' outer edges do.
+/// `y` interpolates linearly between the four elements of `x` around each place. With `align_corners` the corners'
+/// centres fall together, without it the planes' outer edges do.
 ///
 /// # Shapes
 /// - `x`: `[n, channels, height, width]`, or without `n`
@@ -283,7 +285,8 @@ fn steps<const AXES: usize>(
     run(name, [depth, plane], (&y).into(), shape)
 }
 
-/// The last two axes of `x`, or more that count as two, resampled by their maps; of a dtype with kernels or half precision.
+/// The last two axes of `x`, or more that count as two, resampled by their maps; of a dtype with kernels or half
+/// precision.
 pub(super) fn run_maps(
     name: &'static str,
     maps: [AxisMap; 2],

@@ -1,14 +1,14 @@
 //! Sliding windows as candle operations whose gradients are right: for devices without kernels of ours.
 //!
 //! A window operation is a sum or a maximum over its taps, and each tap sees the padded input shifted and strided: an
-//! `index_select` along each axis, whose gradient candle adds up rightly. Slower than candle's own convolution there, which
-//! has wrong gradients.
+//! `index_select` along each axis, whose gradient candle adds up rightly. Slower than candle's own convolution there,
+//! which has wrong gradients.
 
 use candle_core::{Device, Result, Tensor};
 use cortical_kernels::conv::Axis;
 
-/// `x` with `value` around its last `axes.len()` dimensions: the padding of each axis, and behind it as much as its last
-/// window hangs over.
+/// `x` with `value` around its last `axes.len()` dimensions: the padding of each axis, and behind it as much as its
+/// last window hangs over.
 pub(super) fn pad(x: &Tensor, axes: &[Axis], output: &[usize], value: f64) -> Result<Tensor> {
     let first = x.rank() - axes.len();
     let mut x = x.clone();
@@ -49,7 +49,8 @@ pub(super) fn taps(x: &Tensor, axes: &[Axis], output: &[usize]) -> Result<Vec<Te
     Ok(seen)
 }
 
-/// The largest of each element over several tensors: of equal ones the first, and `NaN` over everything, as in the kernels.
+/// The largest of each element over several tensors: of equal ones the first, and `NaN` over everything, as in the
+/// kernels.
 pub(super) fn largest(tensors: Vec<Tensor>) -> Result<Tensor> {
     let mut tensors = tensors.into_iter();
     let first = tensors.next().expect("there is at least one");

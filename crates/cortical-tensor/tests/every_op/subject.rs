@@ -41,8 +41,8 @@ impl Fill {
 /// What an operation must agree with besides its own derivative.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Case {
-    /// The operation that the runner of the cases calls, this one or the one it is an instance of, and how the files of PyTorch's
-    /// cases begin.
+    /// The operation that the runner of the cases calls, this one or the one it is an instance of, and how the files of
+    /// PyTorch's cases begin.
     Of(&'static str, &'static str),
     /// The layer that the runner of the cases builds, which is nothing but this operation, and how the files begin.
     Layer(&'static str, &'static str),
@@ -108,7 +108,8 @@ impl Subject {
         self
     }
 
-    /// The shapes of gradient checks: one set must hold an empty argument and one a first argument with an axis of one element.
+    /// The shapes of gradient checks: one set must hold an empty argument and one a first argument with an axis of one
+    /// element.
     pub(crate) fn shapes(mut self, shapes: &[Shapes]) -> Self {
         self.shapes.extend(shapes);
         self

@@ -1,5 +1,5 @@
-//! Planes of an image turned to channels-last and back: blocks of channels, in each block every place with the block's channels side by
-//! side.
+//! Planes of an image turned to channels-last and back: blocks of channels, in each block every place with the block's
+//! channels side by side.
 
 use super::weight::transpose_plane;
 
@@ -84,7 +84,8 @@ simd! {
                 let mut p = 0;
                 while p < len {
                     let count = (len - p).min(S::LANES);
-                    // SAFETY: the caller's promises; whole squares go to their place, others through a square of their own.
+                    // SAFETY: the caller's promises; whole squares go to their place, others through a square of their
+                    // own.
                     unsafe {
                         let from = block.as_ptr().add((first + r * row + p) * pitch + c);
                         let at = c * plane + r * len + p;

@@ -10,8 +10,8 @@ use crate::real::Real;
 use crate::{parallel, pool, scratch};
 use std::ops::Range;
 
-/// `y = activation(w ∗ x + b)`, perhaps pooled. A task is several groups where each is little work, and some channels of one where
-/// there are few images; both depend on the shape alone.
+/// `y = activation(w ∗ x + b)`, perhaps pooled. A task is several groups where each is little work, and some channels
+/// of one where there are few images; both depend on the shape alone.
 pub(in crate::conv) fn forward<T: Real>(
     isa: InstructionSet,
     g: &Geometry,
@@ -139,7 +139,8 @@ impl Forward<'_> {
         }
     }
 
-    /// As [`Self::correlate`] through a pool: a block of channels at a time, so that what the pool reads is still in the cache.
+    /// As [`Self::correlate`] through a pool: a block of channels at a time, so that what the pool reads is still in
+    /// the cache.
     fn correlate_pooled(
         &self,
         first: usize,

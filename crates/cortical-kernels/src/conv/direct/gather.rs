@@ -23,7 +23,8 @@ pub(super) struct Source {
 /// Which part of a channel one plane holds.
 #[derive(Clone, Debug)]
 struct Phase {
-    /// For each row of the plane, where its first element that is no padding lies in the channel; `None` for a row of padding.
+    /// For each row of the plane, where its first element that is no padding lies in the channel; `None` for a row of
+    /// padding.
     rows: Vec<Option<usize>>,
     /// The elements of a row that are no padding.
     first: usize,
@@ -31,8 +32,8 @@ struct Phase {
 }
 
 impl Source {
-    /// Planes of `len` elements along each axis; element j of an axis is element `origin + j · step` of the input, for each of
-    /// the origins.
+    /// Planes of `len` elements along each axis; element j of an axis is element `origin + j · step` of the input, for
+    /// each of the origins.
     pub(super) fn new(
         len: [usize; 3],
         step: [usize; 3],
@@ -80,8 +81,8 @@ impl Source {
         (d * self.len[1] + h) * self.len[2]
     }
 
-    /// The planes of the first channels of `x`: `x` itself where its planes are the source's and it holds the `reach` numbers that
-    /// will be read, else copies in `room`, whose length says how many there are.
+    /// The planes of the first channels of `x`: `x` itself where its planes are the source's and it holds the `reach`
+    /// numbers that will be read, else copies in `room`, whose length says how many there are.
     pub(super) fn planes<'a>(
         &self,
         isa: InstructionSet,
@@ -113,8 +114,8 @@ impl Source {
 }
 
 simd! {
-    /// Writes the planes of `channels` channels row by row. Each write may run over the end of its row by less than a vector, as
-    /// what comes behind is written later.
+    /// Writes the planes of `channels` channels row by row. Each write may run over the end of its row by less than a
+    /// vector, as what comes behind is written later.
     ///
     /// # Safety
     /// `x` holds `channels` channels and `out` their planes and a vector more.

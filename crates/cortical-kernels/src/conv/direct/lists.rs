@@ -1,8 +1,8 @@
 //! Sums over lists: the inner kernel of the sparse backward pass.
 //!
-//! Every target is a few rows of vectors, which stay in registers while the terms of its list are added: a number times rows of vectors
-//! that lie at the term's place in a source. For the weight gradient a target is an output channel, a term a pixel of the input; for the
-//! input gradient a target is a pixel, a term an output channel.
+//! Every target is a few rows of vectors, which stay in registers while the terms of its list are added: a number times
+//! rows of vectors that lie at the term's place in a source. For the weight gradient a target is an output channel, a
+//! term a pixel of the input; for the input gradient a target is a pixel, a term an output channel.
 
 use crate::scratch;
 use crate::simd::Simd;
@@ -70,8 +70,8 @@ impl Lists<'_> {
     pub(super) fn with<R>(lists: usize, room: usize, f: impl FnOnce(&mut Lists<'_>) -> R) -> R {
         scratch::with(2 * lists * (1 + room), |numbers: &mut [f32]| {
             let (targets, terms) = numbers.split_at_mut(2 * lists);
-            // SAFETY: both types are two numbers of four bytes, aligned as `f32`, for which any bits are a value; the slices are
-            // as long as those they are made of, which nobody else uses meanwhile.
+            // SAFETY: both types are two numbers of four bytes, aligned as `f32`, for which any bits are a value; the
+            // slices are as long as those they are made of, which nobody else uses meanwhile.
             let (targets, terms) = unsafe {
                 (
                     std::slice::from_raw_parts_mut(targets.as_mut_ptr().cast(), lists),
@@ -86,8 +86,8 @@ impl Lists<'_> {
         })
     }
 
-    /// A list for each of `channels`: the windows `own` of each of `images`, whose planes in the source are `image_len` apart. The targets
-    /// are `pitch` apart.
+    /// A list for each of `channels`: the windows `own` of each of `images`, whose planes in the source are `image_len`
+    /// apart. The targets are `pitch` apart.
     pub(super) fn by_channel(
         &mut self,
         windows: Windows<'_>,
@@ -126,8 +126,8 @@ impl Lists<'_> {
         }
     }
 
-    /// A list for each tap of each of the windows `own` of one image: the output channels `channels`, whose vectors in the source are `pitch`
-    /// apart.
+    /// A list for each tap of each of the windows `own` of one image: the output channels `channels`, whose vectors in
+    /// the source are `pitch` apart.
     pub(super) fn by_place(
         &mut self,
         windows: Windows<'_>,
@@ -162,8 +162,8 @@ impl Lists<'_> {
     }
 }
 
-/// What is added up: for every target `t` and term `i` of its list, `to[t + r · to_pitch + ..] += factor_i · from[at_i + r · from_pitch + ..]`
-/// for `rows` rows of `vectors` vectors.
+/// What is added up: for every target `t` and term `i` of its list,
+/// `to[t + r · to_pitch + ..] += factor_i · from[at_i + r · from_pitch + ..]` for `rows` rows of `vectors` vectors.
 pub(super) struct Job<'a> {
     pub(super) lists: &'a Lists<'a>,
     /// How many of the lists count.
@@ -268,7 +268,8 @@ unsafe fn tiles<S: Simd, const V: usize>(job: &mut Job<'_>, first: (usize, usize
 unsafe fn tile<S: Simd, const R: usize, const V: usize>(job: &mut Job<'_>, first: (usize, usize)) {
     let (row, column) = first;
     let (from_pitch, to_pitch, room) = (job.from_pitch, job.to_pitch, job.lists.room);
-    // SAFETY: `check` has compared every target and the furthest term with both slices, and every count with the lists' room.
+    // SAFETY: `check` has compared every target and the furthest term with both slices, and every count with the lists'
+    // room.
     unsafe {
         let from = job.from.as_ptr().add(row * from_pitch + column);
         let to = job.to.as_mut_ptr().add(row * to_pitch + column);

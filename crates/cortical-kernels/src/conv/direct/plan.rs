@@ -1,9 +1,10 @@
 //! A convolution as correlations of stride 1: where padded inputs lie, and which outputs a vector computes.
 //!
-//! Strides disappear by cutting the padded input into *phases*: phase r of an axis with stride s holds its elements r, r + s,
-//! r + 2s, …, and every tap reads one phase shifted by whole elements. Then output (h, w) lies at one place of a *source* plane for
-//! all taps, up to an offset a tap, and consecutive places are consecutive outputs, but for the few at the end of each row that
-//! belong to no output. The input gradient is the same with the phases on the side of the result.
+//! Strides disappear by cutting the padded input into *phases*: phase r of an axis with stride s holds its elements r,
+//! r + s, r + 2s, …, and every tap reads one phase shifted by whole elements. Then output (h, w) lies at one place of a
+//! *source* plane for all taps, up to an offset a tap, and consecutive places are consecutive outputs, but for the few
+//! at the end of each row that belong to no output. The input gradient is the same with the phases on the side of the
+//! result.
 
 use super::super::{Axis, Geometry};
 use super::gather::Source;
@@ -29,8 +30,8 @@ pub(super) struct Runs {
     pub(super) split: bool,
 }
 
-/// The vectors of `lanes` numbers that cover all outputs, each starting at an output. Where it saves vectors, as for rows of 8 or
-/// 24, both halves start at an output of their own, at the price of a second load.
+/// The vectors of `lanes` numbers that cover all outputs, each starting at an output. Where it saves vectors, as for
+/// rows of 8 or 24, both halves start at an output of their own, at the price of a second load.
 pub(super) fn runs(source: &Source, output: [usize; 3], lanes: usize) -> Runs {
     let whole = cover(source, output, lanes, false);
     let split = cover(source, output, lanes, true);
@@ -195,8 +196,8 @@ pub(super) struct Backward {
     pub(super) phases: Vec<Phase>,
 }
 
-/// Plans the input gradient. Input q of an axis gets, for a = (q + padding) div stride with residue r, the upstream gradients
-/// a − (t · dilation − r) / stride of all taps t with t · dilation ≡ r.
+/// Plans the input gradient. Input q of an axis gets, for a = (q + padding) div stride with residue r, the upstream
+/// gradients a − (t · dilation − r) / stride of all taps t with t · dilation ≡ r.
 pub(super) fn backward(g: &Geometry) -> Backward {
     let axes = g.axes();
     let start = axes.map(|axis| axis.padding[0] / axis.stride);

@@ -1,11 +1,11 @@
-//! The backward pass under a max pool, which knows the few pixels that have a gradient: one a window at most, and none where the activation
-//! let nothing pass.
+//! The backward pass under a max pool, which knows the few pixels that have a gradient: one a window at most, and none
+//! where the activation let nothing pass.
 //!
-//! Only those are multiplied, where the dense pass multiplies all zeros between them. Inputs and weights are laid out channels-last, so that
-//! what one pixel contributes to all taps is a few rows of whole vectors.
+//! Only those are multiplied, where the dense pass multiplies all zeros between them. Inputs and weights are laid out
+//! channels-last, so that what one pixel contributes to all taps is a few rows of whole vectors.
 //!
-//! A zero that is not multiplied makes no `NaN` out of an infinite input or weight, as it does in the dense pass. A gradient that is not a
-//! number is no zero, and spreads.
+//! A zero that is not multiplied makes no `NaN` out of an infinite input or weight, as it does in the dense pass. A
+//! gradient that is not a number is no zero, and spreads.
 
 use super::channels::{self, Blocks, Window};
 use super::gather::Source;
@@ -58,7 +58,8 @@ pub(super) fn serves(isa: InstructionSet, g: &Geometry, pool: &pool::Geometry) -
     }
     let lanes = lanes(isa);
     let (kernel, channels) = (height.kernel * width.kernel, g.in_per_group());
-    // A place has up to `lanes` numbers more than channels, and there are as many images as are differentiated together.
+    // A place has up to `lanes` numbers more than channels, and there are as many images as are differentiated
+    // together.
     let places = padded(g).iter().map(|n| *n as u128).product::<u128>();
     let images = driver::most_together(g) as u128;
     let numbers = places.saturating_mul((channels + 8 * lanes) as u128 * images);
@@ -152,8 +153,8 @@ impl Side {
         self.rows * self.kernel_row()
     }
 
-    /// How many images and windows of each have their lists made together for the weight gradient, so that what these read of a block
-    /// stays in the cache.
+    /// How many images and windows of each have their lists made together for the weight gradient, so that what these
+    /// read of a block stays in the cache.
     fn segment(&self, pool: &pool::Geometry) -> (usize, usize) {
         let [rows, columns] = pool.output();
         let row = (self.blocks.block_len() / rows).max(1);
@@ -391,7 +392,8 @@ impl<'a> Sparse<'a> {
             let channels = d_x.len() / self.g.in_pixels();
             let block = &sums[i * side.blocks.block_len()..];
             assert!(side.blocks.block_len() + side.lanes * pitch <= block.len());
-            // SAFETY: the block and as many places as a vector has lanes are there, as the line above says; the window lies in the block.
+            // SAFETY: the block and as many places as a vector has lanes are there, as the line above says; the window
+            // lies in the block.
             unsafe { channels::planes(self.isa, &window, pitch, channels, block, d_x) };
         }
         debug_assert_eq!(blocks.len(), d_x.len().div_ceil(pitch * self.g.in_pixels()));

@@ -13,8 +13,8 @@ pub(super) fn block(left: usize, most: usize) -> usize {
     size
 }
 
-/// Rearranges the weights of `channels` channels block by block, so that a tile reads them in order: for each term of the sums
-/// the block's channels side by side. The weight of channel c for a term lies at `c · pitch + term`.
+/// Rearranges the weights of `channels` channels block by block, so that a tile reads them in order: for each term of
+/// the sums the block's channels side by side. The weight of channel c for a term lies at `c · pitch + term`.
 pub(super) fn pack(
     channels: usize,
     most: usize,

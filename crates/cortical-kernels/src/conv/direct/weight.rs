@@ -1,8 +1,9 @@
-//! The weight gradient of one image and group, added to sums of the layout `[block of channels][k][channels of the block]`.
+//! The weight gradient of one image and group, added to sums of the layout
+//! `[block of channels][k][channels of the block]`.
 //!
-//! Wide: for each pixel the upstream gradients of many channels stand in vectors (transposed beforehand), and each tap's pixel
-//! is broadcast against them. Narrow, for groups of few channels such as depthwise convolutions: vectors of pixels times vectors of
-//! upstream gradients, laid out like the source, and the lanes summed at the end.
+//! Wide: for each pixel the upstream gradients of many channels stand in vectors (transposed beforehand), and each
+//! tap's pixel is broadcast against them. Narrow, for groups of few channels such as depthwise convolutions: vectors of
+//! pixels times vectors of upstream gradients, laid out like the source, and the lanes summed at the end.
 
 use super::plan::Segment;
 use crate::simd::Simd;
@@ -187,8 +188,8 @@ simd! {
     /// Adds the products of one share to its sums, the wide way.
     ///
     /// # Safety
-    /// [`Job::check`] has passed with a cut for this instruction set, `transposed` is what [`transpose`] made, and the share is one
-    /// of the cut's and has these sums.
+    /// [`Job::check`] has passed with a cut for this instruction set, `transposed` is what [`transpose`] made, and the
+    /// share is one of the cut's and has these sums.
     pub(super) unsafe fn add_wide(job: &Job<'_>, share: &Share, transposed: &[f32], sums: &mut [f32]) {
         // SAFETY: the caller's promises.
         unsafe {
@@ -391,8 +392,8 @@ unsafe fn pixels<S: Simd, const V: usize, const K: usize, const P: usize>(
 }
 
 simd! {
-    /// `sums[k] += Σ_p x[offset_k + p] · d_z[p]` over `len` places, for one channel, the narrow way: `d_z` is laid out like
-    /// a source plane, with zeros where there is no output.
+    /// `sums[k] += Σ_p x[offset_k + p] · d_z[p]` over `len` places, for one channel, the narrow way: `d_z` is laid out
+    /// like a source plane, with zeros where there is no output.
     ///
     /// # Safety
     /// `x` holds every offset plus `len` rounded up to whole vectors, `d_z` as many numbers.

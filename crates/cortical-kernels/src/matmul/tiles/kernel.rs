@@ -1,12 +1,15 @@
-//! The innermost block: up to two by two tiles of sixteen by sixteen sums, kept in tile registers over a run of packed blocks.
+//! The innermost block: up to two by two tiles of sixteen by sixteen sums, kept in tile registers over a run of packed
+//! blocks.
 //!
-//! Each number is the sum of three of `bf16` ([`super::pack`]), and of the nine products of parts the six that reach into the
-//! twenty-four bits of an `f32` are added, the small ones first. Every product of two `bf16` is exact in `f32`, and the sums are `f32`.
+//! Each number is the sum of three of `bf16` ([`super::pack`]), and of the nine products of parts the six that reach
+//! into the twenty-four bits of an `f32` are added, the small ones first. Every product of two `bf16` is exact in
+//! `f32`, and the sums are `f32`.
 //!
-//! Where every number of both operands is a `bf16` already, the five products with middle and low parts are zero and are left out: the sums have the same value.
+//! Where every number of both operands is a `bf16` already, the five products with middle and low parts are zero and
+//! are left out: the sums have the same value.
 //!
-//! The code is assembly because the compiler has no types for tiles yet. Tile registers belong to nobody between two calls: a
-//! [`Configured`] value says that they have their shape on this thread.
+//! The code is assembly because the compiler has no types for tiles yet. Tile registers belong to nobody between two
+//! calls: a [`Configured`] value says that they have their shape on this thread.
 
 use super::pack::{PART, TILE};
 use std::arch::asm;
@@ -70,8 +73,8 @@ impl Configured {
     /// `c[i, j] (+)= Σ_p a[i, p] · b[p, j]` for `rows` × `columns` tiles, one or two each.
     ///
     /// # Safety
-    /// `depth` packed blocks can be read behind each of the first `rows` and `columns` pointers, and every sum can be read and
-    /// written.
+    /// `depth` packed blocks can be read behind each of the first `rows` and `columns` pointers, and every sum can be
+    /// read and written.
     pub(super) unsafe fn run(&self, rows: usize, columns: usize, block: &Block) {
         // SAFETY: the caller's promises.
         unsafe {
@@ -123,9 +126,10 @@ macro_rules! ahead {
     };
 }
 
-/// What is done with one packed block. The six products of wide numbers want the parts (high, low), (high, middle), (middle, middle), (middle, high),
-/// (low, high), (high, high) of the left and the right operand; in this order only one part is loaded twice.
-/// While they run, the next block comes nearer: its 12 KiB are more than the processor asks for by itself.
+/// What is done with one packed block. The six products of wide numbers want the parts (high, low), (high, middle),
+/// (middle, middle), (middle, high), (low, high), (high, high) of the left and the right operand; in this order only
+/// one part is loaded twice. While they run, the next block comes nearer: its 12 KiB are more than the processor asks
+/// for by itself.
 macro_rules! products {
     (wide, $a:ident, $b:ident, $multiply:literal) => {
         concat!(

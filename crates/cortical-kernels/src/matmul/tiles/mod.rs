@@ -1,16 +1,17 @@
 //! Products of `f32` on AMX's tiles of `bf16`.
 //!
-//! A tile instruction multiplies sixteen times as many pairs of `bf16` in a cycle as a vector instruction does of `f32`. Every `f32` is
-//! the exact sum of three `bf16`, so six tile products give one of `f32` with errors as small as those of fused multiply-adds
-//! and still more than twice the speed. Sums are made 32 steps at a time, so they round less often than a chain of multiply-adds.
+//! A tile instruction multiplies sixteen times as many pairs of `bf16` in a cycle as a vector instruction does of
+//! `f32`. Every `f32` is the exact sum of three `bf16`, so six tile products give one of `f32` with errors as small as
+//! those of fused multiply-adds and still more than twice the speed. Sums are made 32 steps at a time, so they round
+//! less often than a chain of multiply-adds.
 //!
-//! The shorter side of the output is packed whole, the longer one task by task. Sums run over pieces whose length depends on `k`
-//! alone, so neither the cut into tasks nor the number of threads shows in the bits.
+//! The shorter side of the output is packed whole, the longer one task by task. Sums run over pieces whose length
+//! depends on `k` alone, so neither the cut into tasks nor the number of threads shows in the bits.
 //!
 //! Operands that were `bf16` before they were widened have one part only, and take one product instead of six.
 //!
-//! Where an operand holds numbers whose parts could overflow, or numbers that are none, nothing is done and the caller takes
-//! another kernel, which gives what IEEE arithmetic gives.
+//! Where an operand holds numbers whose parts could overflow, or numbers that are none, nothing is done and the caller
+//! takes another kernel, which gives what IEEE arithmetic gives.
 //!
 //! Legend: as in [`super::packed`]; a *strip* is 32 rows (or columns) of an operand.
 
@@ -39,8 +40,8 @@ const TASK: usize = 1 << 22;
 const MAX_STRIPS: usize = 4;
 /// As many tasks as there should be at least: five leave each of two threads nearly half.
 const FEW_TASKS: usize = 5;
-/// Numbers of a shared operand that a second-level cache keeps between tasks; from a farther one as few tasks as possible should
-/// read it.
+/// Numbers of a shared operand that a second-level cache keeps between tasks; from a farther one as few tasks as
+/// possible should read it.
 const NEAR: usize = 1 << 18;
 /// Strips of columns whose sums stay in the second-level cache from one piece to the next.
 const NEAR_COLUMNS: usize = 8;
@@ -311,7 +312,8 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// The sums of some strips of rows with some strips of columns, each packed one behind the other over `blocks` blocks.
+    /// The sums of some strips of rows with some strips of columns, each packed one behind the other over `blocks`
+    /// blocks.
     ///
     /// # Safety
     /// Nobody else uses these elements of C; tiles may be used.
@@ -346,7 +348,8 @@ impl Output<'_> {
                             add: self.add || first > 0,
                             narrow,
                         };
-                        // SAFETY: `at` has seen that the operands hold `depth` blocks; the caller owns these elements of C.
+                        // SAFETY: `at` has seen that the operands hold `depth` blocks; the caller owns these elements
+                        // of C.
                         unsafe { self.block(&tiles, i * STRIP, j * STRIP, block) };
                     }
                 }
@@ -383,7 +386,8 @@ impl Output<'_> {
             unsafe { tiles.run(rows, columns, &Block { c, ..block }) };
             return;
         }
-        // What is added to is loaded into the tiles here as well: a row has the same bits in a whole strip and in a part of one.
+        // What is added to is loaded into the tiles here as well: a row has the same bits in a whole strip and in a
+        // part of one.
         let mut sums = [0.0_f32; STRIP * STRIP];
         let whole = Block {
             c: sums.as_mut_ptr(),

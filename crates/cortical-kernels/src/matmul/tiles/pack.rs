@@ -1,11 +1,12 @@
 //! Operands as blocks of three `bf16` parts: what the tile instructions read.
 //!
-//! `x = high + middle + low` exactly: each part is the nearest `bf16` to what the parts before it left over. Eight bits of
-//! significand three times are the twenty-four of an `f32`.
+//! `x = high + middle + low` exactly: each part is the nearest `bf16` to what the parts before it left over. Eight bits
+//! of significand three times are the twenty-four of an `f32`.
 //!
-//! A block holds 16 rows (or columns) times 32 steps of the sum: 16 lines of 16 pairs. A pair joins step `p` with step `p + 16`; the
-//! instructions only ask that both operands agree. A line of the left operand is a row of the matrix, a line of the right one is a
-//! pair of steps; which of the two lies in memory decides whether a block is transposed on its way.
+//! A block holds 16 rows (or columns) times 32 steps of the sum: 16 lines of 16 pairs. A pair joins step `p` with step
+//! `p + 16`; the instructions only ask that both operands agree. A line of the left operand is a row of the matrix, a
+//! line of the right one is a pair of steps; which of the two lies in memory decides whether a block is transposed on
+//! its way.
 
 use super::super::MatRef;
 use super::super::tile::avx512::transpose16;
@@ -20,9 +21,9 @@ pub(super) const PART: usize = 1024;
 /// Numbers of `f32` that fill the place of a packed block.
 pub(super) const BLOCK: usize = 3 * PART / size_of::<f32>();
 
-/// The bits of the least magnitude that is left to another kernel: 2⁴⁰. Infinities and numbers that are none have larger bits,
-/// and the high part of a larger finite number could round to infinity. Below it, parts that fall under the least normal number
-/// (the instructions take them for zero) change no product by more than 2⁻⁸⁶.
+/// The bits of the least magnitude that is left to another kernel: 2⁴⁰. Infinities and numbers that are none have
+/// larger bits, and the high part of a larger finite number could round to infinity. Below it, parts that fall under
+/// the least normal number (the instructions take them for zero) change no product by more than 2⁻⁸⁶.
 pub(super) const TOO_LARGE: u32 = 0x5380_0000;
 
 /// What packing has seen of an operand's numbers.
@@ -90,8 +91,8 @@ impl Lanes {
     }
 }
 
-/// Packs the blocks of sixteen columns of `x` (`[k, columns]`, of which `first` is the first) and returns what it has seen.
-/// With `lines_are_steps` the operand is a right one, otherwise the transpose of a left one.
+/// Packs the blocks of sixteen columns of `x` (`[k, columns]`, of which `first` is the first) and returns what it has
+/// seen. With `lines_are_steps` the operand is a right one, otherwise the transpose of a left one.
 ///
 /// # Safety
 /// The processor has AVX-512 F and BW.

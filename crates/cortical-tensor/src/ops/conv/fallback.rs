@@ -6,7 +6,8 @@ use candle_core::{Result, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::conv::{Axis, Geometry};
 
-/// `Σ_t w_t · x_t` over the taps of each group, without bias: `x` is `[n, c, d, h, w]`, `weight` `[o, c / groups, taps]`.
+/// `Σ_t w_t · x_t` over the taps of each group, without bias: `x` is `[n, c, d, h, w]`, `weight`
+/// `[o, c / groups, taps]`.
 fn sum_over_taps(g: &Geometry, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (n, o, pixels) = (g.batch(), g.out_channels(), g.out_pixels());
     if n * o * pixels * g.fan_in() == 0 {

@@ -45,9 +45,10 @@ pub fn conv<'a, const AXES: usize>(
 ///   `out = ⌊(in + padding − dilation · (kernel − 1) − 1) / stride⌋ + 1`, padding counted on both sides
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or [`Error::Device`](crate::Error::Device) when the
-/// arguments do not fit together, [`Error::Geometry`](crate::Error::Geometry) when the kernel does not fit the input,
-/// something is 0 that must not be, groups do not divide channels, or a result is too large to address.
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together,
+/// [`Error::Geometry`](crate::Error::Geometry) when the kernel does not fit the input, something is 0 that must not be,
+/// groups do not divide channels, or a result is too large to address.
 pub fn conv1d<'a>(
     x: impl Into<Input<'a>>,
     weight: impl Into<Input<'a>>,
@@ -107,9 +108,9 @@ pub fn conv3d<'a>(
     conv(x, weight, bias, options)
 }
 
-/// `max_pool2d(conv2d(x))` in one operation that never stores the convolution's output: the pool's output and the winning taps
-/// are all that its backward pass needs, where the activation's derivative needs at most the activation's output.
-/// Other activations, and windows of more than 256 taps, take the two operations one after the other.
+/// `max_pool2d(conv2d(x))` in one operation that never stores the convolution's output: the pool's output and the
+/// winning taps are all that its backward pass needs, where the activation's derivative needs at most the activation's
+/// output. Other activations, and windows of more than 256 taps, take the two operations one after the other.
 ///
 /// # Shapes
 /// As [`conv2d`] and then [`max_pool2d`].

@@ -7,7 +7,8 @@ use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::conv::{Axis, Geometry, TransposedAxis};
 
-/// The options of a convolution over `AXES` axes, with PyTorch's names and defaults; an option has a value for each axis.
+/// The options of a convolution over `AXES` axes, with PyTorch's names and defaults; an option has a value for each
+/// axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConvOptions<const AXES: usize> {
     /// Distance between neighbouring windows, 1 by default.

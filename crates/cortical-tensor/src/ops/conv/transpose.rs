@@ -38,8 +38,8 @@ pub fn conv_transpose<'a, const AXES: usize>(
 ///   `out = (in − 1) · stride − 2 · padding + dilation · (kernel − 1) + output_padding + 1`
 ///
 /// # Errors
-/// As [`conv1d`](super::conv1d); an output padding that is smaller than neither stride nor dilation, and a padding that cuts everything
-/// away are [`Error::Geometry`](crate::Error::Geometry).
+/// As [`conv1d`](super::conv1d); an output padding that is smaller than neither stride nor dilation, and a padding that
+/// cuts everything away are [`Error::Geometry`](crate::Error::Geometry).
 pub fn conv_transpose1d<'a>(
     x: impl Into<Input<'a>>,
     weight: impl Into<Input<'a>>,

@@ -58,16 +58,16 @@ pub struct SublayerRotary<'a> {
     pub pairs: Pairs,
 }
 
-/// `y = x + W_o attention(W_q n, W_k n, W_v n)` with `n = rms_norm(x)`, queries and keys rotated: [`rms_norm`], [`linear`],
-/// [`rotary`] and [`attention`] as one operation over whole sequences.
+/// `y = x + W_o attention(W_q n, W_k n, W_v n)` with `n = rms_norm(x)`, queries and keys rotated: [`rms_norm`],
+/// [`linear`], [`rotary`] and [`attention`] as one operation over whole sequences.
 ///
 /// # Shapes
 /// - `x` and the output: `[batch, rows, hidden]`
 /// - the parameters: see [`AttentionSublayer`]
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together; [`Error::Option`] for numbers of heads that
-/// do not divide one another or a negative `eps`.
+/// [`Error::Shape`], [`Error::DType`] or [`Error::Device`] when the arguments do not fit together; [`Error::Option`]
+/// for numbers of heads that do not divide one another or a negative `eps`.
 ///
 /// # Source
 /// Ainslie et al., "GQA" (2023); Touvron et al., "LLaMA" (2023).

@@ -35,15 +35,17 @@ pub struct FeedForward<'a> {
     pub shows: bool,
 }
 
-/// `y = x + W_down (f(W_gate n) ⊙ W_up n)` with `n = rms_norm(x)`: [`rms_norm`], [`linear`] and [`gated`] as one operation.
+/// `y = x + W_down (f(W_gate n) ⊙ W_up n)` with `n = rms_norm(x)`: [`rms_norm`], [`linear`] and [`gated`] as one
+/// operation.
 ///
 /// # Shapes
 /// - `x` and the output: `[…, hidden]`
 /// - the parameters: see [`FeedForward`]
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or [`Error::Device`](crate::Error::Device) when the
-/// arguments do not fit together; [`Error::Option`](crate::Error::Option) when `eps` is negative.
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Device`](crate::Error::Device) when the arguments do not fit together;
+/// [`Error::Option`](crate::Error::Option) when `eps` is negative.
 ///
 /// # Source
 /// Shazeer, "GLU variants improve transformer" (2020); Touvron et al., "LLaMA" (2023).

@@ -18,11 +18,12 @@ const NAME: &str = "linear_cross_entropy";
 /// Scores that are held at a time.
 const BLOCK: usize = 1 << 20;
 
-/// `cross_entropy(x Wᵀ + b, labels)` without ever holding all scores: rows go through in blocks, and where gradients will be asked for,
-/// they are made on the way, while a block's scores are warm. A vocabulary of a hundred thousand words then costs what its
-/// weights cost.
+/// `cross_entropy(x Wᵀ + b, labels)` without ever holding all scores: rows go through in blocks, and where gradients
+/// will be asked for, they are made on the way, while a block's scores are warm. A vocabulary of a hundred thousand
+/// words then costs what its weights cost.
 ///
-/// Without a reduction and with labels that are distributions it is [`linear`] and [`cross_entropy`] one after the other.
+/// Without a reduction and with labels that are distributions it is [`linear`] and [`cross_entropy`] one after the
+/// other.
 ///
 /// # Shapes
 /// - `x`: `[…, in]`, any leading dimensions
@@ -34,7 +35,8 @@ const BLOCK: usize = 1 << 20;
 /// As [`linear`] and [`cross_entropy`].
 ///
 /// # Source
-/// Hsu et al., "Liger kernel: efficient Triton kernels for LLM training" (2024), section 3.2: gradients made in the forward pass.
+/// Hsu et al., "Liger kernel: efficient Triton kernels for LLM training" (2024), section 3.2: gradients made in the
+/// forward pass.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -42,7 +44,8 @@ const BLOCK: usize = 1 << 20;
 /// # fn main() -> cortical_tensor::Result<()> {
 /// let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu)?;
 /// let weight = Tensor::new(&[[0.0_f32, 0.0], [0.0, 0.0]], &Device::Cpu)?;
-/// let loss = linear_cross_entropy(&x, &weight, None, &Tensor::new(&[1_u32], &Device::Cpu)?, &CrossEntropy::default())?;
+/// let target = Tensor::new(&[1_u32], &Device::Cpu)?;
+/// let loss = linear_cross_entropy(&x, &weight, None, &target, &CrossEntropy::default())?;
 /// assert!((loss.to_scalar::<f32>()? - 2.0_f32.ln()).abs() < 1e-6);
 /// # Ok(())
 /// # }

@@ -1,7 +1,7 @@
 //! Fused operations: several operations of a hot path as one, with the values and gradients of the fine ones.
 //!
-//! Each keeps less than the fine operations would, and its gradients meet inside instead of in candle's store, where every
-//! first one costs two passes over memory.
+//! Each keeps less than the fine operations would, and its gradients meet inside instead of in candle's store, where
+//! every first one costs two passes over memory.
 
 mod attention_sublayer;
 mod feed_forward;

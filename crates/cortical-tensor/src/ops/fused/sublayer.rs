@@ -89,7 +89,8 @@ impl<T: Element> Normed<T> {
         Self { y, moments, eps }
     }
 
-    /// The gradients of x and of the norm's weight, inputs 0 and 1, from that of the norm's output; `x` also gets what came from above.
+    /// The gradients of x and of the norm's weight, inputs 0 and 1, from that of the norm's output; `x` also gets what
+    /// came from above.
     pub(super) fn backward(
         &self,
         pass: &Backward<'_>,

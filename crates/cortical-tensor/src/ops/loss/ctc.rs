@@ -24,20 +24,22 @@ pub struct Ctc {
     pub zero_infinity: bool,
 }
 
-/// `l = −ln Σ_π Π_t p[t, π_t]` over the paths `π` that say the labels when repetitions and then blanks are left out; reduced.
+/// `l = −ln Σ_π Π_t p[t, π_t]` over the paths `π` that say the labels when repetitions and then blanks are left out;
+/// reduced.
 ///
-/// The gradient is that of the scores behind normalised log-probabilities, as PyTorch has it: it has no part along the direction that a
-/// softmax takes away. On every device it is computed on the CPU.
+/// The gradient is that of the scores behind normalised log-probabilities, as PyTorch has it: it has no part along the
+/// direction that a softmax takes away. On every device it is computed on the CPU.
 ///
 /// # Shapes
-/// - `log_probs`: `[steps, n, classes]`, or without `n`; logarithms of probabilities, as [`log_softmax`](crate::ops::log_softmax) gives them
+/// - `log_probs`: `[steps, n, classes]`, or without `n`; logarithms of probabilities, as
+///   [`log_softmax`](crate::ops::log_softmax) gives them
 /// - `targets`: `[n, labels]`, or `[Σ target_lengths]` one sample behind the other; of `u32` or `i64`
 /// - `input_lengths`, `target_lengths`: `n` numbers, or one without `n`
 /// - result: scalar, or `[n]` for [`Reduction::None`] (a scalar without `n`)
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::DType`] when the arguments do not fit, [`Error::Index`] for a label that is no class, [`Error::Option`] for a blank that is
-/// none or a length beyond the steps or labels.
+/// [`Error::Shape`], [`Error::DType`] when the arguments do not fit, [`Error::Index`] for a label that is no class,
+/// [`Error::Option`] for a blank that is none or a length beyond the steps or labels.
 ///
 /// # Source
 /// Graves et al., "Connectionist temporal classification" (2006).

@@ -37,7 +37,8 @@ pub fn hinge_embedding_loss(
     })
 }
 
-/// `l = max(0, −t (x₁ − x₂) + margin)`: `x1` should rank above `x2` where the target is 1, below where it is −1; reduced.
+/// `l = max(0, −t (x₁ − x₂) + margin)`: `x1` should rank above `x2` where the target is 1, below where it is −1;
+/// reduced.
 ///
 /// # Shapes
 /// - `x1`, `x2`, `target`: any, the same

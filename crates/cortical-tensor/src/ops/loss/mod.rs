@@ -1,7 +1,7 @@
 //! Losses: how wrong a prediction is.
 //!
-//! Those between a number and its target ([`pointwise`]) run in kernels; distances and margins ([`margin`]) are a few candle operations
-//! with right gradients on every device.
+//! Those between a number and its target ([`pointwise`]) run in kernels; distances and margins ([`margin`]) are a few
+//! candle operations with right gradients on every device.
 
 mod ctc;
 mod elements;

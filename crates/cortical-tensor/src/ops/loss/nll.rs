@@ -25,7 +25,8 @@ pub struct Nll {
 
 /// `l = −w_c x_c` for the logarithms `x` of each row's probabilities and its class `c`, reduced.
 ///
-/// With [`log_softmax`](crate::ops::log_softmax) before it this is [`cross_entropy`](crate::ops::cross_entropy), in two steps.
+/// With [`log_softmax`](crate::ops::log_softmax) before it this is [`cross_entropy`](crate::ops::cross_entropy), in two
+/// steps.
 ///
 /// # Shapes
 /// - `x`: `[n, classes]` or `[n, classes, d₁, …]`
@@ -33,7 +34,8 @@ pub struct Nll {
 /// - result: scalar, or that of `labels` for [`Reduction::None`]
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments do not fit, [`Error::Index`] for a label that is no class.
+/// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments do not fit, [`Error::Index`] for a label
+/// that is no class.
 pub fn nll_loss<'a>(x: impl Into<Input<'a>>, labels: &Tensor, options: &Nll) -> Result<Tensor> {
     let x = x.into();
     check(x.tensor(), labels, options)?;

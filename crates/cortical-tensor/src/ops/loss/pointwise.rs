@@ -15,8 +15,8 @@ use cortical_kernels::loss::Pointwise;
 /// - result: scalar, or that of `x` for [`Reduction::None`]
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType), [`Error::Device`](crate::Error::Device) when
-/// the arguments differ.
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType),
+/// [`Error::Device`](crate::Error::Device) when the arguments differ.
 pub fn mse_loss<'a>(
     x: impl Into<Input<'a>>,
     target: impl Into<Input<'a>>,
@@ -204,8 +204,8 @@ pub fn multi_label_soft_margin_loss<'a>(
 pub struct KlDiv {
     /// Whether the target is a logarithm as well.
     pub log_target: bool,
-    /// Whether the sum is divided by the number of rows (PyTorch's `batchmean`), which is the divergence's definition; `reduction` then
-    /// does not count.
+    /// Whether the sum is divided by the number of rows (PyTorch's `batchmean`), which is the divergence's definition;
+    /// `reduction` then does not count.
     pub batch_mean: bool,
     /// What becomes of the elements' losses.
     pub reduction: Reduction,
@@ -319,7 +319,8 @@ impl Default for GaussianNll {
     }
 }
 
-/// `l = (ln v + (x − t)² / v) / 2` with the variance `v = max(var, ε)`, reduced. The gradient of `var` is that of `v`, as in PyTorch.
+/// `l = (ln v + (x − t)² / v) / 2` with the variance `v = max(var, ε)`, reduced. The gradient of `var` is that of `v`,
+/// as in PyTorch.
 ///
 /// # Shapes
 /// - `x`, `target`: any, the same

@@ -62,8 +62,8 @@ fn mean<const AXES: usize>(
     resample(how, x, &output_size)
 }
 
-/// `y[p]` is the largest of `x` from ⌊p · in / out⌋ to ⌈(p + 1) · in / out⌉ along the last axis; of equal ones the first gets the
-/// gradient.
+/// `y[p]` is the largest of `x` from ⌊p · in / out⌋ to ⌈(p + 1) · in / out⌉ along the last axis; of equal ones the
+/// first gets the gradient.
 ///
 /// # Shapes
 /// - `x`: `[n, channels, length]`, or without `n`

@@ -83,8 +83,9 @@ pub fn max_pool<'a, const AXES: usize>(
 ///   `out = ⌊(in + 2 · padding − dilation · (kernel − 1) − 1) / stride⌋ + 1`, or ⌈…⌉ in ceil mode
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType); [`Error::Geometry`](crate::Error::Geometry) when the
-/// kernel does not fit, something is 0 that must not be, or padding is more than half of the kernel's span.
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType);
+/// [`Error::Geometry`](crate::Error::Geometry) when the kernel does not fit, something is 0 that must not be, or
+/// padding is more than half of the kernel's span.
 pub fn max_pool1d<'a>(x: impl Into<Input<'a>>, options: &MaxPoolOptions<1>) -> Result<Tensor> {
     max_pool(x, options)
 }

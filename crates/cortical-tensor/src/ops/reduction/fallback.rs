@@ -54,7 +54,8 @@ pub(super) fn places(end: End, dims: [usize; 3], x: &Tensor) -> Result<Tensor> {
     first(&three(&x.detach(), dims)?, end)
 }
 
-/// Where along the middle axis of `x` the first extreme stands: candle's own search does not say which of equal ones it takes.
+/// Where along the middle axis of `x` the first extreme stands: candle's own search does not say which of equal ones it
+/// takes.
 fn first(x: &Tensor, end: End) -> Result<Tensor> {
     let best = match end {
         End::Most | End::Furthest => x.max_keepdim(1)?,
