@@ -1,7 +1,8 @@
-//! A bench for each family of kernels, through the operation that people call, beside a named opponent that computes the same.
+//! A bench for each family of kernels, through the operation that people call, beside a named opponent that computes
+//! the same.
 //!
-//! `cargo xtask bench` times both with criterion; a test runs both on a few numbers and compares what they compute. Whole jobs are in
-//! [`crate::workloads`].
+//! `cargo xtask bench` times both with criterion; a test runs both on a few numbers and compares what they compute.
+//! Whole jobs are in [`crate::workloads`].
 
 mod dense;
 mod rest;

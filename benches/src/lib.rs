@@ -1,7 +1,7 @@
 //! How fast Cortical is.
 //!
-//! - [`workloads`]: whole jobs (training steps, inference, single operations, files) with the shapes that programs for PyTorch, candle-nn
-//!   and Burn in `benches/peers/` run as well, each written as a user of the crates would write it;
+//! - [`workloads`]: whole jobs (training steps, inference, single operations, files) with the shapes that programs for
+//!   PyTorch, candle-nn and Burn in `benches/peers/` run as well, each written as a user of the crates would write it;
 //! - [`families`]: each family of kernels beside a named opponent, for criterion;
 //! - [`measure`]: how a job is timed, and the line that the binary `workloads` prints for it;
 //! - [`error`]: what can go wrong.

@@ -18,7 +18,8 @@ pub trait Job {
         Ok(())
     }
 
-    /// One step. Giving its output back to the system counts as a part of it, as it does in the other libraries' programs.
+    /// One step. Giving its output back to the system counts as a part of it, as it does in the other libraries'
+    /// programs.
     ///
     /// # Errors
     /// Whatever the work refuses.
@@ -103,8 +104,8 @@ impl Cost {
         }
     }
 
-    /// As before, and AdamW moves so many parameters: it reads each with its gradient and two averages, and writes all but
-    /// the gradient.
+    /// As before, and AdamW moves so many parameters: it reads each with its gradient and two averages, and writes all
+    /// but the gradient.
     #[must_use]
     pub fn and_adamw(self, parameters: f64) -> Self {
         Self {
@@ -196,7 +197,8 @@ impl Workload {
     /// # Errors
     /// Whatever the work refuses, and [`Error::Checksum`] when it computes nonsense.
     pub fn run(self) -> Result<Row> {
-        // As a loop over steps would be written by somebody in a hurry; PyTorch's threads keep spinning between steps by themselves.
+        // As a loop over steps would be written by somebody in a hurry; PyTorch's threads keep spinning between steps
+        // by themselves.
         keep_spinning(|| self.measured())
     }
 
@@ -261,8 +263,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// The line that is printed: keys that every program has (`peer`, `bench`, `ms`, `rate`, `unit`) and ours besides, among them
-    /// the share of the machine's limits that was reached.
+    /// The line that is printed: keys that every program has (`peer`, `bench`, `ms`, `rate`, `unit`) and ours besides,
+    /// among them the share of the machine's limits that was reached.
     #[must_use]
     pub fn to_json(&self, roofline: &Roofline) -> Value {
         let (step_ms, bound) = self.cost.floor(roofline);

@@ -1,4 +1,5 @@
-//! Every workload at a tiny size: it runs, its checksum is a number that does not depend on threads, and its line is JSON.
+//! Every workload at a tiny size: it runs, its checksum is a number that does not depend on threads, and its line is
+//! JSON.
 
 use cortical_bench::measure::Row;
 use cortical_bench::workloads::{Size, all, chosen};

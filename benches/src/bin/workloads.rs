@@ -1,7 +1,7 @@
 //! Runs workloads and prints a JSON line for each: `workloads [--threads N] [--list] [NAME…]`.
 //!
-//! A name picks every workload whose own name contains it; without one all of them run. With `--list` their names are printed instead. Threads are as many as asked for, or as
-//! `RAYON_NUM_THREADS` says, or one for each processor.
+//! A name picks every workload whose own name contains it; without one all of them run. With `--list` their names are
+//! printed instead. Threads are as many as asked for, or as `RAYON_NUM_THREADS` says, or one for each processor.
 
 use cortical_bench::error::{Error, Result};
 use cortical_bench::workloads::{Size, all, chosen};

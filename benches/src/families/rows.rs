@@ -56,7 +56,8 @@ pub(super) fn families(size: Size) -> Result<Vec<Family>> {
     ])
 }
 
-/// The likelihood of label sequences; the opponent goes over the same recursion with candle's operations, a step at a time.
+/// The likelihood of label sequences; the opponent goes over the same recursion with candle's operations, a step at a
+/// time.
 fn ctc(size: Size) -> Result<Family> {
     let (steps, batch, symbols, length) = (
         size.pick(100, 4),

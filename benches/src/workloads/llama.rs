@@ -48,7 +48,8 @@ impl Shape {
         self.products() + self.vocabulary * self.hidden + (2 * self.layers + 1) * self.hidden
     }
 
-    /// Operations of all scores and weighted sums of one sequence of `rows`, where each row sees itself and those before.
+    /// Operations of all scores and weighted sums of one sequence of `rows`, where each row sees itself and those
+    /// before.
     fn attention(&self, rows: usize) -> f64 {
         (self.layers * 2 * 2 * self.hidden * rows * (rows + 1) / 2) as f64
     }

@@ -1,8 +1,8 @@
 //! The workloads: one name, one amount of work, the same in every library's program.
 //!
-//! Inputs are random, seeded, and of fixed shape, in `f32` unless the name says otherwise. A training step is forward, loss, backward,
-//! AdamW (learning rate 1e-3, weight decay 0.01) and reading the loss back as a number. Each family has a file, in which a
-//! network is written as somebody would write it who only has the crates' documentation.
+//! Inputs are random, seeded, and of fixed shape, in `f32` unless the name says otherwise. A training step is forward,
+//! loss, backward, AdamW (learning rate 1e-3, weight decay 0.01) and reading the loss back as a number. Each family has
+//! a file, in which a network is written as somebody would write it who only has the crates' documentation.
 
 mod cnn;
 mod conv;

@@ -1,7 +1,7 @@
 //! ResNet-20 for pictures of 3 × 32 × 32: three stages of 16, 32 and 64 channels, three blocks each.
 //!
-//! He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016), section 4.2, with projections where the size
-//! changes.
+//! He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016), section 4.2, with projections where
+//! the size changes.
 
 use super::training::Training;
 use super::{Size, classes, normal};
@@ -157,8 +157,8 @@ pub(super) fn workloads(size: Size) -> Vec<Workload> {
     vec![training.times(2, 9).cost(training_cost(batch, side))]
 }
 
-/// Three products a convolution, but two for the first, whose input needs no gradient. Norms move every picture besides, mostly
-/// within caches; they are left out, so the floor is a low one.
+/// Three products a convolution, but two for the first, whose input needs no gradient. Norms move every picture
+/// besides, mostly within caches; they are left out, so the floor is a low one.
 fn training_cost(batch: usize, side: usize) -> Cost {
     let pixels = |stage: usize| (batch * (side >> stage) * (side >> stage)) as f64;
     let product = |stage: usize, input: usize, output: usize, taps: usize| {

@@ -73,7 +73,8 @@ impl DecoderBlockConfig {
 /// Relatives have their norms elsewhere ([`DecoderBlockConfig::norms`]): `h = x + norm(attention(x))`, or a norm on
 /// both sides.
 ///
-/// Each sublayer with a norm before it is one operation ([`attention_sublayer`](cortical_tensor::ops::attention_sublayer),
+/// Each sublayer with a norm before it is one operation
+/// ([`attention_sublayer`](cortical_tensor::ops::attention_sublayer),
 /// [`feed_forward`](cortical_tensor::ops::feed_forward)); only with a cache attention runs in its parts, with the same
 /// values.
 ///

@@ -219,8 +219,9 @@ fn adapted<const AXES: usize>(
     let mut output = vec![sample[0]];
     output.extend(size);
     let reads = "each output reads its share of its channel, without weights";
-    // Windows begin at ⌊o · n / s⌋ and end before ⌈(o + 1) · n / s⌉. Those that would end between two elements, all but gcd(n, s)
-    // of them, reach one element into the next window; so they cover n + s − gcd(n, s) elements, however many they are.
+    // Windows begin at ⌊o · n / s⌋ and end before ⌈(o + 1) · n / s⌉. Those that would end between two elements, all but
+    // gcd(n, s) of them, reach one element into the next window; so they cover n + s − gcd(n, s) elements, however many
+    // they are.
     let each: [usize; AXES] = std::array::from_fn(|i| {
         let shared = gcd(axes[i], size[i]);
         axes[i].saturating_add(size[i] - shared)

@@ -120,8 +120,8 @@ impl Params {
         Self::make(device, seed, DType::F32, None, (limit, false))
     }
 
-    /// An empty store whose parameters have a name and a shape, but no elements, and which refuses more than `limit` of them:
-    /// layers built in it take no memory and can be described, not run.
+    /// An empty store whose parameters have a name and a shape, but no elements, and which refuses more than `limit` of
+    /// them: layers built in it take no memory and can be described, not run.
     ///
     /// ```
     /// use cortical_neuron::{Init, Params};

@@ -140,7 +140,8 @@ impl RmsNormConfig {
         self
     }
 
-    /// Whether the scale is one more than `weight`, which then begins at zero, as Gemma has it; it is `weight` by default.
+    /// Whether the scale is one more than `weight`, which then begins at zero, as Gemma has it; it is `weight` by
+    /// default.
     #[must_use]
     pub fn plus_one(mut self, plus_one: bool) -> Self {
         self.plus_one = plus_one;
@@ -233,8 +234,8 @@ impl RmsNorm {
             let [weight, _] = self.affine.inputs(pass);
             return Ok(ops::rms_norm(x, shape, weight, eps)?);
         };
-        // A sum with a parameter is none itself: its gradient goes the ordinary way through candle's graph. Where weights have 16 bits,
-        // the sum would lose most of them.
+        // A sum with a parameter is none itself: its gradient goes the ordinary way through candle's graph. Where
+        // weights have 16 bits, the sum would lose most of them.
         let wide = match x.dtype() {
             DType::BF16 | DType::F16 => DType::F32,
             other => other,
