@@ -15,6 +15,7 @@ use std::cmp::Ordering;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
+use crate::about::About;
 use crate::dataset::{Dataset, Splits};
 use crate::error::{Error, IdxDefect, Result, SampleDefect};
 use crate::files;
@@ -110,10 +111,20 @@ pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
                 .collect()
         }
     };
+    let (height, width) = (train.inputs.shape()[1], train.inputs.shape()[2]);
+    let about = About {
+        summary: format!(
+            "{} pictures for training, {} for testing, {width} x {height} pixels, grey, {} classes",
+            train.labels.len(),
+            test.labels.len(),
+            classes.len()
+        ),
+        notes: Vec::new(),
+    };
     Ok(Splits {
-        train: train.labelled(&classes)?,
+        train: train.labelled(&classes)?.with_about(about.clone()),
         valid: None,
-        test: test.labelled(&classes)?,
+        test: test.labelled(&classes)?.with_about(about),
     })
 }
 

@@ -28,6 +28,14 @@ impl Numbers {
         }
     }
 
+    /// The first value and every so many after it.
+    pub(crate) fn every(&self, step: usize) -> Box<dyn Iterator<Item = f64> + '_> {
+        match self {
+            Self::F32(values) => Box::new(values.iter().step_by(step).map(|&x| f64::from(x))),
+            Self::F64(values) => Box::new(values.iter().step_by(step).copied()),
+        }
+    }
+
     /// The last `count` values become the first.
     pub(crate) fn rotate(&mut self, count: usize) {
         match self {

@@ -5,6 +5,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use cortical_io::TensorFile;
 
+use crate::about::About;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::inputs::Inputs;
@@ -69,7 +70,7 @@ pub fn read_table(path: &Path) -> Result<Dataset> {
     let labels: Vec<i64> = labels.to_dtype(DType::I64)?.to_vec1()?;
     let labels: Option<Vec<u32>> = labels.iter().map(|&y| u32::try_from(y).ok()).collect();
     let labels = labels.ok_or_else(|| wrong("labels from 0 up", "one below 0".to_owned()))?;
-    let classes = match file.metadata().get(CLASSES) {
+    let classes: Vec<String> = match file.metadata().get(CLASSES) {
         Some(json) => serde_json::from_str(json)
             .map_err(|why| wrong("a JSON list of names in `classes`", why.to_string()))?,
         None => {
@@ -91,7 +92,15 @@ pub fn read_table(path: &Path) -> Result<Dataset> {
         }
         _ => Inputs::new(flat.to_dtype(DType::F32)?.to_vec1()?, &shape)?,
     };
-    Dataset::new(inputs, labels, classes)
+    let about = About {
+        summary: format!(
+            "{} samples of shape {shape:?}, {} classes",
+            inputs.len(),
+            classes.len()
+        ),
+        notes: Vec::new(),
+    };
+    Ok(Dataset::new(inputs, labels, classes)?.with_about(about))
 }
 
 /// Whether a file is called like a safetensors file.

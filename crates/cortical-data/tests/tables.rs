@@ -386,6 +386,43 @@ fn a_column_without_a_difference_is_named() {
 }
 
 #[test]
+fn a_column_that_counts_the_rows_is_named() {
+    let about = |text: &str| parse(text).unwrap().about().notes.clone();
+    let table = ",x,kind\n0,5.5,a\n1,4.5,b\n2,5.5,a\n";
+    assert_eq!(
+        about(table),
+        ["column 1 has no name and counts the rows; data.ignore=[1] leaves it out"]
+    );
+    assert!(about(&table.replace("\n2,", "\n7,")).is_empty());
+    assert!(about(&table.replace(",x", "id,x")).is_empty());
+}
+
+#[test]
+fn a_table_of_tensors_in_double_precision_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let times: Vec<f64> = (0..10).map(|i| 1.7e12 + f64::from(i)).collect();
+    let labels: Vec<u32> = (0..10).map(|i| i % 2).collect();
+    let cpu = &Device::Cpu;
+    let tensors = [
+        (
+            "inputs".to_owned(),
+            candle_core::Tensor::from_vec(times, (10, 1), cpu).unwrap(),
+        ),
+        (
+            "labels".to_owned(),
+            candle_core::Tensor::new(labels, cpu).unwrap(),
+        ),
+    ];
+    cortical_io::save_tensors(&path, &tensors, &std::collections::BTreeMap::default()).unwrap();
+    let splits = open(path.to_str().unwrap(), &OpenOptions::default()).unwrap();
+    assert_eq!(splits.about().summary, "10 samples of shape [1], 2 classes");
+    let mut seen: Vec<f32> = rows(splits.train.inputs()).concat();
+    seen.sort_by(f32::total_cmp);
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+}
+
+#[test]
 fn files_from_before_columns_had_names_are_read_as_they_were() {
     let old = r#"{"input_shape":[3],"range":1.0,"mean":[],"std":[],"columns":["ignored",{"one_hot":["blue","red"]},"number"]}"#;
     let preprocess: Preprocess = serde_json::from_str(old).unwrap();

@@ -210,7 +210,7 @@ impl<'a> Table<'a> {
                 self.labels.as_ref().zip(label),
                 (header == Header::Yes).then_some(self.first.line),
             ),
-            notes: Vec::new(),
+            notes: index_note(&columns, &values).into_iter().collect(),
         };
         let features = width(&columns).unwrap_or(usize::MAX);
         let mut inputs = Inputs::from_numbers(values, &[features])?;
@@ -233,6 +233,23 @@ fn says_something(columns: &[Column]) -> bool {
         kind: ColumnKind::Number,
     };
     features.iter().any(|column| *column != plain)
+}
+
+/// What to say of a first column without a name in the header that counts the rows: pandas writes one, and a network learns the order of the rows
+/// from it.
+fn index_note(columns: &[Column], values: &Numbers) -> Option<String> {
+    let first = columns.first()?;
+    let features = width(columns).filter(|&features| features > 0)?;
+    if first.name.as_deref() != Some("") || first.kind != ColumnKind::Number {
+        return None;
+    }
+    let counts = values.every(features).zip(0..).all(|(value, row)| {
+        let row = f64::from(row);
+        value == row || value == row + 1.0
+    });
+    counts.then(|| {
+        "column 1 has no name and counts the rows; data.ignore=[1] leaves it out".to_owned()
+    })
 }
 
 /// How a table was understood, in a line.
