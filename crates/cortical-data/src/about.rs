@@ -1,7 +1,7 @@
 //! How data were understood, in words.
 
-/// How the files of a data set were understood, for the person who gave them: what a reader guesses (a header, the label's column) or leaves out is
-/// said.
+/// How the files of a data set were understood, for the person who gave them: what a reader guesses (a header, the
+/// label's column) or leaves out is said.
 ///
 /// ```
 /// use cortical_data::csv::{self, CsvOptions};

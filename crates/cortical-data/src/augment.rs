@@ -11,8 +11,9 @@ use warp::Warp;
 settings! {
     /// What is changed in a picture, and by how much at most. The default changes nothing.
     ///
-    /// All changes happen to raw values, before the preprocessing that is saved with a model; places without a picture are filled
-    /// with 0. Their order is: warp (rotation, scale, shear, translation in one go), shift, flips, colours, cutout.
+    /// All changes happen to raw values, before the preprocessing that is saved with a model; places without a picture
+    /// are filled with 0. Their order is: warp (rotation, scale, shear, translation in one go), shift, flips, colours,
+    /// cutout.
     ///
     /// ```
     /// use cortical_data::Augment;

@@ -40,7 +40,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether the data set can be opened on this machine: embedded, or its files lie in a folder that [`open`] looks in.
+    /// Whether the data set can be opened on this machine: embedded, or its files lie in a folder that [`open`] looks
+    /// in.
     #[must_use]
     pub fn is_available(&self, data_dir: Option<&Path>) -> bool {
         self.install.is_none()
@@ -158,10 +159,12 @@ pub struct OpenOptions {
     pub seed: Seed,
     /// How much is held out, where the data set has no test part of its own.
     pub test_fraction: f64,
-    /// How much of the training part, as it is after the test part was cut off, is for validation; 0 for none. It is ignored where the data set
-    /// has a validation part of its own: those samples were chosen for this by whoever made the data set. The test part does not depend on it.
+    /// How much of the training part, as it is after the test part was cut off, is for validation; 0 for none. It is
+    /// ignored where the data set has a validation part of its own: those samples were chosen for this by whoever made
+    /// the data set. The test part does not depend on it.
     pub valid_fraction: f64,
-    /// Part `fold` of a cross-validation in so many folds is tested on instead: `(folds, fold)`, counted from 0. See [`fold`](crate::fold()).
+    /// Part `fold` of a cross-validation in so many folds is tested on instead: `(folds, fold)`, counted from 0. See
+    /// [`fold`](crate::fold()).
     pub fold: Option<(usize, usize)>,
     /// What happens to raw values; statistics are taken from the training part only.
     pub normalize: Normalize,
@@ -189,14 +192,15 @@ impl Default for OpenOptions {
     }
 }
 
-/// Opens a data set by its name in the [`catalog`], or what lies at a path, ready to be trained on: a CSV file, a safetensors file as for
-/// [`read_table`](crate::read_table), a folder with four IDX files as for
-/// [`idx::read_folder`], or a folder of PNG and JPEG pictures, a folder for each class.
+/// Opens a data set by its name in the [`catalog`], or what lies at a path, ready to be trained on: a CSV file, a
+/// safetensors file as for [`read_table`](crate::read_table), a folder with four IDX files as for [`idx::read_folder`],
+/// or a folder of PNG and JPEG pictures, a folder for each class.
 ///
-/// The classes of pictures are called as their folders. Where those are in `train` and `test`, these are the two parts, and `valid` (or `val`,
-/// `validation`) beside them is the validation part; the case of the letters does not matter. Where only `train` and `valid` are there, the latter is
-/// the test part, as it is all that is known to be held out: then choices are made by samples of `train`, if [`OpenOptions::valid_fraction`] asks for some.
-/// With [`OpenOptions::input_shape`] pictures are brought to that size, grey or coloured; else all must be of one size.
+/// The classes of pictures are called as their folders. Where those are in `train` and `test`, these are the two parts,
+/// and `valid` (or `val`, `validation`) beside them is the validation part; the case of the letters does not matter.
+/// Where only `train` and `valid` are there, the latter is the test part, as it is all that is known to be held out:
+/// then choices are made by samples of `train`, if [`OpenOptions::valid_fraction`] asks for some. With
+/// [`OpenOptions::input_shape`] pictures are brought to that size, grey or coloured; else all must be of one size.
 ///
 /// The files of Fashion-MNIST are looked for in `DATA_DIR/fashion-mnist`, `DATA_DIR`, where the Debian package
 /// `dataset-fashion-mnist` puts them, and in `.cache/fashion-mnist`.

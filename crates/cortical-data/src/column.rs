@@ -1,4 +1,5 @@
-//! What the columns of a table hold: numbers, names that become one number a category, the label, or nothing that a network should see.
+//! What the columns of a table hold: numbers, names that become one number a category, the label, or nothing that a
+//! network should see.
 
 use serde::{Deserialize, Serialize};
 

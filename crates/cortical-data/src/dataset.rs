@@ -39,7 +39,8 @@ pub struct Dataset {
 pub struct Splits {
     /// The samples to learn from.
     pub train: Dataset,
-    /// The samples that choices are made by while training goes on, such as when to stop; `None` where none were asked for.
+    /// The samples that choices are made by while training goes on, such as when to stop; `None` where none were asked
+    /// for.
     pub valid: Option<Dataset>,
     /// The samples of the last measurement, which no choice has seen.
     pub test: Dataset,

@@ -21,7 +21,8 @@ const IRIS: &[u8] = include_bytes!("../data/iris.csv");
 /// None but candle's own; the data are part of the program.
 ///
 /// # Source
-/// The test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI, 1998), as scikit-learn ships it.
+/// The test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI, 1998), as scikit-learn
+/// ships it.
 pub fn digits() -> Result<Dataset> {
     let name = Path::new("the embedded digits.csv.gz");
     let flat = csv::read_from(files::unpack(DIGITS), name, &CsvOptions::default())?;

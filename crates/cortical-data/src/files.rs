@@ -13,7 +13,8 @@ pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Decompressed bytes that a file may have whatever its size.
 const ALWAYS_BYTES: u64 = 64 << 20;
-/// How many times its size a file may become beyond that. Tables become ten times as large, tables of zeros a hundred times.
+/// How many times its size a file may become beyond that. Tables become ten times as large, tables of zeros a hundred
+/// times.
 const MOST_GROWTH: u64 = 256;
 
 /// Opens a file's decompressed bytes; gzip is recognised by its first bytes, not by its name.
@@ -140,8 +141,8 @@ impl<R: BufRead> Counted<R> {
         self.read
     }
 
-    /// Appends bytes up to and including the next `\n`; gives 0 at the end of the file. Of a line of more than `longest` bytes it gives one byte
-    /// more than that.
+    /// Appends bytes up to and including the next `\n`; gives 0 at the end of the file. Of a line of more than
+    /// `longest` bytes it gives one byte more than that.
     pub(crate) fn read_line(&mut self, line: &mut Vec<u8>, longest: usize) -> Result<usize> {
         // One byte more than allowed is asked for, so that a file of exactly the limit passes.
         let most = (self.limit - self.read).min(longest as u64);

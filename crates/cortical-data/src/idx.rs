@@ -58,7 +58,8 @@ impl Images {
 ///
 /// # Errors
 /// A file that cannot be read; another magic number, element type or number of dimensions; a size of zero; more than
-/// [`MAX_ELEMENTS`]; fewer or more bytes than the header says. Memory is taken as data arrive, never on the header's word.
+/// [`MAX_ELEMENTS`]; fewer or more bytes than the header says. Memory is taken as data arrive, never on the header's
+/// word.
 pub fn read_images(path: &Path) -> Result<Images> {
     images(files::open(path)?, path)
 }
@@ -87,8 +88,8 @@ pub fn read_labels_from(reader: impl BufRead, name: &Path) -> Result<Vec<u8>> {
     Ok(read(reader, name, "labels", 1)?.1)
 }
 
-/// Reads the four files of a folder: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k` for the
-/// test part, each with or without `.gz`. Classes are called `classes`, or by their numbers when it is absent.
+/// Reads the four files of a folder: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k` for
+/// the test part, each with or without `.gz`. Classes are called `classes`, or by their numbers when it is absent.
 ///
 /// # Errors
 /// A missing file; as [`read_images`]; images and labels that differ in number; training and test images that differ in

@@ -12,7 +12,8 @@ use crate::error::{Error, Result, SampleDefect};
 use crate::numbers::Numbers;
 use crate::preprocess::Preprocess;
 
-/// Raw values as they were read; pictures stay bytes, a quarter of the memory, and numbers of tables in double precision where they need it.
+/// Raw values as they were read; pictures stay bytes, a quarter of the memory, and numbers of tables in double
+/// precision where they need it.
 #[derive(Debug)]
 enum Values {
     F32(Vec<f32>),
@@ -65,9 +66,9 @@ impl Inputs {
         Self::build(values.len(), Values::F32(values), shape, None)
     }
 
-    /// As [`Inputs::new`], of numbers in double precision: such as times in milliseconds, whose differences single precision loses. They stay so until
-    /// they are preprocessed ([`Preprocess::fit`] with [`Normalize::Standardize`](crate::Normalize::Standardize) subtracts their mean in double
-    /// precision too).
+    /// As [`Inputs::new`], of numbers in double precision: such as times in milliseconds, whose differences single
+    /// precision loses. They stay so until they are preprocessed ([`Preprocess::fit`] with
+    /// [`Normalize::Standardize`](crate::Normalize::Standardize) subtracts their mean in double precision too).
     ///
     /// ```
     /// use candle_core::Device;
@@ -134,7 +135,8 @@ impl Inputs {
         }
     }
 
-    /// The same values seen as samples of another shape with as many values; preprocessing starts as the identity again.
+    /// The same values seen as samples of another shape with as many values; preprocessing starts as the identity
+    /// again.
     ///
     /// # Errors
     /// A shape with another number of values.
@@ -317,7 +319,8 @@ impl Inputs {
         matches!(*self.values, Values::F64(_))
     }
 
-    /// The columns of a table that have one value in all samples after preprocessing; none where samples are no rows of a table.
+    /// The columns of a table that have one value in all samples after preprocessing; none where samples are no rows of
+    /// a table.
     pub(crate) fn constant_columns(&self) -> Result<Vec<usize>> {
         if self.shape().len() != 1 || self.is_empty() {
             return Ok(Vec::new());

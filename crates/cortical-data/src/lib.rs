@@ -1,11 +1,14 @@
 //! Data sets for training and prediction: where samples come from, and the order in which a network sees them.
 //!
-//! [`open`] takes a name of the [`catalog`] or a path and gives [`Splits`]: a [`Dataset`] to learn from, one to test
-//! on and, where it is asked for, one for validation. A data set holds raw values and the [`Preprocess`] that every batch goes through; the latter is saved with a
-//! model, so that [`open_features`] treats a row to predict from as the training data were treated. A [`Loader`] makes [`Batch`]es in a seeded
-//! order, changed at random by an [`Augment`] if they are pictures, ahead of their use by a [`Prefetch`]; its [`Position`] is all that a checkpoint needs to continue with the same batches.
+//! [`open`] takes a name of the [`catalog`] or a path and gives [`Splits`]: a [`Dataset`] to learn from, one to test on
+//! and, where it is asked for, one for validation. A data set holds raw values and the [`Preprocess`] that every batch
+//! goes through; the latter is saved with a model, so that [`open_features`] treats a row to predict from as the
+//! training data were treated. A [`Loader`] makes [`Batch`]es in a seeded order, changed at random by an [`Augment`] if
+//! they are pictures, ahead of their use by a [`Prefetch`]; its [`Position`] is all that a checkpoint needs to continue
+//! with the same batches.
 //!
-//! This crate knows candle's tensors and `cortical-tensor`'s random streams. It does not know about networks or training.
+//! This crate knows candle's tensors and `cortical-tensor`'s random streams. It does not know about networks or
+//! training.
 //!
 //! ```
 //! use cortical_data::{open, Loader, OpenOptions};

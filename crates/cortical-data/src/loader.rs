@@ -59,15 +59,16 @@ pub struct LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// Changes pictures at random: each by the stream `"augment/<epoch>/<row>"` of `seed`, so that it depends on neither batches nor threads.
+    /// Changes pictures at random: each by the stream `"augment/<epoch>/<row>"` of `seed`, so that it depends on
+    /// neither batches nor threads.
     #[must_use]
     pub fn augment(self, augment: Augment, seed: Seed) -> Self {
         let augment = (!augment.is_none()).then_some((augment, seed));
         Self { augment, ..self }
     }
 
-    /// Draws the samples of an epoch with replacement, each as probably as its weight says; in effect only together with
-    /// [`shuffle`](Self::shuffle), whose seed draws them.
+    /// Draws the samples of an epoch with replacement, each as probably as its weight says; in effect only together
+    /// with [`shuffle`](Self::shuffle), whose seed draws them.
     #[must_use]
     pub fn weighted(self, weights: Weights) -> Self {
         Self {
@@ -85,7 +86,8 @@ impl LoaderConfig {
         }
     }
 
-    /// A new random order each epoch, drawn by the stream `"shuffle/<epoch>"` of `seed`; without it, the data set's order.
+    /// A new random order each epoch, drawn by the stream `"shuffle/<epoch>"` of `seed`; without it, the data set's
+    /// order.
     #[must_use]
     pub fn shuffle(self, seed: Seed) -> Self {
         Self {

@@ -63,11 +63,12 @@ pub(crate) enum Folder {
     Split(Box<Splits>),
 }
 
-/// Reads a PNG or JPEG file; which one it is is told by its first bytes. Transparency is dropped, 16 bits become 8, palettes colours. It is turned as its
-/// EXIF data say, so that it is the way up in which it was taken.
+/// Reads a PNG or JPEG file; which one it is is told by its first bytes. Transparency is dropped, 16 bits become 8,
+/// palettes colours. It is turned as its EXIF data say, so that it is the way up in which it was taken.
 ///
 /// # Errors
-/// [`Error::Read`], [`PictureDefect::Unreadable`] for a file that is neither, ends early or is broken, and for one of more than 2²⁶ pixels.
+/// [`Error::Read`], [`PictureDefect::Unreadable`] for a file that is neither, ends early or is broken, and for one of
+/// more than 2²⁶ pixels.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -111,10 +112,11 @@ pub(crate) fn is_folder(folder: &Path) -> bool {
             .any(|class| has(&class))
 }
 
-/// Reads a folder of classes, or one of parts with the classes of the training part. Folders without pictures are no classes; the notes name them.
+/// Reads a folder of classes, or one of parts with the classes of the training part. Folders without pictures are no
+/// classes; the notes name them.
 ///
-/// Pictures take the shape `[channels, height, width]` where one is given: they are made smaller or larger, grey or coloured. Else all must be of one
-/// size; they are grey if all of them are.
+/// Pictures take the shape `[channels, height, width]` where one is given: they are made smaller or larger, grey or
+/// coloured. Else all must be of one size; they are grey if all of them are.
 pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Folder> {
     let given = shape.map(three).transpose()?;
     let folders_in = folders(folder)?;
@@ -265,7 +267,8 @@ fn part<'a>(folders: &'a [PathBuf], names: &[&str]) -> Result<Option<&'a PathBuf
     }
 }
 
-/// Reads a picture, or all pictures of a folder in the order of their names, in the shape that a model takes; with their paths.
+/// Reads a picture, or all pictures of a folder in the order of their names, in the shape that a model takes; with
+/// their paths.
 pub(crate) fn read_inputs(path: &Path, shape: &[usize]) -> Result<(Inputs, Vec<PathBuf>)> {
     let shape = three(shape)?;
     let paths = match path.is_dir() {

@@ -1,4 +1,5 @@
-//! Samples to predict from: a CSV file, a file of IDX images, a picture or a folder of pictures, brought into the form that a saved model takes.
+//! Samples to predict from: a CSV file, a file of IDX images, a picture or a folder of pictures, brought into the form
+//! that a saved model takes.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -13,8 +14,8 @@ use crate::pictures;
 use crate::preprocess::Preprocess;
 
 /// Opens a file of samples for a model whose preprocessing was saved: a CSV file (with or without a label column) or a
-/// file of IDX images, told apart by their first bytes; either may be compressed with gzip. Or a PNG or JPEG picture, or a folder of them in the
-/// order of their names, which are brought to the model's size.
+/// file of IDX images, told apart by their first bytes; either may be compressed with gzip. Or a PNG or JPEG picture,
+/// or a folder of them in the order of their names, which are brought to the model's size.
 ///
 /// With [`CsvOptions::classes`] set to the model's classes, labels that the file has are given as their numbers.
 ///

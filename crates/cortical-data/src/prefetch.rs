@@ -8,8 +8,8 @@ use crate::loader::{Batch, Loader, Position};
 
 /// A [`Loader`] whose next batches wait in a bounded queue, made by a thread in the background.
 ///
-/// Batches and their order are those of the loader, for a batch is a function of its position. The thread ends when this is
-/// dropped or moved to another position.
+/// Batches and their order are those of the loader, for a batch is a function of its position. The thread ends when
+/// this is dropped or moved to another position.
 ///
 /// ```
 /// use cortical_data::{digits, Loader, Prefetch};

@@ -185,7 +185,8 @@ impl Preprocess {
         })
     }
 
-    /// The same with its mean and deviation in double precision, so that values that are kept so lose nothing before they are subtracted.
+    /// The same with its mean and deviation in double precision, so that values that are kept so lose nothing before
+    /// they are subtracted.
     ///
     /// # Errors
     /// [`PreprocessDefect::Field`] for numbers that are not as many as, or do not round to, those in single precision.

@@ -9,7 +9,8 @@ use crate::error::{Error, Result, SplitDefect};
 
 /// The random stream that draws the test part.
 const TEST_STREAM: &str = "split";
-/// The random stream that draws the validation part: one of its own, so that the test part is the same with and without one.
+/// The random stream that draws the validation part: one of its own, so that the test part is the same with and without
+/// one.
 const VALID_STREAM: &str = "valid";
 
 /// The rows of each part, as [`split_rows`] gives them.
@@ -53,9 +54,11 @@ pub fn split(dataset: &Dataset, test_fraction: f64, seed: Seed) -> Result<Splits
     })
 }
 
-/// As [`split`] and [`Splits::with_validation`], of samples of any kind: the rows of each part, in their order, of samples with these labels.
+/// As [`split`] and [`Splits::with_validation`], of samples of any kind: the rows of each part, in their order, of
+/// samples with these labels.
 ///
-/// `test_fraction` is a share of all samples, `valid_fraction` one of those that are left. A part with the fraction 0 is empty.
+/// `test_fraction` is a share of all samples, `valid_fraction` one of those that are left. A part with the fraction 0
+/// is empty.
 ///
 /// # Errors
 /// A fraction below 0, or of 1 and more; too few samples for every part to get one.
@@ -99,8 +102,8 @@ pub fn split_rows(
 }
 
 impl Splits {
-    /// Cuts `fraction` of the training samples off for validation, every class in proportion as in [`split`], drawn by the stream `"valid"` of
-    /// `seed`; 0 for none. A validation part that is already there stays as it is.
+    /// Cuts `fraction` of the training samples off for validation, every class in proportion as in [`split`], drawn by
+    /// the stream `"valid"` of `seed`; 0 for none. A validation part that is already there stays as it is.
     ///
     /// The test part and the order of the samples stay the same.
     ///
@@ -188,11 +191,11 @@ fn hold_out(
     (kept, held)
 }
 
-/// Part `fold` of a cross-validation: the samples are dealt into `folds` parts, every class in turn, of which this one is
-/// tested on and the others are learned from.
+/// Part `fold` of a cross-validation: the samples are dealt into `folds` parts, every class in turn, of which this one
+/// is tested on and the others are learned from.
 ///
-/// Every sample is tested on in exactly one fold; the dealing is drawn by the stream `"folds"` of `seed`. A validation part is cut off what is
-/// learned from: [`Splits::with_validation`].
+/// Every sample is tested on in exactly one fold; the dealing is drawn by the stream `"folds"` of `seed`. A validation
+/// part is cut off what is learned from: [`Splits::with_validation`].
 ///
 /// # Errors
 /// [`SplitDefect::Folds`] for fewer than 2 folds, more than samples, or a fold that is none of them.

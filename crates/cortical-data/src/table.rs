@@ -18,16 +18,16 @@ const CLASSES: &str = "classes";
 /// Classes that are made up where the file names none.
 const MOST_CLASSES: u32 = 1 << 20;
 
-/// Reads a safetensors file with the tensors `inputs` and `labels`; class names come from the metadata `classes` (JSON), else classes are
-/// numbered.
+/// Reads a safetensors file with the tensors `inputs` and `labels`; class names come from the metadata `classes`
+/// (JSON), else classes are numbered.
 ///
 /// # Shapes
 /// - `inputs`: `[n, shape...]` of any floating-point type, or bytes, whose range is then 0 to 255
 /// - `labels`: `[n]` of integers
 ///
 /// # Errors
-/// [`Error::Table`] for a tensor that is missing or does not fit, [`Error::Tensors`] for a file that is not what it should be, and those of
-/// [`Dataset::new`].
+/// [`Error::Table`] for a tensor that is missing or does not fit, [`Error::Tensors`] for a file that is not what it
+/// should be, and those of [`Dataset::new`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -97,8 +97,8 @@ pub(super) struct Slot {
     pub(super) kind: Kind,
 }
 
-/// What the columns that were read hold, as a model keeps it, and all numbers: `values` has one for each column, row by row, and the
-/// number of a category becomes a row of zeros and a one.
+/// What the columns that were read hold, as a model keeps it, and all numbers: `values` has one for each column, row by
+/// row, and the number of a category becomes a row of zeros and a one.
 pub(super) fn expand(kinds: Vec<Kind>, values: Numbers) -> Result<(Vec<ColumnKind>, Numbers)> {
     let mut ranks = Vec::with_capacity(kinds.len());
     let mut columns = Vec::with_capacity(kinds.len());

@@ -1,7 +1,8 @@
 //! Whether the first row of a table has the names of its columns or is a row like the others.
 //!
-//! A word over numbers is a name; words and numbers beside each other may as well be a row with a mistake in it, and numbers only may be the names
-//! that pandas gives columns. Then the rows below decide, by whether what stands over the labels comes again as a label.
+//! A word over numbers is a name; words and numbers beside each other may as well be a row with a mistake in it, and
+//! numbers only may be the names that pandas gives columns. Then the rows below decide, by whether what stands over the
+//! labels comes again as a label.
 
 use super::columns::{Kind, Slot};
 use super::labels::Labels;
@@ -57,7 +58,8 @@ pub(super) fn look(cells: &[&str], slots: &[Slot], label: Option<&str>) -> Heade
     }
 }
 
-/// Whether a model's table with this first row has a header: a word where a number should be and no number, or a category that no model knows.
+/// Whether a model's table with this first row has a header: a word where a number should be and no number, or a
+/// category that no model knows.
 pub(super) fn look_known(cells: &[&str], slots: &[Slot]) -> Header {
     let looks = Looks::of(cells, slots);
     let unknown = slots

@@ -180,7 +180,8 @@ impl Labels {
         self.numbers
     }
 
-    /// The numbers and the classes, sorted unless they were given. `last` is the last line and the label's column, for the error about a single class.
+    /// The numbers and the classes, sorted unless they were given. `last` is the last line and the label's column, for
+    /// the error about a single class.
     pub(super) fn finish(
         mut self,
         path: &Path,

@@ -118,7 +118,8 @@ impl First<'_> {
             .any(|column| matches!(column, LabelColumn::Name(_)))
     }
 
-    /// The cells of a table in the order in which its header has a model's columns; `None` for a table without such a header.
+    /// The cells of a table in the order in which its header has a model's columns; `None` for a table without such a
+    /// header.
     fn by_name(&self, columns: &[Column]) -> Result<Option<Layout>> {
         let mut cells_of: HashMap<&str, VecDeque<usize>> = HashMap::new();
         for (cell, name) in self.cells.iter().enumerate() {
@@ -195,7 +196,8 @@ impl First<'_> {
         })
     }
 
-    /// Whether the first row names columns, of which some are not a model's. `slots` is what it would be as a row of data, if it can be one.
+    /// Whether the first row names columns, of which some are not a model's. `slots` is what it would be as a row of
+    /// data, if it can be one.
     fn is_other_header(&self, columns: &[Column], slots: Option<&[Slot]>) -> bool {
         let names = columns.iter().filter_map(|column| column.name.as_deref());
         let names: std::collections::HashSet<&str> = names.collect();

@@ -1,12 +1,14 @@
 //! Tables of numbers and categories as text, with a label column.
 //!
-//! Cells are separated by commas (by tabs in a file called `.tsv`) and may be quoted; gzip is recognised. The first row is a header when its cells
-//! over numbers are words, when a column is asked for by its name, or when it has numbers as pandas writes them over columns and what stands over the
-//! labels does not come again as one; [`CsvOptions::header`] says it where that is guessed wrongly. A missing value in the first row is an error, as
-//! in any other. A column of names is read where it is asked for as such ([`CsvOptions::one_hot`]): so a number with a typing error is an error and
-//! not a category.
+//! Cells are separated by commas (by tabs in a file called `.tsv`) and may be quoted; gzip is recognised. The first row
+//! is a header when its cells over numbers are words, when a column is asked for by its name, or when it has numbers as
+//! pandas writes them over columns and what stands over the labels does not come again as one; [`CsvOptions::header`]
+//! says it where that is guessed wrongly. A missing value in the first row is an error, as in any other. A column of
+//! names is read where it is asked for as such ([`CsvOptions::one_hot`]): so a number with a typing error is an error
+//! and not a category.
 //!
-//! A model keeps the [`Column`]s of its table. Later tables are read by them: by the names in their header, else by their places.
+//! A model keeps the [`Column`]s of its table. Later tables are read by them: by the names in their header, else by
+//! their places.
 
 mod columns;
 mod header;
@@ -40,8 +42,8 @@ pub struct CsvOptions {
     pub one_hot: Vec<LabelColumn>,
     /// Columns that are not read, such as a number that only counts rows.
     pub ignore: Vec<LabelColumn>,
-    /// The columns of the table that a model has learned from, in place of the two fields above; empty for none. They are found by their names in
-    /// the header, in whatever order, or by their places in a table without one.
+    /// The columns of the table that a model has learned from, in place of the two fields above; empty for none. They
+    /// are found by their names in the header, in whatever order, or by their places in a table without one.
     pub columns: Vec<Column>,
     /// Whether the first row has the names of the columns; told from the table when absent.
     pub header: Option<bool>,
@@ -87,7 +89,8 @@ fn separator_of(path: &Path) -> u8 {
 ///
 /// # Errors
 /// A file that cannot be read or is larger than the limit; rows of different lengths; cells that are no finite numbers;
-/// a missing label column or label; no rows; one class only; with [`CsvOptions::classes`], a label that is none of them.
+/// a missing label column or label; no rows; one class only; with [`CsvOptions::classes`], a label that is none of
+/// them.
 pub fn read(path: &Path, options: &CsvOptions) -> Result<Dataset> {
     read_from(files::open(path)?, path, options)
 }
@@ -114,11 +117,12 @@ pub fn read_from(reader: impl BufRead, name: &Path, options: &CsvOptions) -> Res
     Ok(Dataset::new(inputs, labels, classes)?.with_about(about))
 }
 
-/// Reads samples to predict from: `n_features` columns, or one more, which then is the label; or [`CsvOptions::columns`], found by their names where
-/// the table has a header.
+/// Reads samples to predict from: `n_features` columns, or one more, which then is the label; or
+/// [`CsvOptions::columns`], found by their names where the table has a header.
 ///
 /// # Errors
-/// As [`read`], for another number of columns or a header with other names than the model's, and without the demand for two classes.
+/// As [`read`], for another number of columns or a header with other names than the model's, and without the demand for
+/// two classes.
 pub fn read_features(path: &Path, n_features: usize, options: &CsvOptions) -> Result<Features> {
     read_features_from(files::open(path)?, path, n_features, options)
 }

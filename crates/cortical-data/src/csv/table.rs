@@ -222,7 +222,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Whether columns are more than numbers without names, with the label behind them: what every reader expects, so that no model keeps it.
+/// Whether columns are more than numbers without names, with the label behind them: what every reader expects, so that
+/// no model keeps it.
 fn says_something(columns: &[Column]) -> bool {
     let features = match columns {
         [features @ .., last] if last.kind == ColumnKind::Label && last.name.is_none() => features,
@@ -235,8 +236,8 @@ fn says_something(columns: &[Column]) -> bool {
     features.iter().any(|column| *column != plain)
 }
 
-/// What to say of a first column without a name in the header that counts the rows: pandas writes one, and a network learns the order of the rows
-/// from it.
+/// What to say of a first column without a name in the header that counts the rows: pandas writes one, and a network
+/// learns the order of the rows from it.
 fn index_note(columns: &[Column], values: &Numbers) -> Option<String> {
     let first = columns.first()?;
     let features = width(columns).filter(|&features| features > 0)?;

@@ -232,7 +232,8 @@ fn categories_become_a_number_each_and_a_model_keeps_them() {
         ];
         assert_eq!(columns, want);
 
-        // What a model keeps of it reads later rows alike: with and without header and label, whatever the order of the rows.
+        // What a model keeps of it reads later rows alike: with and without header and label, whatever the order of the
+        // rows.
         let fitted = crate::Preprocess::fit(crate::Normalize::Auto, dataset.inputs()).unwrap();
         let json = serde_json::to_string(&fitted).unwrap();
         let saved: crate::Preprocess = serde_json::from_str(&json).unwrap();

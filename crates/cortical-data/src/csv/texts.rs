@@ -16,8 +16,8 @@ pub struct TextOptions {
     pub text: LabelColumn,
     /// The column of labels.
     pub label: LabelColumn,
-    /// The classes that labels may name, in their order; every label that occurs when absent. With them the labels may be missing as a whole, as in a
-    /// table to predict from.
+    /// The classes that labels may name, in their order; every label that occurs when absent. With them the labels may
+    /// be missing as a whole, as in a table to predict from.
     pub classes: Option<Vec<String>>,
     /// The most bytes to read, after decompression.
     pub limit_bytes: u64,
@@ -46,15 +46,16 @@ pub struct Texts {
     pub classes: Vec<String>,
 }
 
-/// Reads texts, labelled or not: a table with a column of each, separated by commas or, in a file called `.tsv`, by tabs; or, from a file called
-/// `.txt`, a text in each line that is not empty. Gzip is recognised.
+/// Reads texts, labelled or not: a table with a column of each, separated by commas or, in a file called `.tsv`, by
+/// tabs; or, from a file called `.txt`, a text in each line that is not empty. Gzip is recognised.
 ///
-/// Columns by name stand in a header; where both are given by number, the file has none. Classes are sorted, by value when all of them are numbers,
-/// else by their text.
+/// Columns by name stand in a header; where both are given by number, the file has none. Classes are sorted, by value
+/// when all of them are numbers, else by their text.
 ///
 /// # Errors
-/// A file that cannot be read or is larger than the limit; rows of different lengths; a column that is not there; a missing text or label; no rows; one class
-/// only; with [`TextOptions::classes`], a label that is none of them; a `.txt` file where labels are needed.
+/// A file that cannot be read or is larger than the limit; rows of different lengths; a column that is not there; a
+/// missing text or label; no rows; one class only; with [`TextOptions::classes`], a label that is none of them; a
+/// `.txt` file where labels are needed.
 pub fn read_texts(path: &Path, options: &TextOptions) -> Result<Texts> {
     read_texts_from(files::open(path)?, path, options)
 }

@@ -1,4 +1,5 @@
-//! Everything that can be wrong with data: an [`Error`] says of which file or argument it speaks, a defect of a kind of its own what is wrong with it.
+//! Everything that can be wrong with data: an [`Error`] says of which file or argument it speaks, a defect of a kind of
+//! its own what is wrong with it.
 
 mod augment;
 mod csv;

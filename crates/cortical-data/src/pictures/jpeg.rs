@@ -8,7 +8,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::orientation::{orientation, turned};
 use super::{Decoded, Pixels, checked, planes};
 
-/// A byte of a JPEG file holds fewer pixels than this: one bit at least for 8 by 8 values, of which one stands for 2 by 2 pixels or 4 by 4.
+/// A byte of a JPEG file holds fewer pixels than this: one bit at least for 8 by 8 values, of which one stands for 2 by
+/// 2 pixels or 4 by 4.
 const MOST_PIXELS_A_BYTE: usize = 1024;
 
 /// The picture in a file, the way up that its EXIF data say.

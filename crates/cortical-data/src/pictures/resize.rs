@@ -50,8 +50,8 @@ fn scale(rows: &[u8], height: usize, from: usize, to: usize) -> Vec<f32> {
     scale_f32(&rows, height, from, to)
 }
 
-/// Each of `height` rows of `from` numbers as a row of `to`: a mean with weights that fall off as a triangle, as wide as a new pixel where
-/// the row becomes shorter, so that nothing is skipped.
+/// Each of `height` rows of `from` numbers as a row of `to`: a mean with weights that fall off as a triangle, as wide
+/// as a new pixel where the row becomes shorter, so that nothing is skipped.
 fn scale_f32(rows: &[f32], height: usize, from: usize, to: usize) -> Vec<f32> {
     let step = from as f32 / to as f32;
     let reach = step.max(1.0);

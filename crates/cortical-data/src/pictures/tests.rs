@@ -105,7 +105,8 @@ fn few_bits_many_bits_filters_and_interlacing_are_read() {
     // Each filter once, by hand: left, above, their mean, and Paeth's choice.
     let rows = [1, 10, 5, 2, 1, 1, 3, 10, 10, 4, 1, 255];
     assert_eq!(grey(8, [2, 4], 0, &rows), [10, 15, 11, 16, 15, 25, 16, 24]);
-    // Of 3 x 3 pixels, Adam7 takes the first, then (2, 0), then row 2 of even columns, then odd columns of even rows, then odd rows.
+    // Of 3 x 3 pixels, Adam7 takes the first, then (2, 0), then row 2 of even columns, then odd columns of even rows,
+    // then odd rows.
     let rows = [0, 0, 0, 2, 0, 20, 22, 0, 1, 0, 21, 0, 10, 11, 12];
     assert_eq!(grey(8, [3, 3], 1, &rows), [0, 1, 2, 10, 11, 12, 20, 21, 22]);
 }
