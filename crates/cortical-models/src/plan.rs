@@ -67,15 +67,8 @@ impl Plan {
                 got: input_shape.to_vec(),
             });
         }
-        let names = segment::names(layers)?;
-        let specs = layers.iter().zip(&names).map(|(spec, name)| {
-            let spec = spec.resolved(classes);
-            match name {
-                Some(name) => spec.named(name),
-                None => spec,
-            }
-        });
-        let specs: Vec<LayerSpec> = specs.collect();
+        let specs = segment::named(layers)?.into_iter();
+        let specs: Vec<LayerSpec> = specs.map(|spec| spec.resolved(classes)).collect();
         let params = Params::dry(memory / size_of::<f32>());
         let built = Segment::build(&specs, &params.root(), input_shape, classes)?;
         if built.output() != [classes] {
@@ -91,12 +84,11 @@ impl Plan {
             layers: Vec::with_capacity(specs.len()),
         };
         let accounts = built.into_accounts();
-        for ((spec, name), (description, parameters)) in specs.into_iter().zip(names).zip(accounts)
-        {
+        for (spec, (description, parameters)) in specs.into_iter().zip(accounts) {
             let output_shape = description.output.clone();
             plan.layers.push(PlannedLayer {
+                name: spec.name().map(str::to_owned),
                 spec,
-                name,
                 input_shape: std::mem::replace(&mut input_shape, output_shape.clone()),
                 output_shape,
                 parameters,

@@ -30,6 +30,8 @@ struct Store {
 #[derive(Debug, Default)]
 struct Entries {
     params: Vec<Param>,
+    /// How many elements all parameters have together.
+    count: usize,
     buffers: Vec<Buffer>,
     by_name: HashMap<String, Place>,
     /// Second names of parameters, with the place of the parameter.
@@ -198,6 +200,7 @@ impl Params {
         let mut entries = self.write();
         entries.reserve(param.name())?;
         let place = Place::Param(entries.params.len());
+        entries.count = entries.count.saturating_add(param.count());
         entries.params.push(param.clone());
         entries.by_name.insert(param.name().to_string(), place);
         Ok(param)
@@ -401,9 +404,7 @@ impl Params {
     /// How many elements all parameters have together: what "7B" counts. Buffers do not count.
     #[must_use]
     pub fn count(&self) -> usize {
-        let entries = self.read();
-        let counts = entries.params.iter().map(Param::count);
-        counts.fold(0, usize::saturating_add)
+        self.read().count
     }
 
     /// Empties every slot.

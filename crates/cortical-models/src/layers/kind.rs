@@ -1,5 +1,6 @@
 //! What a kind of layer is: a name, settings, and how a layer is built from them.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -143,7 +144,7 @@ pub trait LayerKind: 'static {
 }
 
 /// A layer's settings, whatever its kind.
-pub(super) trait AnySettings: Send + Sync {
+pub(super) trait AnySettings: Any + Send + Sync {
     fn kind(&self) -> &'static str;
     fn prefix(&self) -> &'static str;
     fn advice(&self) -> &'static str;
@@ -153,7 +154,7 @@ pub(super) trait AnySettings: Send + Sync {
 }
 
 /// The settings of one kind.
-struct Of<K: LayerKind>(K::Settings);
+pub(super) struct Of<K: LayerKind>(pub(super) K::Settings);
 
 impl<K: LayerKind> AnySettings for Of<K> {
     fn kind(&self) -> &'static str {

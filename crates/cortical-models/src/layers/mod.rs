@@ -25,13 +25,17 @@ pub(crate) use dropout::probability;
 pub use kind::{AnyLayer, LayerKind};
 pub use site::Site;
 
+use std::any::Any;
 use std::sync::{Arc, LazyLock};
 
-use cortical_settings::{FieldError, Setting, Settings, nearest};
+use cortical_settings::{FieldError, Line, Setting, Settings, nearest};
 use toml::{Table, Value};
 
 use crate::error::Result;
-use kind::{AnySettings, wrong_type};
+use kind::{AnySettings, Of, wrong_type};
+
+/// The longest list of layers: candle's backward pass recurses through each of them.
+const LAYERS_MAX: usize = 2_000;
 
 /// A layer of a network, without the sizes that follow from its input.
 ///
@@ -107,6 +111,12 @@ impl LayerSpec {
         self
     }
 
+    /// The settings, if the layer is of this kind.
+    fn settings<K: LayerKind>(&self) -> Option<&K::Settings> {
+        let settings: &dyn Any = &*self.settings;
+        settings.downcast_ref::<Of<K>>().map(|of| &of.0)
+    }
+
     /// Makes the layer.
     pub(crate) fn build(&self, site: &Site<'_>) -> Result<AnyLayer> {
         self.settings.build(site)
@@ -145,6 +155,7 @@ struct Entry {
     name: &'static str,
     summary: &'static str,
     fields: &'static [(&'static str, &'static str)],
+    defaults: fn() -> Vec<Option<Value>>,
     read: fn(&str, &Value, &Kinds) -> Result<LayerSpec, FieldError>,
 }
 
@@ -239,6 +250,7 @@ impl Kinds {
             name: K::KIND,
             summary: K::SUMMARY,
             fields: K::Settings::FIELDS,
+            defaults: K::Settings::default_values,
             read: kind::read::<K>,
         });
         self
@@ -249,11 +261,20 @@ impl Kinds {
         self.0.iter().map(|entry| (entry.name, entry.summary))
     }
 
-    /// The settings of a kind by name, each with a remark; none for a kind that is not there.
+    /// The settings of a kind by name with their defaults and remarks; none for a kind that is not there.
     #[must_use]
-    pub fn settings_of(&self, kind: &str) -> &'static [(&'static str, &'static str)] {
+    pub fn settings_of(&self, kind: &str) -> Vec<Line> {
         let entry = self.0.iter().find(|entry| entry.name == kind);
-        entry.map_or(&[], |entry| entry.fields)
+        let fields = entry.map_or(Vec::new(), |entry| {
+            entry.fields.iter().zip((entry.defaults)()).collect()
+        });
+        let line = |(&(name, remark), value)| Line {
+            name,
+            value,
+            remark,
+            is_default: true,
+        };
+        fields.into_iter().map(line).collect()
     }
 
     /// Reads a layer; messages call it `path`.
@@ -288,11 +309,18 @@ impl Kinds {
     /// Reads a list of layers; messages call it `path`.
     ///
     /// # Errors
-    /// What is no list; those of [`read`](Self::read).
+    /// What is no list, or a list of more than 2,000 layers; those of [`read`](Self::read).
     pub fn read_list(&self, path: &str, value: &Value) -> Result<Vec<LayerSpec>, FieldError> {
         let Some(list) = value.as_array() else {
             return Err(wrong_type(path, "a list", value));
         };
+        if list.len() > LAYERS_MAX {
+            return Err(FieldError::Range {
+                path: path.to_owned(),
+                expected: format!("at most {LAYERS_MAX} layers"),
+                found: list.len().to_string(),
+            });
+        }
         let read = |(i, value)| self.read(&format!("{path}[{i}]"), value);
         list.iter().enumerate().map(read).collect()
     }

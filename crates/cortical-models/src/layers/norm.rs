@@ -14,7 +14,7 @@ settings! {
     /// The settings of a batch norm.
     #[derive(Clone, Debug, PartialEq)]
     pub(super) struct BatchNormSettings {
-        activation: ActivationSetting = ActivationSetting::default(), "what is done to each value afterwards";
+        pub(super) activation: ActivationSetting = ActivationSetting::default(), "what is done to each value afterwards";
         eps: f64 = 1e-5, "what is added to the variance", positive();
         momentum: f64 = 0.1, "how far the running averages move towards each batch", share();
         affine: bool = true, "whether there are a scale and a shift for each channel";

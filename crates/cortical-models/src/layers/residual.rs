@@ -1,10 +1,14 @@
 //! Layers of layers: `residual`, `sequential`
 
-use cortical_neuron::Residual as ResidualLayer;
+use candle_core::Tensor;
+use cortical_kernels::activation::Activation;
+use cortical_neuron::{BatchNorm as BatchNormLayer, Description, Layer, Pass};
 use cortical_settings::{FieldError, Rule, Settings, join, rule, settings};
+use cortical_tensor::ops;
 use toml::{Table, Value};
 
-use super::segment::Segment;
+use super::norm::BatchNorm;
+use super::segment::{self, Segment};
 use super::{AnyLayer, Kinds, LayerKind, LayerSpec, Site};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
@@ -80,32 +84,84 @@ impl LayerKind for Residual {
     }
 
     fn build(settings: &ResidualSettings, site: &Site<'_>) -> Result<AnyLayer> {
-        let inner = |layers: &[LayerSpec], name: &str| {
-            let scope = match name {
-                "" => site.scope().clone(),
-                name => site.scope().at(name),
-            };
-            Segment::build(layers, &scope, site.input(), site.classes())
+        let (scope, input, classes) = (site.scope(), site.input(), site.classes());
+        let specs = segment::named(&settings.layers)?;
+        let (specs, end) = match specs.split_last() {
+            Some((last, before)) => match last.settings::<BatchNorm>() {
+                // The block's activation is the norm's where it has none of its own.
+                Some(norm) if norm.activation == ActivationSetting::default() => {
+                    (before, Some((last, norm)))
+                }
+                _ => (&specs[..], None),
+            },
+            None => (&specs[..], None),
         };
-        let layers = inner(&settings.layers, "")?;
+        let layers = Segment::build(specs, scope, input, classes)?;
+        let norm = end.map(|(spec, norm)| {
+            let at = (specs.len(), spec.name());
+            let site = segment::site(spec, at, scope, layers.output(), classes);
+            let norm = BatchNorm::make(norm, settings.activation, &site);
+            norm.map_err(|error| site.blame(error))
+        });
+        let norm = norm.transpose()?;
         let shortcut = settings.shortcut.as_deref();
-        let shortcut = shortcut.map(|list| inner(list, "shortcut")).transpose()?;
-        let past = shortcut.as_ref().map_or(site.input(), Segment::output);
-        if past != layers.output() {
+        let shortcut = shortcut
+            .map(|specs| Segment::build(specs, &scope.at("shortcut"), input, classes))
+            .transpose()?;
+        // A norm leaves the shape as it is.
+        let output = layers.output();
+        if shortcut.as_ref().map_or(input, Segment::output) != output {
             let expected = format!(
-                "an input of shape {:?}, that of its layers' output, on the way past them",
-                layers.output()
+                "an input of shape {output:?}, that of its layers' output, on the way past them"
             );
             return Err(site.wrong_input(
                 expected,
                 "give the block a shortcut whose layers change the shape in the same way",
             ));
         }
-        let mut block = ResidualLayer::new(layers).activation(settings.activation.0);
-        if let Some(shortcut) = shortcut {
-            block = block.shortcut(shortcut);
+        let activation = settings.activation.0;
+        Ok(Box::new(Block {
+            layers,
+            norm,
+            shortcut,
+            activation,
+        }))
+    }
+}
+
+/// Layers and the way past them. With a batch norm at the end, its scaling, the sum and the activation are one pass over memory.
+struct Block {
+    layers: Segment,
+    norm: Option<BatchNormLayer>,
+    shortcut: Option<Segment>,
+    activation: Activation,
+}
+
+impl Layer for Block {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
+        let y = self.layers.forward(x, pass)?;
+        let past = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x, pass)?,
+            None => x.clone(),
+        };
+        match &self.norm {
+            Some(norm) => norm.forward_residual(&y, &past, pass),
+            None => Ok(ops::residual(&past, &y, self.activation)?),
         }
-        Ok(Box::new(block))
+    }
+
+    fn describe(&self, sample: &[usize]) -> cortical_neuron::Result<Description> {
+        let (mut parts, output) = self.layers.describe_links(sample)?;
+        if let Some(norm) = &self.norm {
+            parts.push(norm.describe(&output)?);
+        }
+        let layers = Description::of_parts("Sequential", "", parts, &output);
+        let mut parts = vec![layers];
+        if let Some(shortcut) = &self.shortcut {
+            parts.push(shortcut.describe(sample)?);
+        }
+        let description = Description::of_parts("Residual", "", parts, &output);
+        Ok(description.reads("each neuron reads one of the layer's and one of the shortcut's"))
     }
 }
 

@@ -37,45 +37,28 @@ impl Segment {
         input: &[usize],
         classes: usize,
     ) -> Result<Self> {
-        let mut links: Vec<Link> = Vec::with_capacity(specs.len());
-        for (i, (spec, name)) in specs.iter().zip(names(specs)?).enumerate() {
-            let input = links.last().map_or(input, |link| &link.description.output);
-            let index = i + 1;
-            // A layer without a name is called by its place, and so is its random stream.
-            let place = match &name {
-                Some(name) => scope.at(name),
-                None => scope.at(&format!("{}{index}", spec.kind())),
-            };
-            let label = match name {
-                Some(_) => format!("{} {}", spec.kind(), place.path()),
-                None => spec.kind().to_owned(),
-            };
-            let site = Site {
-                scope: place,
-                input,
-                classes,
-                index,
-                label,
-                advice: spec.advice(),
-            };
+        let names = names(specs)?;
+        let mut segment = Self {
+            links: Vec::with_capacity(specs.len()),
+            input: input.to_vec(),
+        };
+        for (i, (spec, name)) in specs.iter().zip(&names).enumerate() {
+            let site = site(spec, (i, name.as_deref()), scope, segment.output(), classes);
             let before = scope.params().count();
             let layer = spec.build(&site).map_err(|error| site.blame(error))?;
-            let described = layer.describe(input);
+            let described = layer.describe(site.input());
             let mut description = described.map_err(|error| site.blame_layer(error))?;
             site.check_output(&description.output)?;
             let place = site.scope().path().to_owned();
             description.name.clone_from(&place);
-            links.push(Link {
+            segment.links.push(Link {
                 place,
                 layer,
                 description,
                 parameters: scope.params().count() - before,
             });
         }
-        Ok(Self {
-            links,
-            input: input.to_vec(),
-        })
+        Ok(segment)
     }
 
     /// The shape of a sample after the last layer.
@@ -147,6 +130,48 @@ impl std::fmt::Debug for Segment {
         let places = self.links.iter().map(|link| &link.place);
         f.debug_list().entries(places).finish()
     }
+}
+
+/// Where the layer at a place in a list is built. One without a name is called by its place, and so is its random stream.
+pub(super) fn site<'a>(
+    spec: &LayerSpec,
+    (i, name): (usize, Option<&str>),
+    scope: &Scope,
+    input: &'a [usize],
+    classes: usize,
+) -> Site<'a> {
+    let (kind, index) = (spec.kind(), i + 1);
+    let place = match name {
+        Some(name) => scope.at(name),
+        None => scope.at(&format!("{kind}{index}")),
+    };
+    let label = match name {
+        Some(_) => format!("{kind} {}", place.path()),
+        None => kind.to_owned(),
+    };
+    Site {
+        scope: place,
+        input,
+        classes,
+        index,
+        label,
+        advice: spec.advice(),
+    }
+}
+
+/// The layers under the names that they get in a list.
+///
+/// # Errors
+/// Two layers of one name.
+pub(crate) fn named(specs: &[LayerSpec]) -> Result<Vec<LayerSpec>> {
+    let named = specs
+        .iter()
+        .zip(names(specs)?)
+        .map(|(spec, name)| match name {
+            Some(name) => spec.clone().named(&name),
+            None => spec.clone(),
+        });
+    Ok(named.collect())
 }
 
 /// The name of each layer: its own, or the prefix of its kind with a number, which counts layers of the same prefix. Layers without

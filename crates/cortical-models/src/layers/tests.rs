@@ -329,6 +329,52 @@ fn parameters_inside_layers_have_nested_names() {
     );
 }
 
+/// A block that ends with a batch norm adds in one pass what other blocks add afterwards.
+#[test]
+fn a_block_that_ends_with_a_batch_norm_is_the_block_in_parts() {
+    let run = |end: &str| {
+        let text = format!(
+            "{{ residual = {{ layers = [{{ conv2d = {{ out_channels = 3, kernel_size = 3, padding = 1, bias = false }} }}, \"batch_norm\"{end}], shortcut = [{{ conv2d = {{ out_channels = 3, kernel_size = 1 }} }}], activation = \"relu\" }} }}"
+        );
+        let params = Params::new(&Device::Cpu, Seed(4));
+        let block = layer(&text).unwrap();
+        let block = Segment::build(&[block], &params.root(), &[2, 5, 5], 3).unwrap();
+        let values: Vec<f32> = (0..200).map(|i| (i as f32 * 0.7).sin()).collect();
+        let x = Tensor::from_vec(values, (4, 2, 5, 5), &Device::Cpu).unwrap();
+        let mut all = Vec::new();
+        let y = block
+            .forward(&x, &mut Pass::train(&mut params.rng("p")))
+            .unwrap();
+        params
+            .backward(&y.sqr().unwrap().sum_all().unwrap())
+            .unwrap();
+        all.push(y);
+        all.push(block.forward(&x, &mut Pass::eval()).unwrap());
+        all.extend(params.all().iter().map(|p| p.grad().unwrap()));
+        all.extend(params.buffers().iter().map(|b| b.tensor()));
+        let names: Vec<String> = params.all().iter().map(|p| p.name().to_owned()).collect();
+        let costs = block.describe(&[2, 5, 5]).unwrap();
+        let numbers = all.iter().flat_map(|t| {
+            let t = t
+                .to_dtype(candle_core::DType::F32)
+                .unwrap()
+                .flatten_all()
+                .unwrap();
+            t.to_vec1::<f32>().unwrap()
+        });
+        (names, costs.multiply_adds, numbers.collect::<Vec<f32>>())
+    };
+    let (fused, parts) = (run(""), run(", \"identity\""));
+    assert_eq!((&fused.0, fused.1), (&parts.0, parts.1));
+    assert_eq!(fused.2.len(), parts.2.len());
+    for (fused, part) in fused.2.iter().zip(&parts.2) {
+        assert!(
+            (fused - part).abs() <= 1e-4 * part.abs().max(1.0),
+            "{fused} is not {part}"
+        );
+    }
+}
+
 #[test]
 fn an_embedding_reads_whole_numbers_only() {
     let spec = layer("{ embedding = { num_embeddings = 5, embedding_dim = 3 } }").unwrap();
@@ -352,6 +398,23 @@ fn an_embedding_reads_whole_numbers_only() {
     assert!(
         error.ends_with("indices[1] is 5, but must be below 5"),
         "{error}"
+    );
+}
+
+#[test]
+fn a_list_has_a_longest_length() {
+    let list = |n: usize| Value::Array(vec![Value::from("flatten"); n]);
+    assert_eq!(
+        Kinds::standard()
+            .read_list("x", &list(2_000))
+            .unwrap()
+            .len(),
+        2_000
+    );
+    let error = Kinds::standard().read_list("x", &list(2_001)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "x: expected at most 2000 layers, found 2001"
     );
 }
 
