@@ -97,7 +97,7 @@ pub(crate) struct TrainArgs {
     /// CSV file with columns `text` and `label`
     #[arg(long, value_name = "NAME")]
     pub(crate) data: Option<String>,
-    /// The network: digits-cnn, lenet, mlp or softmax, others are listed layer by layer in a recipe; or a language model: llama-tiny, another
+    /// The network: digits-cnn, lenet, mlp, softmax or resnet20, others are listed layer by layer in a recipe; or a language model: llama-tiny, another
     /// of `cortical inspect`, a folder as Hugging Face has it or a GGUF file
     #[arg(long, value_name = "KIND")]
     pub(crate) model: Option<String>,
