@@ -73,5 +73,5 @@ pub use pointwise::{Glu, PRelu, RRelu, Softmax};
 pub use recompute::Recompute;
 pub use scope::Scope;
 pub use sequential::{Residual, Sequential};
-pub use shape_layers::{Flatten, Identity, Unflatten};
+pub use shape_layers::{Flatten, Identity, Permute, Unflatten};
 pub use source::Source;

@@ -210,10 +210,109 @@ impl Layer for Unflatten {
     }
 }
 
+/// The dimensions of each sample in another order, the batch staying in front: `Permute::new(&[2, 1])` makes the sequences
+/// `[steps, features]` that recurrent layers read of `[channels, length]`.
+///
+/// No parameters; elements are copied to their new place.
+///
+/// # Shapes
+/// - input: `[n, …]` with as many axes behind the batch as there are numbers; output: the same with axis `dims[i]` in the place of axis
+///   `i + 1`, the batch being 0
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use cortical_neuron::{Layer, Pass, Permute};
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let x = Tensor::zeros((2, 3, 5), DType::F32, &Device::Cpu)?;
+/// let y = Permute::new(&[2, 1])?.forward(&x, &mut Pass::eval())?;
+/// assert_eq!(y.dims(), [2, 5, 3]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Permute {
+    dims: Vec<usize>,
+}
+
+impl Permute {
+    /// Each axis behind the batch once, counted from 1, in their new order.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for numbers that are not those of all axes, each once.
+    pub fn new(dims: &[usize]) -> Result<Self> {
+        let mut sorted = dims.to_vec();
+        sorted.sort_unstable();
+        if !sorted.iter().copied().eq(1..=dims.len()) {
+            return Err(Error::Option {
+                option: "dims",
+                expected: "each dimension once, counted from 1, as the batch is 0",
+                got: format!("{dims:?}"),
+            });
+        }
+        let dims = dims.to_vec();
+        Ok(Self { dims })
+    }
+}
+
+impl Layer for Permute {
+    fn forward(&self, x: &Tensor, _: &mut Pass<'_>) -> Result<Tensor> {
+        if x.rank() != self.dims.len() + 1 {
+            return Err(cortical_tensor::Error::Shape {
+                op: "permute",
+                argument: "x",
+                expected: format!("a batch with {} axes behind", self.dims.len()),
+                got: x.dims().to_vec(),
+            }
+            .into());
+        }
+        let order: Vec<usize> = std::iter::once(0)
+            .chain(self.dims.iter().copied())
+            .collect();
+        Ok(x.permute(order)?.contiguous()?)
+    }
+
+    fn describe(&self, sample: &[usize]) -> Result<Description> {
+        if sample.len() != self.dims.len() {
+            let expected = format!("one of {} axes", self.dims.len());
+            return Err(wrong_sample("permute", expected, sample));
+        }
+        let output: Vec<usize> = self.dims.iter().map(|dim| sample[dim - 1]).collect();
+        let description = Description::new("Permute", "", &output);
+        Ok(description.reads("each output is an input"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use candle_core::{DType, Device};
+
+    #[test]
+    fn axes_change_places_and_gradients_go_back() {
+        let x = Tensor::arange(0.0_f32, 24.0, &Device::Cpu).unwrap();
+        let x = candle_core::Var::from_tensor(&x.reshape((1, 2, 3, 4)).unwrap()).unwrap();
+        let layer = Permute::new(&[3, 1, 2]).unwrap();
+        let y = layer.forward(&x, &mut Pass::eval()).unwrap();
+        assert_eq!(y.dims()[1..], layer.describe(&[2, 3, 4]).unwrap().output);
+        let at = |t: &Tensor, place: [usize; 3]| {
+            let t = t.get(0).unwrap();
+            let t = place.iter().fold(t, |t, i| t.get(*i).unwrap());
+            t.to_scalar::<f32>().unwrap()
+        };
+        assert_eq!(at(&y, [3, 1, 2]), at(&x, [1, 2, 3]));
+        let loss = (&y * &y).unwrap().sum_all().unwrap();
+        let d_x = loss.backward().unwrap().remove(&x).unwrap();
+        assert_eq!(at(&d_x, [1, 2, 3]), 2.0 * at(&x, [1, 2, 3]));
+        for dims in [&[0, 1][..], &[1, 1], &[2], &[1, 3]] {
+            assert!(Permute::new(dims).is_err(), "{dims:?}");
+        }
+        assert!(
+            Permute::new(&[1])
+                .unwrap()
+                .forward(&x, &mut Pass::eval())
+                .is_err()
+        );
+    }
 
     #[test]
     fn dimensions_that_are_not_there_are_refused() {

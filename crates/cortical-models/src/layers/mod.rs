@@ -230,6 +230,7 @@ impl Kinds {
             .with::<residual::Sequential>()
             .with::<shape::Flatten>()
             .with::<shape::Identity>()
+            .with::<shape::Permute>()
             .with::<shape::Unflatten>()
             .with::<upsample::PixelShuffle>()
             .with::<upsample::PixelUnshuffle>()

@@ -1,7 +1,8 @@
-//! `flatten`, `unflatten`, `identity`
+//! `flatten`, `unflatten`, `permute`, `identity`
 
 use cortical_neuron::{
-    Flatten as FlattenLayer, Identity as IdentityLayer, Unflatten as UnflattenLayer,
+    Flatten as FlattenLayer, Identity as IdentityLayer, Permute as PermuteLayer,
+    Unflatten as UnflattenLayer,
 };
 use cortical_settings::{rule, settings};
 
@@ -64,6 +65,30 @@ impl LayerKind for Unflatten {
     fn build(settings: &UnflattenSettings, site: &Site<'_>) -> Result<AnyLayer> {
         site.check_dimension(settings.dim)?;
         Ok(Box::new(UnflattenLayer::new(settings.dim, &settings.sizes)))
+    }
+}
+
+settings! {
+    /// The new order of dimensions.
+    #[derive(Clone, Debug, PartialEq)]
+    pub(super) struct PermuteSettings {
+        dims: Vec<usize>, "each dimension once, in the new order, the batch being 0 and staying in front";
+    }
+}
+
+/// Dimensions in another order.
+pub(super) struct Permute;
+
+impl LayerKind for Permute {
+    const KIND: &'static str = "permute";
+    const SUMMARY: &'static str =
+        "dimensions in another order: [2, 1] makes [length, channels] of [channels, length]";
+    const SHORT: &'static str = "dims";
+    const EXAMPLE: &'static str = "a list such as [2, 1]";
+    type Settings = PermuteSettings;
+
+    fn build(settings: &PermuteSettings, _: &Site<'_>) -> Result<AnyLayer> {
+        Ok(Box::new(PermuteLayer::new(&settings.dims)?))
     }
 }
 

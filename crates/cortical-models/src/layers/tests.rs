@@ -126,6 +126,7 @@ const LAYERS: &[(&str, &[usize])] = &[
     ("{ unflatten = [2, -1] }", &[12]),
     ("{ unflatten = { dim = 2, sizes = [2, 3] } }", &[4, 6]),
     ("\"identity\"", &[3]),
+    ("{ permute = [3, 1, 2] }", &[2, 3, 4]),
     (
         "{ embedding = { num_embeddings = 5, embedding_dim = 3, padding_idx = 0 } }",
         &[4],
