@@ -59,8 +59,8 @@ impl Network {
         })
     }
 
-    /// The same network in so many segments of layers, of which only the inputs are kept for the backward pass; see [`Recompute`]. 0 keeps all
-    /// activations. What is computed is the same, bit by bit.
+    /// The same network in so many segments of layers, of which only the inputs are kept for the backward pass; see
+    /// [`Recompute`]. 0 keeps all activations. What is computed is the same, bit by bit.
     #[must_use]
     pub fn recompute(self, segments: usize) -> Self {
         let layers = match self.layers {

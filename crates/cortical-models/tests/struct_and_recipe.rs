@@ -1,4 +1,5 @@
-//! A network described in a recipe is the Rust struct of the same layers, bit for bit: at first, in training and afterwards.
+//! A network described in a recipe is the Rust struct of the same layers, bit for bit: at first, in training and
+//! afterwards.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

@@ -16,9 +16,9 @@ pub type AnyLayer = Box<dyn Layer + Send + Sync>;
 
 /// A kind of layer that a recipe can name: `{ KIND = { …settings } }`.
 ///
-/// Everything about a kind stands in its implementation: what may be set, how a layer is built from it, what it is called. The shapes and
-/// costs of a layer are those that its [`Layer::describe`] gives. The kinds that are there are [`Kinds::standard`]; further ones are added
-/// with [`Kinds::with`].
+/// Everything about a kind stands in its implementation: what may be set, how a layer is built from it, what it is
+/// called. The shapes and costs of a layer are those that its [`Layer::describe`] gives. The kinds that are there are
+/// [`Kinds::standard`]; further ones are added with [`Kinds::with`].
 ///
 /// A layer of one's own, trained as part of a recipe's list:
 ///
@@ -84,11 +84,12 @@ pub trait LayerKind: 'static {
     /// What it does, in a line.
     const SUMMARY: &'static str;
 
-    /// What layers of this kind are called where the recipe does not say: `conv` gives `conv1`, `conv2`, …. Empty for layers without
-    /// parameters.
+    /// What layers of this kind are called where the recipe does not say: `conv` gives `conv1`, `conv2`, …. Empty for
+    /// layers without parameters.
     const PREFIX: &'static str = "";
 
-    /// The setting that a plain value stands for: `{ dropout = 0.25 }` is `{ dropout = { p = 0.25 } }`. Empty where there is none.
+    /// The setting that a plain value stands for: `{ dropout = 0.25 }` is `{ dropout = { p = 0.25 } }`. Empty where
+    /// there is none.
     const SHORT: &'static str = "";
 
     /// What may stand behind the kind's name, for messages.
@@ -97,11 +98,12 @@ pub trait LayerKind: 'static {
     /// What to do about an input that does not fit, for messages.
     const ADVICE: &'static str = "change its settings or the layers before it";
 
-    /// Settings that older versions did not have: they are not written where they are as by default, so that a network that does not
-    /// use them is described by the same bytes as before.
+    /// Settings that older versions did not have: they are not written where they are as by default, so that a
+    /// network that does not use them is described by the same bytes as before.
     const LATER: &'static [&'static str] = &[];
 
-    /// What may be set, declared with [`settings!`](cortical_settings::settings!). Every layer can have a `name` besides.
+    /// What may be set, declared with [`settings!`](cortical_settings::settings!). Every layer can have a `name`
+    /// besides.
     type Settings: Settings + Debug + Send + Sync + 'static;
 
     /// Makes the layer, with its parameters in the site's scope.

@@ -1,5 +1,5 @@
-//! Layers as data: what a recipe says and a model file keeps. Each kind of layer stands in one file with its settings and is named once
-//! more in [`Kinds::standard`].
+//! Layers as data: what a recipe says and a model file keeps. Each kind of layer stands in one file with its settings
+//! and is named once more in [`Kinds::standard`].
 
 mod attention;
 mod conv;

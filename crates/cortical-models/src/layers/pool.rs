@@ -235,7 +235,8 @@ settings! {
     pub(super) struct Nothing {}
 }
 
-/// The axes behind the channels, of which there must be one to three, and the pool over all of them with its output in one row.
+/// The axes behind the channels, of which there must be one to three, and the pool over all of them with its output
+/// in one row.
 fn global(site: &Site<'_>, pool: fn(usize, [usize; 3]) -> Result<AnyLayer>) -> Result<AnyLayer> {
     let axes = site.input().len().saturating_sub(1);
     if !(1..=3).contains(&axes) {

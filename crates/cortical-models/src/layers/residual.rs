@@ -129,7 +129,8 @@ impl LayerKind for Residual {
     }
 }
 
-/// Layers and the way past them. With a batch norm at the end, its scaling, the sum and the activation are one pass over memory.
+/// Layers and the way past them. With a batch norm at the end, its scaling, the sum and the activation are one pass
+/// over memory.
 struct Block {
     layers: Segment,
     norm: Option<BatchNormLayer>,

@@ -26,11 +26,12 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes the layers, whose names begin with that of `scope`, for samples of a shape. In a dry store this is how shapes and sizes are
-    /// known before anything is allocated.
+    /// Makes the layers, whose names begin with that of `scope`, for samples of a shape. In a dry store this is how
+    /// shapes and sizes are known before anything is allocated.
     ///
     /// # Errors
-    /// Two layers of one name; a layer that cannot take what the one before it gives; sizes beyond what can be addressed or held.
+    /// Two layers of one name; a layer that cannot take what the one before it gives; sizes beyond what can be
+    /// addressed or held.
     pub(crate) fn build(
         specs: &[LayerSpec],
         scope: &Scope,
@@ -132,7 +133,8 @@ impl std::fmt::Debug for Segment {
     }
 }
 
-/// Where the layer at a place in a list is built. One without a name is called by its place, and so is its random stream.
+/// Where the layer at a place in a list is built. One without a name is called by its place, and so is its random
+/// stream.
 pub(super) fn site<'a>(
     spec: &LayerSpec,
     (i, name): (usize, Option<&str>),
@@ -174,8 +176,8 @@ pub(crate) fn named(specs: &[LayerSpec]) -> Result<Vec<LayerSpec>> {
     Ok(named.collect())
 }
 
-/// The name of each layer: its own, or the prefix of its kind with a number, which counts layers of the same prefix. Layers without
-/// parameters need none.
+/// The name of each layer: its own, or the prefix of its kind with a number, which counts layers of the same prefix.
+/// Layers without parameters need none.
 ///
 /// # Errors
 /// Two layers of one name.

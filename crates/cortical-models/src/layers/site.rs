@@ -99,8 +99,8 @@ impl Site<'_> {
             .ok_or_else(|| self.wrong_input(format!("at least {axes} axes"), self.advice))
     }
 
-    /// Refuses a dimension that a sample does not have. Dimensions are counted with the batch, which is 0, or with a negative number from
-    /// the end.
+    /// Refuses a dimension that a sample does not have. Dimensions are counted with the batch, which is 0, or with a
+    /// negative number from the end.
     ///
     /// # Errors
     /// The batch, or a dimension beyond the last.
@@ -142,8 +142,8 @@ impl Site<'_> {
         }
     }
 
-    /// Refuses an output without elements, one that cannot be addressed, and, before anything is allocated, one that does not fit into
-    /// memory.
+    /// Refuses an output without elements, one that cannot be addressed, and, before anything is allocated, one that
+    /// does not fit into memory.
     pub(crate) fn check_output(&self, output: &[usize]) -> Result<()> {
         if output.contains(&0) {
             let expected = "an input that is large enough for one output";

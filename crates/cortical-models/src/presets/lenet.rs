@@ -5,8 +5,8 @@ use cortical_settings::settings;
 use super::Preset;
 
 settings! {
-    /// Two 3×3 convolutions of 32 and 64 filters, the second pooled, and dense layers of 128 neurons and of one for each class
-    /// (LeCun et al. 1998).
+    /// Two 3×3 convolutions of 32 and 64 filters, the second pooled, and dense layers of 128 neurons and of one for
+    /// each class (LeCun et al. 1998).
     #[derive(Clone, Debug, PartialEq)]
     pub(crate) struct LeNet {}
 }

@@ -5,11 +5,11 @@ use cortical_settings::settings;
 use super::Preset;
 
 settings! {
-    /// A 3×3 convolution of 16 filters, three stages of three residual blocks of 16, 32 and 64 filters, the mean of each channel and a
-    /// dense layer (He et al., "Deep residual learning for image recognition", 2015, section 4.2).
+    /// A 3×3 convolution of 16 filters, three stages of three residual blocks of 16, 32 and 64 filters, the mean of
+    /// each channel and a dense layer (He et al., "Deep residual learning for image recognition", 2015, section 4.2).
     ///
-    /// Where a stage halves the picture, the shortcut is a 1×1 convolution with a batch norm, the paper's option B: 272,474 parameters for
-    /// three channels and ten classes.
+    /// Where a stage halves the picture, the shortcut is a 1×1 convolution with a batch norm, the paper's option B:
+    /// 272,474 parameters for three channels and ten classes.
     #[derive(Clone, Debug, PartialEq)]
     pub(crate) struct ResNet20 {}
 }
