@@ -210,14 +210,14 @@ impl Layer for Unflatten {
     }
 }
 
-/// The dimensions of each sample in another order, the batch staying in front: `Permute::new(&[2, 1])` makes the sequences
-/// `[steps, features]` that recurrent layers read of `[channels, length]`.
+/// The dimensions of each sample in another order, the batch staying in front: `Permute::new(&[2, 1])` makes the
+/// sequences `[steps, features]` that recurrent layers read of `[channels, length]`.
 ///
 /// No parameters; elements are copied to their new place.
 ///
 /// # Shapes
-/// - input: `[n, …]` with as many axes behind the batch as there are numbers; output: the same with axis `dims[i]` in the place of axis
-///   `i + 1`, the batch being 0
+/// - input: `[n, …]` with as many axes behind the batch as there are numbers; output: the same with axis `dims[i]` in
+///   the place of axis `i + 1`, the batch being 0
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
