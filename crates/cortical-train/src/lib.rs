@@ -60,10 +60,12 @@ pub use observe::{
 pub use page::write_page;
 pub use pool::in_pool;
 pub use recipe::{
-    AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, DataRecipe, DeviceRecipe,
-    GroupRecipe, GuardRecipe, LogRecipe, LoraRecipe, Monitor, OnNan, OptimRecipe, Override, Preset,
-    RECIPE_VERSION, Recipe, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe, StartRecipe,
-    StorageType, TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe, presets,
+    AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, ConstantRun, CosineRun,
+    DataRecipe, DeviceRecipe, GradientRecipe, GroupRecipe, GuardRecipe, LinearRun, LogRecipe,
+    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset,
+    RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe,
+    StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining,
+    TrainRecipe, presets,
 };
 pub use report::Report;
 pub use scores::{Classification, Regression};

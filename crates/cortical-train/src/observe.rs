@@ -52,6 +52,8 @@ pub struct DataSize {
     pub classes: Option<usize>,
     /// The shape of a sample; empty for texts.
     pub shape: Vec<usize>,
+    /// How the files were understood, a line each: what a reader of tables guessed, what was left out.
+    pub understood: Vec<String>,
 }
 
 /// What the speed of a training is counted in.

@@ -266,9 +266,13 @@ fn describe(setup: &Setup<'_>) -> Vec<String> {
     let mut lines = vec![
         format!("  run        {}", setup.run.display()),
         format!("  data       {source}"),
+    ];
+    let remarks = data.understood.iter();
+    lines.extend(remarks.map(|remark| format!("             {remark}")));
+    lines.extend([
         format!("  network    {network}"),
         format!("  optimizer  {optimizer}"),
-    ];
+    ]);
     if setup.start_step > 0 {
         let (step, total) = (count(setup.start_step), count(setup.total_steps));
         lines.push(format!("  continues  after step {step} of {total}"));

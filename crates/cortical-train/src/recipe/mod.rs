@@ -15,14 +15,16 @@ mod write;
 use cortical_settings::choice;
 
 pub use data::{DataRecipe, SampleData, TextData};
-pub use optim::{GroupRecipe, OptimRecipe};
+pub use optim::{GradientRecipe, GroupRecipe, NormType, OptimRecipe};
 pub use overrides::Override;
 pub use parts::{
     AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, GuardRecipe, LogRecipe,
     LoraRecipe, OnNan, StartRecipe,
 };
 pub use presets::{Preset, presets};
-pub use schedule::ScheduleRecipe;
+pub use schedule::{
+    ConstantRun, CosineRun, LinearRun, OneCycleRun, RunSchedule, ScheduleRecipe, StepRun,
+};
 pub use task::{SampleRecipe, TaskKind, TaskRecipe, TextRecipe};
 pub use train::{Monitor, SampleTraining, StorageType, TextTraining, TrainRecipe};
 

@@ -106,10 +106,7 @@ impl Recipe {
             data,
             task,
             optim,
-            schedule: ScheduleRecipe::Cosine {
-                warmup_steps: 0,
-                min_factor: 0.0,
-            },
+            schedule: ScheduleRecipe::cosine(0, 0.0),
             train: TrainRecipe::default(),
             average: AverageRecipe::default(),
             start: StartRecipe::default(),
@@ -164,17 +161,12 @@ impl Recipe {
             test_fraction: 0.1,
             valid_fraction: 0.05,
         };
-        let optim = OptimRecipe {
-            clip_norm: Some(1.0),
-            decay_norms_and_biases: false,
-            ..OptimRecipe::new(text_adamw(3e-3))
-        };
+        let mut optim = OptimRecipe::new(text_adamw(3e-3));
+        optim.gradients.clip_norm = Some(1.0);
+        optim.gradients.decay_norms_and_biases = false;
         let mut recipe = Self::plain(task, data, optim);
         recipe.seed = 0;
-        recipe.schedule = ScheduleRecipe::Cosine {
-            warmup_steps: WARMUP,
-            min_factor: 0.1,
-        };
+        recipe.schedule = ScheduleRecipe::cosine(WARMUP, 0.1);
         recipe.train = TrainRecipe {
             epochs: 0,
             max_steps: 1000,
@@ -193,10 +185,7 @@ impl Recipe {
     pub fn for_text_classes(model: &str) -> Self {
         let mut recipe = Self::for_text(model);
         recipe.optim.config = text_adamw(1e-4);
-        recipe.schedule = ScheduleRecipe::Cosine {
-            warmup_steps: 0,
-            min_factor: 0.1,
-        };
+        recipe.schedule = ScheduleRecipe::cosine(0, 0.1);
         recipe.data.valid_fraction = 0.1;
         (recipe.train.epochs, recipe.train.max_steps) = (3, 0);
         if let TaskRecipe::Text(text) = &mut recipe.task {

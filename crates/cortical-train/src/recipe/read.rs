@@ -1,15 +1,14 @@
 //! Recipes out of TOML.
 
 use cortical_models::ModelSpec;
-use cortical_models::fields::Fields;
 use cortical_settings::{
     FieldError, Settings, Table, Value, at_most, nearest, refuse_unknown, section, settings, take,
 };
 
 use super::{
-    ClassifyRecipe, DataRecipe, DeviceRecipe, LoraRecipe, Override, Recipe, SampleData,
-    SampleRecipe, SampleTraining, ScheduleRecipe, TaskKind, TaskRecipe, TextData, TextRecipe,
-    TextTraining, TrainRecipe, optim, upgrade,
+    ClassifyRecipe, DataRecipe, DeviceRecipe, LoraRecipe, OptimRecipe, Override, Recipe,
+    RunSchedule, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe, TaskKind, TaskRecipe,
+    TextData, TextRecipe, TextTraining, TrainRecipe, upgrade,
 };
 use crate::{Error, Result};
 
@@ -115,20 +114,13 @@ impl Recipe {
             TaskRecipe::Samples(samples) => base.read_samples(table, samples)?,
             TaskRecipe::Text(text) => base.read_text(table, text)?,
         };
-        let schedule = warmed(base, kind, &train);
-        let schedule_table = part("schedule")?;
-        let schedule = ScheduleRecipe::read(
-            Fields::new("schedule", schedule_table),
-            schedule_table,
-            &schedule,
-        )?;
         Ok(Self {
             seed: head.seed,
             device: head.device,
             data,
             task,
-            optim: optim::read(part("optim")?, &base.optim)?,
-            schedule,
+            optim: OptimRecipe::read(part("optim")?, &base.optim)?,
+            schedule: ScheduleRecipe::read(part("schedule")?, &warmed(base, kind, &train))?,
             train,
             average: Settings::read("average", part("average")?, Some(&base.average))?,
             start: Settings::read("start", part("start")?, Some(&base.start))?,
@@ -302,13 +294,9 @@ fn table_or<T: Settings>(
 /// The base's schedule; the warm-up of a language model is a tenth of a short run at most.
 fn warmed(base: &Recipe, kind: TaskKind, train: &TrainRecipe) -> ScheduleRecipe {
     match base.schedule {
-        ScheduleRecipe::Cosine {
-            warmup_steps,
-            min_factor,
-        } if is_text(kind) && train.max_steps > 0 => ScheduleRecipe::Cosine {
-            warmup_steps: warmup_steps.min(train.max_steps / 10),
-            min_factor,
-        },
+        ScheduleRecipe::Run(RunSchedule::Cosine(run)) if is_text(kind) && train.max_steps > 0 => {
+            ScheduleRecipe::cosine(run.warmup_steps.min(train.max_steps / 10), run.min_factor)
+        }
         ref other => other.clone(),
     }
 }

@@ -112,7 +112,7 @@ fn mistakes_are_named_with_their_full_path() {
     );
     check(
         "optim.lr=-1",
-        "optim.lr: expected a learning rate above 0, found -1",
+        "optim.lr: expected a number from 0 up, found -1",
     );
     check(
         "optim.lr=0",
@@ -120,7 +120,7 @@ fn mistakes_are_named_with_their_full_path() {
     );
     check(
         "optim.betas=[0.9]",
-        "optim.betas: expected two shares from 0 to below 1, found [0.9]",
+        "optim.betas: expected two finite numbers, found the list [0.9]",
     );
     check(
         "optim.betas=[0.9, 1.0]",
@@ -270,7 +270,7 @@ fn recipes_of_language_models_read_back_and_hash_alike() {
 #[test]
 fn a_short_run_of_a_language_model_has_a_short_warmup_unless_it_says_otherwise() {
     let warmup = |set: &[&str]| match read(TEXT, set).unwrap().schedule {
-        ScheduleRecipe::Cosine { warmup_steps, .. } => warmup_steps,
+        ScheduleRecipe::Run(RunSchedule::Cosine(run)) => run.warmup_steps,
         other => panic!("{other:?}"),
     };
     assert_eq!(warmup(&[]), 50);

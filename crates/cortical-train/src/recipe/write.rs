@@ -3,7 +3,7 @@
 use cortical_settings::{Line, Settings, Value, join, values, write_table};
 
 use super::read::Head;
-use super::{Recipe, TaskRecipe, optim};
+use super::{Recipe, TaskRecipe};
 
 impl Recipe {
     /// The recipe as TOML with every default written out; reading it gives this recipe again.
@@ -75,7 +75,7 @@ impl Recipe {
         let mut tables = vec![("", head), ("data", data)];
         tables.extend(model);
         tables.extend([
-            ("optim", optim::lines(&self.optim)),
+            ("optim", self.optim.lines()),
             ("schedule", self.schedule.lines()),
             ("train", train),
         ]);

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use cortical_data::{Batch as Samples, Dataset, Loader, Position, Prefetch, Splits, Weights};
+use cortical_data::{
+    About, Batch as Samples, Dataset, Loader, Position, Prefetch, Splits, Weights,
+};
 use cortical_io::Metadata;
 use cortical_models::{Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
@@ -79,6 +81,7 @@ impl<'r> Task<'r> for Classification<'r> {
             test: self.splits.test.len(),
             classes: Some(self.plan.classes()),
             shape: self.plan.input_shape().to_vec(),
+            understood: understood(self.splits.about()),
         }
     }
 
@@ -163,6 +166,12 @@ impl Classification<'_> {
         }
         mix.apply(rng, &batch.inputs, labels, self.plan.classes())
     }
+}
+
+/// How the files were understood, a line each.
+fn understood(about: &About) -> Vec<String> {
+    let summary = std::iter::once(&about.summary).filter(|summary| !summary.is_empty());
+    summary.chain(&about.notes).cloned().collect()
 }
 
 /// The batches to learn from.

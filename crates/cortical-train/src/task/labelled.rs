@@ -225,6 +225,7 @@ impl<'r> Task<'r> for TextClasses<'r> {
             test: self.test.tokens.len(),
             classes: Some(self.classes.len()),
             shape: Vec::new(),
+            understood: Vec::new(),
         }
     }
 

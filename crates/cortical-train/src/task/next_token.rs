@@ -108,6 +108,7 @@ impl<'r> Task<'r> for NextToken<'r> {
             test: self.corpus.test.len(),
             classes: None,
             shape: Vec::new(),
+            understood: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::best::Best;
 use crate::folder::RunFolder;
 use crate::metrics::MetricsLog;
 use crate::observe::{DataSize, Event, Observer, Setup, Warning};
-use crate::recipe::{Recipe, ScheduleRecipe};
+use crate::recipe::Recipe;
 use crate::task::{STREAM, Task};
 use crate::{Error, Monitor, Result, start};
 
@@ -46,9 +46,9 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
         )?;
         let mut trainer = Self {
             optimizer: recipe.optim.config.build(&params, recipe.optim.groups())?,
-            plateau: match &recipe.schedule {
-                ScheduleRecipe::Plateau(config) => Some(Plateau::new(*config, recipe.optim.lr())?),
-                _ => None,
+            plateau: match recipe.schedule.plateau() {
+                Some(config) => Some(Plateau::new(config, recipe.optim.lr())?),
+                None => None,
             },
             average: average.map(|a| ModelEma::new(&params, a)).transpose()?,
             rng: Rng::new(Seed(recipe.seed), STREAM),
@@ -119,11 +119,10 @@ fn refuse_blind_choices(recipe: &Recipe, data: &DataSize) -> Result<()> {
     if data.valid > 0 {
         return Ok(());
     }
-    let plateau = matches!(recipe.schedule, ScheduleRecipe::Plateau(_));
     let field = match () {
         () if recipe.train.patience > 0 => "train.patience",
         () if recipe.checkpoint.keep_best > 0 => "checkpoint.keep_best",
-        () if plateau => "schedule.kind = \"plateau\"",
+        () if recipe.schedule.plateau().is_some() => "schedule.kind = \"plateau\"",
         () => return Ok(()),
     };
     Err(Error::NoValidation { field })

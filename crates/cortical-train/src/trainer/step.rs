@@ -52,7 +52,12 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
                 return self.leave_out(first, loss, place, observer);
             }
         };
-        let limit = self.recipe.optim.clip_norm.unwrap_or(f64::INFINITY);
+        let limit = self
+            .recipe
+            .optim
+            .gradients
+            .clip_norm
+            .unwrap_or(f64::INFINITY);
         let norm = self.recipe.optim.norm();
         let grad_norm = match keep_spinning(|| self.optimizer.step_clipped(limit, norm)) {
             Ok(norm) => norm,
@@ -125,7 +130,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
                 *done.right.get_or_insert(0.0) += right;
             }
         }
-        if let Some(limit) = self.recipe.optim.clip_value {
+        if let Some(limit) = self.recipe.optim.gradients.clip_value {
             clip_grad_value(&self.params, limit).map_err(Error::from)?;
         }
         Ok(done)

@@ -131,6 +131,8 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
         "summary": entry.map(|entry| entry.summary),
         "licence": entry.map(|entry| entry.licence),
         "source": entry.map(|entry| entry.source),
+        "understood": splits.about().summary,
+        "notes": splits.about().notes,
         "input_shape": train.input_shape(),
         "train_samples": train.len(),
         "test_samples": test.len(),
@@ -138,6 +140,12 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
     });
     output.result(&value, |style| {
         let mut text = heading(name, entry, style);
+        let about = splits.about();
+        for line in std::iter::once(&about.summary).chain(&about.notes) {
+            if !line.is_empty() {
+                text += &format!("  {line}\n");
+            }
+        }
         text += &format!(
             "  {} samples of shape {}: {} to learn from, {} to test on\n\n",
             count(train.len() + test.len()),
