@@ -54,7 +54,7 @@ fn forward_slice<T: Real>(isa: InstructionSet, gate: Activation, g: &[T], v: &[T
 multiversion! {
     fn multiply<T: Real>(v: &[T], y: &mut [T]) {
         for (y, v) in y.iter_mut().zip(v) {
-            *y = *y * *v;
+            *y *= *v;
         }
     }
 }

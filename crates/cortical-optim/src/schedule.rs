@@ -32,6 +32,7 @@ schedules! {
         total_iters: u64 = 0, "steps for which it is in force; 0 for all";
     },
     /// No schedule: always `η`.
+    #[default]
     "none" => None,
     /// `η · gamma^⌊t / step_size⌋`. PyTorch's `StepLR`.
     "step" | "StepLR" => Step {
@@ -203,12 +204,6 @@ schedules! {
         /// The steps at which the second, third … begin: ascending, one less than schedules.
         milestones: Vec<u64>, "steps at which something changes";
     } check = checks::sequential;,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 /// `x > 0`, finite

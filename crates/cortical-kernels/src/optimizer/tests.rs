@@ -105,7 +105,7 @@ fn a_rule_reaches_every_element_once_whatever_the_length_threads_and_instruction
         };
         let plain = by(|p, g, state| {
             each(p, g, state, |p, g, [b, n]| {
-                (*p, [*b, *n]) = Momentum.update(*p, g, [*b, *n])
+                (*p, [*b, *n]) = Momentum.update(*p, g, [*b, *n]);
             });
         });
         let fused = || by(|p, g, state| run(Momentum, p, g, state));

@@ -17,7 +17,7 @@ macro_rules! schedules {
         /// In a recipe `kind` is the variant: `{ kind = "cosine", t_max = 100 }`; PyTorch's class names will do as
         /// well. Fields that may be left out have PyTorch's defaults, but for [`Constant`](Self::Constant), which then
         /// is constant.
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Debug, Default, PartialEq)]
         #[non_exhaustive]
         pub enum Schedule {
             $(
