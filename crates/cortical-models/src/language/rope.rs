@@ -1,4 +1,4 @@
-//! Rotary frequencies and their stretchings to longer texts.
+//! Rotary frequencies and their scalings to longer texts.
 
 mod read;
 
@@ -6,7 +6,7 @@ use cortical_attention::Rotary;
 use cortical_kernels::rope::Pairs;
 use std::f64::consts::PI;
 
-/// How far a model's rotary positions are stretched, as the transformers library defines it.
+/// How a model's rotary positions are scaled to longer texts, as the transformers library defines it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scaling {
     /// Not at all.
@@ -65,9 +65,9 @@ pub(crate) enum Scaling {
 pub(crate) struct Rope {
     /// The base of the frequencies, 10,000 in the first models.
     pub(crate) theta: f64,
-    /// How they are stretched.
+    /// How they are scaled.
     pub(crate) scaling: Scaling,
-    /// `max_position_embeddings`, which dynamic stretching starts from.
+    /// `max_position_embeddings`, which dynamic scaling starts from.
     pub(crate) max_positions: usize,
     /// The share of a head's elements that turn, the first ones; 1 in most models.
     pub(crate) partial: f64,
@@ -135,7 +135,7 @@ impl Rope {
                 original,
             } => {
                 let original = *original as f64;
-                let stretched = |f: &f64| {
+                let scaled = |f: &f64| {
                     let wave = 2.0 * PI / f;
                     if wave < original / high {
                         *f
@@ -146,7 +146,7 @@ impl Rope {
                         (1.0 - share) * f / factor + share * f
                     }
                 };
-                base.iter().map(stretched).collect()
+                base.iter().map(scaled).collect()
             }
             Scaling::Yarn {
                 factor,

@@ -49,7 +49,7 @@ impl Relative for Llama {
             tied: true,
             ..config
         };
-        let stretched = |config: DecoderConfig, factor: f64| {
+        let scaled = |config: DecoderConfig, factor: f64| {
             let scaling = Scaling::Llama3 {
                 factor,
                 low_freq_factor: 1.0,
@@ -65,7 +65,7 @@ impl Relative for Llama {
         };
         let small = |head_dim: usize, config: DecoderConfig| DecoderConfig {
             head_dim,
-            ..tied(stretched(config, 32.0))
+            ..tied(scaled(config, 32.0))
         };
         let llama2 = plain(10_000.0, 4096, 32_000);
         let llama3 = plain(500_000.0, 8192, 128_256);
@@ -88,7 +88,7 @@ impl Relative for Llama {
             ("llama3-70b", llama3([8192, 28_672], 80, [64, 8])),
             (
                 "llama3.1-8b",
-                stretched(llama3([4096, 14_336], 32, [32, 8]), 8.0),
+                scaled(llama3([4096, 14_336], 32, [32, 8]), 8.0),
             ),
             ("llama3.2-1b", small(64, llama3([2048, 8192], 16, [32, 8]))),
             ("llama3.2-3b", small(128, llama3([3072, 8192], 28, [24, 8]))),

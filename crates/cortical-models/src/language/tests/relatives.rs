@@ -1,4 +1,4 @@
-//! Relatives of Llama against transformers and llama.cpp's files: losses, gradients, GGUF.
+//! Llama and relatives against transformers and llama.cpp's files: losses, gradients, GGUF.
 
 use super::{difference, expected, fixture, output};
 use crate::language::{LoadOptions, Loaded, Weights, open};
@@ -8,12 +8,15 @@ use cortical_kernels::quantized::Format;
 use cortical_neuron::Pass;
 
 /// The fixtures with gradients and a GGUF file.
-const RELATIVES: [&str; 6] = [
+const RELATIVES: [&str; 9] = [
     "gemma2",
     "gemma3",
+    "llama",
+    "llama-grouped-tied",
     "olmo2",
     "phi3",
     "phi3-longrope",
+    "qwen3",
     "smollm3",
 ];
 
