@@ -3,8 +3,7 @@
 //! A [`ModelSpec`] is what a recipe's table `[model]` says: a preset by name or a list of [`LayerSpec`]s. A [`Plan`]
 //! follows the shape of a sample through the layers, so that a description that gives no network is refused before
 //! anything is allocated, with the layer, the shape that came and the one it expects; a [`Network`] is built from it.
-//! Which kinds of layers there are say [`Kinds`]; a [`LayerKind`] of one's own joins them. [`fields`] reads settings
-//! out of TOML with errors that name a field by its full path.
+//! Which kinds of layers there are say [`Kinds`]; a [`LayerKind`] of one's own joins them.
 //!
 //! This crate does not know data sets, tokenizers or the training loop; model files it reads through `cortical-io`.
 //!
@@ -19,7 +18,6 @@
 
 mod activations;
 mod error;
-pub mod fields;
 pub mod language;
 mod layers;
 mod model_spec;
