@@ -49,7 +49,7 @@ fn sublayers() -> Vec<Subject> {
     let of = |turned: bool, causal: bool| {
         subject(
             "attention_sublayer",
-            Case::Of("attention_half", "function-attention_half-"),
+            Case::Of("attention_sublayer", "function-attention_half-"),
             move |p, t| attention(p, t, turned, causal),
         )
         .shapes(&[
