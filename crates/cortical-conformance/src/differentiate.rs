@@ -15,8 +15,8 @@ const FALLBACK_LAYER: &str = "fallback layer";
 const OPERATION: &str = "operation";
 const FALLBACK: &str = "fallback";
 
-/// Runs a case in every way we have for it: as a layer whose parameters have slots, as an operation on plain variables, and both as
-/// fallbacks in candle's operations.
+/// Runs a case in every way we have for it: as a layer whose parameters have slots, as an operation on plain variables,
+/// and both as fallbacks in candle's operations.
 pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
     let as_layer = layer(judge, LAYER)?;
     if as_layer {

@@ -1,8 +1,8 @@
 //! Published models in our layers, against what the programs compute that they were published for.
 //!
-//! `models/` holds what those computed (`make_models.py` beside it made the files), silero-vad's weights (1.2 MB, MIT) and one head of
-//! all-MiniLM-L6-v2: enough to test both always. The whole of all-MiniLM-L6-v2 (91 MB) is fetched: `cargo xtask fetch minilm-l6-v2`, then
-//! `cargo xtask cases --models`.
+//! `models/` holds what those computed (`make_models.py` beside it made the files), silero-vad's weights (1.2 MB, MIT)
+//! and one head of all-MiniLM-L6-v2: enough to test both always. The whole of all-MiniLM-L6-v2 (91 MB) is fetched:
+//! `cargo xtask fetch minilm-l6-v2`, then `cargo xtask cases --models`.
 
 mod minilm;
 mod silero;
@@ -74,8 +74,8 @@ pub enum SileroWeights {
     Safetensors,
 }
 
-/// silero-vad over a tone and noise, chunk after chunk with its state, against its ONNX model in onnxruntime, or with the weights of the
-/// package's safetensors file against the same network in PyTorch.
+/// silero-vad over a tone and noise, chunk after chunk with its state, against its ONNX model in onnxruntime, or with
+/// the weights of the package's safetensors file against the same network in PyTorch.
 ///
 /// # Errors
 /// [`ModelError`] when the weights cannot be read or a result differs.

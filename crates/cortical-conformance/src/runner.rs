@@ -1,7 +1,7 @@
 //! Runs cases through the public interface of our crates.
 //!
-//! A folder of cases comes from somebody else: what cannot be read, asks for impossible sizes or makes something panic is one failed
-//! case, and the others run on.
+//! A folder of cases comes from somebody else: what cannot be read, asks for impossible sizes or makes something panic
+//! is one failed case, and the others run on.
 
 use crate::outcome::{Judge, Outcome};
 use crate::{Stop, differentiate, training, training_run};

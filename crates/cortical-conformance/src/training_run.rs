@@ -13,8 +13,8 @@ use cortical_optim::OptimizerConfig;
 use cortical_tensor::{Seed, ops, with_fallback};
 use serde_json::{Map, Value};
 
-/// Trains the network in three ways: with activations and pooling fused into the layers, one operation after another, and by
-/// candle's operations.
+/// Trains the network in three ways: with activations and pooling fused into the layers, one operation after another,
+/// and by candle's operations.
 pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
     if judge.case.name != "lenet12" {
         return Err(Stop::UnknownSubject {

@@ -1,4 +1,5 @@
-//! Published models agree in our layers as far as they lie in the repository; `cargo xtask cases --models` checks them whole.
+//! Published models agree in our layers as far as they lie in the repository; `cargo xtask cases --models` checks them
+//! whole.
 
 use cortical_conformance::models::{self, ModelError, SileroWeights};
 

@@ -2,7 +2,8 @@
 
 use cortical_conformance::{Stop, cases, run};
 
-/// The cases that nothing here can run yet, a name a line. A new case that is skipped is not among them and fails the test.
+/// The cases that nothing here can run yet, a name a line. A new case that is skipped is not among them and fails the
+/// test.
 const SKIPPED: &str = include_str!("skipped.txt");
 
 #[test]

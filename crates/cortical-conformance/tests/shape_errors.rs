@@ -1,4 +1,5 @@
-//! What a user reads who gives a layer a tensor of the wrong shape: the layer's place, what was expected, what came, and what to do.
+//! What a user reads who gives a layer a tensor of the wrong shape: the layer's place, what was expected, what came,
+//! and what to do.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 

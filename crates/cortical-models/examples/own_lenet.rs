@@ -15,7 +15,8 @@ const CLASSES: [&str; 3] = ["lying", "standing", "diagonal"];
 const SIZE: usize = 12;
 
 network! {
-    /// Two convolutions, the second pooled, and two dense layers. Parameters are called `conv1.weight`, `conv1.bias`, ….
+    /// Two convolutions, the second pooled, and two dense layers. Parameters are called `conv1.weight`, `conv1.bias`,
+    /// ….
     struct LeNet {
         conv1: Conv2d = Conv2d::config(1, 8, 3).activation(Relu),
         conv2: Conv2d = Conv2d::config(8, 16, 3).activation(Relu).max_pool(2),

@@ -8,7 +8,8 @@ use cortical_models::language::{LanguageModel, ModelCache};
 use cortical_neuron::Pass;
 use std::time::{Duration, Instant};
 
-/// Prompt tokens that are read at a time: enough for the matrix product to run at its speed, few enough for the scores to stay small.
+/// Prompt tokens that are read at a time: enough for the matrix product to run at its speed, few enough for the scores
+/// to stay small.
 const CHUNK: usize = 512;
 
 /// Why a generation ended.
@@ -39,7 +40,8 @@ impl Stop {
 
 /// An iterator over the tokens that a model goes on with.
 ///
-/// The prompt is read when the first token is asked for; what was read stays in the cache. A token that ends the text is not given out.
+/// The prompt is read when the first token is asked for; what was read stays in the cache. A token that ends the text
+/// is not given out.
 ///
 /// ```
 /// use candle_core::Device;

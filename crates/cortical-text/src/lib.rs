@@ -1,6 +1,7 @@
 //! Between text and language models.
 //!
-//! - [`Tokenizer`]: text to tokens and back, from a Hugging Face folder, a GGUF file, or made from bytes, characters or a training text;
+//! - [`Tokenizer`]: text to tokens and back, from a Hugging Face folder, a GGUF file, or made from bytes, characters or
+//!   a training text;
 //! - [`Sampling`] and [`Sampler`]: which token comes next;
 //! - [`Generator`]: an iterator over the tokens that a model goes on with, [`TextStream`] over their text;
 //! - [`ChatTemplate`] and [`Chat`]: conversations, with what was read kept in the model's cache;

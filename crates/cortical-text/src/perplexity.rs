@@ -22,8 +22,8 @@ impl Perplexity {
     }
 }
 
-/// How well `model` predicts `ids`, read in windows of `window` tokens. In each, the tokens from place `skip` on count, so that each that counts
-/// has a context; the last, shorter window counts too.
+/// How well `model` predicts `ids`, read in windows of `window` tokens. In each, the tokens from place `skip` on count,
+/// so that each that counts has a context; the last, shorter window counts too.
 ///
 /// # Errors
 /// [`Error::ShortText`]; when the model refuses.

@@ -5,11 +5,12 @@ use cortical_tensor::{Rng, Seed};
 
 /// How the next token is chosen from a model's scores.
 ///
-/// The steps run in the order of the fields: the penalty, the temperature, then each cut of the unlikely, then one draw.
+/// The steps run in the order of the fields: the penalty, the temperature, then each cut of the unlikely, then one
+/// draw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Scores of tokens that stand in the text already are divided by it where positive and multiplied where negative; 1 does nothing
-    /// (Keskar et al., 2019).
+    /// Scores of tokens that stand in the text already are divided by it where positive and multiplied where negative;
+    /// 1 does nothing (Keskar et al., 2019).
     pub repetition_penalty: f64,
     /// Scores are divided by it; 0 takes the likeliest token always, 1 the model's own probabilities.
     pub temperature: f64,

@@ -17,7 +17,8 @@ pub struct TextStream<'a, 'm> {
     generator: &'a mut Generator<'m>,
     tokenizer: &'a Tokenizer,
     stop: Vec<String>,
-    /// Tokens whose text is not given out whole, behind one that is, for what stands before a token may change its text.
+    /// Tokens whose text is not given out whole, behind one that is, for what stands before a token may change its
+    /// text.
     window: Vec<u32>,
     /// How many bytes of the window's text were given out or held back.
     given: usize,

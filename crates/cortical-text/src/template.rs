@@ -37,7 +37,10 @@ impl Message {
 ///
 /// ```
 /// use cortical_text::{ChatTemplate, Message};
-/// let template = ChatTemplate::new("{% for m in messages %}<{{ m.role }}>{{ m.content.strip() }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}");
+/// let template = ChatTemplate::new(concat!(
+///     "{% for m in messages %}<{{ m.role }}>{{ m.content.strip() }}{% endfor %}",
+///     "{% if add_generation_prompt %}<assistant>{% endif %}",
+/// ));
 /// assert_eq!(template.render(&[Message::new("user", " Call me. ")], true)?, "<user>Call me.<assistant>");
 /// # Ok::<(), cortical_text::Error>(())
 /// ```

@@ -359,7 +359,8 @@ impl Error {
         move |why| Self::File { path, why }
     }
 
-    /// Whether the caller asked for something that cannot be: a mistake in a recipe or an option, not a failure of the work.
+    /// Whether the caller asked for something that cannot be: a mistake in a recipe or an option, not a failure of the
+    /// work.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(

@@ -8,8 +8,8 @@ use crate::measured::TextScores;
 use crate::task::{Corpus, text_scores};
 use crate::{Error, Result};
 
-/// Tests the language model of a finished run: on the blocks of the held-out text that the training tested it on, or on all whole blocks of
-/// another text, `moby-dick`, a file or a folder. `None` where that has no whole block.
+/// Tests the language model of a finished run: on the blocks of the held-out text that the training tested it on, or on
+/// all whole blocks of another text, `moby-dick`, a file or a folder. `None` where that has no whole block.
 ///
 /// # Errors
 /// [`Error::NotARun`], [`Error::NotFinished`]; a model or a text that cannot be read; a run of

@@ -246,7 +246,8 @@ impl RunFolder {
         &self.paths
     }
 
-    /// Undoes [`RunFolder::create`] for a run that cannot begin, so that no dead folder stays. What cannot be removed stays.
+    /// Undoes [`RunFolder::create`] for a run that cannot begin, so that no dead folder stays. What cannot be removed
+    /// stays.
     pub(crate) fn discard_if_new(self) {
         if !self.is_new {
             return;

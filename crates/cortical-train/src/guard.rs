@@ -27,8 +27,8 @@ impl From<Error> for Broken {
     }
 }
 
-/// Where something non-finite comes up first on the way that `forward` goes to a loss or to scores: in training with these random numbers, or
-/// in evaluation.
+/// Where something non-finite comes up first on the way that `forward` goes to a loss or to scores: in training with
+/// these random numbers, or in evaluation.
 pub(crate) fn broken_output(
     rng: Option<&Rng>,
     forward: impl FnOnce(&mut Pass<'_>) -> Result<Tensor>,

@@ -1,15 +1,18 @@
 //! Training as a run: a recipe in, a folder out.
 //!
 //! - [`Recipe`]: everything that decides how a training goes, as TOML with checked fields and built-in presets.
-//! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/`, `report.json` and `report.html`, locked while a process works in it.
-//! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a break. What is learned is a
-//!   task to it: classes of pictures or tables, the next token of a text, classes of texts.
-//! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin with.
-//! - [`TrainedModel`], [`TextModel`], [`evaluate`] and [`evaluate_text`]: what a trained model knows and how good it is.
+//! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/`, `report.json` and
+//!   `report.html`, locked while a process works in it.
+//! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a
+//!   break. What is learned is a task to it: classes of pictures or tables, the next token of a text, classes of texts.
+//! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin
+//!   with.
+//! - [`TrainedModel`], [`TextModel`], [`evaluate`] and [`evaluate_text`]: what a trained model knows and how good it
+//!   is.
 //!
 //! The central choice: a run is a function of its recipe. Whoever watches ([`Observer`]) or stops it ([`Stop`]) is
-//! handed in, nothing is printed, and neither threads nor interruptions change what it computes. This crate does not know
-//! the command line.
+//! handed in, nothing is printed, and neither threads nor interruptions change what it computes. This crate does not
+//! know the command line.
 //!
 //! ```
 //! use cortical_train::{train, Outcome, Recipe, RunFolder};

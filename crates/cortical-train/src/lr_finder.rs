@@ -12,7 +12,8 @@ use crate::{Error, Recipe, Result, start};
 pub struct LrFinding {
     /// The learning rates that were tried, rising, with the smoothed loss after a step at each.
     pub points: Vec<(f64, f64)>,
-    /// A tenth of the learning rate with the lowest loss: near the steepest fall, and safely below the explosion. `None` if the loss never fell.
+    /// A tenth of the learning rate with the lowest loss: near the steepest fall, and safely below the explosion.
+    /// `None` if the loss never fell.
     pub suggestion: Option<f64>,
 }
 
@@ -23,7 +24,8 @@ const TO: f64 = 10.0;
 const KEEP: f64 = 0.9;
 const EXPLODED: f64 = 4.0;
 
-/// Trains the recipe's network for up to `steps` steps, each with a learning rate that is the same factor higher than the last.
+/// Trains the recipe's network for up to `steps` steps, each with a learning rate that is the same factor higher than
+/// the last.
 ///
 /// Nothing is written, and the recipe's own learning rate and schedule play no part.
 ///

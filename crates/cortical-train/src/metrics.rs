@@ -1,4 +1,5 @@
-//! `metrics.jsonl`: one line of JSON an epoch and one every so many steps; the same as CSV and for TensorBoard on request.
+//! `metrics.jsonl`: one line of JSON an epoch and one every so many steps; the same as CSV and for TensorBoard on
+//! request.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};

@@ -92,8 +92,8 @@ impl TrainedModel {
             .map_err(|why| reader.misunderstood(LAYERS, why.to_string()))?;
         let counts = file.tensors().iter().map(|tensor| tensor.count());
         let stored = counts.fold(0, usize::saturating_add);
-        // Fewer elements than the network needs: it would take memory that the file does not have. Other differences are
-        // for `load_into` to list.
+        // Fewer elements than the network needs: it would take memory that the file does not have. Other differences
+        // are for `load_into` to list.
         if stored < plan.parameters() {
             return Err(Error::ModelSize {
                 path: path.to_owned(),

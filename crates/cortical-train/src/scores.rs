@@ -1,6 +1,7 @@
 //! Scores that are gathered batch by batch: of classes, and of numbers.
 
-/// Scores of a classifier, gathered batch by batch: loss, accuracy, top-k, precision, recall, F1, area under the ROC curve.
+/// Scores of a classifier, gathered batch by batch: loss, accuracy, top-k, precision, recall, F1, area under the ROC
+/// curve.
 ///
 /// ```
 /// use cortical_train::Classification;
@@ -134,11 +135,12 @@ impl Classification {
         mean((0..self.classes).filter_map(|class| self.f1(class)))
     }
 
-    /// The area under a class's ROC curve: how probably a sample of it has a higher probability than one of the others, ties counting
-    /// half. `None` unless there are both.
+    /// The area under a class's ROC curve: how probably a sample of it has a higher probability than one of the others,
+    /// ties counting half. `None` unless there are both.
     ///
     /// # Source
-    /// Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve" (1982).
+    /// Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve"
+    /// (1982).
     #[must_use]
     pub fn auroc(&self, class: usize) -> Option<f64> {
         let mut curve = self.curves[class].clone();
@@ -158,7 +160,8 @@ impl Classification {
         Some((ranks - own * (own + 1.0) / 2.0) / (own * others))
     }
 
-    /// The mean of the classes' areas, each against all others, over those that have one; of two classes they are the same.
+    /// The mean of the classes' areas, each against all others, over those that have one; of two classes they are the
+    /// same.
     #[must_use]
     pub fn macro_auroc(&self) -> Option<f64> {
         let areas: Vec<f64> = (0..self.classes).filter_map(|c| self.auroc(c)).collect();
@@ -191,7 +194,8 @@ fn mean(figures: impl Iterator<Item = f64>) -> f64 {
     if count > 0.0 { sum / count } else { 0.0 }
 }
 
-/// Scores of predicted numbers, gathered batch by batch: mean absolute and squared errors, and how much of the variance is explained.
+/// Scores of predicted numbers, gathered batch by batch: mean absolute and squared errors, and how much of the variance
+/// is explained.
 ///
 /// ```
 /// use cortical_train::Regression;
@@ -213,7 +217,8 @@ impl Regression {
     /// Adds some predictions with what they should have been.
     ///
     /// # Source
-    /// Welford, "Note on a method for calculating corrected sums of squares and products" (1962), for the variance of the targets.
+    /// Welford, "Note on a method for calculating corrected sums of squares and products" (1962), for the variance of
+    /// the targets.
     pub fn add(&mut self, predictions: &[f64], targets: &[f64]) {
         for (p, y) in predictions.iter().zip(targets) {
             self.samples += 1.0;
@@ -237,7 +242,8 @@ impl Regression {
         (self.square / self.samples).sqrt()
     }
 
-    /// R², the share of the targets' variance that the predictions explain: `1 − Σ (p − y)² / Σ (y − ȳ)²`. Below 0 they are worse than the mean.
+    /// R², the share of the targets' variance that the predictions explain: `1 − Σ (p − y)² / Σ (y − ȳ)²`. Below 0 they
+    /// are worse than the mean.
     #[must_use]
     pub fn r2(&self) -> f64 {
         1.0 - self.square / self.spread

@@ -12,11 +12,12 @@ use crate::{Error, Result};
 
 /// Fills the network with the weights of the file that the recipe names, but for those that begin afresh.
 ///
-/// Parameters and buffers of the network must be in the file with their shapes; the file may have more, which is not used.
+/// Parameters and buffers of the network must be in the file with their shapes; the file may have more, which is not
+/// used.
 ///
 /// # Errors
-/// [`Error::StartLacks`] lists what the file does not have, or has in another shape; [`Error::NoMatch`] for a pattern that fits nothing; a
-/// file that cannot be read. The network is then as it was.
+/// [`Error::StartLacks`] lists what the file does not have, or has in another shape; [`Error::NoMatch`] for a pattern
+/// that fits nothing; a file that cannot be read. The network is then as it was.
 pub(crate) fn take_weights(start: &StartRecipe, params: &Params) -> Result<()> {
     if start.from.is_empty() {
         return Ok(());

@@ -17,7 +17,8 @@ const BATCH: usize = 16;
 /// Tokens of a text that are read at most where no recipe says so.
 const MOST: usize = 512;
 
-/// A language model that recognises classes of texts: the folder of a run with `[classify]`, or one that transformers wrote.
+/// A language model that recognises classes of texts: the folder of a run with `[classify]`, or one that transformers
+/// wrote.
 ///
 /// ```no_run
 /// use cortical_train::TextModel;

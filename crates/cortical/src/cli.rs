@@ -87,18 +87,19 @@ pub(crate) enum Verb {
     after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
 )]
 pub(crate) struct TrainArgs {
-    /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a language model
+    /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a language
+    /// model
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     pub(crate) preset: Option<String>,
     /// Start from a recipe in a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// A data set (see `cortical data`), a CSV file with a label column, or a folder of pictures or of IDX files; for a language model a text, or a
-    /// CSV file with columns `text` and `label`
+    /// A data set (see `cortical data`), a CSV file with a label column, or a folder of pictures or of IDX files; for a
+    /// language model a text, or a CSV file with columns `text` and `label`
     #[arg(long, value_name = "NAME")]
     pub(crate) data: Option<String>,
-    /// The network: digits-cnn, lenet, mlp, softmax or resnet20, others are listed layer by layer in a recipe; or a language model: llama-tiny, another
-    /// of `cortical inspect`, a folder as Hugging Face has it or a GGUF file
+    /// The network: digits-cnn, lenet, mlp, softmax or resnet20, others are listed layer by layer in a recipe; or a
+    /// language model: llama-tiny, another of `cortical inspect`, a folder as Hugging Face has it or a GGUF file
     #[arg(long, value_name = "KIND")]
     pub(crate) model: Option<String>,
     /// How often every sample is seen
@@ -125,7 +126,8 @@ pub(crate) struct TrainArgs {
     /// Learn the first N batches by heart: a network that cannot has a mistake
     #[arg(long, value_name = "N")]
     pub(crate) overfit_batches: Option<u64>,
-    /// Try rising learning rates, suggest one, plot the losses into the file given by --out (lr-finder.html when absent)
+    /// Try rising learning rates, suggest one, plot the losses into the file given by --out (lr-finder.html when
+    /// absent)
     #[arg(long)]
     pub(crate) find_lr: bool,
     /// Write an event file for TensorBoard as well
@@ -163,7 +165,8 @@ pub(crate) struct EvalArgs {
     /// The folder of a finished run, or a model file that `train` wrote
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
-    /// Test on this: the test part of a data set or of an IDX folder, or all rows of a CSV file; for a language model, a text
+    /// Test on this: the test part of a data set or of an IDX folder, or all rows of a CSV file; for a language model,
+    /// a text
     #[arg(long, value_name = "NAME")]
     pub(crate) data: Option<String>,
     /// Name or number of the label column of a CSV file; the last one when absent
@@ -179,8 +182,8 @@ pub(crate) struct PredictArgs {
     /// The folder of a finished run, or a model file that `train` wrote
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
-    /// A CSV file, with or without a label column, a picture or a folder of them, or a file of IDX images; for a language model a CSV file with a column of
-    /// texts or a .txt file with a text in each line; gzip is recognised
+    /// A CSV file, with or without a label column, a picture or a folder of them, or a file of IDX images; for a
+    /// language model a CSV file with a column of texts or a .txt file with a text in each line; gzip is recognised
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Name or number of the label column, if the file has one; the last one when absent

@@ -1,7 +1,7 @@
 //! `--tui`: a training as curves and figures on the terminal.
 //!
-//! It redraws some lines at the end of what is there. It takes no input, hides no cursor and switches no screen, so the terminal is in order
-//! whenever the process ends: by itself, by a panic, by Ctrl-C once or twice, by a kill.
+//! It redraws some lines at the end of what is there. It takes no input, hides no cursor and switches no screen, so the
+//! terminal is in order whenever the process ends: by itself, by a panic, by Ctrl-C once or twice, by a kill.
 
 mod braille;
 

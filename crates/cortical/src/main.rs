@@ -50,7 +50,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Some checks of the crate that reads tokenizers are panics. `cortical-text` makes errors of them, which say what a person needs to know.
+/// Some checks of the crate that reads tokenizers are panics. `cortical-text` makes errors of them, which say what a
+/// person needs to know.
 fn keep_caught_panics_quiet() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -11,14 +11,6 @@ const TOO_LONG_LINES: usize = 900;
 
 /// A comment's line may have so many columns.
 const COMMENT_COLUMNS: usize = 120;
-/// Where comments are not rewrapped yet; nothing is to be added here.
-const WIDE_YET: [&str; 5] = [
-    "crates/cortical-conformance/",
-    "crates/cortical-models/",
-    "crates/cortical-text/",
-    "crates/cortical-train/",
-    "crates/cortical/",
-];
 
 /// Who may say `unsafe`, as the beginning of a path.
 const UNSAFE: [&str; 2] = ["crates/cortical-kernels/", "crates/cortical-io/src/mmap.rs"];
@@ -179,14 +171,12 @@ pub(super) fn long_files(tree: &Tree) -> Vec<String> {
 
 /// Comments can be read beside code. The row of a table is left alone, it cannot be broken.
 pub(super) fn wide_comments(tree: &Tree) -> Vec<Finding> {
-    let is_yet = |path: &str| WIDE_YET.iter().any(|wide| path.starts_with(wide));
     let is_wide = |line: &str| {
         let text = line.trim_start();
         let comment = ["//! |", "/// |"].iter().all(|row| !text.starts_with(row));
         comment && text.starts_with("//") && line.chars().count() > COMMENT_COLUMNS
     };
     tree.rust_files()
-        .filter(|(path, _)| !is_yet(path))
         .flat_map(|(path, text)| text.lines().enumerate().map(move |line| (path, line)))
         .filter(|(_, (_, line))| is_wide(line))
         .map(|(path, (index, line))| Finding {

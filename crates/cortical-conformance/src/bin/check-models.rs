@@ -1,7 +1,8 @@
 //! `check-models [FETCHED]`: published models in our layers against the programs that they were published for.
 //!
-//! silero-vad and one head of all-MiniLM-L6-v2 lie in the repository; with the folder of what `cargo xtask fetch silero-vad minilm-l6-v2` has
-//! brought, the fetched files are checked as well, all-MiniLM-L6-v2 whole. Exit code 0 if all agree, 1 if one does not.
+//! silero-vad and one head of all-MiniLM-L6-v2 lie in the repository; with the folder of what
+//! `cargo xtask fetch silero-vad minilm-l6-v2` has brought, the fetched files are checked as well, all-MiniLM-L6-v2
+//! whole. Exit code 0 if all agree, 1 if one does not.
 
 use cortical_conformance::models::{self, Agreement, ModelError, SileroWeights};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! `cortical-conformance [FOLDER]`: runs every reference case of a folder (our own by default) and prints a line for each, then how many
-//! passed, failed and were skipped.
+//! `cortical-conformance [FOLDER]`: runs every reference case of a folder (our own by default) and prints a line for
+//! each, then how many passed, failed and were skipped.
 //!
 //! Exit code 0 if no case failed, 1 if one did, 2 if the folder cannot be read or holds no case.
 

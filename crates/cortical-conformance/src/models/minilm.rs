@@ -111,7 +111,8 @@ pub(super) fn check(fixture: &Path, weights: &Path) -> Result<Vec<Agreement>, Mo
     (0..got.dim(0)?).map(one).collect()
 }
 
-/// The first head of the first block: the projections of one head, and an output projection that hands its 32 numbers on.
+/// The first head of the first block: the projections of one head, and an output projection that hands its 32 numbers
+/// on.
 pub(super) fn check_head(fixture: &Path) -> Result<Vec<Agreement>, ModelError> {
     let file = TensorFile::open(fixture)?;
     let params = Params::new(&Device::Cpu, Seed(0));

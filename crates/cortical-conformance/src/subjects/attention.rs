@@ -59,7 +59,8 @@ fn multi_head(config: &Config<'_>, params: &Params, given: &Given) -> Result<For
     }
     let layer = layer.build(&params.root())?;
     let average = config.bool("average_attn_weights", true)?;
-    // A case without this argument says by its outputs whether weights were asked for. A causal call comes with its mask.
+    // A case without this argument says by its outputs whether weights were asked for. A causal call comes with its
+    // mask.
     let weighed = config.bool("need_weights", given.outputs > 1)?;
     config.bool("is_causal", false)?;
     let (seen, keys) = (mask(given, "attn_mask")?, mask(given, "key_padding_mask")?);

@@ -88,7 +88,8 @@ pub(crate) fn operation(
     Ok(Some(made.into()))
 }
 
-/// An option that must be there, one for each axis; `null` keeps the input's size in PyTorch, which we leave to the caller.
+/// An option that must be there, one for each axis; `null` keeps the input's size in PyTorch, which we leave to the
+/// caller.
 fn axes<const N: usize>(config: &Config<'_>, key: &'static str) -> Result<[usize; N], Stop> {
     match config.axes(key)? {
         Some(axes) => Ok(axes),

@@ -1,7 +1,7 @@
 //! What a case may be about, by PyTorch's names: how its layer is built and how its operation is called.
 //!
-//! Every family says `None` for a name that is not its own. An argument of PyTorch's constructor that a family does not read makes the case
-//! skipped by name, so a family reads all that it knows.
+//! Every family says `None` for a name that is not its own. An argument of PyTorch's constructor that a family does not
+//! read makes the case skipped by name, so a family reads all that it knows.
 
 mod attention;
 mod basic;

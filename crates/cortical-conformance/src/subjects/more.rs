@@ -1,5 +1,5 @@
-//! Further names for operations that are held to PyTorch under another name already: padding layers, single steps of recurrent
-//! layers, products, and the functions behind layers of windows.
+//! Further names for operations that are held to PyTorch under another name already: padding layers, single steps of
+//! recurrent layers, products, and the functions behind layers of windows.
 
 use super::{Made, conv, function};
 use crate::Stop;

@@ -28,7 +28,8 @@ use std::path::Path;
 /// let config = preset("llama-tiny").expect("a preset").config;
 /// let params = Params::new(&Device::Cpu, Seed(1));
 /// let classifier = TextClassifier::build(&config, 2, &params)?; // or `open`, to begin from pretrained weights
-/// let texts = [&b"Call me Ishmael."[..], b"A day."].map(|text| text.iter().copied().map(u32::from).collect::<Vec<_>>());
+/// let ids = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+/// let texts = ["Call me Ishmael.", "A day."].map(ids);
 ///
 /// let mut rng = params.rng("pass");
 /// let logits = classifier.logits(&texts, &mut Pass::train(&mut rng))?; // [2 texts, 2 classes]

@@ -135,7 +135,8 @@ fn byte_pairs(
     }))
 }
 
-/// SentencePiece's pieces with scores, as byte-pair encoding whose merges are in the order of the scores of what they make.
+/// SentencePiece's pieces with scores, as byte-pair encoding whose merges are in the order of the scores of what they
+/// make.
 fn pieces(
     tokens: &[String],
     scores: &[f32],

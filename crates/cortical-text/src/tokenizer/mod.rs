@@ -70,8 +70,8 @@ impl Tokenizer {
         Self::new(Kind::Characters(Arc::new(Characters { all, ids })))
     }
 
-    /// Byte-pair encoding trained on a text: from 256 bytes on, the most frequent pair becomes a token, again and again. One token more, `<|endoftext|>`,
-    /// ends a text.
+    /// Byte-pair encoding trained on a text: from 256 bytes on, the most frequent pair becomes a token, again and
+    /// again. One token more, `<|endoftext|>`, ends a text.
     ///
     /// # Errors
     /// [`Error::VocabularySize`]; [`Error::Tokenizer`] if training fails.
@@ -130,7 +130,8 @@ impl Tokenizer {
         Ok(Self::new(Kind::Hub(Arc::new(hub))))
     }
 
-    /// GPT-2's tokenizer from its vocabulary (`vocab.json`, also called `encoder.json`) and merges (`merges.txt`, also `vocab.bpe`).
+    /// GPT-2's tokenizer from its vocabulary (`vocab.json`, also called `encoder.json`) and merges (`merges.txt`, also
+    /// `vocab.bpe`).
     ///
     /// # Errors
     /// [`Error::Tokenizer`].

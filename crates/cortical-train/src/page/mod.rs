@@ -16,7 +16,8 @@ use crate::recipe::{TaskKind, TaskRecipe};
 use crate::report::Report;
 use crate::{Recipe, Result};
 
-/// Writes the page of the finished run in `paths`, and returns it. It is made from what lies in the folder and from the data.
+/// Writes the page of the finished run in `paths`, and returns it. It is made from what lies in the folder and from the
+/// data.
 ///
 /// # Errors
 /// [`Error::NotFinished`](crate::Error::NotFinished); files or data that cannot be read, a page that cannot be written.
@@ -192,7 +193,8 @@ impl Run<'_> {
         self.series(name, "step", figure)
     }
 
-    /// A figure of the validations, those at the ends of epochs and those between; in runs of the first version, of its tests.
+    /// A figure of the validations, those at the ends of epochs and those between; in runs of the first version, of its
+    /// tests.
     fn validations(&self, figure: &str) -> Series {
         let mut all = Vec::new();
         for event in ["epoch", "validation", "test"] {

@@ -33,8 +33,8 @@ impl Opened {
         Ok(Self { model, test })
     }
 
-    /// How much of what the processor's fastest work reaches, a large matrix product, the training has used: a forward pass and, for the two
-    /// gradients of each product, twice as much again.
+    /// How much of what the processor's fastest work reaches, a large matrix product, the training has used: a forward
+    /// pass and, for the two gradients of each product, twice as much again.
     pub(super) fn arithmetic(&self, run: &Run<'_>) -> Option<(String, String)> {
         let shape = self.model.preprocess().input_shape();
         let cost = self.model.network().describe(shape).ok()?.multiply_adds as f64;

@@ -1,4 +1,5 @@
-//! What the page of a language model shows beside curves: what it wrote as it learned, or the texts that it is most wrong about.
+//! What the page of a language model shows beside curves: what it wrote as it learned, or the texts that it is most
+//! wrong about.
 
 use cortical_report::{Page, number};
 use serde_json::Value;

@@ -11,13 +11,14 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct DataRecipe {
-        /// A name of the catalog, a CSV file, a safetensors table, a folder of pictures or of IDX files; for a language model `moby-dick`,
-        /// a text file, a folder of `.txt` files, or a table of labelled texts.
+        /// A name of the catalog, a CSV file, a safetensors table, a folder of pictures or of IDX files; for a language
+        /// model `moby-dick`, a text file, a folder of `.txt` files, or a table of labelled texts.
         pub name: String = "digits".to_owned(), "a data set, a CSV file, a folder of pictures or IDX files; a text for a language model",
             rule("the name of a data set or a file", |name: &String| !name.is_empty());
         /// The share that is held out for the one test at the end, where the data has no test part of its own.
         pub test_fraction: f64 = 0.2, "held out for the test at the end, where the data has no test part", share_below_one();
-        /// The share of the samples that is held out to choose by while training, where the data has no such part of its own.
+        /// The share of the samples that is held out to choose by while training, where the data has no such part of
+        /// its own.
         pub valid_fraction: f64 = 0.1, "held out to validate on while training; 0: nothing", share_below_one();
     }
     check = |data| {
@@ -34,7 +35,8 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct SampleData {
-        /// Draws what is held out; apart from the run's seed, so that runs with different seeds are tested on the same samples.
+        /// Draws what is held out; apart from the run's seed, so that runs with different seeds are tested on the same
+        /// samples.
         pub split_seed: u64 = 0, "draws what is held out", at_most(i64::MAX as u64);
         /// What happens to raw values.
         pub normalize: Normalize = Normalize::Auto, "auto, none, unit or standardize";
@@ -68,7 +70,8 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct TextData {
-        /// `auto`, `model` for that of the model, `bytes`, `characters`, or `bpe-2048` for byte pairs trained on the text.
+        /// `auto`, `model` for that of the model, `bytes`, `characters`, or `bpe-2048` for byte pairs trained on the
+        /// text.
         pub tokenizer: String = "auto".to_owned(), "auto, model, bytes, characters, or bpe-2048 to train one",
             rule("auto, model, bytes, characters, or bpe-N for N tokens, such as bpe-2048", |name: &String| {
                 let size = name.strip_prefix("bpe-").map(str::parse::<u32>);

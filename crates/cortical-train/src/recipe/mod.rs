@@ -44,8 +44,8 @@ pub const RECIPE_VERSION: u64 = 2;
 /// # Ok::<(), cortical_train::Error>(())
 /// ```
 ///
-/// What is learned decides which fields there are beside those that every recipe has ([`TaskRecipe`]): a network for pictures and tables
-/// has a table `[model]`, a language model is named by `model = "llama-tiny"`.
+/// What is learned decides which fields there are beside those that every recipe has ([`TaskRecipe`]): a network for
+/// pictures and tables has a table `[model]`, a language model is named by `model = "llama-tiny"`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Recipe {

@@ -7,7 +7,8 @@ use cortical_settings::{
 };
 
 settings! {
-    /// The table `[average]`: a second set of weights that follows the trained ones, which is tested and saved in their place.
+    /// The table `[average]`: a second set of weights that follows the trained ones, which is tested and saved in their
+    /// place.
     #[derive(Clone, Copy, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct AverageRecipe {
@@ -92,8 +93,9 @@ choice! {
         /// The run ends, and says in which layer and at which step.
         #[default]
         Stop = "stop",
-        /// The step is undone and its batches are left out. A step after which every loss is non-finite is taken back: the run returns to its
-        /// newest checkpoint and leaves out the newest step; if that does not help the newest two, then four …
+        /// The step is undone and its batches are left out. A step after which every loss is non-finite is taken back:
+        /// the run returns to its newest checkpoint and leaves out the newest step; if that does not help the newest
+        /// two, then four …
         Skip = "skip",
     }
 }
@@ -144,7 +146,8 @@ settings! {
 }
 
 settings! {
-    /// The table `[classify]`: the model learns classes of whole texts, which a table of texts and labels shows it, in place of the next token.
+    /// The table `[classify]`: the model learns classes of whole texts, which a table of texts and labels shows it, in
+    /// place of the next token.
     #[derive(Clone, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct ClassifyRecipe {

@@ -145,8 +145,8 @@ impl Recipe {
         }
     }
 
-    /// The recipe that a language model starts with: the next token of a text, AdamW without decay of norms and biases, and a warm-up with half
-    /// a cosine behind it.
+    /// The recipe that a language model starts with: the next token of a text, AdamW without decay of norms and biases,
+    /// and a warm-up with half a cosine behind it.
     #[must_use]
     pub fn for_text(model: &str) -> Self {
         let task = TaskRecipe::Text(TextRecipe {
@@ -179,8 +179,8 @@ impl Recipe {
         recipe
     }
 
-    /// As [`for_text`](Self::for_text) for classes of texts: three epochs of small steps, without a warm-up that might be longer than the run, and
-    /// all held-out texts at each validation.
+    /// As [`for_text`](Self::for_text) for classes of texts: three epochs of small steps, without a warm-up that might
+    /// be longer than the run, and all held-out texts at each validation.
     #[must_use]
     pub fn for_text_classes(model: &str) -> Self {
         let mut recipe = Self::for_text(model);

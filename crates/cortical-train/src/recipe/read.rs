@@ -54,9 +54,9 @@ impl Recipe {
     /// Reads a recipe from a table that is parsed already.
     ///
     /// # Errors
-    /// [`Error::RecipeVersion`] for a newer or a missing version, [`Error::OldRecipe`] for an older one that cannot be understood;
-    /// [`Error::OtherTask`] for a base that learns something else; [`Error::Field`] for a field that does not exist, of the wrong type, or with a
-    /// value that makes no sense.
+    /// [`Error::RecipeVersion`] for a newer or a missing version, [`Error::OldRecipe`] for an older one that cannot be
+    /// understood; [`Error::OtherTask`] for a base that learns something else; [`Error::Field`] for a field that does
+    /// not exist, of the wrong type, or with a value that makes no sense.
     pub fn from_table(
         mut table: Table,
         base: Option<&Self>,
@@ -301,7 +301,8 @@ fn warmed(base: &Recipe, kind: TaskKind, train: &TrainRecipe) -> ScheduleRecipe 
     }
 }
 
-/// The network: the one that suits the data, or as its table says; a table that names no kind changes fields of the one that suits.
+/// The network: the one that suits the data, or as its table says; a table that names no kind changes fields of the one
+/// that suits.
 fn read_model(said: Option<&Table>, suited: ModelSpec) -> Result<ModelSpec, FieldError> {
     let Some(said) = said else {
         return Ok(suited);

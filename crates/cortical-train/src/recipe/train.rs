@@ -12,7 +12,8 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct TrainRecipe {
-        /// How often every sample is seen; for a text how often as many tokens as it has are read. 0 for as many steps as `max_steps` says.
+        /// How often every sample is seen; for a text how often as many tokens as it has are read. 0 for as many steps
+        /// as `max_steps` says.
         pub epochs: u64 = 1, "how often every sample is seen; 0: as max_steps says", at_most(1_000_000_000);
         /// Samples of a batch: pictures, rows, texts, or blocks of a text.
         pub batch_size: usize = 64, "samples of a batch", between(1, MILLION as usize);
@@ -20,7 +21,8 @@ settings! {
         pub accumulate: u64 = 1, "batches whose gradients make one step", between(1, MILLION);
         /// Steps after which the run ends; 0 for after its epochs.
         pub max_steps: u64 = 0, "the run ends after so many; 0: after its epochs", at_most(1 << 40);
-        /// Seconds of training after which the run ends; 0 for no limit. What such a run computes depends on the machine's speed.
+        /// Seconds of training after which the run ends; 0 for no limit. What such a run computes depends on the
+        /// machine's speed.
         pub time_budget_s: f64 = 0.0, "seconds of training; 0: no limit", not_negative();
         /// Steps between two validations; 0 for one an epoch.
         pub validate_every: u64 = 0, "steps between validations; 0: one an epoch";
@@ -28,7 +30,8 @@ settings! {
         pub patience: u64 = 0, "validations without improvement before the end; 0: any number";
         /// What early stopping, a plateau schedule and the choice of the best models look at.
         pub monitor: Monitor = Monitor::ValidLoss, "valid_loss or valid_accuracy";
-        /// Only the first so many batches are learned from, again and again; 0 for all. A network that cannot learn them by heart has a mistake.
+        /// Only the first so many batches are learned from, again and again; 0 for all. A network that cannot learn
+        /// them by heart has a mistake.
         pub overfit_batches: u64 = 0, "learn the first so many by heart; 0: all";
     }
     check = |train| (train.epochs == 0 && train.max_steps == 0)
@@ -66,8 +69,8 @@ settings! {
         pub prefetch: usize = 0, "batches prepared ahead in a thread", at_most(1024);
         /// Draws samples so that every class comes up as often as the others.
         pub balanced: bool = false, "every class as often as the others";
-        /// In how many segments of layers activations are thrown away and computed once more for the gradients, which takes less memory and more
-        /// time; 0 to keep all.
+        /// In how many segments of layers activations are thrown away and computed once more for the gradients, which
+        /// takes less memory and more time; 0 to keep all.
         pub recompute: usize = 0, "segments of layers that run twice, for less memory";
     }
 }

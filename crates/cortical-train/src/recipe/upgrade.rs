@@ -1,7 +1,8 @@
 //! Recipes of the first version, in the words of today's.
 //!
-//! The first recipes held out nothing but a test part, and chose by it: early stopping, plateau schedules and `best/` looked at what was to be
-//! the measure in the end. Such a recipe is refused with what to change; every other one means the same today, without a validation part.
+//! The first recipes held out nothing but a test part, and chose by it: early stopping, plateau schedules and `best/`
+//! looked at what was to be the measure in the end. Such a recipe is refused with what to change; every other one means
+//! the same today, without a validation part.
 
 use cortical_settings::{Table, Value};
 

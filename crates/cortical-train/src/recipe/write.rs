@@ -18,8 +18,8 @@ impl Recipe {
         out
     }
 
-    /// A hash that differs between recipes, for checkpoints: FNV-1a of the fields that are not as by default. So a later version with more
-    /// fields still knows the recipes of this one.
+    /// A hash that differs between recipes, for checkpoints: FNV-1a of the fields that are not as by default. So a
+    /// later version with more fields still knows the recipes of this one.
     #[must_use]
     pub fn hash(&self) -> String {
         let tables = self.tables();

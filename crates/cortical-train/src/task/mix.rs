@@ -17,15 +17,16 @@ impl Mix {
         self.mixup == 0.0 && self.cutmix == 0.0
     }
 
-    /// Mixes each sample with one drawn from the same batch, `x ← λ x + (1 − λ) x'` or a rectangle of `x'`, with `λ ~ Beta(α, α)`.
+    /// Mixes each sample with one drawn from the same batch, `x ← λ x + (1 − λ) x'` or a rectangle of `x'`, with
+    /// `λ ~ Beta(α, α)`.
     ///
     /// # Shapes
     /// - `inputs`: `[n, shape...]`; cutmix wants `[n, channels, height, width]` and leaves others as they are
     /// - returns inputs of the same shape, and labels as distributions `[n, classes]`
     ///
     /// # Source
-    /// Zhang et al., "mixup: beyond empirical risk minimization" (2018), equation 1; Yun et al., "CutMix: regularization strategy to train
-    /// strong classifiers with localizable features" (2019), equations 1 and 2.
+    /// Zhang et al., "mixup: beyond empirical risk minimization" (2018), equation 1; Yun et al., "CutMix:
+    /// regularization strategy to train strong classifiers with localizable features" (2019), equations 1 and 2.
     pub(crate) fn apply(
         self,
         rng: &mut Rng,

@@ -1,4 +1,5 @@
-//! What a run learns: how a batch becomes a loss, what is measured, what is saved. The [trainer](crate::trainer) does the rest.
+//! What a run learns: how a batch becomes a loss, what is measured, what is saved. The [trainer](crate::trainer) does
+//! the rest.
 
 mod classification;
 mod labelled;
@@ -67,7 +68,8 @@ pub(crate) trait Task<'r>: Sized {
     /// Evaluates on what is held out; `None` where nothing is.
     fn evaluate(&self, part: Part) -> Result<Option<Measured>>;
 
-    /// Where something non-finite comes up first on a batch's way: in training with these random numbers, or in evaluation.
+    /// Where something non-finite comes up first on a batch's way: in training with these random numbers, or in
+    /// evaluation.
     fn non_finite(&self, batch: &Self::Batch, rng: Option<&Rng>) -> Result<Option<String>>;
 
     /// Writes what makes the folder a model that others open, beside the model file.

@@ -233,7 +233,8 @@ impl NextToken<'_> {
     }
 }
 
-/// The mean loss over so many blocks, evenly spread, or all of them for 0; a batch of them at a time. `None` for a text without a whole block.
+/// The mean loss over so many blocks, evenly spread, or all of them for 0; a batch of them at a time. `None` for a text
+/// without a whole block.
 pub(crate) fn text_scores(
     model: &LanguageModel,
     tokens: &[u32],

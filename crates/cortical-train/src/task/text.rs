@@ -28,9 +28,9 @@ pub(crate) struct Corpus {
 }
 
 impl Corpus {
-    /// Reads the text and packs its documents into one stream: each ends with the token that ends a text, where there is one, and the next
-    /// begins behind it, so that no block has room that nothing is learned in. The test part is the end of it, the validation part stands
-    /// before that.
+    /// Reads the text and packs its documents into one stream: each ends with the token that ends a text, where there
+    /// is one, and the next begins behind it, so that no block has room that nothing is learned in. The test part is
+    /// the end of it, the validation part stands before that.
     pub(crate) fn open(data: &DataRecipe, name: &str, own: Option<Tokenizer>) -> Result<Self> {
         let documents = documents(&data.name)?;
         let tokenizer = tokenizer(name, own, &documents)?;
@@ -150,7 +150,8 @@ pub(crate) fn own_tokenizer(text: &TextRecipe) -> Option<Tokenizer> {
     }
 }
 
-/// The sizes of a preset with a place for its parameters, if the recipe names one: a fresh model learns the tokens that there are.
+/// The sizes of a preset with a place for its parameters, if the recipe names one: a fresh model learns the tokens that
+/// there are.
 pub(crate) fn drawn(
     recipe: &Recipe,
     text: &TextRecipe,

@@ -26,8 +26,8 @@ const LEFT_OUT: &str = "left_out ";
 const KEPT: &str = "kept ";
 
 impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
-    /// Writes a checkpoint of this moment, unless the weights are non-finite: those are never committed. Nor are, where a training may go back,
-    /// those with which the newest batch leads to something non-finite.
+    /// Writes a checkpoint of this moment, unless the weights are non-finite: those are never committed. Nor are, where
+    /// a training may go back, those with which the newest batch leads to something non-finite.
     pub(super) fn commit(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         if let Some(place) = self.broken()? {
             if self.recipe.guard.on_nan == OnNan::Stop {
@@ -50,7 +50,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         Ok(path)
     }
 
-    /// What is non-finite among the weights or, where a training may go back, on the newest batch's way through the network.
+    /// What is non-finite among the weights or, where a training may go back, on the newest batch's way through the
+    /// network.
     pub(super) fn broken(&self) -> Result<Option<String>> {
         match (guard::broken_weight(&self.params)?, &self.newest) {
             (Some(name), _) => Ok(Some(format!("the parameter {name}"))),
@@ -217,8 +218,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         Ok(())
     }
 
-    /// Goes back to the newest checkpoint, after a step that spoilt the weights. It is the newest one that is left out from now on; if that does not
-    /// help, the newest two of those that are left, then four …
+    /// Goes back to the newest checkpoint, after a step that spoilt the weights. It is the newest one that is left out
+    /// from now on; if that does not help, the newest two of those that are left, then four …
     pub(super) fn roll_back(&mut self, place: String, observer: &mut dyn Observer) -> Result<()> {
         let checkpoints = self.folder.paths().checkpoints();
         let latest = checkpoints.latest_valid(self.params.device())?;

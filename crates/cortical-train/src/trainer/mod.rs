@@ -48,8 +48,9 @@ pub enum Outcome {
 
 /// Trains the run in `folder` to its end, from its newest checkpoint if it has one.
 ///
-/// The way through a run, step by step, is a function of the recipe alone: a run that was stopped or killed and continued writes
-/// the same `model.safetensors`, byte by byte, as one that was not. (With a time budget it depends on the clock where the run ends.)
+/// The way through a run, step by step, is a function of the recipe alone: a run that was stopped or killed and
+/// continued writes the same `model.safetensors`, byte by byte, as one that was not. (With a time budget it depends on
+/// the clock where the run ends.)
 ///
 /// # Errors
 /// Data that cannot be opened, a model that does not fit it, a loss that is non-finite, files that cannot be written.

@@ -106,7 +106,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         Ok(batches)
     }
 
-    /// Forward and backward for each batch; each counts by its share of the samples, so that the gradients are those of one large batch.
+    /// Forward and backward for each batch; each counts by its share of the samples, so that the gradients are those of
+    /// one large batch.
     fn accumulate(&mut self, batches: &[T::Batch]) -> Result<Accumulated, Broken> {
         let samples: usize = batches.iter().map(Batch::samples).sum();
         let mut done = Accumulated {
@@ -144,8 +145,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         }
     }
 
-    /// Where a non-finite loss came up first: the step's first batch goes forward once more, with the same random numbers and somebody
-    /// looking on.
+    /// Where a non-finite loss came up first: the step's first batch goes forward once more, with the same random
+    /// numbers and somebody looking on.
     fn place(&self, batch: &T::Batch, rng: &Rng) -> Result<String> {
         if let Some(name) = guard::broken_weight(&self.params)? {
             return Ok(format!("the parameter {name}"));
@@ -154,7 +155,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         Ok(place.unwrap_or_else(|| guard::LOSS.to_owned()))
     }
 
-    /// A step that led to something non-finite: the run ends, or the weights stay as they are and its batches are left out.
+    /// A step that led to something non-finite: the run ends, or the weights stay as they are and its batches are left
+    /// out.
     fn leave_out(
         &mut self,
         at: Position,
@@ -176,7 +178,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         self.skips += 1;
         let is_useless = self.skips >= USELESS && !self.taken.is_empty() && place != guard::INPUTS;
         if is_useless || guard::broken_weight(&self.params)?.is_some() {
-            // The step before has spoilt the weights already: it goes as well, and everything since the last checkpoint is done again.
+            // The step before has spoilt the weights already: it goes as well, and everything since the last checkpoint
+            // is done again.
             self.roll_back(place, observer)?;
         } else {
             self.left_out.insert(at);

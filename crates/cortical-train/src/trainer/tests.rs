@@ -1,4 +1,5 @@
-//! Runs of language models that are stopped, continued, kept and refused. Those of pictures and tables stand in `tests/`.
+//! Runs of language models that are stopped, continued, kept and refused. Those of pictures and tables stand in
+//! `tests/`.
 
 mod labelled;
 mod text;
