@@ -52,6 +52,8 @@ settings! {
         pub one_hot: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of categories";
         /// Columns of a CSV file that are not read.
         pub ignore: Vec<LabelColumn> = Vec::new(), "a CSV file's columns that are not read";
+        /// Whether the first row of a CSV file is a header; guessed from it and the rows below when absent.
+        pub header: Option<bool> = None, "true or false: whether a CSV file begins with a header, where the guess is wrong";
         /// In how many parts a cross-validation divides the samples.
         pub folds: Option<usize> = None, "parts of a cross-validation", at_least(2).optional();
         /// Which of them this run tests on, from 0.

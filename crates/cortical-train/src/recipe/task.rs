@@ -115,6 +115,7 @@ impl SampleRecipe {
                 label: own.label.clone(),
                 one_hot: own.one_hot.clone(),
                 ignore: own.ignore.clone(),
+                header: own.header,
                 ..CsvOptions::default()
             },
         }
