@@ -43,7 +43,7 @@ pub const NO_FAMILY: [(&str, &str); 7] = [
     ("isa", "the choice of instructions"),
     ("parallel", "the cut of work into tasks"),
     ("real", "what a number can do"),
-    ("reduce", "sums inside of other kernels"),
+    ("slice_sums", "sums inside of other kernels"),
     ("roofline", "it measures the machine, not us"),
 ];
 

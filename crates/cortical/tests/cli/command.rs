@@ -189,7 +189,7 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "train --lr -1",
         2,
-        "recipe: optim.lr: expected a learning rate above 0, found -1",
+        "recipe: optim.lr: expected a number from 0 up, found -1",
     );
     check(
         "train --preset digit",
