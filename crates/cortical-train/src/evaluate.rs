@@ -82,16 +82,14 @@ impl Evaluation {
     }
 }
 
-/// The class with the highest score in each row; the first of equals, and never one whose score is NaN.
+/// How many rows have their highest score at their label; the first of equals counts, and never one that is NaN.
 ///
 /// # Shapes
-/// `logits`: `[n, classes]`.
-pub(crate) fn predicted(logits: &Tensor) -> Result<Vec<usize>> {
-    Ok(logits
-        .to_vec2::<f32>()?
-        .iter()
-        .map(|row| choice(row))
-        .collect())
+/// `logits`: `[n, classes]`; `labels`: n.
+pub(crate) fn right(logits: &Tensor, labels: &[u32]) -> Result<f64> {
+    let rows = logits.detach().to_vec2::<f32>()?;
+    let is_right = |(row, label): &(&Vec<f32>, &u32)| choice(row) == **label as usize;
+    Ok(rows.iter().zip(labels).filter(is_right).count() as f64)
 }
 
 /// Looks at every sample of `dataset` once, without training.
@@ -168,6 +166,8 @@ mod tests {
     fn the_first_of_equal_scores_wins_and_nan_never_does() {
         let logits = [[0.0_f32, 1.0, 1.0], [f32::NAN, -1.0, -2.0]];
         let logits = Tensor::new(&logits, &Device::Cpu).unwrap();
-        assert_eq!(predicted(&logits).unwrap(), [1, 1]);
+        for (labels, count) in [([1, 1], 2.0), ([2, 1], 1.0), ([2, 0], 0.0)] {
+            assert_eq!(right(&logits, &labels).unwrap(), count, "{labels:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use cortical_tensor::{Rng, Seed};
 
 use super::mix::Mix;
 use super::{Batch, Part, Task};
-use crate::evaluate::{evaluate_batches, predicted};
+use crate::evaluate::{evaluate_batches, right};
 use crate::measured::{Measure, Measured};
 use crate::observe::{DataSize, Unit};
 use crate::recipe::{DeviceRecipe, Recipe, SampleRecipe};
@@ -115,10 +115,7 @@ impl<'r> Task<'r> for Classification<'r> {
         };
         let loss =
             cross_entropy(&logits, &targets, &options).map_err(cortical_neuron::Error::from)?;
-        let classes = predicted(&logits.detach())?;
-        let right = labels.iter().zip(classes);
-        let right = right.filter(|(y, class)| **y as usize == *class).count();
-        Ok((loss, Some(right as f64)))
+        Ok((loss, Some(right(&logits, &labels)?)))
     }
 
     fn evaluate(&self, part: Part) -> Result<Option<Measured>> {

@@ -14,8 +14,8 @@ use cortical_text::Tokenizer;
 use super::text::{
     check, describe, drawn, options, own_tokenizer, save_changes, tokenizer, train_changes_only,
 };
-use super::{Batch, Part, Task, position_of};
-use crate::evaluate::{Evaluation, predicted};
+use super::{Batch, Batches, Part, Task, number};
+use crate::evaluate::{Evaluation, right};
 use crate::folder::RunPaths;
 use crate::measured::{Measure, Measured, TextMistake};
 use crate::model_file::prediction;
@@ -119,9 +119,7 @@ pub(crate) struct TextClasses<'r> {
     test: Encoded,
     /// An epoch, and the order of the texts in it.
     order: (u64, Vec<usize>),
-    /// Batches taken so far.
-    number: u64,
-    batches_per_epoch: u64,
+    batches: Batches,
 }
 
 /// Some texts with their labels.
@@ -190,16 +188,9 @@ impl<'r> Task<'r> for TextClasses<'r> {
             block,
         )?;
         train_changes_only(text, &params);
-        let of_step = (recipe.train.batch_size as u64).saturating_mul(recipe.train.accumulate);
-        let steps = (train.tokens.len() as u64).div_ceil(of_step);
-        let whole = steps.saturating_mul(recipe.train.accumulate);
         let mut task = Self {
             order: (0, Vec::new()),
-            number: 0,
-            batches_per_epoch: match recipe.train.overfit_batches {
-                0 => whole,
-                few => few.min(whole),
-            },
+            batches: Batches::new(&recipe.train, train.tokens.len(), recipe.train.batch_size),
             recipe,
             text,
             classifier,
@@ -234,29 +225,28 @@ impl<'r> Task<'r> for TextClasses<'r> {
     }
 
     fn batches_per_epoch(&self) -> u64 {
-        self.batches_per_epoch
+        self.batches.per_epoch()
     }
 
     fn position(&self) -> Position {
-        position_of(self.number, self.batches_per_epoch)
+        self.batches.position()
     }
 
     fn seek(&mut self, position: Position, _: Option<&Rng>) -> Result<()> {
-        self.number = position.epoch * self.batches_per_epoch + position.batch;
+        self.batches.seek(position);
         Ok(())
     }
 
     fn next_batch(&mut self) -> Result<Texts> {
-        let position = self.position();
+        let (number, position) = self.batches.take();
         let batch = self.recipe.train.batch_size as u64;
         // A batch may begin with the last texts of one round and end with the first of the next.
         let number = match self.recipe.train.overfit_batches {
-            0 => self.number,
+            0 => number,
             _ => position.batch,
         };
         let first = number * batch;
         let rows: Vec<usize> = (first..first + batch).map(|place| self.at(place)).collect();
-        self.number += 1;
         let train = &self.train;
         Ok(Texts {
             position,
@@ -269,10 +259,7 @@ impl<'r> Task<'r> for TextClasses<'r> {
         let logits = self.logits(batch, &mut Pass::train(rng))?;
         let labels = Tensor::new(&batch.labels[..], &Device::Cpu)?;
         let loss = cross_entropy(&logits, &labels)?;
-        let classes = predicted(&logits.detach())?;
-        let right = batch.labels.iter().zip(classes);
-        let right = right.filter(|(y, class)| **y as usize == *class).count();
-        Ok((loss, Some(right as f64)))
+        Ok((loss, Some(right(&logits, &batch.labels)?)))
     }
 
     fn evaluate(&self, part: Part) -> Result<Option<Measured>> {
@@ -393,6 +380,6 @@ pub(crate) fn evaluation(
     let logits: Vec<f32> = scores.iter().flatten().copied().collect();
     let logits = Tensor::from_vec(logits, (scores.len(), classes.len()), &Device::Cpu)?;
     let loss = cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu)?)?;
-    gathered.add(scores, labels, f64::from(loss.to_scalar::<f32>()?));
+    gathered.add(scores, labels, number(&loss)?);
     Ok(Evaluation::new(&gathered, classes))
 }

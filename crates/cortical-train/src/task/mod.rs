@@ -18,7 +18,7 @@ use crate::Result;
 use crate::folder::RunPaths;
 use crate::measured::{Measure, Measured};
 use crate::observe::DataSize;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TrainRecipe};
 
 pub(crate) use classification::Classification;
 pub(crate) use labelled::{LabelledTexts, TextClasses, evaluation, scores, tokens};
@@ -107,6 +107,51 @@ pub(crate) enum Part {
     Valid,
     /// Looked at once, at the end.
     Test,
+}
+
+/// The batches of a task that cuts its data itself: how many were taken, and how many make an epoch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batches {
+    taken: u64,
+    per_epoch: u64,
+}
+
+impl Batches {
+    /// None taken yet of so much data, of which a batch has a part. An epoch is a whole number of steps.
+    pub(crate) fn new(train: &TrainRecipe, data: usize, of_batch: usize) -> Self {
+        let of_step = (of_batch as u64).saturating_mul(train.accumulate);
+        let whole = (data as u64)
+            .div_ceil(of_step)
+            .saturating_mul(train.accumulate);
+        let per_epoch = match train.overfit_batches {
+            0 => whole,
+            few => few.min(whole),
+        };
+        Self {
+            taken: 0,
+            per_epoch,
+        }
+    }
+
+    pub(crate) fn per_epoch(self) -> u64 {
+        self.per_epoch
+    }
+
+    /// Where the next one stands.
+    pub(crate) fn position(self) -> Position {
+        position_of(self.taken, self.per_epoch)
+    }
+
+    pub(crate) fn seek(&mut self, position: Position) {
+        self.taken = position.epoch * self.per_epoch + position.batch;
+    }
+
+    /// Takes the next one: its number from the beginning, and where it stands.
+    pub(crate) fn take(&mut self) -> (u64, Position) {
+        let (number, position) = (self.taken, self.position());
+        self.taken += 1;
+        (number, position)
+    }
 }
 
 /// A position `number` batches after the beginning, in epochs of so many.

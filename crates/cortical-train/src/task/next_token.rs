@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use cortical_data::Position;
 use cortical_models::language::{self, LanguageModel, Loaded, merged_tensors};
 use cortical_neuron::{Params, Pass};
@@ -13,7 +13,7 @@ use super::text::{
     Corpus, check, cut, describe, drawn, options, own_tokenizer, save_changes, starts,
     train_changes_only,
 };
-use super::{Batch, Part, Task, position_of};
+use super::{Batch, Batches, Part, Task, number};
 use crate::folder::RunPaths;
 use crate::measured::{Measure, Measured, TextScores};
 use crate::observe::{DataSize, Unit};
@@ -31,9 +31,7 @@ pub(crate) struct NextToken<'r> {
     model: LanguageModel,
     /// Draws the places of blocks.
     places: Rng,
-    /// Batches taken so far.
-    number: u64,
-    batches_per_epoch: u64,
+    batches: Batches,
 }
 
 /// Blocks of text: what the model reads, and what comes next at every position.
@@ -78,16 +76,10 @@ impl<'r> Task<'r> for NextToken<'r> {
         let all = corpus.train.iter().chain(&corpus.valid).chain(&corpus.test);
         check(all, model.config(), block)?;
         train_changes_only(text, &params);
-        let batch = (recipe.train.batch_size * block) as u64;
-        let steps = (tokens as u64).div_ceil(batch.saturating_mul(recipe.train.accumulate));
-        let whole = steps.saturating_mul(recipe.train.accumulate);
+        let of_batch = recipe.train.batch_size.saturating_mul(block);
         let task = Self {
             places: Rng::new(Seed(recipe.seed), BLOCKS),
-            number: 0,
-            batches_per_epoch: match recipe.train.overfit_batches {
-                0 => whole,
-                few => few.min(whole),
-            },
+            batches: Batches::new(&recipe.train, tokens, of_batch),
             recipe,
             text,
             corpus,
@@ -117,15 +109,15 @@ impl<'r> Task<'r> for NextToken<'r> {
     }
 
     fn batches_per_epoch(&self) -> u64 {
-        self.batches_per_epoch
+        self.batches.per_epoch()
     }
 
     fn position(&self) -> Position {
-        position_of(self.number, self.batches_per_epoch)
+        self.batches.position()
     }
 
     fn seek(&mut self, position: Position, random: Option<&Rng>) -> Result<()> {
-        self.number = position.epoch * self.batches_per_epoch + position.batch;
+        self.batches.seek(position);
         if let Some(places) = random {
             self.places = places.clone();
         }
@@ -137,14 +129,13 @@ impl<'r> Task<'r> for NextToken<'r> {
     }
 
     fn next_batch(&mut self) -> Result<Blocks> {
-        let position = self.position();
+        let (_, position) = self.batches.take();
         if self.recipe.train.overfit_batches > 0 && position.batch == 0 {
             // The same few batches again.
             self.places = Rng::new(Seed(self.recipe.seed), BLOCKS);
         }
         let (batch, block) = (self.recipe.train.batch_size, self.text.train.block);
         let (ids, labels) = self.corpus.batch(batch, block, &mut self.places)?;
-        self.number += 1;
         Ok(Blocks {
             position,
             ids,
@@ -246,8 +237,7 @@ pub(crate) fn text_scores(
     for part in starts.chunks(batch) {
         let (ids, labels) = cut(tokens, part, block)?;
         let loss = model.loss(&ids, &labels, &mut Pass::eval())?;
-        let loss = f64::from(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?);
-        sum += loss * part.len() as f64;
+        sum += number(&loss)? * part.len() as f64;
     }
     Ok((!starts.is_empty()).then(|| TextScores {
         loss: Some(sum / starts.len() as f64),
