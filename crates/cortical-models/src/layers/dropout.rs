@@ -2,7 +2,7 @@
 
 use cortical_neuron::{
     AlphaDropout as AlphaDropoutLayer, Dropout as DropoutLayer, Dropout1d, Dropout2d, Dropout3d,
-    FeatureAlphaDropout as FeatureAlphaDropoutLayer,
+    FeatureAlphaDropout,
 };
 use cortical_settings::{Rule, rule, settings};
 
@@ -62,36 +62,24 @@ impl<const AXES: usize> LayerKind for ChannelDropout<AXES> {
     }
 }
 
-/// Dropout that keeps mean and variance, for SELU.
-pub(super) struct AlphaDropout;
+/// Dropout that keeps mean and variance, for SELU: of values or of whole channels.
+pub(super) struct AlphaDropout<const CHANNELS: bool>;
 
-impl LayerKind for AlphaDropout {
-    const KIND: &'static str = "alpha_dropout";
-    const SUMMARY: &'static str = "dropout that keeps mean and variance, for SELU";
+impl<const CHANNELS: bool> LayerKind for AlphaDropout<CHANNELS> {
+    const KIND: &'static str = ["alpha_dropout", "feature_alpha_dropout"][CHANNELS as usize];
+    const SUMMARY: &'static str = [
+        "dropout that keeps mean and variance, for SELU",
+        "dropout of whole channels that keeps mean and variance, for SELU",
+    ][CHANNELS as usize];
     const SHORT: &'static str = "p";
     const EXAMPLE: &'static str = EXAMPLE;
     type Settings = Probability;
 
     fn build(settings: &Probability, site: &Site<'_>) -> Result<AnyLayer> {
-        Ok(Box::new(AlphaDropoutLayer::new(settings.p, site.scope())?))
-    }
-}
-
-/// As [`AlphaDropout`] for whole channels.
-pub(super) struct FeatureAlphaDropout;
-
-impl LayerKind for FeatureAlphaDropout {
-    const KIND: &'static str = "feature_alpha_dropout";
-    const SUMMARY: &'static str =
-        "dropout of whole channels that keeps mean and variance, for SELU";
-    const SHORT: &'static str = "p";
-    const EXAMPLE: &'static str = EXAMPLE;
-    type Settings = Probability;
-
-    fn build(settings: &Probability, site: &Site<'_>) -> Result<AnyLayer> {
-        Ok(Box::new(FeatureAlphaDropoutLayer::new(
-            settings.p,
-            site.scope(),
-        )?))
+        let (p, scope) = (settings.p, site.scope());
+        Ok(match CHANNELS {
+            false => Box::new(AlphaDropoutLayer::new(p, scope)?),
+            true => Box::new(FeatureAlphaDropout::new(p, scope)?),
+        })
     }
 }

@@ -139,50 +139,28 @@ settings! {
     }
 }
 
-/// Scores as shares.
-pub(super) struct Softmax;
+/// What becomes of scores.
+pub(super) const SHARES: usize = 0;
+pub(super) const LOGARITHMS: usize = 1;
+pub(super) const OF_NEGATED: usize = 2;
 
-impl LayerKind for Softmax {
-    const KIND: &'static str = "softmax";
-    const SUMMARY: &'static str = "scores as shares that add up to 1";
+/// Scores as shares, or the logarithms of those, or shares of the negated scores.
+pub(super) struct Softmax<const OF: usize>;
+
+impl<const OF: usize> LayerKind for Softmax<OF> {
+    const KIND: &'static str = ["softmax", "log_softmax", "softmin"][OF];
+    const SUMMARY: &'static str = [
+        "scores as shares that add up to 1",
+        "the logarithms of the shares that softmax gives",
+        "the softmax of the negated scores",
+    ][OF];
     const SHORT: &'static str = "dim";
     const EXAMPLE: &'static str = "a dimension such as -1";
     type Settings = Along;
 
     fn build(settings: &Along, site: &Site<'_>) -> Result<AnyLayer> {
         site.check_dimension(settings.dim)?;
-        Ok(Box::new(SoftmaxLayer::new(settings.dim)))
-    }
-}
-
-/// The logarithms of shares.
-pub(super) struct LogSoftmax;
-
-impl LayerKind for LogSoftmax {
-    const KIND: &'static str = "log_softmax";
-    const SUMMARY: &'static str = "the logarithms of the shares that softmax gives";
-    const SHORT: &'static str = "dim";
-    const EXAMPLE: &'static str = "a dimension such as -1";
-    type Settings = Along;
-
-    fn build(settings: &Along, site: &Site<'_>) -> Result<AnyLayer> {
-        site.check_dimension(settings.dim)?;
-        Ok(Box::new(SoftmaxLayer::log(settings.dim)))
-    }
-}
-
-/// Scores as shares, small ones large.
-pub(super) struct Softmin;
-
-impl LayerKind for Softmin {
-    const KIND: &'static str = "softmin";
-    const SUMMARY: &'static str = "the softmax of the negated scores";
-    const SHORT: &'static str = "dim";
-    const EXAMPLE: &'static str = "a dimension such as -1";
-    type Settings = Along;
-
-    fn build(settings: &Along, site: &Site<'_>) -> Result<AnyLayer> {
-        site.check_dimension(settings.dim)?;
-        Ok(Box::new(SoftmaxLayer::min(settings.dim)))
+        let layer = [SoftmaxLayer::new, SoftmaxLayer::log, SoftmaxLayer::min][OF];
+        Ok(Box::new(layer(settings.dim)))
     }
 }

@@ -26,24 +26,30 @@ settings! {
     }
 }
 
-/// The first padding that reaches further than half of a window, from which no input would be seen.
-fn check_padding<const AXES: usize>(
-    padding: &PerAxis<usize>,
+/// What is wrong with windows: sizes that are not for so many axes, or padding that reaches further than half of a
+/// window, from which no input would be seen.
+fn broken_window<const AXES: usize>(
     kernel_size: &PerAxis<usize>,
-    dilation: &PerAxis<usize>,
+    stride: Option<&PerAxis<usize>>,
+    padding: &PerAxis<usize>,
+    dilation: Option<&PerAxis<usize>>,
 ) -> Option<Broken> {
-    let [padding, kernel_size, dilation]: [[usize; AXES]; 3] =
-        [padding.each(), kernel_size.each(), dilation.each()];
-    (0..AXES).find_map(|i| {
-        let span = (kernel_size[i] - 1)
-            .saturating_mul(dilation[i])
-            .saturating_add(1);
-        (padding[i] > span / 2).then(|| {
-            Broken::new(
-                "padding",
-                format!("at most {}, half of the window", span / 2),
-                padding[i],
-            )
+    let fields = [
+        ("kernel_size", Some(kernel_size)),
+        ("stride", stride),
+        ("padding", Some(padding)),
+        ("dilation", dilation),
+    ];
+    check_axes(AXES, &fields).or_else(|| {
+        let (kernel_size, padding) = (kernel_size.each::<AXES>(), padding.each::<AXES>());
+        let dilation = dilation.map_or([1; AXES], PerAxis::each);
+        (0..AXES).find_map(|i| {
+            let span = (kernel_size[i] - 1)
+                .saturating_mul(dilation[i])
+                .saturating_add(1);
+            let half = span / 2;
+            let expected = || format!("at most {half}, half of the window");
+            (padding[i] > half).then(|| Broken::new("padding", expected(), padding[i]))
         })
     })
 }
@@ -71,15 +77,12 @@ impl<const AXES: usize> LayerKind for MaxPool<AXES> {
     }
 
     fn broken(settings: &MaxPoolSettings) -> Option<Broken> {
-        let fields = [
-            ("kernel_size", Some(&settings.kernel_size)),
-            ("stride", settings.stride.as_ref()),
-            ("padding", Some(&settings.padding)),
-            ("dilation", Some(&settings.dilation)),
-        ];
-        check_axes(AXES, &fields).or_else(|| {
-            check_padding::<AXES>(&settings.padding, &settings.kernel_size, &settings.dilation)
-        })
+        broken_window::<AXES>(
+            &settings.kernel_size,
+            settings.stride.as_ref(),
+            &settings.padding,
+            Some(&settings.dilation),
+        )
     }
 
     fn build(settings: &MaxPoolSettings, site: &Site<'_>) -> Result<AnyLayer> {
@@ -129,14 +132,12 @@ impl<const AXES: usize> LayerKind for AvgPool<AXES> {
     }
 
     fn broken(settings: &AvgPoolSettings) -> Option<Broken> {
-        let fields = [
-            ("kernel_size", Some(&settings.kernel_size)),
-            ("stride", settings.stride.as_ref()),
-            ("padding", Some(&settings.padding)),
-        ];
-        check_axes(AXES, &fields).or_else(|| {
-            check_padding::<AXES>(&settings.padding, &settings.kernel_size, &PerAxis::all(1))
-        })
+        broken_window::<AXES>(
+            &settings.kernel_size,
+            settings.stride.as_ref(),
+            &settings.padding,
+            None,
+        )
     }
 
     fn build(settings: &AvgPoolSettings, site: &Site<'_>) -> Result<AnyLayer> {
@@ -162,16 +163,30 @@ settings! {
     }
 }
 
-/// An adaptive average pool over so many axes.
-pub(super) struct AdaptiveAvgPool<const AXES: usize>;
+/// What a pool makes of a window.
+pub(super) const AVG: bool = false;
+pub(super) const MAX: bool = true;
 
-impl<const AXES: usize> LayerKind for AdaptiveAvgPool<AXES> {
+/// An adaptive pool over so many axes.
+pub(super) struct AdaptivePool<const AXES: usize, const OF: bool>;
+
+impl<const AXES: usize, const OF: bool> LayerKind for AdaptivePool<AXES, OF> {
     const KIND: &'static str = [
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-    ][AXES - 1];
-    const SUMMARY: &'static str = "the mean of windows cut so that the output has a given size";
+        [
+            "adaptive_avg_pool1d",
+            "adaptive_avg_pool2d",
+            "adaptive_avg_pool3d",
+        ],
+        [
+            "adaptive_max_pool1d",
+            "adaptive_max_pool2d",
+            "adaptive_max_pool3d",
+        ],
+    ][OF as usize][AXES - 1];
+    const SUMMARY: &'static str = [
+        "the mean of windows cut so that the output has a given size",
+        "the largest value of windows cut so that the output has a given size",
+    ][OF as usize];
     const SHORT: &'static str = "output_size";
     const EXAMPLE: &'static str = "the size of the output, one number or one for each axis";
     type Settings = AdaptiveSettings;
@@ -182,50 +197,19 @@ impl<const AXES: usize> LayerKind for AdaptiveAvgPool<AXES> {
 
     fn build(settings: &AdaptiveSettings, site: &Site<'_>) -> Result<AnyLayer> {
         site.channels(AXES)?;
-        average(AXES, settings.output_size.each())
+        adaptive::<OF>(AXES, settings.output_size.each())
     }
 }
 
-/// An adaptive max pool over so many axes.
-pub(super) struct AdaptiveMaxPool<const AXES: usize>;
-
-impl<const AXES: usize> LayerKind for AdaptiveMaxPool<AXES> {
-    const KIND: &'static str = [
-        "adaptive_max_pool1d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool3d",
-    ][AXES - 1];
-    const SUMMARY: &'static str =
-        "the largest value of windows cut so that the output has a given size";
-    const SHORT: &'static str = "output_size";
-    const EXAMPLE: &'static str = "the size of the output, one number or one for each axis";
-    type Settings = AdaptiveSettings;
-
-    fn broken(settings: &AdaptiveSettings) -> Option<Broken> {
-        check_axes(AXES, &[("output_size", Some(&settings.output_size))])
-    }
-
-    fn build(settings: &AdaptiveSettings, site: &Site<'_>) -> Result<AnyLayer> {
-        site.channels(AXES)?;
-        largest(AXES, settings.output_size.each())
-    }
-}
-
-/// The adaptive average pool over so many axes.
-fn average(axes: usize, [a, b, c]: [usize; 3]) -> Result<AnyLayer> {
-    Ok(match axes {
-        1 => Box::new(AdaptiveAvgPool1d::new(a)?),
-        2 => Box::new(AdaptiveAvgPool2d::new([a, b])?),
-        _ => Box::new(AdaptiveAvgPool3d::new([a, b, c])?),
-    })
-}
-
-/// The adaptive max pool over so many axes.
-fn largest(axes: usize, [a, b, c]: [usize; 3]) -> Result<AnyLayer> {
-    Ok(match axes {
-        1 => Box::new(AdaptiveMaxPool1d::new(a)?),
-        2 => Box::new(AdaptiveMaxPool2d::new([a, b])?),
-        _ => Box::new(AdaptiveMaxPool3d::new([a, b, c])?),
+/// The adaptive pool over so many axes, of these sizes.
+fn adaptive<const OF: bool>(axes: usize, [a, b, c]: [usize; 3]) -> Result<AnyLayer> {
+    Ok(match (OF, axes) {
+        (AVG, 1) => Box::new(AdaptiveAvgPool1d::new(a)?),
+        (AVG, 2) => Box::new(AdaptiveAvgPool2d::new([a, b])?),
+        (AVG, _) => Box::new(AdaptiveAvgPool3d::new([a, b, c])?),
+        (MAX, 1) => Box::new(AdaptiveMaxPool1d::new(a)?),
+        (MAX, 2) => Box::new(AdaptiveMaxPool2d::new([a, b])?),
+        (MAX, _) => Box::new(AdaptiveMaxPool3d::new([a, b, c])?),
     })
 }
 
@@ -235,42 +219,26 @@ settings! {
     pub(super) struct Nothing {}
 }
 
-/// The axes behind the channels, of which there must be one to three, and the pool over all of them with its output
-/// in one row.
-fn global(site: &Site<'_>, pool: fn(usize, [usize; 3]) -> Result<AnyLayer>) -> Result<AnyLayer> {
-    let axes = site.input().len().saturating_sub(1);
-    if !(1..=3).contains(&axes) {
-        let advice = "it pools all axes behind the channels, of which there must be one to three";
-        return Err(site.wrong_input("[channels, …]", advice));
-    }
-    let row = Sequential::new(site.scope()).push(pool(axes, [1; 3])?);
-    Ok(Box::new(row.push(Flatten::default())))
-}
+/// A pool over all axes behind the channels, with its output in one row.
+pub(super) struct GlobalPool<const OF: bool>;
 
-/// The mean of each channel.
-pub(super) struct GlobalAvgPool;
-
-impl LayerKind for GlobalAvgPool {
-    const KIND: &'static str = "global_avg_pool";
-    const SUMMARY: &'static str = "the mean of each channel, in a row";
+impl<const OF: bool> LayerKind for GlobalPool<OF> {
+    const KIND: &'static str = ["global_avg_pool", "global_max_pool"][OF as usize];
+    const SUMMARY: &'static str = [
+        "the mean of each channel, in a row",
+        "the largest value of each channel, in a row",
+    ][OF as usize];
     const EXAMPLE: &'static str = "no settings";
     type Settings = Nothing;
 
     fn build(_: &Nothing, site: &Site<'_>) -> Result<AnyLayer> {
-        global(site, average)
-    }
-}
-
-/// The largest value of each channel.
-pub(super) struct GlobalMaxPool;
-
-impl LayerKind for GlobalMaxPool {
-    const KIND: &'static str = "global_max_pool";
-    const SUMMARY: &'static str = "the largest value of each channel, in a row";
-    const EXAMPLE: &'static str = "no settings";
-    type Settings = Nothing;
-
-    fn build(_: &Nothing, site: &Site<'_>) -> Result<AnyLayer> {
-        global(site, largest)
+        let axes = site.input().len().saturating_sub(1);
+        if !(1..=3).contains(&axes) {
+            let advice =
+                "it pools all axes behind the channels, of which there must be one to three";
+            return Err(site.wrong_input("[channels, …]", advice));
+        }
+        let row = Sequential::new(site.scope()).push(adaptive::<OF>(axes, [1; 3])?);
+        Ok(Box::new(row.push(Flatten::default())))
     }
 }

@@ -2,16 +2,12 @@
 
 use candle_core::{D, Tensor};
 use cortical_neuron::{Description, Layer, Pass};
-use cortical_recurrent::{
-    Gru as GruLayer, Lstm as LstmLayer, Recurrent, RecurrentConfig, Rnn as RnnLayer,
-};
+use cortical_recurrent::{Gru, Lstm, Recurrent, Rnn};
 use cortical_settings::{Broken, at_least, between, choice, settings};
 
 use super::dropout::probability;
 use super::{AnyLayer, LayerKind, Site};
 use crate::error::Result;
-
-const EXAMPLE: &str = "a size, or { hidden_size = 64, num_layers = 2, output = \"last\" }";
 
 choice! {
     /// What a recurrent layer hands on.
@@ -46,37 +42,6 @@ settings! {
     }
 }
 
-/// Steps through time, and the options that all cells share.
-fn configure(
-    settings: &RecurrentSettings,
-    site: &Site<'_>,
-    config: fn(usize, usize) -> RecurrentConfig,
-) -> Result<RecurrentConfig> {
-    let [_, features] = site.sequence()?;
-    Ok(config(features, settings.hidden_size)
-        .num_layers(settings.num_layers)
-        .bidirectional(settings.bidirectional)
-        .bias(settings.bias)
-        .dropout(settings.dropout)
-        .batch_first(true))
-}
-
-/// The layer, with all steps or the last.
-fn finish(
-    settings: &RecurrentSettings,
-    config: RecurrentConfig,
-    site: &Site<'_>,
-) -> Result<AnyLayer> {
-    let layer = config.build(site.scope())?;
-    Ok(match settings.output {
-        Shown::All => Box::new(layer),
-        Shown::Last => {
-            let directions = 1 + usize::from(settings.bidirectional);
-            Box::new(LastState { layer, directions })
-        }
-    })
-}
-
 /// The last state of each direction of the last layer, side by side.
 struct LastState {
     layer: Recurrent,
@@ -100,86 +65,59 @@ impl Layer for LastState {
     }
 }
 
-/// The first setting that belongs to another cell.
-fn foreign(settings: &RecurrentSettings, is_rnn: bool, is_lstm: bool) -> Option<Broken> {
-    if settings.proj_size > 0 && !is_lstm {
-        return Some(Broken::new(
-            "proj_size",
-            "0, as only an lstm is projected",
-            settings.proj_size,
-        ));
-    }
-    (settings.nonlinearity != Bend::Tanh && !is_rnn).then(|| {
-        Broken::new(
-            "nonlinearity",
-            "\"tanh\", as only an rnn has another",
-            "\"relu\"",
-        )
-    })
-}
+/// What remembers.
+pub(super) const RNN: usize = 0;
+pub(super) const LSTM: usize = 1;
+pub(super) const GRU: usize = 2;
 
-/// Plain recurrent neurons.
-pub(super) struct Rnn;
+/// Neurons that remember, of one of these cells.
+pub(super) struct Memory<const CELL: usize>;
 
-impl LayerKind for Rnn {
-    const KIND: &'static str = "rnn";
-    const SUMMARY: &'static str = "plain recurrent neurons over [steps, features]";
-    const PREFIX: &'static str = "rnn";
+impl<const CELL: usize> LayerKind for Memory<CELL> {
+    const KIND: &'static str = ["rnn", "lstm", "gru"][CELL];
+    const SUMMARY: &'static str = [
+        "plain recurrent neurons over [steps, features]",
+        "long short-term memory over [steps, features]",
+        "gated recurrent units over [steps, features]",
+    ][CELL];
+    const PREFIX: &'static str = Self::KIND;
     const SHORT: &'static str = "hidden_size";
-    const EXAMPLE: &'static str = EXAMPLE;
+    const EXAMPLE: &'static str =
+        "a size, or { hidden_size = 64, num_layers = 2, output = \"last\" }";
     type Settings = RecurrentSettings;
 
     fn broken(settings: &RecurrentSettings) -> Option<Broken> {
-        foreign(settings, true, false)
+        let (size, bend) = (settings.proj_size, settings.nonlinearity);
+        if size > 0 && CELL != LSTM {
+            let expected = "0, as only an lstm is projected";
+            return Some(Broken::new("proj_size", expected, size));
+        }
+        let expected = "\"tanh\", as only an rnn has another";
+        (bend != Bend::Tanh && CELL != RNN)
+            .then(|| Broken::new("nonlinearity", expected, "\"relu\""))
     }
 
     fn build(settings: &RecurrentSettings, site: &Site<'_>) -> Result<AnyLayer> {
-        let config = configure(settings, site, RnnLayer::config)?;
-        let config = match settings.nonlinearity {
-            Bend::Tanh => config,
-            Bend::Relu => config.relu(),
+        let ([_, features], size) = (site.sequence()?, settings.hidden_size);
+        let config = match (CELL, settings.nonlinearity) {
+            (RNN, Bend::Tanh) => Rnn::config(features, size),
+            (RNN, Bend::Relu) => Rnn::config(features, size).relu(),
+            (LSTM, _) => Lstm::config(features, size).proj_size(settings.proj_size),
+            _ => Gru::config(features, size),
         };
-        finish(settings, config, site)
-    }
-}
-
-/// Long short-term memory.
-pub(super) struct Lstm;
-
-impl LayerKind for Lstm {
-    const KIND: &'static str = "lstm";
-    const SUMMARY: &'static str = "long short-term memory over [steps, features]";
-    const PREFIX: &'static str = "lstm";
-    const SHORT: &'static str = "hidden_size";
-    const EXAMPLE: &'static str = EXAMPLE;
-    type Settings = RecurrentSettings;
-
-    fn broken(settings: &RecurrentSettings) -> Option<Broken> {
-        foreign(settings, false, true)
-    }
-
-    fn build(settings: &RecurrentSettings, site: &Site<'_>) -> Result<AnyLayer> {
-        let config = configure(settings, site, LstmLayer::config)?;
-        finish(settings, config.proj_size(settings.proj_size), site)
-    }
-}
-
-/// Gated recurrent units.
-pub(super) struct Gru;
-
-impl LayerKind for Gru {
-    const KIND: &'static str = "gru";
-    const SUMMARY: &'static str = "gated recurrent units over [steps, features]";
-    const PREFIX: &'static str = "gru";
-    const SHORT: &'static str = "hidden_size";
-    const EXAMPLE: &'static str = EXAMPLE;
-    type Settings = RecurrentSettings;
-
-    fn broken(settings: &RecurrentSettings) -> Option<Broken> {
-        foreign(settings, false, false)
-    }
-
-    fn build(settings: &RecurrentSettings, site: &Site<'_>) -> Result<AnyLayer> {
-        finish(settings, configure(settings, site, GruLayer::config)?, site)
+        let config = config
+            .num_layers(settings.num_layers)
+            .bidirectional(settings.bidirectional)
+            .bias(settings.bias)
+            .dropout(settings.dropout)
+            .batch_first(true);
+        let layer = config.build(site.scope())?;
+        Ok(match settings.output {
+            Shown::All => Box::new(layer),
+            Shown::Last => {
+                let directions = 1 + usize::from(settings.bidirectional);
+                Box::new(LastState { layer, directions })
+            }
+        })
     }
 }

@@ -1,9 +1,6 @@
 //! `upsample`, `pixel_shuffle`, `pixel_unshuffle`
 
-use cortical_conv::{
-    PixelShuffle as PixelShuffleLayer, PixelUnshuffle as PixelUnshuffleLayer,
-    Upsample as UpsampleLayer,
-};
+use cortical_conv::{PixelShuffle as PixelShuffleLayer, PixelUnshuffle, Upsample as UpsampleLayer};
 use cortical_settings::{Broken, at_least, choice, rule, settings};
 use cortical_tensor::ops::Interpolation;
 
@@ -91,34 +88,24 @@ settings! {
     }
 }
 
-/// Channels laid out as pixels.
-pub(super) struct PixelShuffle;
+/// Channels laid out as pixels or, backward, pixels as channels.
+pub(super) struct PixelShuffle<const BACKWARD: bool>;
 
-impl LayerKind for PixelShuffle {
-    const KIND: &'static str = "pixel_shuffle";
-    const SUMMARY: &'static str = "channels laid out as pixels of larger pictures";
+impl<const BACKWARD: bool> LayerKind for PixelShuffle<BACKWARD> {
+    const KIND: &'static str = ["pixel_shuffle", "pixel_unshuffle"][BACKWARD as usize];
+    const SUMMARY: &'static str = [
+        "channels laid out as pixels of larger pictures",
+        "pixels laid out as channels of smaller pictures",
+    ][BACKWARD as usize];
     const SHORT: &'static str = "factor";
     const EXAMPLE: &'static str = "a factor such as 2";
     type Settings = Factor;
 
     fn build(settings: &Factor, site: &Site<'_>) -> Result<AnyLayer> {
         site.channels(2)?;
-        Ok(Box::new(PixelShuffleLayer::new(settings.factor)?))
-    }
-}
-
-/// Pixels laid out as channels.
-pub(super) struct PixelUnshuffle;
-
-impl LayerKind for PixelUnshuffle {
-    const KIND: &'static str = "pixel_unshuffle";
-    const SUMMARY: &'static str = "pixels laid out as channels of smaller pictures";
-    const SHORT: &'static str = "factor";
-    const EXAMPLE: &'static str = "a factor such as 2";
-    type Settings = Factor;
-
-    fn build(settings: &Factor, site: &Site<'_>) -> Result<AnyLayer> {
-        site.channels(2)?;
-        Ok(Box::new(PixelUnshuffleLayer::new(settings.factor)?))
+        Ok(match BACKWARD {
+            false => Box::new(PixelShuffleLayer::new(settings.factor)?),
+            true => Box::new(PixelUnshuffle::new(settings.factor)?),
+        })
     }
 }
