@@ -69,7 +69,7 @@ pub(crate) struct Sizes {
 }
 
 /// What one model of an architecture is made of.
-pub(crate) trait Config: Any + Debug + Send + Sync {
+pub(crate) trait Config: Any + AnyConfig + Debug + Send + Sync {
     fn names(&self) -> Names;
 
     fn sizes(&self) -> Sizes;
@@ -111,16 +111,24 @@ pub(crate) trait Config: Any + Debug + Send + Sync {
 
     /// Whether shorter texts may stand beside longer ones, followed by tokens that they do not see.
     fn pads(&self) -> bool;
+}
 
+/// What every configuration can do that can be cloned and compared.
+pub(crate) trait AnyConfig {
     fn copy(&self) -> Box<dyn Config>;
 
     fn equals(&self, other: &dyn Config) -> bool;
 }
 
-/// [`Config::equals`] for configurations of one type.
-pub(crate) fn same<C: Config + PartialEq>(one: &C, other: &dyn Config) -> bool {
-    let other: &dyn Any = other;
-    other.downcast_ref::<C>() == Some(one)
+impl<C: Config + Clone + PartialEq> AnyConfig for C {
+    fn copy(&self) -> Box<dyn Config> {
+        Box::new(self.clone())
+    }
+
+    fn equals(&self, other: &dyn Config) -> bool {
+        let other: &dyn Any = other;
+        other.downcast_ref::<C>() == Some(self)
+    }
 }
 
 /// A model that was built.

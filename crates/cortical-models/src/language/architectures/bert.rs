@@ -1,6 +1,6 @@
 //! BERT.
 
-use super::super::architecture::{Architecture, Config, Model, Names, Sizes, same};
+use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
 use super::super::cache::ModelCache;
 use super::super::head::Head;
 use super::super::json::JsonFields;
@@ -89,9 +89,9 @@ impl BertConfig {
     }
 
     fn read(fields: &mut JsonFields) -> Result<Self> {
-        let hidden_size = fields.size("hidden_size")?.unwrap_or(768);
-        let num_heads = fields.size("num_attention_heads")?.unwrap_or(12);
-        let num_layers = fields.size("num_hidden_layers")?.unwrap_or(12);
+        let hidden_size = fields.size_or("hidden_size", 768)?;
+        let num_heads = fields.size_or("num_attention_heads", 12)?;
+        let num_layers = fields.size_or("num_hidden_layers", 12)?;
         check_layers(num_layers)?;
         check_divides("num_attention_heads", num_heads, "hidden_size", hidden_size)?;
         fields.only("position_embedding_type", &[json!("absolute")])?;
@@ -110,15 +110,15 @@ impl BertConfig {
             let _ = fields.take(unused);
         }
         Ok(Self {
-            vocab_size: fields.size("vocab_size")?.unwrap_or(30_522),
+            vocab_size: fields.size_or("vocab_size", 30_522)?,
             hidden_size,
             num_layers,
             num_heads,
-            intermediate_size: fields.size("intermediate_size")?.unwrap_or(3072),
+            intermediate_size: fields.size_or("intermediate_size", 3072)?,
             activation: activation(fields, "hidden_act", "gelu")?,
             eps: fields.positive("layer_norm_eps")?.unwrap_or(1e-12),
-            max_positions: fields.size("max_position_embeddings")?.unwrap_or(512),
-            type_vocab_size: fields.size("type_vocab_size")?.unwrap_or(2),
+            max_positions: fields.size_or("max_position_embeddings", 512)?,
+            type_vocab_size: fields.size_or("type_vocab_size", 2)?,
             pooler: true,
         })
     }
@@ -231,14 +231,6 @@ impl Config for BertConfig {
 
     fn pads(&self) -> bool {
         false
-    }
-
-    fn copy(&self) -> Box<dyn Config> {
-        Box::new(self.clone())
-    }
-
-    fn equals(&self, other: &dyn Config) -> bool {
-        same(self, other)
     }
 }
 

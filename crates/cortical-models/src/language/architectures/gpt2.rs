@@ -1,6 +1,6 @@
 //! GPT-2.
 
-use super::super::architecture::{Architecture, Config, Model, Names, Sizes, same};
+use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
 use super::super::cache::ModelCache;
 use super::super::head::Head;
 use super::super::json::JsonFields;
@@ -117,14 +117,13 @@ impl Gpt2Config {
         // It moves a scale before a product, which changes nothing in single precision.
         let _ = fields.flag("reorder_and_upcast_attn")?;
         fields.only("add_cross_attention", &[json!(false)])?;
-        let n_inner = fields.size("n_inner")?;
         Ok(Self {
-            vocab_size: fields.size("vocab_size")?.unwrap_or(50_257),
+            vocab_size: fields.size_or("vocab_size", 50_257)?,
             n_positions,
             n_embd,
             n_layer,
             n_head,
-            n_inner: n_inner.unwrap_or(n_embd.saturating_mul(4)),
+            n_inner: fields.size_or("n_inner", n_embd.saturating_mul(4))?,
             activation: activation(fields, "activation_function", "gelu_new")?,
             eps: fields.positive("layer_norm_epsilon")?.unwrap_or(1e-5),
             scale_by_root: fields.flag("scale_attn_weights")?.unwrap_or(true),
@@ -253,14 +252,6 @@ impl Config for Gpt2Config {
 
     fn pads(&self) -> bool {
         true
-    }
-
-    fn copy(&self) -> Box<dyn Config> {
-        Box::new(self.clone())
-    }
-
-    fn equals(&self, other: &dyn Config) -> bool {
-        same(self, other)
     }
 }
 

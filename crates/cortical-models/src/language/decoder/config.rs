@@ -1,6 +1,6 @@
 //! A Llama-like model among all others: as an architecture and as a configuration.
 
-use super::super::architecture::{Architecture, Config, Model, Names, Sizes, same};
+use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
 use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
@@ -124,13 +124,5 @@ impl Config for DecoderConfig {
                 .window_rope
                 .as_ref()
                 .is_some_and(Rope::depends_on_length)
-    }
-
-    fn copy(&self) -> Box<dyn Config> {
-        Box::new(self.clone())
-    }
-
-    fn equals(&self, other: &dyn Config) -> bool {
-        same(self, other)
     }
 }
