@@ -7,7 +7,7 @@ use crate::tree::Tree;
 /// A file longer than this is reported.
 const LONG_LINES: usize = 500;
 /// A file longer than this is refused.
-const TOO_LONG_LINES: usize = 900;
+const TOO_LONG_LINES: usize = 600;
 
 /// A comment's line may have so many columns.
 const COMMENT_COLUMNS: usize = 120;
@@ -347,14 +347,14 @@ mod tests {
         let tree = files(&[
             ("a.rs", &text(500)),
             ("b.rs", &text(501)),
-            ("c.rs", &text(900)),
-            ("d.rs", &text(901)),
+            ("c.rs", &text(600)),
+            ("d.rs", &text(601)),
             ("e.md", &text(2000)),
         ]);
         assert_finds(
             too_long,
             &tree,
-            &["d.rs:901: has 901 lines; 900 is the most a file may have"],
+            &["d.rs:601: has 601 lines; 600 is the most a file may have"],
         );
         let report = long_files(&tree);
         assert_eq!(report.len(), 3, "{report:?}");
