@@ -4,8 +4,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use cortical_io::{CheckpointDir, RunLock};
+use cortical_models::Kinds;
 
+use crate::model_file::TrainedModel;
 use crate::report::Report;
 use crate::{Error, Recipe, Result};
 
@@ -13,16 +16,30 @@ use crate::{Error, Recipe, Result};
 const RECIPE_BYTES: u64 = 1 << 20;
 
 /// The names in a run folder, without opening it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RunPaths {
     root: PathBuf,
+    /// The kinds of layers that its recipe and its model may name.
+    kinds: Kinds,
 }
 
 impl RunPaths {
     /// The run in the folder `root`, whether it exists or not.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            kinds: Kinds::standard(),
+        }
+    }
+
+    /// The same run, whose network may have layers of these kinds, a person's own among them.
+    #[must_use]
+    pub fn with_kinds(self, kinds: &Kinds) -> Self {
+        Self {
+            kinds: kinds.clone(),
+            ..self
+        }
     }
 
     /// The folder.
@@ -102,7 +119,36 @@ impl RunPaths {
                 path: self.root.clone(),
             });
         }
-        read_recipe_file(&path, &[])
+        Recipe::from_toml_with(&recipe_text(&path)?, None, &[], &self.kinds)
+    }
+
+    /// Reads the network of pictures or of a table that a training wrote here.
+    ///
+    /// # Errors
+    /// As [`TrainedModel::load`].
+    pub fn load_model(&self, device: &Device) -> Result<TrainedModel> {
+        TrainedModel::load_with(&self.model(), device, &self.kinds)
+    }
+
+    /// Opens the run here to continue it.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn open(&self) -> Result<(RunFolder, Recipe)> {
+        let paths = self.clone();
+        if !paths.is_run() {
+            return Err(Error::NotARun { path: paths.root });
+        }
+        let lock = RunLock::acquire(&paths.root)?;
+        paths.checkpoints().recover()?;
+        let recipe = paths.read_recipe()?;
+        let is_new = false;
+        let folder = RunFolder {
+            paths,
+            lock,
+            is_new,
+        };
+        Ok((folder, recipe))
     }
 
     /// The report of a finished run, `None` if it is not finished.
@@ -218,26 +264,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::NotARun`]; a folder that another process uses; a recipe that cannot be read.
     pub fn open(root: &Path) -> Result<(Self, Recipe)> {
-        let folder = Self::lock(root)?;
-        let recipe = folder.paths.read_recipe()?;
-        Ok((folder, recipe))
-    }
-
-    fn lock(root: &Path) -> Result<Self> {
-        let paths = RunPaths::new(root);
-        if !paths.is_run() {
-            return Err(Error::NotARun {
-                path: root.to_owned(),
-            });
-        }
-        let lock = RunLock::acquire(root)?;
-        paths.checkpoints().recover()?;
-        let is_new = false;
-        Ok(Self {
-            paths,
-            lock,
-            is_new,
-        })
+        RunPaths::new(root).open()
     }
 
     /// The names in the folder.

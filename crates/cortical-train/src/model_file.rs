@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use cortical_data::{Inputs, Preprocess};
 use cortical_io::{Metadata, TensorFile};
-use cortical_models::{Network, Plan};
+use cortical_models::{Kinds, Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
 use cortical_tensor::Seed;
 
@@ -75,6 +75,14 @@ impl TrainedModel {
     /// A file that cannot be read, does not say what it is, or describes another network than its tensors are for;
     /// sizes are compared before anything is built.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Self::load_with(path, device, &Kinds::standard())
+    }
+
+    /// As [`load`](Self::load) for a network with layers of these kinds.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(path: &Path, device: &Device, kinds: &Kinds) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let reader = Reader { path, file: &file };
         let version = reader.text(VERSION.0)?;
@@ -88,7 +96,7 @@ impl TrainedModel {
         let classes: Vec<String> = reader.json(CLASSES)?;
         let preprocess: Preprocess = reader.json(PREPROCESS)?;
         let layers = reader.text(LAYERS)?;
-        let plan = Plan::from_json(layers, preprocess.input_shape(), classes.len())
+        let plan = Plan::from_json_with(layers, preprocess.input_shape(), classes.len(), kinds)
             .map_err(|why| reader.misunderstood(LAYERS, why.to_string()))?;
         let counts = file.tensors().iter().map(|tensor| tensor.count());
         let stored = counts.fold(0, usize::saturating_add);

@@ -27,7 +27,7 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn new(run: &Run<'_>, samples: &SampleRecipe) -> Result<Self> {
-        let model = TrainedModel::load(&run.paths.model(), &Device::Cpu)?;
+        let model = run.paths.load_model(&Device::Cpu)?;
         let splits = samples.open(&run.recipe.data)?;
         let test = splits.test.preprocessed(model.preprocess())?;
         Ok(Self { model, test })

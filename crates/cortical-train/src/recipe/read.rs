@@ -1,6 +1,6 @@
 //! Recipes out of TOML.
 
-use cortical_models::ModelSpec;
+use cortical_models::{Kinds, ModelSpec};
 use cortical_settings::{
     FieldError, Settings, Table, Value, at_most, nearest, refuse_unknown, section, settings, take,
 };
@@ -46,22 +46,25 @@ impl Recipe {
     /// Reads a recipe; what it does not say is as in `base`, or as in the preset that suits its data or its model.
     ///
     /// # Errors
-    /// [`Error::RecipeSyntax`] for text that is no TOML, otherwise those of [`Recipe::from_table`].
+    /// [`Error::RecipeSyntax`] for text that is no TOML; [`Error::RecipeVersion`] for a newer or a missing version,
+    /// [`Error::OldRecipe`] for an older one that cannot be understood; [`Error::OtherTask`] for a base that learns
+    /// something else; [`Error::Field`] for a field that does not exist, of the wrong type, or with a value that makes
+    /// no sense.
     pub fn from_toml(text: &str, base: Option<&Self>, overrides: &[Override]) -> Result<Self> {
-        Self::from_table(parse(text)?, base, overrides)
+        Self::from_toml_with(text, base, overrides, &Kinds::standard())
     }
 
-    /// Reads a recipe from a table that is parsed already.
+    /// As [`from_toml`](Self::from_toml) for a network with layers of these kinds.
     ///
     /// # Errors
-    /// [`Error::RecipeVersion`] for a newer or a missing version, [`Error::OldRecipe`] for an older one that cannot be
-    /// understood; [`Error::OtherTask`] for a base that learns something else; [`Error::Field`] for a field that does
-    /// not exist, of the wrong type, or with a value that makes no sense.
-    pub fn from_table(
-        mut table: Table,
+    /// As [`from_toml`](Self::from_toml).
+    pub fn from_toml_with(
+        text: &str,
         base: Option<&Self>,
         overrides: &[Override],
+        kinds: &Kinds,
     ) -> Result<Self> {
+        let mut table = parse(text)?;
         for set in overrides {
             set.apply(&mut table)?;
         }
@@ -77,10 +80,15 @@ impl Recipe {
             (None, Some(base)) => base.kind(),
             (None, None) => TaskKind::Classification,
         };
-        Self::read(&table, kind, base).map_err(|error| Error::Field(with_hint(error, kind)))
+        Self::read(&table, kind, base, kinds).map_err(|error| Error::Field(with_hint(error, kind)))
     }
 
-    fn read(table: &Table, kind: TaskKind, base: Option<&Self>) -> Result<Self, FieldError> {
+    fn read(
+        table: &Table,
+        kind: TaskKind,
+        base: Option<&Self>,
+        kinds: &Kinds,
+    ) -> Result<Self, FieldError> {
         let (own, other) = match is_text(kind) {
             true => (TEXT_TABLES, SAMPLE_TABLES),
             false => (SAMPLE_TABLES, TEXT_TABLES),
@@ -111,7 +119,7 @@ impl Recipe {
         let head = Head::read("", &only::<Head>(table), Some(&head))?;
 
         let (task, data, train) = match &base.task {
-            TaskRecipe::Samples(samples) => base.read_samples(table, samples)?,
+            TaskRecipe::Samples(samples) => base.read_samples(table, samples, kinds)?,
             TaskRecipe::Text(text) => base.read_text(table, text)?,
         };
         Ok(Self {
@@ -149,6 +157,7 @@ impl Recipe {
         &self,
         table: &Table,
         base: &SampleRecipe,
+        kinds: &Kinds,
     ) -> Result<(TaskRecipe, DataRecipe, TrainRecipe), FieldError> {
         let (common, own) =
             part::<DataRecipe, SampleData, TextData>("data", table, TaskKind::Classification)?;
@@ -175,7 +184,7 @@ impl Recipe {
         };
         let model = table.get("model").map(|_| section("", table, "model"));
         let samples = SampleRecipe {
-            model: read_model(model.transpose()?, suited)?,
+            model: read_model(model.transpose()?, suited, kinds)?,
             data: own,
             train: SampleTraining::read("train", &training, Some(&base.train))?,
             augment: Settings::read(
@@ -303,7 +312,11 @@ fn warmed(base: &Recipe, kind: TaskKind, train: &TrainRecipe) -> ScheduleRecipe 
 
 /// The network: the one that suits the data, or as its table says; a table that names no kind changes fields of the one
 /// that suits.
-fn read_model(said: Option<&Table>, suited: ModelSpec) -> Result<ModelSpec, FieldError> {
+fn read_model(
+    said: Option<&Table>,
+    suited: ModelSpec,
+    kinds: &Kinds,
+) -> Result<ModelSpec, FieldError> {
     let Some(said) = said else {
         return Ok(suited);
     };
@@ -316,7 +329,7 @@ fn read_model(said: Option<&Table>, suited: ModelSpec) -> Result<ModelSpec, Fiel
             whole.entry(name).or_insert(value);
         }
     }
-    ModelSpec::read("model", &whole)
+    ModelSpec::read_with("model", &whole, kinds)
 }
 
 /// TOML, or the line that is none.

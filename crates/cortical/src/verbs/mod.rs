@@ -35,6 +35,6 @@ pub(crate) fn load_model(what: &Path) -> Result<(TrainedModel, Option<RunPaths>)
         };
         return Err(error.into());
     }
-    let model = TrainedModel::load(&paths.model(), &Device::Cpu)?;
+    let model = paths.load_model(&Device::Cpu)?;
     Ok((model, Some(paths)))
 }
