@@ -3,11 +3,12 @@
 
 mod chart;
 mod compare;
+pub(crate) mod documents;
 mod machine;
 mod options;
 mod page;
 mod peer;
-mod records;
+pub(crate) mod records;
 mod sides;
 
 use crate::command;

@@ -44,6 +44,12 @@ pub(crate) enum Error {
     NoResult { side: &'static str, bench: String },
     #[error("{} does not hold what was measured: {reason}; delete it and measure anew", path.display())]
     Records { path: PathBuf, reason: String },
+    #[error("{}:{line}: {reason}; the tables there are are in docs/benchmarks.json", path.display())]
+    Document {
+        path: PathBuf,
+        line: usize,
+        reason: String,
+    },
     #[error("{} run(s) did not end with the model of the undisturbed one: {}", runs.len(), runs.join(", "))]
     NotIdentical { runs: Vec<String> },
     #[error(

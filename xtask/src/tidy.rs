@@ -3,6 +3,7 @@
 
 mod absences;
 mod circles;
+mod figures;
 mod files;
 mod manifests;
 mod packages;
@@ -59,6 +60,7 @@ const CHECKS: &[Check] = &[
     ("one door into candle's graph", absences::one_door),
     ("machine paths", files::machine_paths),
     ("top level", files::top_level),
+    ("figures in prose", figures::figures),
 ];
 
 /// Runs every check over the real tree and prints what is to be mended.

@@ -1,6 +1,7 @@
 //! `bench --peers`: the sides run in turn, workload by workload, and what they say becomes the page.
 
 use super::chart;
+use super::documents;
 use super::machine;
 use super::options::Options;
 use super::page;
@@ -12,9 +13,15 @@ use std::fs;
 use std::path::Path;
 
 /// Where the results lie, beside the page that is made of them.
-const RECORDS: &str = "docs/benchmarks.json";
+pub(crate) const RECORDS: &str = "docs/benchmarks.json";
 const PAGE: &str = "docs/benchmarks.md";
 const CHART: &str = "docs/benchmarks.svg";
+/// Pages with tables of what was measured.
+const DOCUMENTS: [&str; 3] = [
+    "docs/TRAINING.md",
+    "docs/language-models.md",
+    "docs/limits.md",
+];
 
 /// Measures what `options` ask for, keeps it beside what was measured before, and writes page and chart.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
@@ -100,7 +107,7 @@ fn record(lines: &[Value], own: &[Value]) -> Option<Record> {
     })
 }
 
-/// Writes what was measured, the page, and the chart.
+/// Writes what was measured, the page, the chart, and the tables of other pages.
 fn publish(root: &Path, records: &Records) -> Result<()> {
     let files = [
         (RECORDS, records.to_text()),
@@ -109,6 +116,16 @@ fn publish(root: &Path, records: &Records) -> Result<()> {
     ];
     for (name, text) in files {
         let path = root.join(name);
+        fs::write(&path, text).map_err(Error::file("write", &path))?;
+    }
+    for name in DOCUMENTS {
+        let path = root.join(name);
+        let text = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+        let text = documents::filled(&text, records).map_err(|(line, reason)| Error::Document {
+            path: path.clone(),
+            line,
+            reason,
+        })?;
         fs::write(&path, text).map_err(Error::file("write", &path))?;
     }
     Ok(())

@@ -32,7 +32,18 @@ pub(crate) struct Key {
     pub(crate) side: String,
 }
 
-/// Everything that the page shows.
+/// A table of whole trainings or of other programs, which somebody measured by hand.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Table {
+    /// The command, and what else has to be known to measure it again.
+    pub(crate) how: String,
+    /// When.
+    pub(crate) date: String,
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// Everything that the page and the tables of other pages show.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Records {
     /// The machine and the versions, of the last run: a title and what it says.
@@ -40,6 +51,8 @@ pub(crate) struct Records {
     /// All workloads, in the order of the table.
     pub(crate) order: Vec<String>,
     records: BTreeMap<Key, Record>,
+    /// What was measured by hand, by the name that a page asks for it with.
+    pub(crate) tables: BTreeMap<String, Table>,
 }
 
 impl Records {
@@ -78,20 +91,22 @@ impl Records {
             }
             Err(source) => return Err(Error::file("read", path)(source)),
         };
-        let wrong = |reason: String| Error::Records {
+        Self::parse(&text).map_err(|reason| Error::Records {
             path: path.to_owned(),
             reason,
-        };
-        let value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        Self::from_json(&value)
-            .ok_or_else(|| wrong("a field is missing or of another kind".to_owned()))
+        })
+    }
+
+    /// What the text of a file holds, or why it holds nothing.
+    pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
+        let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        Self::from_json(&value).ok_or_else(|| "a field is missing or of another kind".to_owned())
     }
 
     fn from_json(value: &Value) -> Option<Self> {
         let machine = value["machine"].as_array()?.iter();
         let machine =
             machine.map(|pair| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned())));
-        let order = value["order"].as_array()?.iter();
         let mut records = BTreeMap::new();
         for line in value["records"].as_array()? {
             records.insert(
@@ -110,12 +125,29 @@ impl Records {
                 },
             );
         }
+        let texts = |value: &Value| -> Option<Vec<String>> {
+            let list = value.as_array()?.iter();
+            list.map(|text| Some(text.as_str()?.to_owned())).collect()
+        };
+        let mut tables = BTreeMap::new();
+        for (name, table) in value["tables"].as_object().into_iter().flatten() {
+            let table = Table {
+                how: table["how"].as_str()?.to_owned(),
+                date: table["date"].as_str()?.to_owned(),
+                head: texts(&table["head"])?,
+                rows: table["rows"]
+                    .as_array()?
+                    .iter()
+                    .map(texts)
+                    .collect::<Option<_>>()?,
+            };
+            tables.insert(name.clone(), table);
+        }
         Some(Self {
             machine: machine.collect::<Option<_>>()?,
-            order: order
-                .map(|name| Some(name.as_str()?.to_owned()))
-                .collect::<Option<_>>()?,
+            order: texts(&value["order"])?,
             records,
+            tables,
         })
     }
 
@@ -140,11 +172,28 @@ impl Records {
             .iter()
             .map(|pair| format!("    {}", json!(pair)))
             .collect();
+        let table = |(name, table): (&String, &Table)| {
+            let rows: Vec<String> = table
+                .rows
+                .iter()
+                .map(|row| format!("        {}", json!(row)))
+                .collect();
+            format!(
+                "    {}: {{\n      \"how\": {},\n      \"date\": {},\n      \"head\": {},\n      \"rows\": [\n{}\n      ]\n    }}",
+                json!(name),
+                json!(table.how),
+                json!(table.date),
+                json!(table.head),
+                rows.join(",\n")
+            )
+        };
+        let tables: Vec<String> = self.tables.iter().map(table).collect();
         format!(
-            "{{\n  \"machine\": [\n{}\n  ],\n  \"order\": {},\n  \"records\": [\n{}\n  ]\n}}\n",
+            "{{\n  \"machine\": [\n{}\n  ],\n  \"order\": {},\n  \"records\": [\n{}\n  ],\n  \"tables\": {{\n{}\n  }}\n}}\n",
             machine.join(",\n"),
             json!(self.order),
-            records.join(",\n")
+            records.join(",\n"),
+            tables.join(",\n")
         )
     }
 }
@@ -169,6 +218,17 @@ pub(crate) fn median(numbers: &[f64]) -> f64 {
 pub(super) mod testing {
     use super::*;
 
+    fn two_runs() -> Table {
+        Table {
+            how: "cortical train".to_owned(),
+            date: "2026-11-25".to_owned(),
+            head: ["seed", "time"].map(str::to_owned).to_vec(),
+            rows: [["1", "60 s"], ["2", "61 s"]]
+                .map(|row| row.map(str::to_owned).to_vec())
+                .to_vec(),
+        }
+    }
+
     /// Two workloads on two sides, and a third that was measured on ours alone.
     pub(crate) fn sample() -> Records {
         let mut records = Records {
@@ -176,6 +236,7 @@ pub(super) mod testing {
             order: ["mlp_train_b32", "cnn_train_b64", "adamw_10m"]
                 .map(str::to_owned)
                 .to_vec(),
+            tables: [("two_runs".to_owned(), two_runs())].into(),
             ..Records::default()
         };
         let mut add = |bench: &str, threads, side: &str, ms, ratio| {
