@@ -56,7 +56,7 @@ multiversion! {
 ///
 /// # Panics
 /// If `x` does not hold `lse.len()` rows of `cols` elements.
-pub fn log_sum_exp<T: Real>(x: &[T], lse: &mut [T], cols: usize) {
+fn log_sum_exp<T: Real>(x: &[T], lse: &mut [T], cols: usize) {
     assert_eq!(x.len(), lse.len() * cols, "log-sum-exp: rows");
     if cols == 0 {
         lse.fill(T::NEG_INFINITY);

@@ -42,7 +42,7 @@ impl InstructionSet {
 
 /// What this processor offers, before any limit.
 #[must_use]
-pub fn detected() -> InstructionSet {
+pub(crate) fn detected() -> InstructionSet {
     static DETECTED: OnceLock<InstructionSet> = OnceLock::new();
     *DETECTED.get_or_init(detect)
 }

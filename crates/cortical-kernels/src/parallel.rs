@@ -13,7 +13,7 @@ pub const TASK_ELEMENTS: usize = 16 * 1024;
 
 /// Whether other threads can help.
 #[must_use]
-pub fn is_parallel() -> bool {
+pub(crate) fn is_parallel() -> bool {
     rayon::current_num_threads() > 1
 }
 
@@ -137,7 +137,7 @@ pub fn chunks_mut<T: Send>(out: &mut [T], chunk: usize, f: impl Fn(usize, &mut [
 ///
 /// # Panics
 /// If a chunk length is zero.
-pub fn chunks2_mut<A: Send, B: Send>(
+pub(crate) fn chunks2_mut<A: Send, B: Send>(
     a: &mut [A],
     chunk_a: usize,
     b: &mut [B],
@@ -176,7 +176,7 @@ pub(crate) fn even_rows(rows: usize, work: usize, worth: usize, together: usize)
 
 /// How many rows of `row_len` elements make one task: a function of the problem alone.
 #[must_use]
-pub fn rows_per_task(row_len: usize) -> usize {
+pub(crate) fn rows_per_task(row_len: usize) -> usize {
     (TASK_ELEMENTS / row_len.max(1)).max(1)
 }
 

@@ -49,13 +49,6 @@ pub fn advance(counter: [u32; 4], blocks: u64) -> [u32; 4] {
     ]
 }
 
-/// A real number in `[0, 1)` with 24 random bits, from one word.
-#[inline(always)]
-#[must_use]
-pub fn unit_f32(word: u32) -> f32 {
-    (word >> 8) as f32 * (1.0 / 16_777_216.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,11 +76,5 @@ mod tests {
     fn advancing_carries_into_the_next_word() {
         assert_eq!(advance([u32::MAX, 0, 7, 9], 1), [0, 1, 7, 9]);
         assert_eq!(advance([u32::MAX; 4], 1), [0; 4]);
-    }
-
-    #[test]
-    fn a_unit_real_never_reaches_one() {
-        assert_eq!(unit_f32(0), 0.0);
-        assert!(unit_f32(u32::MAX) < 1.0);
     }
 }

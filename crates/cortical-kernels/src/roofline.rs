@@ -14,16 +14,16 @@ use std::time::{Duration, Instant};
 pub struct Roofline {
     /// Thousand million `f32` operations a second, a multiply-add counting as two.
     pub gflops: f64,
-    /// GB/s of arrays of [`CACHE_BYTES`] together, which stay in cache.
+    /// GB/s of arrays of 16 MiB together, which stay in cache.
     pub cache_gb_s: f64,
-    /// GB/s of arrays of [`MEMORY_BYTES`] together, which do not.
+    /// GB/s of arrays of 256 MiB together, which do not.
     pub memory_gb_s: f64,
 }
 
 /// What is moved to measure the bandwidth of caches.
-pub const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 /// What is moved to measure the bandwidth of memory.
-pub const MEMORY_BYTES: usize = 256 << 20;
+const MEMORY_BYTES: usize = 256 << 20;
 
 impl Roofline {
     /// Measures for about `effort` each; the best of several tries counts, as other programs can only slow this down.

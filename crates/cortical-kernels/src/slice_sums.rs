@@ -73,7 +73,7 @@ pub(crate) fn max_body<T: Real>(x: &[T]) -> T {
 
 multiversion! {
     /// `out[c] += Σ_r x[r, c]` over the rows of a row-major matrix with `out.len()` columns.
-    pub fn add_column_sums<T: Real>(x: &[T], out: &mut [T]) {
+    pub(crate) fn add_column_sums<T: Real>(x: &[T], out: &mut [T]) {
         if !out.is_empty() {
             for row in x.chunks_exact(out.len()) {
                 for (o, x) in out.iter_mut().zip(row) {
@@ -86,7 +86,7 @@ multiversion! {
 
 multiversion! {
     /// `out[r] += Σ_c x[r, c]` over the columns of a row-major matrix with `out.len()` rows.
-    pub fn add_row_sums<T: Real>(x: &[T], out: &mut [T]) {
+    pub(crate) fn add_row_sums<T: Real>(x: &[T], out: &mut [T]) {
         if !out.is_empty() && !x.is_empty() {
             let columns = x.len() / out.len();
             for (o, row) in out.iter_mut().zip(x.chunks_exact(columns)) {

@@ -3,12 +3,17 @@
 use crate::isa::{InstructionSet, limited_to};
 use crate::philox;
 
+/// A real number in `[0, 1)` with 24 random bits, from one word.
+pub(crate) fn unit(word: u32) -> f64 {
+    f64::from(word >> 8) / 16_777_216.0
+}
+
 /// `n` numbers in [−1, 1) that depend on nothing but `seed`.
 pub(crate) fn numbers(n: usize, seed: u32) -> Vec<f64> {
     (0..n as u32)
         .map(|i| {
             let word = philox::block([seed, 0x5eed], [i, 0, 0, 0])[0];
-            f64::from(philox::unit_f32(word)) * 2.0 - 1.0
+            unit(word) * 2.0 - 1.0
         })
         .collect()
 }

@@ -26,7 +26,8 @@ mod upstream;
 
 pub(crate) use geometry::count;
 pub use geometry::{Axis, Geometry, GeometryError, TransposedAxis};
-pub use upstream::{Upstream, fits_fused_pool};
+pub use upstream::Upstream;
+use upstream::fits_fused_pool;
 
 use crate::activation::{self, Activation};
 use crate::disjoint::Disjoint;

@@ -10,7 +10,7 @@ fn numbers<T: Real>(n: usize, seed: u32) -> Vec<T> {
     (0..n as u32)
         .map(|i| {
             let bits = crate::philox::block([seed, 7], [i, 0, 0, 0])[0];
-            T::from_f64(f64::from(crate::philox::unit_f32(bits)) - 0.5)
+            T::from_f64(crate::testing::unit(bits) - 0.5)
         })
         .collect()
 }

@@ -146,6 +146,6 @@ impl<'a, T: Real> Upstream<'a, T> {
 
 /// The largest tap index of a fused pool must fit a byte.
 #[must_use]
-pub fn fits_fused_pool(pool: &pool::Geometry) -> bool {
+pub(super) fn fits_fused_pool(pool: &pool::Geometry) -> bool {
     pool.taps() <= <u8 as Tap>::MOST
 }

@@ -207,7 +207,7 @@ pub(super) fn channel_moments<T: Real>(
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn batch_moments<T: Real>(x: &[T], dims: Dims, moments: &mut [Moments<T>]) {
+pub(super) fn batch_moments<T: Real>(x: &[T], dims: Dims, moments: &mut [Moments<T>]) {
     assert_eq!(x.len(), dims.elements(), "batch norm: input");
     assert_eq!(
         moments.len(),
@@ -251,41 +251,11 @@ pub fn batch_moments<T: Real>(x: &[T], dims: Dims, moments: &mut [Moments<T>]) {
     }
 }
 
-/// Moves running averages towards the batch: `running ← (1 − momentum) · running + momentum · batch`, where the batch's
-/// variance counts without bias, divided by `count − 1`.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn update_running<T: Real>(
-    moments: &[Moments<T>],
-    count: usize,
-    momentum: T,
-    running_mean: &mut [T],
-    running_var: &mut [T],
-) {
-    assert_eq!(
-        moments.len(),
-        running_mean.len(),
-        "running mean: a number a channel"
-    );
-    assert_eq!(
-        moments.len(),
-        running_var.len(),
-        "running variance: a number a channel"
-    );
-    let unbias = T::from_f64(count as f64 / (count as f64 - 1.0));
-    let keep = T::ONE - momentum;
-    for ((m, mean), var) in moments.iter().zip(running_mean).zip(running_var) {
-        *mean = keep * *mean + momentum * m.mean;
-        *var = keep * *var + momentum * (m.var * unbias);
-    }
-}
-
 /// `y = (x − μ) · r · weight + bias` with given moments a channel: batch norm's output in training and in evaluation.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn channels_forward<T: Real>(
+pub(super) fn channels_forward<T: Real>(
     x: &[T],
     dims: Dims,
     affine: Affine<'_, T>,
@@ -330,7 +300,7 @@ pub fn channels_forward<T: Real>(
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn batch_backward<T: Real>(
+pub(super) fn batch_backward<T: Real>(
     x: &[T],
     dims: Dims,
     weight: Option<&[T]>,
@@ -346,7 +316,7 @@ pub fn batch_backward<T: Real>(
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn channels_backward<T: Real>(
+pub(super) fn channels_backward<T: Real>(
     x: &[T],
     dims: Dims,
     weight: Option<&[T]>,

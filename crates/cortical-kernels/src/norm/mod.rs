@@ -8,8 +8,7 @@
 //! |---|---|---|
 //! | [`layer_forward`] | a row | the column |
 //! | [`rms_forward`] | a row; μ = 0 and σ² is the mean square | the column |
-//! | [`batch_moments`], [`channels_forward`] | one channel in every sample | `x` is `[samples, channels, space]` |
-//! | [`Fused`] | as batch norm, with a sum and an activation behind | the same |
+//! | [`Fused`], batch norm | one channel in every sample; a sum and an activation may follow | `x` is `[samples, channels, space]` |
 //! | [`group_forward`] | the channels of a group in one sample; instance norm has a channel a group | the same |
 //!
 //! A forward pass returns the [`Moments`]; the backward pass needs them and the input. With `g = d_y · weight`,
@@ -29,9 +28,6 @@ mod group;
 pub mod naive;
 mod rows;
 
-pub use batch::{
-    batch_backward, batch_moments, channels_backward, channels_forward, update_running,
-};
 pub use fused::Fused;
 pub use group::{group_backward, group_forward};
 pub use rows::{layer_backward, layer_forward, rms_backward, rms_forward};
@@ -51,7 +47,7 @@ impl<T: Real> Moments<T> {
     /// `1 / √(σ² + eps)`
     #[inline(always)]
     #[must_use]
-    pub fn rstd(self, eps: T) -> T {
+    pub(crate) fn rstd(self, eps: T) -> T {
         T::ONE / (self.var + eps).sqrt()
     }
 }

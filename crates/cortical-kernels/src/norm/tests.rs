@@ -1,5 +1,6 @@
 //! Every normalisation against the naive one, on every instruction set, and against difference quotients.
 
+use super::batch::{batch_backward, batch_moments, channels_backward, channels_forward};
 use super::naive::Layout;
 use super::*;
 use crate::testing::{
@@ -330,22 +331,6 @@ fn bits_do_not_depend_on_threads() {
             });
         }
     }
-}
-
-#[test]
-fn running_averages_move_by_the_momentum() {
-    let (mut mean, mut var) = ([1.0], [2.0]);
-    update_running(
-        &[Moments {
-            mean: 3.0,
-            var: 4.0,
-        }],
-        5,
-        0.25,
-        &mut mean,
-        &mut var,
-    );
-    assert_eq!((mean, var), ([1.5], [0.75 * 2.0 + 0.25 * 5.0]));
 }
 
 #[test]

@@ -13,7 +13,6 @@ mod half;
 mod tests;
 
 pub use format::Format;
-pub use half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 use crate::isa;
 use crate::matmul::{MatRef, Write, matmul};

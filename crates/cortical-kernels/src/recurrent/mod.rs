@@ -56,7 +56,7 @@ impl Cell {
     /// Whether something beside the gates is kept for the backward pass: the cell's state (LSTM) or the
     /// hidden part of the candidate, `W_hn h + b_hn` (GRU).
     #[must_use]
-    pub fn keeps_more(self) -> bool {
+    fn keeps_more(self) -> bool {
         matches!(self, Self::Lstm | Self::Gru)
     }
 }
