@@ -223,7 +223,7 @@ impl Dataset {
     ///
     /// # Errors
     /// A row that does not exist; the device's own errors.
-    pub fn label_tensor(
+    pub(crate) fn label_tensor(
         &self,
         rows: impl IntoIterator<Item = usize>,
         device: &Device,

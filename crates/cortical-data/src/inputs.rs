@@ -255,7 +255,7 @@ impl Inputs {
     ///
     /// # Errors
     /// Samples that are no pictures; a row that does not exist; the device's own errors.
-    pub fn augmented(
+    pub(crate) fn augmented(
         &self,
         rows: &[usize],
         augment: &Augment,

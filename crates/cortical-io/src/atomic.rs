@@ -59,7 +59,7 @@ pub fn write_atomic<T>(
 ///
 /// # Errors
 /// [`Error::Read`] if the folder cannot be listed, [`Error::Write`] if something cannot be removed.
-pub fn sweep_temporaries(folder: impl AsRef<Path>) -> Result<usize> {
+pub(crate) fn sweep_temporaries(folder: impl AsRef<Path>) -> Result<usize> {
     let folder = folder.as_ref();
     let mut removed = 0;
     for entry in fs::read_dir(folder).map_err(Error::read(folder))? {

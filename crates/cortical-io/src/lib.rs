@@ -52,7 +52,7 @@ mod sharded;
 mod text;
 mod write;
 
-pub use atomic::{sweep_temporaries, write_atomic};
+pub use atomic::write_atomic;
 pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
 };

@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, sweep_temporaries};
+use crate::atomic::sweep_temporaries;
+use crate::{Error, Result};
 
 /// Name of the file that carries the lock.
 const FILE: &str = ".lock";
@@ -33,11 +34,12 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Locks an existing folder, and removes what killed processes left there (see [`sweep_temporaries`]).
+    /// Locks an existing folder, and removes the temporary files and folders of this crate that killed processes left
+    /// there.
     ///
     /// # Errors
     /// [`Error::Locked`] at once, without waiting, if another process holds the lock; [`Error::Lock`] if the folder
-    /// does not exist or has no locks; those of [`sweep_temporaries`].
+    /// does not exist or has no locks; [`Error::Read`] or [`Error::Write`] if it cannot be listed or changed.
     pub fn acquire(folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         let open = OpenOptions::new()

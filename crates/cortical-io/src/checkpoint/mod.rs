@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
-use crate::atomic::{TEMPORARY, Temporary, parent, rename, sync_folder, write_durable};
+use crate::atomic::{
+    TEMPORARY, Temporary, parent, rename, sweep_temporaries, sync_folder, write_durable,
+};
 use crate::write::Plan;
-use crate::{Error, Metadata, Result, TensorFile, sweep_temporaries};
+use crate::{Error, Metadata, Result, TensorFile};
 use state::{FileRecord, Manifest};
 
 pub use damage::{CHECKPOINT_VERSION, Damage};
