@@ -120,15 +120,36 @@ impl JsonFields {
         }
     }
 
+    /// The field as `read` understands it.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.take(name)
+            .map(|value| read(&value).ok_or_else(|| self.wrong(name, expected, &value)))
+            .transpose()
+    }
+
+    /// The field as a list of what `read` understands.
+    fn list<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        self.read(name, expected, |value| {
+            value.as_array()?.iter().map(read).collect()
+        })
+    }
+
     /// A size: a whole number of at least 1.
     pub(crate) fn size(&mut self, name: &str) -> Result<Option<usize>> {
-        self.take(name)
-            .map(|value| {
-                let size = value.as_u64().filter(|size| (1..=1 << 40).contains(size));
-                size.and_then(|size| usize::try_from(size).ok())
-                    .ok_or_else(|| self.wrong(name, "a whole number of at least 1", &value))
-            })
-            .transpose()
+        self.read(name, "a whole number of at least 1", |value| {
+            let size = value.as_u64().filter(|size| (1..=1 << 40).contains(size))?;
+            usize::try_from(size).ok()
+        })
     }
 
     /// A size, or what it is where it is not there.
@@ -138,12 +159,9 @@ impl JsonFields {
 
     /// A whole number that may be 0.
     pub(crate) fn whole(&mut self, name: &str) -> Result<Option<usize>> {
-        self.take(name)
-            .map(|value| {
-                let whole = value.as_u64().and_then(|n| usize::try_from(n).ok());
-                whole.ok_or_else(|| self.wrong(name, "a whole number, not negative", &value))
-            })
-            .transpose()
+        self.read(name, "a whole number, not negative", |value| {
+            usize::try_from(value.as_u64()?).ok()
+        })
     }
 
     pub(crate) fn missing(&self, name: &str, expected: &'static str) -> Error {
@@ -155,71 +173,32 @@ impl JsonFields {
 
     /// A finite number above 0.
     pub(crate) fn positive(&mut self, name: &str) -> Result<Option<f64>> {
-        self.take(name)
-            .map(|value| {
-                let number = value.as_f64().filter(|x| x.is_finite() && *x > 0.0);
-                number.ok_or_else(|| self.wrong(name, "a number above 0", &value))
-            })
-            .transpose()
+        self.read(name, "a number above 0", positive)
     }
 
     /// A list of finite numbers above 0.
     pub(crate) fn positives(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
-        self.take(name)
-            .map(|value| {
-                let number = |x: &Value| x.as_f64().filter(|x| x.is_finite() && *x > 0.0);
-                let numbers = value
-                    .as_array()
-                    .and_then(|list| list.iter().map(number).collect());
-                numbers.ok_or_else(|| self.wrong(name, "a list of numbers above 0", &value))
-            })
-            .transpose()
+        self.list(name, "a list of numbers above 0", positive)
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>> {
-        self.take(name)
-            .map(|value| {
-                let flag = value.as_bool();
-                flag.ok_or_else(|| self.wrong(name, "true or false", &value))
-            })
-            .transpose()
+        self.read(name, "true or false", Value::as_bool)
     }
 
     /// A list of yes and no, as 1 and 0 or in words.
     pub(crate) fn flags(&mut self, name: &str) -> Result<Option<Vec<bool>>> {
-        self.take(name)
-            .map(|value| {
-                let flag = |x: &Value| match x.as_u64() {
-                    Some(number @ (0 | 1)) => Some(number == 1),
-                    _ => x.as_bool(),
-                };
-                let flags = value
-                    .as_array()
-                    .and_then(|list| list.iter().map(flag).collect());
-                flags.ok_or_else(|| self.wrong(name, "a list of 0 and 1", &value))
-            })
-            .transpose()
+        self.list(name, "a list of 0 and 1", |x| match x.as_u64() {
+            Some(number @ (0 | 1)) => Some(number == 1),
+            _ => x.as_bool(),
+        })
     }
 
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>> {
-        self.take(name)
-            .map(|value| {
-                let text = value.as_str().map(str::to_owned);
-                text.ok_or_else(|| self.wrong(name, "text", &value))
-            })
-            .transpose()
+        self.read(name, "text", text)
     }
 
     pub(crate) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>> {
-        self.take(name)
-            .map(|value| {
-                let text = |x: &Value| x.as_str().map(str::to_owned);
-                let texts = value
-                    .as_array()
-                    .and_then(|list| list.iter().map(text).collect());
-                texts.ok_or_else(|| self.wrong(name, "a list of names", &value))
-            })
-            .transpose()
+        self.list(name, "a list of names", text)
     }
 
     pub(crate) fn table(&mut self, name: &str) -> Result<Option<Self>> {
@@ -265,6 +244,14 @@ impl JsonFields {
             }),
         }
     }
+}
+
+fn positive(value: &Value) -> Option<f64> {
+    value.as_f64().filter(|x| x.is_finite() && *x > 0.0)
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 /// A value in a message.

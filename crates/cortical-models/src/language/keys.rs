@@ -44,14 +44,23 @@ impl<'a> Keys<'a> {
         self.get(key).and_then(GgufValue::as_text)
     }
 
+    /// The value of a key as `read` understands it.
+    fn read<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&GgufValue) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.get(key)
+            .map(|value| read(value).ok_or_else(|| self.wrong(key, expected, Some(value))))
+            .transpose()
+    }
+
     pub(crate) fn size(&self, key: &str) -> Result<Option<usize>> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        let size = value.as_u64().filter(|n| (1..=1 << 40).contains(n));
-        let size = size.and_then(|n| usize::try_from(n).ok());
-        size.map(Some)
-            .ok_or_else(|| self.wrong(key, "a whole number of at least 1", Some(value)))
+        self.read(key, "a whole number of at least 1", |value| {
+            let size = value.as_u64().filter(|n| (1..=1 << 40).contains(n))?;
+            usize::try_from(size).ok()
+        })
     }
 
     pub(crate) fn need(&self, key: &str) -> Result<usize> {
@@ -60,13 +69,9 @@ impl<'a> Keys<'a> {
     }
 
     pub(crate) fn positive(&self, key: &str) -> Result<Option<f64>> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        let number = value.as_f64().filter(|x| x.is_finite() && *x > 0.0);
-        number
-            .map(Some)
-            .ok_or_else(|| self.wrong(key, "a number above 0", Some(value)))
+        self.read(key, "a number above 0", |value| {
+            value.as_f64().filter(|x| x.is_finite() && *x > 0.0)
+        })
     }
 
     /// Refuses a value other than the one that changes nothing.
