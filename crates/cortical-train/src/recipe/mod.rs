@@ -100,10 +100,7 @@ impl Recipe {
     pub fn samples(&self) -> crate::Result<&SampleRecipe> {
         match &self.task {
             TaskRecipe::Samples(samples) => Ok(samples),
-            TaskRecipe::Text(_) => Err(crate::Error::OtherTask {
-                expected: TaskKind::Classification.words(),
-                found: self.kind().words(),
-            }),
+            TaskRecipe::Text(_) => Err(self.other_task(TaskKind::Classification)),
         }
     }
 
@@ -114,10 +111,15 @@ impl Recipe {
     pub fn text(&self) -> crate::Result<&TextRecipe> {
         match &self.task {
             TaskRecipe::Text(text) => Ok(text),
-            TaskRecipe::Samples(_) => Err(crate::Error::OtherTask {
-                expected: TaskKind::NextToken.words(),
-                found: self.kind().words(),
-            }),
+            TaskRecipe::Samples(_) => Err(self.other_task(TaskKind::NextToken)),
+        }
+    }
+
+    /// The recipe does not learn what is expected.
+    fn other_task(&self, expected: TaskKind) -> crate::Error {
+        crate::Error::OtherTask {
+            expected: expected.words(),
+            found: self.kind().words(),
         }
     }
 

@@ -6,6 +6,8 @@ use cortical_settings::{
     settings,
 };
 
+use super::read::only;
+
 settings! {
     /// Parameters with rates of their own.
     #[derive(Clone, Debug, PartialEq)]
@@ -142,13 +144,9 @@ impl OptimRecipe {
                 found: config.lr().to_string(),
             });
         }
-        let own = table
-            .iter()
-            .filter(|(name, _)| names.contains(&name.as_str()));
-        let own = own.map(|(name, value)| (name.clone(), value.clone()));
         Ok(Self {
             config,
-            gradients: GradientRecipe::read(PATH, &own.collect(), Some(&base.gradients))?,
+            gradients: Settings::read(PATH, &only::<GradientRecipe>(table), Some(&base.gradients))?,
         })
     }
 

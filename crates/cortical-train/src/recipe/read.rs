@@ -159,9 +159,9 @@ impl Recipe {
         base: &SampleRecipe,
         kinds: &Kinds,
     ) -> Result<(TaskRecipe, DataRecipe, TrainRecipe), FieldError> {
-        let (common, own) =
-            part::<DataRecipe, SampleData, TextData>("data", table, TaskKind::Classification)?;
-        let data = DataRecipe::read("data", &common, Some(&self.data))?;
+        let kind = TaskKind::Classification;
+        let (data, own): (DataRecipe, SampleData) =
+            part::<_, _, TextData>("data", table, kind, (&self.data, &base.data))?;
         let test = data.test_fraction;
         if test <= 0.0 {
             return Err(FieldError::Range {
@@ -170,12 +170,8 @@ impl Recipe {
                 found: test.to_string(),
             });
         }
-        let own = SampleData::read("data", &own, Some(&base.data))?;
-        let (common, training) = part::<TrainRecipe, SampleTraining, TextTraining>(
-            "train",
-            table,
-            TaskKind::Classification,
-        )?;
+        let (train, training): (TrainRecipe, SampleTraining) =
+            part::<_, _, TextTraining>("train", table, kind, (&self.train, &base.train))?;
         let suited = match &own.input_shape {
             Some(shape) if own.input_shape != base.data.input_shape => {
                 ModelSpec::suggested_for(shape)
@@ -186,14 +182,13 @@ impl Recipe {
         let samples = SampleRecipe {
             model: read_model(model.transpose()?, suited, kinds)?,
             data: own,
-            train: SampleTraining::read("train", &training, Some(&base.train))?,
+            train: training,
             augment: Settings::read(
                 "augment",
                 section("", table, "augment")?,
                 Some(&base.augment),
             )?,
         };
-        let train = TrainRecipe::read("train", &common, Some(&self.train))?;
         Ok((TaskRecipe::Samples(samples), data, train))
     }
 
@@ -202,12 +197,11 @@ impl Recipe {
         table: &Table,
         base: &TextRecipe,
     ) -> Result<(TaskRecipe, DataRecipe, TrainRecipe), FieldError> {
-        let (common, own) =
-            part::<DataRecipe, TextData, SampleData>("data", table, TaskKind::NextToken)?;
-        let data = DataRecipe::read("data", &common, Some(&self.data))?;
-        let own = TextData::read("data", &own, Some(&base.data))?;
-        let (common, training) =
-            part::<TrainRecipe, TextTraining, SampleTraining>("train", table, TaskKind::NextToken)?;
+        let kind = TaskKind::NextToken;
+        let (data, own): (DataRecipe, TextData) =
+            part::<_, _, SampleData>("data", table, kind, (&self.data, &base.data))?;
+        let (train, training): (TrainRecipe, TextTraining) =
+            part::<_, _, SampleTraining>("train", table, kind, (&self.train, &base.train))?;
         let model: String = take("", "model", table, Some(&base.model), || None)?;
         if model.is_empty() {
             return Err(FieldError::Range {
@@ -216,11 +210,10 @@ impl Recipe {
                 found: "nothing".to_owned(),
             });
         }
-        let train = TrainRecipe::read("train", &common, Some(&self.train))?;
         let text = TextRecipe {
             model,
             data: own,
-            train: TextTraining::read("train", &training, Some(&base.train))?,
+            train: training,
             classify: table_or::<ClassifyRecipe>(table, "classify", base.classify.as_ref())?,
             lora: table_or::<LoraRecipe>(table, "lora", base.lora.as_ref())?,
         };
@@ -251,7 +244,7 @@ fn kind_of(table: &Table) -> Option<TaskKind> {
 }
 
 /// The fields of `table` that `T` has.
-fn only<T: Settings>(table: &Table) -> Table {
+pub(super) fn only<T: Settings>(table: &Table) -> Table {
     let own = table
         .iter()
         .filter(|(name, _)| T::names().any(|own| own == *name));
@@ -259,12 +252,13 @@ fn only<T: Settings>(table: &Table) -> Table {
         .collect()
 }
 
-/// A table whose fields every recipe has, or only this task's; those of another task are refused by name.
+/// Reads a table whose fields every recipe has, or only this task's; those of another task are refused by name.
 fn part<Common: Settings, Own: Settings, Other: Settings>(
     path: &str,
     table: &Table,
     kind: TaskKind,
-) -> Result<(Table, Table), FieldError> {
+    (common, own): (&Common, &Own),
+) -> Result<(Common, Own), FieldError> {
     let table = section("", table, path)?;
     if let Some(name) = Other::names()
         .find(|name| table.contains_key(*name) && !Own::names().any(|own| own == *name))
@@ -272,7 +266,8 @@ fn part<Common: Settings, Own: Settings, Other: Settings>(
         return Err(elsewhere(&format!("{path}.{name}"), kind));
     }
     refuse_unknown(path, table, Common::names().chain(Own::names()))?;
-    Ok((only::<Common>(table), only::<Own>(table)))
+    let common = Common::read(path, &only::<Common>(table), Some(common))?;
+    Ok((common, Own::read(path, &only::<Own>(table), Some(own))?))
 }
 
 /// A field or a table that only another kind of task has.
