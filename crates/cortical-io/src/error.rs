@@ -119,10 +119,17 @@ pub enum Error {
         limit: u64,
     },
     /// A text file is not UTF-8.
-    #[error("{path} is not UTF-8 text", path = path.display())]
+    #[error(
+        "{path} is not UTF-8 text: line {line} has a byte that is none, byte {at} of the file counted from 0; convert it to UTF-8",
+        path = path.display()
+    )]
     NotText {
         /// Which file.
         path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// How many bytes stand before it in the file.
+        at: usize,
     },
     /// The tensors cannot be stored as a file that we would accept.
     #[error("cannot write {path} as safetensors: {defect}", path = path.display())]

@@ -27,7 +27,20 @@ pub fn read_text(path: impl AsRef<Path>, limit: u64) -> Result<String> {
         let path = path.into();
         return Err(Error::TextTooLong { path, got, limit });
     }
-    String::from_utf8(bytes).map_err(|_| Error::NotText { path: path.into() })
+    String::from_utf8(bytes).or_else(|error| as_text(path, error.as_bytes()).map(str::to_owned))
+}
+
+/// The text that a file's bytes are.
+///
+/// # Errors
+/// [`Error::NotText`] with the place of the first byte that is none.
+pub fn as_text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+        let path = path.into();
+        Error::NotText { path, line, at }
+    })
 }
 
 #[cfg(test)]
@@ -48,7 +61,11 @@ mod tests {
             read_text(folder.path(), 6),
             Err(Error::NotAFile { .. })
         ));
-        std::fs::write(&path, [0xff]).unwrap();
-        assert!(matches!(read_text(&path, 6), Err(Error::NotText { .. })));
+        std::fs::write(&path, b"a\nbc\xffd").unwrap();
+        let error = read_text(&path, 6).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("byte 4"),
+            "{error}"
+        );
     }
 }

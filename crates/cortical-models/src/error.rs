@@ -95,14 +95,22 @@ pub enum Error {
         /// The shape.
         got: Vec<usize>,
     },
-    /// A `config.json` is no JSON.
-    #[error("config.json is no JSON: {why}")]
+    /// What is wrong in a file that describes a model.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        source: Box<Error>,
+    },
+    /// A description of a model is no JSON.
+    #[error("this is no JSON: {why}")]
     Json {
         /// What the reader says.
         why: serde_json::Error,
     },
     /// A `config.json` names an architecture that is not there.
-    #[error("model_type is {got:?}; supported are {supported}")]
+    #[error("model_type is {got}; supported are {supported}")]
     ModelType {
         /// The name.
         got: String,
@@ -217,6 +225,21 @@ pub enum Error {
     /// A model file cannot be read.
     #[error(transparent)]
     Io(Box<cortical_io::Error>),
+}
+
+impl Error {
+    /// `map_err` that says in which file something is wrong.
+    pub(crate) fn in_file(path: &std::path::Path) -> impl FnOnce(Self) -> Self {
+        let path = path.to_owned();
+        move |source| match source {
+            // These say it themselves.
+            source @ (Self::Io(_) | Self::Tensors { .. } | Self::File { .. }) => source,
+            source => Self::File {
+                path,
+                source: Box::new(source),
+            },
+        }
+    }
 }
 
 impl From<cortical_io::Error> for Error {

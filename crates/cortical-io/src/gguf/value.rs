@@ -1,5 +1,7 @@
 //! The values that a GGUF file keeps beside its tensors.
 
+use crate::printable;
+
 /// A value of a GGUF file's metadata.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -97,7 +99,7 @@ impl std::fmt::Display for GgufValue {
             Self::Signed(n) => n.fmt(f),
             Self::Float(x) => x.fmt(f),
             Self::Bool(value) => value.fmt(f),
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) => f.write_str(&printable(text, 80)),
             Self::Integers(list) => write!(f, "{} whole numbers", list.len()),
             Self::Floats(list) => write!(f, "{} numbers", list.len()),
             Self::Texts(list) => write!(f, "{} texts", list.len()),

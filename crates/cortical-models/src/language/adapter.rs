@@ -3,15 +3,15 @@
 use super::architectures;
 use super::class_head::{full_name, is_head};
 use super::config::LanguageConfig;
-use super::json::{JsonFields, short};
+use super::json::{HARMLESS_OF_ADAPTERS, JsonFields, short};
 use super::model::LanguageModel;
 use super::parts::{Change, TensorSpec};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
-use cortical_io::{TensorFile, read_text, save_tensors, write_atomic};
+use cortical_io::{TensorFile, printable, read_text, save_tensors, write_atomic};
 use cortical_neuron::{Adapters, Params};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What PEFT puts before the names of a model's parameters.
 const PREFIX: &str = "base_model.model.";
@@ -113,16 +113,37 @@ pub fn merged_tensors(model: &LanguageModel, params: &Params) -> Result<Vec<(Str
     Ok(all.into_iter().filter(|(name, _)| !is_part(name)).collect())
 }
 
-/// What the low-rank changes in a folder belong to.
-pub(crate) fn base_of_adapter(folder: &Path) -> Result<String> {
+/// The model that the low-rank changes in a folder belong to, as a folder or a GGUF file; `None` for a folder without
+/// changes.
+///
+/// # Errors
+/// [`Error::NoBase`] when it is not on this machine; those of the file.
+pub fn adapter_base(folder: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+    let folder = folder.as_ref();
+    let path = folder.join(CONFIG);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let base = base_name(&path).map_err(Error::in_file(&path))?;
+    let found = [PathBuf::from(&base), folder.join(&base)];
+    let mut found = found.into_iter().filter(|base| base.exists());
+    // A model that stands in the folder itself would be opened as its own changes again and again.
+    let found = found.find(|base| !base.join(CONFIG).is_file());
+    found.map(Some).ok_or(Error::NoBase {
+        path: folder.into(),
+        base: printable(&base, 200),
+    })
+}
+
+fn base_name(path: &Path) -> Result<String> {
     let name = "base_model_name_or_path";
-    let mut fields = fields(folder)?;
+    let mut fields = fields(path)?;
     let base = fields.text(name)?;
     base.ok_or_else(|| fields.missing(name, "the folder of a model"))
 }
 
-fn fields(folder: &Path) -> Result<JsonFields> {
-    let text = read_text(folder.join(CONFIG), 1 << 20)?;
+fn fields(path: &Path) -> Result<JsonFields> {
+    let text = read_text(path, 1 << 20)?;
     let value: Value = serde_json::from_str(&text).map_err(|why| Error::Json { why })?;
     match value {
         Value::Object(map) => Ok(JsonFields::new("", map)),
@@ -137,9 +158,16 @@ fn fields(folder: &Path) -> Result<JsonFields> {
 /// What a folder's `adapter_config.json` says.
 ///
 /// # Errors
-/// [`Error::UnsupportedConfig`] for what is not a plain LoRA or DoRA; those of the file.
+/// [`Error::UnsupportedConfig`] for what is not a plain LoRA or DoRA, [`Error::UnknownConfig`] for a field that nobody
+/// knows and that says something; those of the file.
 pub fn read_adapter_config(folder: impl AsRef<Path>) -> Result<Adapters> {
-    let mut fields = fields(folder.as_ref())?;
+    let path = folder.as_ref().join(CONFIG);
+    read_fields(&path).map_err(Error::in_file(&path))
+}
+
+fn read_fields(path: &Path) -> Result<Adapters> {
+    let mut fields = fields(path)?;
+    let _ = fields.take("base_model_name_or_path");
     fields.only("peft_type", &[json!("LORA")])?;
     fields.only("bias", &[json!("none")])?;
     // A head over classes may come with the changes.
@@ -157,17 +185,35 @@ pub fn read_adapter_config(folder: impl AsRef<Path>) -> Result<Adapters> {
         ("layer_replication", json!([])),
         ("trainable_token_indices", json!([])),
         ("exclude_modules", json!([])),
+        ("lora_bias", json!(false)),
+        ("use_qalora", json!(false)),
+        ("target_parameters", json!([])),
+        ("ensure_weight_tying", json!(false)),
     ] {
         fields.only(name, &[empty])?;
     }
+    // Other first values are made of the model's own weights, which they change.
+    let kept = [
+        json!(true),
+        json!(false),
+        json!("gaussian"),
+        json!("orthogonal"),
+    ];
+    fields.only("init_lora_weights", &kept)?;
+    // Such changes act behind these tokens only.
+    fields.only("alora_invocation_tokens", &[])?;
     let rank = fields.size("r")?.unwrap_or(8);
     let targets = fields.texts("target_modules")?;
-    Ok(Adapters {
+    let adapters = Adapters {
         rank,
         alpha: fields.positive("lora_alpha")?.unwrap_or(8.0),
         targets: targets.ok_or_else(|| fields.missing("target_modules", "a list of names"))?,
         dora: fields.flag("use_dora")?.unwrap_or(false),
-    })
+    };
+    fields.finish_but("a low-rank change", |name| {
+        HARMLESS_OF_ADAPTERS.contains(&name)
+    })?;
+    Ok(adapters)
 }
 
 /// Loads low-rank changes that PEFT or [`save_adapter`] saved into a model that was opened with the adapters of
@@ -183,9 +229,59 @@ pub fn load_adapter(folder: impl AsRef<Path>, params: &Params) -> Result<()> {
 pub(crate) fn load_changes(folder: &Path, params: &Params, headless: bool) -> Result<()> {
     let is_spare = |name: &str| {
         let own = name.strip_prefix(PREFIX);
-        headless && own.is_some_and(is_head)
+        is_copy(name) || headless && own.is_some_and(is_head)
     };
-    load_parts(folder, params, is_part, is_spare)
+    load_parts(folder, params, is_part, is_spare)?;
+    load_copies(folder, params)
+}
+
+/// Whether PEFT saved a table of tokens or a head over them whole, beside changes of the head.
+fn is_copy(name: &str) -> bool {
+    let own = name.strip_prefix(PREFIX).unwrap_or_default();
+    ["lm_head.weight", "lm_head.base_layer.weight"].contains(&own)
+        || [TABLE, "embed_tokens.base_layer.weight", "wte.weight"]
+            .iter()
+            .any(|end| own == *end || own.ends_with(&format!(".{end}")))
+}
+
+/// The table of tokens by the end of its name.
+const TABLE: &str = "embed_tokens.weight";
+
+/// Takes over the tables that PEFT saved whole, which somebody may have changed.
+fn load_copies(folder: &Path, params: &Params) -> Result<()> {
+    let file = TensorFile::open(folder.join(TENSORS))?;
+    let mut values = Vec::new();
+    let mut differences = Vec::new();
+    for info in file.tensors().iter().filter(|info| is_copy(info.name())) {
+        let own = info.name().trim_start_matches(PREFIX);
+        let own = own.replace(".base_layer.", ".");
+        let all = params.all();
+        // A head that shares the table has no parameter of its own.
+        let Some(param) = all.iter().find(|param| param.name() == own) else {
+            continue;
+        };
+        if param.dims() != info.shape() {
+            let (got, name) = (info.shape(), info.name());
+            differences.push(format!(
+                "{name} has shape {got:?}, the model {:?}",
+                param.dims()
+            ));
+            continue;
+        }
+        let value = file.load(info.name(), params.device())?;
+        values.push((param.clone(), value.to_dtype(param.dtype())?));
+    }
+    if !differences.is_empty() {
+        let origin = file.path().display().to_string();
+        return Err(Error::Tensors {
+            origin,
+            differences,
+        });
+    }
+    for (param, value) in values {
+        param.set(&value)?;
+    }
+    Ok(())
 }
 
 /// Loads the head over classes that was saved beside low-rank changes, if there is one.

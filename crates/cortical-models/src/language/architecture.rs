@@ -76,6 +76,9 @@ pub(crate) trait Config: Any + AnyConfig + Debug + Send + Sync {
 
     fn set_vocab_size(&mut self, tokens: usize);
 
+    /// From now on the head has weights of its own; an architecture without a head has none to untie.
+    fn untie(&mut self) {}
+
     /// Where the whole model has its scores from.
     fn head(&self) -> Head;
 

@@ -34,8 +34,12 @@ pub fn read_classes(folder: impl AsRef<Path>) -> Result<Option<Vec<String>>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = read_text(path, CONFIG_BYTES)?;
-    let value: Value = serde_json::from_str(&text).map_err(|why| Error::Json { why })?;
+    let text = read_text(&path, CONFIG_BYTES)?;
+    read_names(&text).map_err(Error::in_file(&path))
+}
+
+fn read_names(text: &str) -> Result<Option<Vec<String>>> {
+    let value: Value = serde_json::from_str(text).map_err(|why| Error::Json { why })?;
     let is_one = |name: &Value| {
         let name = name.as_str().unwrap_or_default();
         name.ends_with("ForSequenceClassification")

@@ -381,7 +381,10 @@ mod tests {
         );
         for wrong in [r#"{"1": "a"}"#, r#"{"0": 3}"#, "{}", "null", r#"["a"]"#] {
             let error = read(wrong).unwrap_err();
-            assert!(error.starts_with("id2label is "), "{wrong}: {error}");
+            assert!(
+                error.contains("config.json: id2label is "),
+                "{wrong}: {error}"
+            );
         }
     }
 }

@@ -67,7 +67,7 @@ impl LanguageConfig {
         let Some(architecture) = architectures::by_model_type(&kind) else {
             let supported = architectures::model_types();
             return Err(Error::ModelType {
-                got: kind,
+                got: short(&kind.into()),
                 supported,
             });
         };
@@ -152,6 +152,11 @@ impl LanguageConfig {
     pub fn with_vocab_size(mut self, tokens: usize) -> Self {
         self.0.set_vocab_size(tokens);
         self
+    }
+
+    /// From now on the head has weights of its own.
+    pub(crate) fn untie(&mut self) {
+        self.0.untie();
     }
 
     /// The model's width.

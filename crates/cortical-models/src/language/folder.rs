@@ -6,10 +6,10 @@ use super::head::Head;
 use super::source::{Weights, quantize, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
-use cortical_io::ModelFiles;
+use cortical_io::{ModelFiles, TensorFile, printable};
 use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::Source;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,21 +31,38 @@ fn is_spare(config: &LanguageConfig, head: Head, name: &str) -> bool {
     (headless && is_head) || inner.is_spare(name)
 }
 
+/// Where tensors are that have more than one name: under which one the files have them.
+pub(crate) type Aliases = BTreeMap<String, String>;
+
+/// Tensors that share their elements and are stored under one of their names: `safetensors.torch.save_model` says in
+/// the metadata which other name leads there.
+pub(crate) fn aliases(files: &ModelFiles) -> Aliases {
+    let has = |file: &TensorFile, name: &str| file.info(name).is_some();
+    let listed = files.files().iter().flat_map(|file| {
+        let pairs = file.metadata().iter();
+        pairs.filter(move |(other, kept)| has(file, kept) && !has(file, other))
+    });
+    listed
+        .map(|(other, kept)| (other.clone(), kept.clone()))
+        .collect()
+}
+
 /// Compares what the configuration says with what the files have, before anything is built.
 pub(crate) fn check(
     path: &Path,
     config: &LanguageConfig,
-    prefix: &str,
-    head: Head,
+    (prefix, head): (&str, Head),
     files: &ModelFiles,
+    aliases: &Aliases,
 ) -> Result<()> {
-    let mut there: BTreeMap<&str, _> = files.tensors().map(|t| (t.name(), t)).collect();
+    let there: BTreeMap<&str, _> = files.tensors().map(|t| (t.name(), t)).collect();
+    let mut used = BTreeSet::new();
     let mut differences = Vec::new();
     for want in config.tensors_as(prefix, head) {
-        let older = older_name(&want.name);
-        let found = there.remove(want.name.as_str());
-        let found = found.or_else(|| older.and_then(|older| there.remove(older.as_str())));
-        match found {
+        let found = stored_name(&want.name, aliases, &|name| there.contains_key(name));
+        let found = found.and_then(|name| there.get_key_value(name.as_str()));
+        used.extend(found.map(|(name, _)| *name));
+        match found.map(|(_, tensor)| *tensor) {
             None => differences.push(format!("{} {:?} is missing", want.name, want.shape)),
             Some(tensor) if tensor.shape() != want.shape => differences.push(format!(
                 "{} has shape {:?}, the configuration says {:?}",
@@ -66,9 +83,11 @@ pub(crate) fn check(
     }
     let unknown = there
         .values()
-        .filter(|tensor| !is_spare(config, head, tensor.name()));
-    differences
-        .extend(unknown.map(|t| format!("{} {:?} is not in the model", t.name(), t.shape())));
+        .filter(|tensor| !used.contains(tensor.name()) && !is_spare(config, head, tensor.name()));
+    differences.extend(unknown.map(|tensor| {
+        let name = printable(tensor.name(), 120);
+        format!("{name} {:?} is not in the model", tensor.shape())
+    }));
     if differences.is_empty() {
         return Ok(());
     }
@@ -78,10 +97,20 @@ pub(crate) fn check(
     })
 }
 
+/// The name under which files have a tensor, if they do.
+fn stored_name(name: &str, aliases: &Aliases, has: &dyn Fn(&str) -> bool) -> Option<String> {
+    if has(name) {
+        return Some(name.to_owned());
+    }
+    let older = older_name(name).filter(|older| has(older));
+    older.or_else(|| aliases.get(name).filter(|kept| has(kept)).cloned())
+}
+
 /// Parameters from safetensors files.
 #[derive(Debug)]
 pub(crate) struct FolderSource {
     pub(crate) files: ModelFiles,
+    pub(crate) aliases: Aliases,
     pub(crate) weights: Weights,
     /// Whether a head over classes is none of the files' business.
     pub(crate) new_head: bool,
@@ -93,13 +122,10 @@ impl FolderSource {
             return Ok(None);
         }
         let has = |name: &str| self.files.tensors().any(|tensor| tensor.name() == name);
-        let older = older_name(name);
-        let found = match older {
-            _ if has(name) => name,
-            Some(ref older) if has(older) => older.as_str(),
-            _ => return Ok(None),
+        let Some(found) = stored_name(name, &self.aliases, &has) else {
+            return Ok(None);
         };
-        let tensor = self.files.load(found, &Device::Cpu);
+        let tensor = self.files.load(&found, &Device::Cpu);
         tensor.map(Some).map_err(unreadable(name))
     }
 }

@@ -6,7 +6,7 @@ use super::parts::Change;
 use super::source::{Weights, quantize, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
-use cortical_io::{GgufFile, GgufType};
+use cortical_io::{GgufFile, GgufType, printable};
 use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::Source;
 use std::collections::BTreeMap;
@@ -21,7 +21,22 @@ pub(crate) struct Stored {
 }
 
 /// The tensors of a model in a GGUF file, by their names in Hugging Face's files.
-pub(crate) fn stored(config: &LanguageConfig, head: Head) -> BTreeMap<String, Stored> {
+pub(crate) fn stored(
+    file: &GgufFile,
+    config: &LanguageConfig,
+    head: Head,
+) -> BTreeMap<String, Stored> {
+    let mut stored = by_name(config, head);
+    // A head that was cut loose from the table of tokens begins with what that has.
+    if let Some(head) = stored.get_mut("lm_head.weight")
+        && file.info(&head.name).is_none()
+    {
+        head.name = "token_embd.weight".to_owned();
+    }
+    stored
+}
+
+fn by_name(config: &LanguageConfig, head: Head) -> BTreeMap<String, Stored> {
     let tensors = config.tensors_as(config.prefix(), head).into_iter();
     let stored = tensors.filter_map(|tensor| {
         let (name, change) = tensor.gguf?;
@@ -70,8 +85,13 @@ pub(crate) fn check(file: &GgufFile, tensors: &BTreeMap<String, Stored>, head: H
             .binary_search_by(|k| k.as_str().cmp(t.name()))
             .is_err()
     });
-    differences
-        .extend(unknown.map(|t| format!("{} {:?} is not in the model", t.name(), t.shape())));
+    differences.extend(unknown.map(|t| {
+        format!(
+            "{} {:?} is not in the model",
+            printable(t.name(), 120),
+            t.shape()
+        )
+    }));
     if differences.is_empty() {
         return Ok(());
     }
@@ -184,7 +204,7 @@ mod tests {
     fn names_lead_to_llama_cpps() {
         let check = |preset_name: &str, name: &str, gguf: &str| {
             let config = preset(preset_name).unwrap().config;
-            let stored = stored(&config, Head::Own);
+            let stored = by_name(&config, Head::Own);
             assert_eq!(stored[name].name, gguf);
             assert!(!stored.contains_key("model.layers.7.self_attn.z_proj.weight"));
         };

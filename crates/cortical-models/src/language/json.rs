@@ -1,37 +1,50 @@
-//! The fields of a `config.json`, none of which may go unread.
+//! The fields of a `config.json` or `adapter_config.json`, none of which may go unread.
 
 use crate::error::{Error, Result};
+use cortical_io::printable;
 use serde_json::{Map, Value};
 
 /// Fields that change how a model is trained, stored or sampled from, but not what it computes.
 const HARMLESS: &[&str] = &[
+    "_attn_implementation",
     "_attn_implementation_autoset",
+    "_attn_implementation_internal",
     "_commit_hash",
+    "_experts_implementation",
+    "_flash_attn_2_enabled",
+    "_from_model_config",
     "_name_or_path",
     "_num_labels",
     "architectures",
     "attention_dropout",
     "attention_probs_dropout_prob",
+    "attn_implementation",
     "attn_pdrop",
     "auto_map",
     "bad_words_ids",
     "begin_suppress_tokens",
+    "bos_token",
     "bos_token_id",
     "chunk_size_feed_forward",
     "classifier_dropout",
+    "cls_token_id",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
     "dtype",
     "early_stopping",
+    "embedding_dropout",
     "embd_pdrop",
     "encoder_no_repeat_ngram_size",
+    "eos_token",
     "eos_token_id",
     "exponential_decay_length_penalty",
     "finetuning_task",
     "forced_bos_token_id",
     "forced_eos_token_id",
     "gradient_checkpointing",
+    "gradient_checkpointing_kwargs",
+    "hidden_dropout",
     "hidden_dropout_prob",
     "id2label",
     "initializer_range",
@@ -40,8 +53,12 @@ const HARMLESS: &[&str] = &[
     "label2id",
     "language",
     "length_penalty",
+    "license",
+    "mask_token_id",
     "max_length",
     "min_length",
+    "mlp_dropout",
+    "model_name",
     "model_type",
     "n_ctx",
     "no_repeat_ngram_size",
@@ -53,6 +70,7 @@ const HARMLESS: &[&str] = &[
     "output_hidden_states",
     "output_past",
     "output_scores",
+    "pad_token",
     "pad_token_id",
     "predict_special_tokens",
     "prefix",
@@ -60,6 +78,7 @@ const HARMLESS: &[&str] = &[
     "problem_type",
     "remove_invalid_values",
     "repetition_penalty",
+    "resid_dropout",
     "resid_pdrop",
     "return_dict",
     "return_dict_in_generate",
@@ -69,15 +88,40 @@ const HARMLESS: &[&str] = &[
     "temperature",
     "tf_legacy_loss",
     "tokenizer_class",
+    "tokenizer_name",
     "top_k",
     "top_p",
     "torch_dtype",
     "torchscript",
     "transformers.js_config",
     "transformers_version",
+    "trust_remote_code",
     "typical_p",
+    "unk_token",
+    "unk_token_id",
+    "unsloth_fixed",
+    "unsloth_version",
     "use_bfloat16",
     "use_cache",
+    "use_flash_attention",
+    "use_flash_attn",
+];
+
+/// Fields of an `adapter_config.json` that say how changes were trained, or what a value is where something is on that
+/// is refused.
+pub(crate) const HARMLESS_OF_ADAPTERS: &[&str] = &[
+    "auto_mapping",
+    "fan_in_fan_out",
+    "inference_mode",
+    "layers_pattern",
+    "lora_dropout",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "task_type",
+    "unsloth_fixed",
+    "unsloth_version",
 ];
 
 /// The fields of one JSON object, handed out one by one.
@@ -96,8 +140,9 @@ impl JsonFields {
     }
 
     fn path(&self, name: &str) -> String {
+        let name = printable(name, 60);
         match self.prefix.as_str() {
-            "" => name.to_owned(),
+            "" => name,
             prefix => format!("{prefix}.{name}"),
         }
     }
@@ -223,10 +268,15 @@ impl JsonFields {
 
     /// Refuses what nobody has read, unless it is known to change nothing or says that something is not used.
     pub(crate) fn finish(self, model: &str) -> Result<()> {
+        let harmless = |name: &str| HARMLESS.contains(&name) || name.starts_with("summary_");
+        self.finish_but(model, harmless)
+    }
+
+    /// As [`JsonFields::finish`], with other fields that change nothing.
+    pub(crate) fn finish_but(self, model: &str, harmless: impl Fn(&str) -> bool) -> Result<()> {
         let top = self.prefix.is_empty();
         let unread = self.fields.iter().find(|(name, value)| {
-            let harmless =
-                top && (HARMLESS.contains(&name.as_str()) || name.starts_with("summary_"));
+            let harmless = top && harmless(name.as_str());
             let unused = match value {
                 Value::Null | Value::Bool(false) => true,
                 Value::Array(list) => list.is_empty(),
@@ -256,9 +306,5 @@ fn text(value: &Value) -> Option<String> {
 
 /// A value in a message.
 pub(crate) fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    printable(&value.to_string(), 60)
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use candle_core::Device;
-use cortical_io::{GgufFile, GgufValue};
+use cortical_io::{GgufFile, GgufValue, printable};
 
 /// The values of a file under the prefix of its architecture.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<'a> Keys<'a> {
         Error::GgufKey {
             key: ARCHITECTURE.to_owned(),
             expected: supported.to_owned(),
-            got: format!("{:?}", self.prefix),
+            got: printable(&format!("{:?}", self.prefix), 80),
         }
     }
 
@@ -72,6 +72,14 @@ impl<'a> Keys<'a> {
         self.read(key, "a number above 0", |value| {
             value.as_f64().filter(|x| x.is_finite() && *x > 0.0)
         })
+    }
+
+    /// A finite number above 0, where 0 stands for one that is not there.
+    pub(crate) fn positive_or_zero(&self, key: &str) -> Result<Option<f64>> {
+        match self.get(key) {
+            Some(value) if value.as_f64() == Some(0.0) => Ok(None),
+            _ => self.positive(key),
+        }
     }
 
     /// Refuses a value other than the one that changes nothing.

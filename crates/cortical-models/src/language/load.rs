@@ -1,14 +1,13 @@
 //! Language models out of Hugging Face folders and GGUF files.
 
-use super::adapter::{
-    CONFIG as ADAPTER_CONFIG, base_of_adapter, load_changes, read_adapter_config,
-};
+use super::adapter::{adapter_base, load_changes, read_adapter_config};
 use super::class_head::CONFIG_BYTES;
 use super::config::LanguageConfig;
 use super::folder::{self, FolderSource};
 use super::gguf::{self, GgufSource};
 use super::head::Head;
 use super::model::LanguageModel;
+use super::parts::Part;
 use super::source::{LoadOptions, Weights};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device};
@@ -45,24 +44,41 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     if GgufFile::is_gguf(path) {
         return open_gguf(path, options);
     }
-    if path.join(ADAPTER_CONFIG).is_file() {
-        return open_adapted(path, options);
+    if let Some(base) = adapter_base(path)? {
+        return open_adapted(path, &base, options);
     }
     let config_path = path.join("config.json");
     if !config_path.is_file() {
         return Err(Error::NotAModel { path: path.into() });
     }
-    let mut config = LanguageConfig::from_json(&read_text(&config_path, CONFIG_BYTES)?)?;
+    let config = LanguageConfig::from_json(&read_text(&config_path, CONFIG_BYTES)?);
+    let mut config = config.map_err(Error::in_file(&config_path))?;
     let files = ModelFiles::open(path)?;
-    let has = |name: &str| files.tensors().any(|tensor| tensor.name() == name);
+    let mut aliases = folder::aliases(&files);
+    let is_stored = |name: &str| files.tensors().any(|tensor| tensor.name() == name);
+    let is_shared = |name: &str| aliases.values().any(|kept| kept == name);
+    // A head that is stored for the table too has no weights of its own.
+    let shares = config.head() == Head::Tied && is_shared("lm_head.weight");
+    let has = |name: &str| match name {
+        "lm_head.weight" if shares => false,
+        name => is_stored(name) || aliases.contains_key(name),
+    };
     let (prefix, mut head) = config.settle(&has);
     if options.headless {
         head = Head::None;
     }
-    folder::check(path, &config, prefix, head, &files)?;
+    if adapts_tied(head, options) {
+        let table = config.tensors_as(prefix, head);
+        let table = table.into_iter().find(|tensor| tensor.part == Part::Tokens);
+        let table = table.map(|table| aliases.get(&table.name).cloned().unwrap_or(table.name));
+        aliases.extend(table.map(|table| ("lm_head.weight".to_owned(), table)));
+        (head, _) = (Head::Own, config.untie());
+    }
+    folder::check(path, &config, (prefix, head), &files, &aliases)?;
     let stored_bytes = files.tensors().map(|tensor| tensor.bytes()).sum();
     let source = Arc::new(FolderSource {
         files,
+        aliases,
         weights: options.weights,
         new_head: options.new_head,
     });
@@ -78,16 +94,7 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
 }
 
 /// The model of low-rank changes, with them.
-fn open_adapted(path: &Path, options: &LoadOptions) -> Result<Loaded> {
-    let base = base_of_adapter(path)?;
-    let found = [PathBuf::from(&base), path.join(&base)];
-    let found = found.into_iter().find(|base| base.exists());
-    // A model that stands in the folder itself would be opened as its own changes again and again.
-    let found = found.filter(|base| !base.join(ADAPTER_CONFIG).is_file());
-    let found = found.ok_or(Error::NoBase {
-        path: path.into(),
-        base,
-    })?;
+fn open_adapted(path: &Path, base: &Path, options: &LoadOptions) -> Result<Loaded> {
     let options = LoadOptions {
         weights: match options.weights {
             Weights::Stored => Weights::Single,
@@ -96,7 +103,7 @@ fn open_adapted(path: &Path, options: &LoadOptions) -> Result<Loaded> {
         adapters: Some(read_adapter_config(path)?),
         ..options.clone()
     };
-    let loaded = open(found, &options)?;
+    let loaded = open(base, &options)?;
     load_changes(path, &loaded.params, options.headless)?;
     Ok(Loaded {
         path: path.into(),
@@ -106,11 +113,15 @@ fn open_adapted(path: &Path, options: &LoadOptions) -> Result<Loaded> {
 
 fn open_gguf(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let file = Arc::new(GgufFile::open(path)?);
-    let (config, mut head) = LanguageConfig::from_gguf(&file)?;
+    let found = LanguageConfig::from_gguf(&file);
+    let (mut config, mut head) = found.map_err(Error::in_file(path))?;
     if options.headless {
         head = Head::None;
     }
-    let tensors = gguf::stored(&config, head);
+    if adapts_tied(head, options) {
+        (head, _) = (Head::Own, config.untie());
+    }
+    let tensors = gguf::stored(&file, &config, head);
     gguf::check(&file, &tensors, head)?;
     let stored_bytes = file.tensors().iter().map(|tensor| tensor.bytes()).sum();
     let source = Arc::new(GgufSource::new(file.clone(), tensors, options.weights));
@@ -123,6 +134,12 @@ fn open_gguf(path: &Path, options: &LoadOptions) -> Result<Loaded> {
         gguf: Some(file),
         stored_bytes,
     })
+}
+
+/// Whether a head that shares the table of tokens is to get a change of its own, for which it needs weights of its own.
+fn adapts_tied(head: Head, options: &LoadOptions) -> bool {
+    let adapters = options.adapters.as_ref();
+    head == Head::Tied && adapters.is_some_and(|adapters| adapters.names("lm_head"))
 }
 
 fn store(source: Arc<dyn Source>, options: &LoadOptions) -> Params {

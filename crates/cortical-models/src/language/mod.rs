@@ -34,7 +34,7 @@ mod table;
 mod tests;
 
 pub use account::{Account, AccountLine};
-pub use adapter::{load_adapter, merged_tensors, read_adapter_config, save_adapter};
+pub use adapter::{adapter_base, load_adapter, merged_tensors, read_adapter_config, save_adapter};
 pub use cache::ModelCache;
 pub use class_head::read_classes;
 pub use classifier::TextClassifier;

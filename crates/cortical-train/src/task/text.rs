@@ -102,7 +102,8 @@ fn documents(text: &str) -> Result<Vec<String>> {
             let why = format!("{size} bytes are more text than fits into memory here");
             return Err(Error::file(path)(std::io::Error::other(why)));
         }
-        fs::read_to_string(path).map_err(Error::file(path))
+        let bytes = fs::read(path).map_err(Error::file(path))?;
+        Ok(cortical_io::as_text(path, &bytes)?.to_owned())
     };
     if !path.exists() {
         return Err(Error::NoText {

@@ -176,6 +176,10 @@ impl Config for Gpt2Config {
         self.vocab_size = tokens;
     }
 
+    fn untie(&mut self) {
+        self.tied = false;
+    }
+
     fn head(&self) -> Head {
         Head::tied(self.tied)
     }

@@ -52,6 +52,10 @@ impl Config for DecoderConfig {
         self.vocab_size = tokens;
     }
 
+    fn untie(&mut self) {
+        self.tied = false;
+    }
+
     fn head(&self) -> Head {
         Head::tied(self.tied)
     }

@@ -130,48 +130,82 @@ impl Rope {
             return Err(keys.wrong("rope.dimension_count", &expected, value));
         }
         let max_positions = keys.size("context_length")?.unwrap_or(2048);
-        let factor = keys.positive("rope.scaling.factor")?.unwrap_or(1.0);
+        let factor = match keys.positive_or_zero("rope.scaling.factor")? {
+            // The key of older files.
+            None => keys.positive_or_zero("rope.scale_linear")?,
+            factor => factor,
+        };
+        let factor = factor.unwrap_or(1.0);
         let original = keys
             .size("rope.scaling.original_context_length")?
             .unwrap_or(max_positions);
-        let attention = keys.positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
+        let attention = keys
+            .positive_or_zero("rope.scaling.attn_factor")?
+            .unwrap_or(1.0);
+        for (key, neutral) in [
+            ("rope.scaling.yarn_ext_factor", 1.0),
+            ("rope.scaling.yarn_attn_factor", 1.0),
+            ("rope.scaling.yarn_log_multiplier", 0.0),
+            ("rope.scaling.alpha", 0.0),
+        ] {
+            keys.only(key, neutral)?;
+        }
         let factors = |name: &str| keys.factors(name, rotated / 2);
+        let positive_or = |key: &str, default: f64| -> Result<f64> {
+            Ok(keys.positive_or_zero(key)?.unwrap_or(default))
+        };
         let long = |short, long, attention_factor| Scaling::LongRope {
             short,
             long,
             attention_factor,
             original,
         };
-        let scaling = match keys.text("rope.scaling.type").unwrap_or("none") {
-            // Llama 3.1 has one tensor of factors, Phi-3 two.
-            "none" | "longrope" => match (
-                factors("rope_freqs.weight")?,
-                factors("rope_factors_short.weight")?,
-                factors("rope_factors_long.weight")?,
-            ) {
-                (Some(all), ..) => long(all.clone(), all, 1.0),
-                (None, Some(short), Some(other)) => long(short, other, attention),
-                _ if keys.text("rope.scaling.type") == Some("longrope") => {
-                    let value = keys.get("rope.scaling.type");
-                    let expected = "tensors of rope_factors_short and rope_factors_long beside it";
-                    return Err(keys.wrong("rope.scaling.type", expected, value));
-                }
-                _ => Scaling::None,
-            },
-            "linear" => Scaling::Linear { factor },
-            "yarn" => Scaling::Yarn {
+        // Llama 3.1 has one tensor of factors, Phi-3 two.
+        let tensors = (
+            factors("rope_freqs.weight")?,
+            factors("rope_factors_short.weight")?,
+            factors("rope_factors_long.weight")?,
+        );
+        let refuse = |key: &str, expected: &str| keys.wrong(key, expected, keys.get(key));
+        let name = "rope.scaling.type";
+        // llama.cpp reads a factor without a kind as a linear one.
+        let kind = match keys.get(name) {
+            None => "linear",
+            Some(_) => keys.text(name).unwrap_or_default(),
+        };
+        let scales = matches!(kind, "none" | "linear") && tensors.1.is_none();
+        if scales && attention != 1.0 {
+            let expected = "1 without yarn or longrope";
+            return Err(refuse("rope.scaling.attn_factor", expected));
+        }
+        let by = |all: &[f64], by: f64| all.iter().map(|f| f * by).collect::<Vec<f64>>();
+        let scaling = match (kind, tensors) {
+            ("none", (Some(all), ..)) => long(all.clone(), all, 1.0),
+            ("linear", (Some(all), ..)) => long(by(&all, factor), by(&all, factor), 1.0),
+            ("none" | "linear" | "longrope", (None, Some(short), Some(other))) => {
+                let factor = if kind == "none" { 1.0 } else { factor };
+                long(by(&short, factor), by(&other, factor), attention)
+            }
+            ("none", (None, ..)) => Scaling::None,
+            ("linear", (None, ..)) if factor == 1.0 => Scaling::None,
+            ("linear", (None, ..)) => Scaling::Linear { factor },
+            ("longrope", _) => {
+                let expected = "tensors of rope_factors_short and rope_factors_long beside it";
+                return Err(refuse(name, expected));
+            }
+            ("yarn", (None, None, None)) => Scaling::Yarn {
                 factor,
                 attention_factor: attention * (1.0 + 0.1 * factor.max(1.0).ln()),
-                beta_fast: 32.0,
-                beta_slow: 1.0,
+                beta_fast: positive_or("rope.scaling.yarn_beta_fast", 32.0)?,
+                beta_slow: positive_or("rope.scaling.yarn_beta_slow", 1.0)?,
                 original,
                 truncate: true,
             },
-            _ => {
-                let value = keys.get("rope.scaling.type");
-                let expected = "none, linear, yarn or longrope";
-                return Err(keys.wrong("rope.scaling.type", expected, value));
+            ("yarn", _) => {
+                let expected = "linear or none beside tensors of rotary factors";
+                return Err(refuse(name, expected));
             }
+            _ => return Err(refuse(name, "none, linear, yarn or longrope")),
         };
         Ok(Self {
             theta: keys.positive("rope.freq_base")?.unwrap_or(10_000.0),

@@ -137,7 +137,62 @@ fn other_kinds_of_changes_are_refused_by_name() {
         write_atomic(path, |file| file.write_all(text.as_bytes())).unwrap();
         read_adapter_config(folder.path()).unwrap_err().to_string()
     };
-    assert!(read(r#"{"peft_type": "IA3"}"#).contains("peft_type is \"IA3\""));
-    assert!(read(r#"{"peft_type": "LORA", "use_rslora": true}"#).contains("use_rslora is true"));
+    assert!(read(r#"{"peft_type": "IA3"}"#).contains("adapter_config.json: peft_type is \"IA3\""));
+    assert!(read("{").contains("adapter_config.json: this is no JSON"));
+    let lora = |field: &str| {
+        read(&format!(
+            r#"{{"peft_type": "LORA", "target_modules": ["q_proj"], {field}}}"#
+        ))
+    };
     assert!(read(r#"{"peft_type": "LORA", "r": 4}"#).contains("target_modules is missing"));
+    for (field, part) in [
+        (r#""use_rslora": true"#, "use_rslora is true"),
+        (
+            r#""init_lora_weights": "pissa""#,
+            "init_lora_weights is \"pissa\"",
+        ),
+        (
+            r#""init_lora_weights": "pissa_niter_16""#,
+            "init_lora_weights is",
+        ),
+        (r#""init_lora_weights": "olora""#, "init_lora_weights is"),
+        (r#""init_lora_weights": "corda""#, "init_lora_weights is"),
+        (r#""init_lora_weights": "eva""#, "init_lora_weights is"),
+        (r#""init_lora_weights": "loftq""#, "init_lora_weights is"),
+        (r#""init_lora_weights": "mica""#, "init_lora_weights is"),
+        (
+            r#""alora_invocation_tokens": [3, 4]"#,
+            "alora_invocation_tokens is",
+        ),
+        (
+            r#""alora_invocation_tokens": []"#,
+            "alora_invocation_tokens is",
+        ),
+        (r#""use_qalora": true"#, "use_qalora is true"),
+        (r#""lora_bias": true"#, "lora_bias is true"),
+        (r#""target_parameters": ["x"]"#, "target_parameters is"),
+        (r#""use_bdlora": {"nblocks": 2}"#, "use_bdlora is"),
+        (r#""kasa_config": {"beta": 1}"#, "kasa_config is"),
+        (r#""of_tomorrow": 1"#, "of_tomorrow is 1"),
+    ] {
+        let error = lora(field);
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn what_says_only_how_a_change_was_trained_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    for field in [
+        r#""init_lora_weights": "gaussian""#,
+        r#""lora_dropout": 0.1"#,
+        r#""unsloth_fixed": true"#,
+        r#""loftq_config": {}"#,
+        r#""peft_version": "1.0""#,
+    ] {
+        let text = format!(r#"{{"peft_type": "LORA", "target_modules": ["q_proj"], {field}}}"#);
+        let path = folder.path().join(CONFIG);
+        write_atomic(path, |file| file.write_all(text.as_bytes())).unwrap();
+        read_adapter_config(folder.path()).unwrap();
+    }
 }

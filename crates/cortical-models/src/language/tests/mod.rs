@@ -2,6 +2,7 @@
 //! refused.
 
 mod adapter;
+mod files;
 mod published;
 mod relatives;
 
@@ -21,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// The fixtures that `fixtures/make.py` writes.
-const FIXTURES: [&str; 21] = [
+const FIXTURES: [&str; 22] = [
     "bert",
     "bert-masked",
     "gemma2",
@@ -34,6 +35,7 @@ const FIXTURES: [&str; 21] = [
     "llama-dynamic-rope",
     "llama-grouped-tied",
     "llama-linear-rope",
+    "llama-tied-alias",
     "llama-yarn-rope",
     "llama3-rope",
     "mistral-window",

@@ -1,12 +1,14 @@
 //! Classes of texts: what is learned, kept, continued and refused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{model_bytes, recipe_of, refused, text_of, trained, trained_in_parts};
-use crate::{Recipe, RunPaths, TextModel};
+use std::sync::atomic::AtomicU64;
+
+use super::{After, model_bytes, text_of};
+use crate::{Outcome, Override, Recipe, Report, RunFolder, RunPaths, TextModel, train};
 
 /// A table of texts whose class follows from one word, of several lengths.
-fn table(folder: &Path) -> PathBuf {
+fn table(folder: &Path) -> String {
     let path = folder.join("reviews.csv");
     let mut text = String::from("id,label,text\n");
     for i in 0..24 {
@@ -15,10 +17,12 @@ fn table(folder: &Path) -> PathBuf {
         text += &format!("{i},{label},\"{word}{more}\"\n");
     }
     std::fs::write(&path, text).unwrap();
-    path
+    path.display().to_string()
 }
 
 fn recipe(folder: &Path, set: &[&str]) -> Recipe {
+    let mut set: Vec<Override> = set.iter().map(|set| set.parse().unwrap()).collect();
+    set.insert(0, Override::new("data.name", table(folder)));
     let text = r#"
 version = 2
 model = "llama-tiny"
@@ -29,7 +33,15 @@ checkpoint.every_steps = 5
 log = { every_steps = 1, csv = true }
 classify = {}
 "#;
-    recipe_of(text, &table(folder), set)
+    Recipe::from_toml(text, None, &set).unwrap()
+}
+
+fn trained(root: &Path, recipe: &Recipe) -> Report {
+    let folder = RunFolder::create(root, recipe).unwrap();
+    match train(folder, recipe, &(), &mut ()).unwrap() {
+        Outcome::Finished(report) => report,
+        other => panic!("nobody asked it to stop: {other:?}"),
+    }
 }
 
 #[test]
@@ -37,7 +49,7 @@ fn a_word_is_learned_and_the_folder_is_a_model_of_classes() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe(folder.path(), &[]);
     let root = folder.path().join("run");
-    let (report, _) = trained(&root, &recipe);
+    let report = trained(&root, &recipe);
     // 18 texts to learn from, 4 a step.
     assert_eq!(report.steps, 4 * 5);
     let test = report.test.as_ref().unwrap();
@@ -76,7 +88,16 @@ fn a_stopped_run_ends_with_the_same_bytes() {
     let whole = folder.path().join("whole");
     trained(&whole, &recipe);
     let root = folder.path().join("parts");
-    let report = trained_in_parts(&root, &recipe);
+    let mut parts = RunFolder::create(&root, &recipe).unwrap();
+    for stop in [2, 3] {
+        let stop = After(AtomicU64::new(stop));
+        let outcome = train(parts, &recipe, &stop, &mut ()).unwrap();
+        assert!(matches!(outcome, Outcome::Stopped { .. }));
+        parts = RunFolder::open(&root).unwrap().0;
+    }
+    let Outcome::Finished(report) = train(parts, &recipe, &(), &mut ()).unwrap() else {
+        panic!("nobody asked it to stop");
+    };
     assert!(model_bytes(&whole) == model_bytes(&root), "the same model");
     let first = RunPaths::new(&whole).read_report().unwrap().unwrap();
     assert_eq!((first.seen, first.test), (report.seen, report.test));
@@ -95,7 +116,7 @@ fn a_head_is_trained_and_kept_beside_low_rank_changes() {
         let mut recipe = recipe(folder.path(), set);
         text_of(&mut recipe).model.clone_from(&base);
         let root = folder.path().join(format!("run-{}", set.len()));
-        let (report, _) = trained(&root, &recipe);
+        let report = trained(&root, &recipe);
         assert!(report.trainable.unwrap() * 10 < report.parameters);
         assert!(!RunPaths::new(&root).model().exists());
         let model = TextModel::open(&root).unwrap().unwrap();
@@ -115,8 +136,11 @@ fn what_cannot_be_learned_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let check = |set: &[&str], want: &str| {
         let recipe = recipe(folder.path(), set);
-        let error = refused(&folder.path().join("refused"), &recipe);
-        assert!(error.contains(want), "{set:?}: {error}");
+        let root = folder.path().join("refused");
+        let run = RunFolder::create(&root, &recipe).unwrap();
+        let error = train(run, &recipe, &(), &mut ()).unwrap_err();
+        assert!(error.to_string().contains(want), "{set:?}: {error}");
+        assert!(!root.exists(), "{set:?}");
     };
     check(
         &["classify.label=stars"],

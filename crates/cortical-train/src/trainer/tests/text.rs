@@ -1,19 +1,22 @@
 //! Runs that are stopped, kinds of storage and of changes, and what is refused.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use cortical_models::language::{self, LoadOptions};
 use cortical_text::Tokenizer;
 
-use super::{model_bytes, recipe_of, refused, text_of, trained, trained_in_parts};
+use super::{After, model_bytes, text_of};
 use crate::recipe::{LoraRecipe, StorageType};
-use crate::{Error, Outcome, Recipe, RunFolder, RunPaths, train};
+use crate::{Error, Event, Outcome, Override, Recipe, Report, RunFolder, RunPaths, train};
 
 fn recipe(folder: &Path, set: &[&str]) -> Recipe {
     let text = folder.join("text.txt");
     let line = "the sea, the open sea, and the white whale in it. ";
     std::fs::write(&text, line.repeat(40)).unwrap();
-    let fields = r#"
+    let mut set: Vec<Override> = set.iter().map(|set| set.parse().unwrap()).collect();
+    set.insert(0, Override::new("data.name", text.display().to_string()));
+    let text = r#"
 version = 2
 model = "llama-tiny"
 train = { max_steps = 6, batch_size = 2, block = 16, validate_every = 3, sample_tokens = 5 }
@@ -21,7 +24,22 @@ checkpoint.every_steps = 4
 log = { every_steps = 1, csv = true }
 schedule.warmup_steps = 2
 "#;
-    recipe_of(fields, &text, set)
+    Recipe::from_toml(text, None, &set).unwrap()
+}
+
+/// Trains to the end, in a folder of its own, and returns the losses too.
+fn trained(root: &Path, recipe: &Recipe) -> (Report, Vec<f64>) {
+    let folder = RunFolder::create(root, recipe).unwrap();
+    let mut losses = Vec::new();
+    let outcome = train(folder, recipe, &(), &mut |event: Event<'_>| {
+        if let Event::Step(step) = event {
+            losses.push(step.loss);
+        }
+    });
+    match outcome.unwrap() {
+        Outcome::Finished(report) => (report, losses),
+        other => panic!("nobody asked it to stop: {other:?}"),
+    }
 }
 
 #[test]
@@ -35,7 +53,14 @@ fn a_run_that_was_stopped_ends_with_the_same_bytes() {
         assert!(report.test_loss.unwrap() < 6.0, "{report:?}");
 
         let root = folder.path().join(format!("parts-{}", set.len()));
-        trained_in_parts(&root, &recipe);
+        let mut parts = RunFolder::create(&root, &recipe).unwrap();
+        for stop in [2, 3] {
+            let stop = After(AtomicU64::new(stop));
+            let outcome = train(parts, &recipe, &stop, &mut ()).unwrap();
+            assert!(matches!(outcome, Outcome::Stopped { .. }));
+            parts = RunFolder::open(&root).unwrap().0;
+        }
+        train(parts, &recipe, &(), &mut ()).unwrap();
         assert!(model_bytes(&whole) == model_bytes(&root), "the same model");
         // The lines are the same but for speeds and times.
         let steps = |root: &Path| {
@@ -160,8 +185,11 @@ fn what_cannot_be_trained_says_why_and_leaves_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let check = |set: &[&str], want: &str| {
         let recipe = recipe(folder.path(), set);
-        let error = refused(&folder.path().join("refused"), &recipe);
-        assert_eq!(error, want, "{set:?}");
+        let root = folder.path().join("refused");
+        let run = RunFolder::create(&root, &recipe).unwrap();
+        let error = train(run, &recipe, &(), &mut ()).unwrap_err();
+        assert_eq!(error.to_string(), want, "{set:?}");
+        assert!(!root.exists(), "{set:?}");
     };
     check(
         &["train.block=2000"],

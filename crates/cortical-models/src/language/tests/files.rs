@@ -1,0 +1,107 @@
+//! Files as others write them: keys of older GGUF files, one name for weights that are shared, fields that change
+//! nothing.
+
+use super::*;
+use cortical_io::write_atomic;
+
+fn write(path: &Path, text: &str) {
+    write_atomic(path, |file| file.write_all(text.as_bytes())).unwrap();
+}
+
+#[test]
+fn linear_positions_without_a_type_are_those_of_transformers() {
+    let folder = fixture("llama-linear-rope");
+    let (ids, want) = expected(&folder);
+    for name in ["factor.gguf", "scale_linear.gguf"] {
+        let loaded = open(folder.join(name), &LoadOptions::default()).unwrap();
+        let difference = difference(&output(&loaded.model, &ids), &want);
+        assert!(difference < 1e-4, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn a_table_that_is_stored_as_the_head_is_there_once() {
+    let loaded = open(fixture("llama-tied-alias"), &LoadOptions::default()).unwrap();
+    assert_eq!(loaded.model.config().head(), Head::Tied);
+    assert_eq!(
+        Some(loaded.params.count()),
+        loaded.model.config().parameters()
+    );
+}
+
+#[test]
+fn changes_of_the_head_are_those_of_peft() {
+    for name in ["lora-head", "lora-head-tied"] {
+        let loaded = open(fixture(name), &LoadOptions::default()).unwrap();
+        let (ids, want) = expected(&fixture(name));
+        let difference = difference(&output(&loaded.model, &ids), &want);
+        assert!(difference < 1e-4, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn a_change_of_a_shared_head_makes_it_a_head_of_its_own() {
+    let loaded = open(fixture("lora-head-tied"), &LoadOptions::default()).unwrap();
+    let (ids, want) = expected(&fixture("lora-head-tied"));
+    let tensors = merged_tensors(&loaded.model, &loaded.params).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = loaded.model.config().to_json().unwrap();
+    assert!(
+        config.contains(r#""tie_word_embeddings": false"#),
+        "{config}"
+    );
+    write(&folder.path().join("config.json"), &config);
+    let file = folder.path().join("model.safetensors");
+    cortical_io::save_tensors(file, &tensors, &Default::default()).unwrap();
+    let merged = open(folder.path(), &LoadOptions::default()).unwrap();
+    let difference = difference(&output(&merged.model, &ids), &want);
+    assert!(difference < 1e-4, "{difference}");
+}
+
+#[test]
+fn fields_that_change_nothing_are_known() {
+    for field in [
+        r#""unsloth_fixed": true"#,
+        r#""attn_implementation": "sdpa""#,
+        r#""unk_token_id": 0"#,
+        r#""_attn_implementation": "eager""#,
+    ] {
+        let text = format!(r#"{{"model_type": "llama", {field}}}"#);
+        LanguageConfig::from_json(&text).unwrap();
+    }
+}
+
+#[test]
+fn messages_name_the_file_and_quote_it_plainly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let error = |text: &str| {
+        write(&path, text);
+        open(folder.path(), &LoadOptions::default())
+            .unwrap_err()
+            .to_string()
+    };
+    for (text, part) in [
+        ("{", "config.json: this is no JSON"),
+        (
+            r#"{"model_type": "llama", "x\u001b[2J": 1}"#,
+            r"config.json: x\u{1b}[2J is 1",
+        ),
+        (
+            r#"{"model_type": "lla\u009bma"}"#,
+            r#"model_type is "lla\u{9b}ma""#,
+        ),
+        (
+            r#"{"model_type": "llama", "odd": "\u202ex"}"#,
+            r#"odd is "\u{202e}x""#,
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.contains(part), "{error}");
+    }
+    let long = error(&format!(
+        r#"{{"model_type": "llama", "{0}": "{0}"}}"#,
+        "y".repeat(9000)
+    ));
+    assert!(long.len() < 600, "{long}");
+}
