@@ -76,7 +76,13 @@ impl<'a> Chat<'a> {
         let mut messages = self.messages.clone();
         messages.push(Message::new("user", content));
         let text = self.template.render(&messages, true)?;
-        let prompt = self.tokenizer.encode_part(&text)?;
+        let mut prompt = self.tokenizer.encode_part(&text)?;
+        // A GGUF file may say what a text begins with, whether its template does or not.
+        if let Some(bos) = self.tokenizer.bos()
+            && prompt.first() != Some(&bos)
+        {
+            prompt.insert(0, bos);
+        }
         // What was read of the last turns may be written otherwise now: the cache goes back to where they agree.
         let agree = self
             .read
@@ -91,7 +97,7 @@ impl<'a> Chat<'a> {
         cache.truncate(agree.min(prompt.len().saturating_sub(1)));
         let mut generator = Generator::new(self.model, cache, &prompt, sampler)?
             .limit(limit)
-            .ends(self.tokenizer.eos());
+            .ends(&self.tokenizer.turn_ends());
         let options = TextStreamOptions {
             stop: stop.to_vec(),
         };

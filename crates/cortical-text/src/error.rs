@@ -29,6 +29,14 @@ pub enum Error {
         /// What the reader says.
         why: String,
     },
+    /// A file beside a tokenizer is no JSON.
+    #[error("{} is no JSON: {why}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        why: serde_json::Error,
+    },
     /// A kind of tokenizer or of splitting that is not there.
     #[error("{origin}: {key} is {got:?}; supported are {supported}")]
     Kind {

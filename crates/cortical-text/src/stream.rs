@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::generate::{Generator, Stop};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{GrowingText, Tokenizer};
 
 /// What ends a [`TextStream`] besides what ends its tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,23 +12,20 @@ pub struct TextStreamOptions {
 }
 
 /// An iterator over the text of a generation, in pieces that are whole characters and hold no part of a stop string.
+///
+/// The pieces together are what the text of all tokens has behind that of the prompt: the prompt's last tokens are read
+/// along, and what a further token may change is kept back.
 #[derive(Debug)]
 pub struct TextStream<'a, 'm> {
     generator: &'a mut Generator<'m>,
     tokenizer: &'a Tokenizer,
     stop: Vec<String>,
-    /// Tokens whose text is not given out whole, behind one that is, for what stands before a token may change its
-    /// text.
-    window: Vec<u32>,
-    /// How many bytes of the window's text were given out or held back.
-    given: usize,
+    /// The text behind the prompt; `None` before the first token is asked for.
+    text: Option<GrowingText<'a>>,
     /// Text that may be the beginning of a stop string.
     held: String,
     done: Option<Stop>,
 }
-
-/// Tokens that are kept as the context of the next.
-const CONTEXT: usize = 8;
 
 impl<'a, 'm> TextStream<'a, 'm> {
     /// The text of what `generator` goes on with.
@@ -44,8 +41,7 @@ impl<'a, 'm> TextStream<'a, 'm> {
             generator,
             tokenizer,
             stop,
-            window: Vec::new(),
-            given: 0,
+            text: None,
             held: String::new(),
             done: None,
         }
@@ -57,26 +53,20 @@ impl<'a, 'm> TextStream<'a, 'm> {
         self.done
     }
 
-    /// The text that a token adds, as far as it is whole characters.
+    /// The text that a token adds, as far as it is certain; at the end, all of it.
     fn added(&mut self, token: Option<u32>) -> Result<String> {
-        self.window.extend(token);
-        let text = self.tokenizer.decode(&self.window)?;
-        // An unfinished character shows as one that stands for bytes that are no text.
-        let whole = match token {
-            Some(_) => text.trim_end_matches('\u{fffd}').len(),
-            None => text.len(),
+        let text = match &mut self.text {
+            Some(text) => text,
+            none => {
+                let all = self.generator.text();
+                let prompt = &all[..all.len() - usize::from(token.is_some())];
+                none.insert(GrowingText::new(self.tokenizer, prompt)?)
+            }
         };
-        let new = text
-            .get(self.given..whole.max(self.given))
-            .unwrap_or_default()
-            .to_owned();
-        self.given = whole.max(self.given);
-        if self.window.len() > 4 * CONTEXT && self.given == text.len() {
-            let kept = self.window.split_off(self.window.len() - CONTEXT);
-            self.window = kept;
-            self.given = self.tokenizer.decode(&self.window)?.len();
+        match token {
+            Some(token) => text.push(token),
+            None => text.end(),
         }
-        Ok(new)
     }
 
     /// What of the held text is certain to be no part of a stop string.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use cortical_io::{GgufFile, GgufValue, read_text};
+use cortical_models::language::adapter_base;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value as Jinja};
 use minijinja::{Environment, ErrorKind};
@@ -97,7 +98,12 @@ impl ChatTemplate {
                         .find(|one| one["name"] == "default")
                         .and_then(|one| one["template"].as_str())
                 });
-                inner.as_str().or(named).ok_or_else(none)?.to_owned()
+                match (inner.as_str().or(named), adapter_base(path)?) {
+                    (Some(source), _) => source.to_owned(),
+                    // Low-rank changes speak as their model does.
+                    (None, Some(base)) => return Self::open(base),
+                    (None, None) => return Err(none()),
+                }
             }
         };
         let token = |key: &str| {

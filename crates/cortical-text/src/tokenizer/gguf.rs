@@ -1,5 +1,6 @@
 //! The tokenizer that a GGUF file keeps, as the description that Hugging Face's files have.
 
+use super::ends::is_turn_end;
 use super::{Tokenizer, added_token, byte_level};
 use crate::error::{Error, Result};
 use cortical_io::{GgufFile, GgufValue};
@@ -8,6 +9,8 @@ use std::collections::HashMap;
 
 /// How Llama 3 cuts text into words.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// What llama.cpp calls it. Such a text begins with a token of its own where the file does not say otherwise.
+const LLAMA3_NAMES: [&str; 3] = ["llama-bpe", "llama3", "llama-v3"];
 /// How Qwen2 does, which keeps digits alone.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -31,10 +34,13 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
     let added: Vec<Value> = tokens
         .iter()
         .enumerate()
-        .filter(|(id, token)| matches!(kind(*id), CONTROL | ADDED) && !token.is_empty())
+        .filter(|(id, token)| {
+            let beside = matches!(kind(*id), CONTROL | ADDED) || is_turn_end(token);
+            beside && !token.is_empty()
+        })
         .map(|(id, token)| {
             let mut added = added_token(&json!(id), token);
-            added["special"] = json!(kind(id) == CONTROL);
+            added["special"] = json!(kind(id) == CONTROL || is_turn_end(token));
             added
         })
         .collect();
@@ -84,12 +90,22 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
     let begins = file
         .value("tokenizer.ggml.add_bos_token")
         .and_then(GgufValue::as_bool);
-    if begins.unwrap_or(model == "llama") {
-        tokenizer.bos = id("tokenizer.ggml.bos_token_id");
+    let pre = text("tokenizer.ggml.pre").unwrap_or_default();
+    if begins.unwrap_or(model == "llama" || LLAMA3_NAMES.contains(&pre)) {
+        // The numbers that llama.cpp takes where the file names none.
+        let default = match model {
+            "llama" => tokens.get(1).map(|_| 1),
+            _ => tokenizer.id("<|begin_of_text|>"),
+        };
+        tokenizer.bos = id("tokenizer.ggml.bos_token_id").or(default);
     }
-    let ends = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
-    tokenizer.eos = ends.into_iter().filter_map(id).collect();
-    tokenizer.eos.dedup();
+    let ends = ["eos", "eot", "eom"].map(|end| format!("tokenizer.ggml.{end}_token_id"));
+    tokenizer.eos = ends.iter().filter_map(|key| id(key)).collect();
+    if tokenizer.eos.is_empty() {
+        tokenizer.eos = tokenizer.text_ends();
+    }
+    // Files name one end, and models know several: llama.cpp stops at all that are called so.
+    tokenizer.eos = tokenizer.turn_ends();
     Ok(tokenizer)
 }
 
@@ -115,7 +131,8 @@ fn byte_pairs(
             ] }),
             false,
         ),
-        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => (split(LLAMA3), true),
+        "smaug-bpe" => (split(LLAMA3), true),
+        pre if LLAMA3_NAMES.contains(&pre) => (split(LLAMA3), true),
         "qwen2" | "deepseek-r1-qwen" => (split(QWEN2), false),
         _ => {
             return Err(Error::Kind {

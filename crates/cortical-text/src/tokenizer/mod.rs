@@ -1,15 +1,20 @@
 //! Text to tokens and back.
 
+mod ends;
 mod gguf;
+mod growing;
+mod open;
+mod settled;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, MAX_VOCABULARY, MIN_VOCABULARY, Result};
-use cortical_io::{GgufFile, read_text};
+use cortical_io::GgufFile;
+pub(crate) use growing::GrowingText;
 use serde_json::{Value, json};
+use settled::Tail;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -18,9 +23,6 @@ use tokenizers::{AddedToken, Tokenizer as Hub};
 
 /// GPT-2's name of the token that ends a text, also in what is trained here.
 const END: &str = "<|endoftext|>";
-/// The most bytes of a description that are read.
-const DESCRIPTION_BYTES: u64 = 256 << 20;
-
 /// Turns text into tokens and tokens into text. Clones share one vocabulary.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
@@ -29,6 +31,8 @@ pub struct Tokenizer {
     bos: Option<u32>,
     /// What a model ends with.
     eos: Vec<u32>,
+    /// Which part of a text that grows may still change.
+    tail: Tail,
 }
 
 #[derive(Clone, Debug)]
@@ -46,10 +50,12 @@ struct Characters {
 
 impl Tokenizer {
     fn new(kind: Kind) -> Self {
+        let tail = Tail::of(&kind);
         Self {
             kind,
             bos: None,
             eos: Vec::new(),
+            tail,
         }
     }
 
@@ -170,80 +176,6 @@ impl Tokenizer {
         gguf::tokenizer(file)
     }
 
-    /// The tokenizer of a model: in its folder `tokenizer.json` or `vocab.json` with `merges.txt`, or in its GGUF file.
-    ///
-    /// # Errors
-    /// [`Error::NoTokenizer`], those of [`Tokenizer::from_json`] and of the files.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        if GgufFile::is_gguf(path) {
-            return Self::from_gguf(&GgufFile::open(path)?);
-        }
-        if path.is_file() {
-            let text = read_text(path, DESCRIPTION_BYTES)?;
-            return Self::from_json(&path.display().to_string(), &text);
-        }
-        let file = path.join("tokenizer.json");
-        let mut tokenizer = if file.is_file() {
-            Self::from_saved(
-                &file.display().to_string(),
-                &read_text(&file, DESCRIPTION_BYTES)?,
-            )?
-        } else {
-            let both = |a: &str, b: &str| [path.join(a), path.join(b)];
-            let pairs = [
-                both("vocab.json", "merges.txt"),
-                both("encoder.json", "vocab.bpe"),
-            ];
-            let found = pairs
-                .into_iter()
-                .find(|pair| pair.iter().all(|file| file.is_file()));
-            let Some([vocab, merges]) = found else {
-                return Err(Error::NoTokenizer { path: path.into() });
-            };
-            let read = |file: &Path| read_text(file, DESCRIPTION_BYTES);
-            Self::from_gpt2(&path.display().to_string(), &read(&vocab)?, &read(&merges)?)?
-        };
-        tokenizer.read_settings(path)?;
-        Ok(tokenizer)
-    }
-
-    /// What the files beside the tokenizer say about the end of a text.
-    fn read_settings(&mut self, folder: &Path) -> Result<()> {
-        for name in ["generation_config.json", "config.json"] {
-            let path = folder.join(name);
-            if !path.is_file() {
-                continue;
-            }
-            let text = read_text(&path, 4 << 20)?;
-            let value: Value = serde_json::from_str(&text).map_err(|why| Error::Tokenizer {
-                origin: path.display().to_string(),
-                why: why.to_string(),
-            })?;
-            let ids = match &value["eos_token_id"] {
-                Value::Array(list) => list.iter().filter_map(Value::as_u64).collect(),
-                one => one.as_u64().into_iter().collect::<Vec<_>>(),
-            };
-            self.eos
-                .extend(ids.into_iter().filter_map(|id| u32::try_from(id).ok()));
-        }
-        let path = folder.join("tokenizer_config.json");
-        if path.is_file() {
-            let value: Value =
-                serde_json::from_str(&read_text(&path, 16 << 20)?).unwrap_or_default();
-            let token = &value["eos_token"];
-            let text = token.as_str().or_else(|| token["content"].as_str());
-            self.eos.extend(text.and_then(|text| self.id(text)));
-        }
-        if self.eos.is_empty() {
-            // Nothing says so, but this is what the token is for.
-            self.eos.extend(self.id(END));
-        }
-        self.eos.sort_unstable();
-        self.eos.dedup();
-        Ok(())
-    }
-
     /// The tokens of a text, with the token of its beginning where the tokenizer has one.
     ///
     /// # Errors
@@ -314,6 +246,10 @@ impl Tokenizer {
                 ids.iter().map(character).collect()
             }
             Kind::Hub(hub) => {
+                // Some decoders ask for the last of no tokens.
+                if !ids.iter().any(|id| self.is_shown(*id)) {
+                    return Ok(String::new());
+                }
                 let decoded = catch_unwind(AssertUnwindSafe(|| hub.decode(ids, true)));
                 decoded
                     .map_err(|_| Error::Decode {

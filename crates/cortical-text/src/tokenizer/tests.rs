@@ -1,6 +1,7 @@
 //! Bytes and characters, training, GPT-2's files, and descriptions that make no tokenizer.
 
 use super::*;
+use crate::template::ChatTemplate;
 use proptest::prelude::*;
 
 const TEXT: &str = "the whale and the whaler and the white whale\n\nthe sea, the sea, the open sea\n\nÉtude für Ökonomen 鯨\n\n";
@@ -80,6 +81,144 @@ fn crafted_descriptions_are_errors() {
     }
     let none = Tokenizer::open("no-such-folder").unwrap_err().to_string();
     assert!(none.contains("no-such-folder has no tokenizer"), "{none}");
+}
+
+/// A GGUF file with these keys and no tensors.
+fn gguf(keys: &[(&str, Key<'_>)]) -> (tempfile::TempDir, GgufFile) {
+    let mut bytes = b"GGUF".to_vec();
+    let text = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.extend((text.len() as u64).to_le_bytes());
+        bytes.extend(text.as_bytes());
+    };
+    bytes.extend(3_u32.to_le_bytes());
+    bytes.extend([0, keys.len() as u64].map(u64::to_le_bytes).concat());
+    for (name, value) in keys {
+        text(&mut bytes, name);
+        match value {
+            Key::Text(value) => {
+                bytes.extend(8_u32.to_le_bytes());
+                text(&mut bytes, value);
+            }
+            Key::Flag(value) => {
+                bytes.extend(7_u32.to_le_bytes());
+                bytes.push(u8::from(*value));
+            }
+            Key::Number(value) => {
+                bytes.extend(4_u32.to_le_bytes());
+                bytes.extend(value.to_le_bytes());
+            }
+            Key::Texts(values) => {
+                bytes.extend([9_u32, 8].map(u32::to_le_bytes).concat());
+                bytes.extend((values.len() as u64).to_le_bytes());
+                values.iter().for_each(|value| text(&mut bytes, value));
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let file = GgufFile::open(&path).unwrap();
+    (folder, file)
+}
+
+enum Key<'a> {
+    Text(&'a str),
+    Flag(bool),
+    Number(u32),
+    Texts(Vec<&'a str>),
+}
+
+#[test]
+fn a_text_begins_as_llama_cpp_begins_it() {
+    let first = |model: &str, pre: &str, key: Option<bool>| {
+        let tokens = vec!["<b>", "<s>", "</s>", "a", "Ġ", "▁", "▁a", "<|im_end|>"];
+        let mut keys = vec![
+            ("tokenizer.ggml.model", Key::Text(model)),
+            ("tokenizer.ggml.pre", Key::Text(pre)),
+            ("tokenizer.ggml.tokens", Key::Texts(tokens)),
+            ("tokenizer.ggml.eos_token_id", Key::Number(2)),
+        ];
+        if model == "gpt2" {
+            keys.push(("tokenizer.ggml.bos_token_id", Key::Number(0)));
+        }
+        keys.extend(key.map(|key| ("tokenizer.ggml.add_bos_token", Key::Flag(key))));
+        let (_folder, file) = gguf(&keys);
+        let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+        // Both the end that the file names, and what is called one.
+        assert_eq!(tokenizer.eos(), [2, 7]);
+        let ids = tokenizer.encode("a<|im_end|>").unwrap();
+        assert_eq!(ids.last(), Some(&7), "{ids:?}");
+        ids[0]
+    };
+    for pre in ["llama-bpe", "llama3", "llama-v3"] {
+        assert_eq!(first("gpt2", pre, None), 0);
+        assert_eq!(first("gpt2", pre, Some(false)), 3);
+    }
+    for pre in ["gpt-2", "qwen2", "smaug-bpe"] {
+        assert_eq!(first("gpt2", pre, None), 3);
+        assert_eq!(first("gpt2", pre, Some(true)), 0);
+    }
+    // The number that SentencePiece gives it where the file names none.
+    assert_eq!(first("llama", "default", None), 1);
+    assert_eq!(first("llama", "default", Some(false)), 6);
+}
+
+#[test]
+fn turns_end_as_they_are_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let end = |names: &[&str], config: &str| {
+        let added = names.iter().enumerate();
+        let added: Vec<Value> = added
+            .map(|(id, name)| added_token(&json!(id + 1), name))
+            .collect();
+        let text = json!({ "version": "1.0", "added_tokens": added,
+            "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] } });
+        std::fs::write(folder.path().join("tokenizer.json"), text.to_string()).unwrap();
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let tokenizer = Tokenizer::open(folder.path()).unwrap();
+        (tokenizer.eos().to_vec(), tokenizer.turn_ends())
+    };
+    for name in [
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<end_of_turn>",
+        "<|end|>",
+        "[EOT]",
+    ] {
+        assert_eq!(end(&["x", name], "{}"), (vec![2], vec![2]), "{name}");
+        // A file that names another end is believed where a text goes on, not where somebody speaks.
+        let named = r#"{"eos_token_id": 1}"#;
+        assert_eq!(end(&["x", name], named), (vec![1], vec![1, 2]), "{name}");
+    }
+    assert_eq!(end(&["</s>"], "{}"), (vec![1], vec![1]));
+    let both = end(&["<|end|>", "<|return|>", "<|call|>"], "{}");
+    assert_eq!(both.1, [2, 3]);
+    // An ordinary word is none.
+    assert_eq!(end(&[], "{}"), (vec![], vec![]));
+}
+
+#[test]
+fn changes_have_the_tokenizer_of_their_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base");
+    let adapter = folder.path().join("adapter");
+    for path in [&base, &adapter] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let text = Tokenizer::train_bpe(TEXT, 270).unwrap().to_json().unwrap();
+    std::fs::write(base.join("tokenizer.json"), text).unwrap();
+    std::fs::write(base.join("config.json"), r#"{"eos_token_id": 5}"#).unwrap();
+    std::fs::write(base.join("chat_template.jinja"), "hello").unwrap();
+    let config = r#"{"base_model_name_or_path": "../base"}"#;
+    std::fs::write(adapter.join("adapter_config.json"), config).unwrap();
+    let opened = Tokenizer::open(&adapter).unwrap();
+    assert_eq!(opened.vocab_size(), 270);
+    assert_eq!(opened.eos(), [5]);
+    assert!(ChatTemplate::open(&adapter).is_ok());
+    let config = r#"{"base_model_name_or_path": "far/away"}"#;
+    std::fs::write(adapter.join("adapter_config.json"), config).unwrap();
+    let error = Tokenizer::open(&adapter).unwrap_err().to_string();
+    assert!(error.contains("far/away"), "{error}");
 }
 
 proptest! {
