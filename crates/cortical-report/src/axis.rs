@@ -65,6 +65,15 @@ impl Axis {
         }
     }
 
+    /// The same with no end beyond these, where no number lies beyond them.
+    pub(crate) fn within(self, low: f64, high: f64) -> Self {
+        Self {
+            low: self.low.max(low).min(self.high),
+            high: self.high.min(high).max(self.low),
+            ..self
+        }
+    }
+
     /// Where a number lies on the paper; `None` for what has no place.
     pub(crate) fn place(&self, x: f64) -> Option<f64> {
         if !x.is_finite() || (self.log && x <= 0.0) {
@@ -80,7 +89,8 @@ impl Axis {
         Some(self.from + share * (self.to - self.from))
     }
 
-    /// Round numbers between the ends: powers of ten where there are enough of them, else 1, 2 and 5 times those.
+    /// Round numbers between the ends: powers of ten where there are enough of them, else 1, 2 and 5 times those, else
+    /// even steps.
     pub(crate) fn ticks(&self) -> Vec<f64> {
         if self.log {
             let (first, last) = (self.low.log10().floor(), self.high.log10().ceil());
@@ -98,7 +108,10 @@ impl Axis {
                 power += every;
             }
             ticks.retain(|tick| (self.low..=self.high).contains(tick));
-            return ticks;
+            // Between 3 and 4 lies none of them: there, as on an even axis.
+            if ticks.len() > 1 {
+                return ticks;
+            }
         }
         let step = step_of(self.low, self.high);
         let first = (self.low / step).ceil();
@@ -149,6 +162,8 @@ mod tests {
         assert_eq!(log.ticks(), [1e-3, 1e-2, 0.1, 1.0, 10.0]);
         assert!((log.place(0.1).unwrap() - 50.0).abs() < 1e-9);
         assert_eq!(axis(&[1.0, 6.0], true).ticks(), [1.0, 2.0, 5.0]);
+        let narrow = axis(&[3.1, 3.9], true).ticks();
+        assert!(narrow.len() >= 3, "{narrow:?}");
     }
 
     #[test]
@@ -162,6 +177,13 @@ mod tests {
             }
         }
         assert_eq!(axis(&[1.0, 2.0], true).place(0.0), None);
+    }
+
+    #[test]
+    fn an_axis_of_shares_ends_at_one() {
+        let all = axis(&[1.0, 1.0], false).rounded().within(0.0, 1.0);
+        assert_eq!(all.ticks().last(), Some(&1.0));
+        assert!(all.place(1.0).is_some_and(|at| at <= 100.0));
     }
 
     #[test]

@@ -123,7 +123,10 @@ impl LineChart {
             self.series.iter().flat_map(move |s| s.points.iter().map(f))
         };
         let x = Axis::over(numbers(|p| p.0), false, (left, SIZE.0 - right));
-        let y = Axis::over(numbers(|p| p.1), self.log_y, (SIZE.1 - bottom, top)).rounded();
+        let mut y = Axis::over(numbers(|p| p.1), self.log_y, (SIZE.1 - bottom, top)).rounded();
+        if self.percent && numbers(|p| p.1).all(|y| y.is_nan() || (0.0..=1.0).contains(&y)) {
+            y = y.within(0.0, 1.0);
+        }
         let mut svg = open(&self.title);
         self.draw_grid(&mut svg, &x, &y);
         let mut color = 0;
