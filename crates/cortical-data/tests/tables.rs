@@ -262,7 +262,7 @@ fn other_columns_than_a_models_are_refused_with_both_lists() {
     );
     assert_eq!(
         read("1,2,x,4\n").unwrap_err().to_string(),
-        "t.csv, line 1, column 3: expected a number, found \"x\""
+        "t.csv, line 1, column 3: expected a number, found \"x\"; if the column holds categories, name it in data.one_hot, or leave it out by data.ignore"
     );
     // Training on from a model takes its columns too, and needs the label.
     let text = "mass,colour,depth,width,height\n4,red,3,2,1\n5,blue,5,5,5\n";
@@ -483,4 +483,25 @@ fn iris_has_the_bits_that_it_had() {
         .map(|(a, b)| (a - b).abs());
     let largest = difference.fold(0.0, f32::max);
     assert!(largest < 2e-6, "{largest}");
+}
+
+#[test]
+fn a_label_that_is_a_quantity_is_no_class() {
+    let table = |label: &dyn Fn(usize) -> String, rows: usize| {
+        let rows = (0..rows).map(|i| format!("{i},{}\n", label(i)));
+        let text: String = std::iter::once("x,y\n".to_owned()).chain(rows).collect();
+        csv::read_from(text.as_bytes(), "t.csv".as_ref(), &CsvOptions::default())
+    };
+    let price = table(&|i| format!("{}.25", i), 800)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        price.contains("found 800 different numbers as labels of 800 rows"),
+        "{price}"
+    );
+    assert!(table(&|i| i.to_string(), 60).is_err());
+    // Ten digits, hundred words of one row each, and a rating in halves are classes.
+    assert!(table(&|i| (i % 10).to_string(), 40).is_ok());
+    assert!(table(&|i| format!("word{i}"), 100).is_ok());
+    assert!(table(&|i| format!("{}.5", i % 30), 600).is_ok());
 }

@@ -188,6 +188,16 @@ impl Labels {
         last: (u64, usize),
     ) -> Result<(Vec<u32>, Vec<String>)> {
         if !self.given {
+            let (classes, rows) = (self.classes.len(), self.numbers.len());
+            if is_quantity(&self.classes, rows) {
+                let column = last.1;
+                return Err(CsvDefect::Quantity {
+                    column,
+                    classes,
+                    rows,
+                }
+                .at_line(path, last.0));
+            }
             let (classes, rank) = sort_classes(self.classes);
             for number in &mut self.numbers {
                 *number = rank[*number as usize];
@@ -203,6 +213,21 @@ impl Labels {
         }
         Ok((self.numbers, self.classes))
     }
+}
+
+/// Different numbers that may be classes however few rows each has.
+const FEW: usize = 20;
+
+/// Whether what should be classes are numbers of which hardly one comes twice.
+fn is_quantity(classes: &[String], rows: usize) -> bool {
+    let number = |name: &String| name.parse::<f64>().is_ok();
+    let whole = |name: &String| name.parse::<i64>().is_ok();
+    if classes.len() <= FEW || !classes.iter().all(number) {
+        return false;
+    }
+    // Whole numbers are classes more often than others.
+    let rows_of_each = if classes.iter().all(whole) { 2 } else { 4 };
+    classes.len().saturating_mul(rows_of_each) > rows
 }
 
 /// Sorts class names, by value when all are numbers, and tells the new number of each old one.

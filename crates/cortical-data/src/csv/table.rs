@@ -8,6 +8,7 @@ use super::columns::{Kind, expand};
 use super::header::{self, Header};
 use super::labels::{Labels, MOST_NAME_BYTES};
 use super::layout::{First, Layout};
+use super::missing::advice;
 use super::records::{Record, Records};
 use crate::about::{About, count};
 use crate::column::{Column, ColumnKind, width};
@@ -315,6 +316,7 @@ fn number(text: &str) -> std::result::Result<f64, CsvDefect> {
         }),
         Err(_) => Err(CsvDefect::NotANumber {
             found: shorten(text),
+            advice: advice(text),
         }),
     }
 }

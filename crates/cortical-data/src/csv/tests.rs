@@ -283,7 +283,7 @@ fn columns_that_are_not_there_are_named() {
     );
     check(
         &animals(&[], &["row"]),
-        "t.csv, line 2, column 2: expected a number, found \"red\"",
+        "t.csv, line 2, column 2: expected a number, found \"red\"; if the column holds categories, name it in data.one_hot, or leave it out by data.ignore",
     );
     let many: String = (0..5000).map(|i| format!("c{i},{}\n", i % 2)).collect();
     assert_eq!(

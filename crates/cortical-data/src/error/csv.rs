@@ -21,10 +21,12 @@ pub enum CsvDefect {
         found: usize,
     },
     /// A CSV cell that should hold a number does not.
-    #[error("expected a number, found {found:?}")]
+    #[error("expected a number, found {found:?}{advice}")]
     NotANumber {
         /// Its text, shortened.
         found: String,
+        /// What to do where it is plainly none; empty for what may be a slip.
+        advice: &'static str,
     },
     /// A CSV cell holds NaN, an infinity or a number beyond `f32`.
     #[error("expected a finite number within the range of f32, found {found:?}")]
@@ -124,6 +126,18 @@ pub enum CsvDefect {
         column: usize,
         /// The only label.
         found: String,
+    },
+    /// The label column holds quantities.
+    #[error(
+        "expected classes, found {classes} different numbers as labels of {rows} rows, which look like a quantity; classes are what is predicted here: make some of the numbers, such as low and high, or choose another label column than {column}"
+    )]
+    Quantity {
+        /// The label column.
+        column: usize,
+        /// How many different numbers there are.
+        classes: usize,
+        /// In how many rows.
+        rows: usize,
     },
     /// One column is asked for as text and as label.
     #[error("column {column} is to be both text and label; choose two columns")]
