@@ -1,13 +1,21 @@
 //! How much memory this machine has.
 
 /// The bytes of memory that a process may use here: what the system says of RAM and swap, or the limit of its control
-/// group where that is lower. `None` where the system does not say.
+/// group or of its address space (`ulimit -v`) where that is lower. `None` where the system does not say.
 #[must_use]
 pub fn machine_memory() -> Option<u64> {
-    let whole = total(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|text| text.trim().parse().ok());
-    Some(limit.map_or(whole, |limit: u64| limit.min(whole)))
+    let read = |path| std::fs::read_to_string(path).ok();
+    let whole = total(&read("/proc/meminfo")?)?;
+    let group = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+    let process = read("/proc/self/limits").and_then(|text| address_space(&text));
+    Some([group, process].into_iter().flatten().fold(whole, u64::min))
+}
+
+/// The soft limit of the address space from the text of Linux's `/proc/self/limits`; `None` for none.
+fn address_space(limits: &str) -> Option<u64> {
+    let mut lines = limits.lines();
+    let line = lines.find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// RAM and swap from the text of Linux's `/proc/meminfo`, which counts in KiB.
@@ -23,6 +31,16 @@ fn total(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_space_may_be_limited() {
+        let line = |limit: &str| {
+            format!("Max cpu time  1\nMax address space   {limit}  unlimited  bytes\n")
+        };
+        assert_eq!(address_space(&line("2147483648")), Some(2 << 30));
+        assert_eq!(address_space(&line("unlimited")), None);
+        assert_eq!(address_space(""), None);
+    }
 
     #[test]
     fn ram_and_swap_add_up_and_other_text_says_nothing() {
