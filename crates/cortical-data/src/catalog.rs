@@ -75,7 +75,7 @@ const CATALOG: &[Entry] = &[
         install: None,
     },
     Entry {
-        name: "fashion-mnist",
+        name: FASHION_MNIST,
         summary: "photographs of clothes, 28x28 pixels",
         samples: 60_000,
         test_samples: Some(10_000),
@@ -87,6 +87,8 @@ const CATALOG: &[Entry] = &[
     },
 ];
 
+/// The data set that is not part of the program.
+pub(crate) const FASHION_MNIST: &str = "fashion-mnist";
 const FASHION_INSTALL: &str = "apt-get install dataset-fashion-mnist";
 
 const FASHION_CLASSES: [&str; 10] = [
@@ -219,7 +221,7 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
     let raw = match name_or_path {
         "digits" => hold_out(&digits()?, options)?,
         "iris" => hold_out(&iris()?, options)?,
-        "fashion-mnist" => fashion_mnist(options)?,
+        FASHION_MNIST => fashion_mnist(options)?,
         _ => {
             let path = Path::new(name_or_path);
             if idx::is_folder(path) {
@@ -318,17 +320,22 @@ fn folded(splits: Splits, options: &OpenOptions) -> Result<Splits> {
 
 /// Fashion-MNIST from the first folder that has it.
 fn fashion_mnist(options: &OpenOptions) -> Result<Splits> {
-    const NAME: &str = "fashion-mnist";
-    let folders = folders(NAME, options.data_dir.as_deref());
-    let Some(folder) = folders.iter().find(|folder| idx::is_folder(folder)) else {
-        let looked_in: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
-        return Err(Error::NotInstalled {
-            name: NAME,
+    let folder = fashion_folder(options)?;
+    shaped(&idx::read_folder(&folder, Some(&FASHION_CLASSES))?, options)
+}
+
+/// The folder that has the files of Fashion-MNIST.
+pub(crate) fn fashion_folder(options: &OpenOptions) -> Result<PathBuf> {
+    let folders = folders(FASHION_MNIST, options.data_dir.as_deref());
+    let looked_in: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+    let mut found = folders.into_iter();
+    found
+        .find(|folder| idx::is_folder(folder))
+        .ok_or_else(|| Error::NotInstalled {
+            name: FASHION_MNIST,
             looked_in: looked_in.join(", "),
             install: FASHION_INSTALL,
-        });
-    };
-    shaped(&idx::read_folder(folder, Some(&FASHION_CLASSES))?, options)
+        })
 }
 
 /// The folders in which the files of a data set may lie, in the order in which they are tried.
@@ -339,7 +346,7 @@ fn folders(name: &str, data_dir: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// The error for a name that means nothing.
-fn unknown(name: &str) -> Error {
+pub(crate) fn unknown(name: &str) -> Error {
     let distance = |entry: &&Entry| strsim::damerau_levenshtein(name, entry.name);
     let names: Vec<&str> = CATALOG.iter().map(|entry| entry.name).collect();
     Error::UnknownDataset {

@@ -30,6 +30,10 @@ pub(crate) const IMAGES_MAGIC: [u8; 4] = [0, 0, UNSIGNED_BYTES, 3];
 /// The code of the element type that is read here.
 const UNSIGNED_BYTES: u8 = 0x08;
 
+/// The images and the labels of the two parts.
+const TRAIN: [&str; 2] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
+const TEST: [&str; 2] = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+
 /// How many bytes stand before the first label.
 const LABELS_HEADER_BYTES: u64 = 8;
 
@@ -95,8 +99,8 @@ pub fn read_labels_from(reader: impl BufRead, name: &Path) -> Result<Vec<u8>> {
 /// A missing file; as [`read_images`]; images and labels that differ in number; training and test images that differ in
 /// size; a label that is no class.
 pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
-    let train = Part::read(folder, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")?;
-    let test = Part::read(folder, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?;
+    let train = Part::read(folder, TRAIN)?;
+    let test = Part::read(folder, TEST)?;
     if train.inputs.shape() != test.inputs.shape() {
         return Err(Error::Sample(SampleDefect::InputShape {
             expected: train.inputs.shape().to_vec(),
@@ -131,7 +135,7 @@ pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
 
 /// Whether a folder looks like one for [`read_folder`].
 pub(crate) fn is_folder(folder: &Path) -> bool {
-    find(folder, "train-images-idx3-ubyte").is_ok()
+    find(folder, TRAIN[0]).is_ok()
 }
 
 /// Images and their labels, not yet known to be of a class.
@@ -142,7 +146,7 @@ struct Part {
 }
 
 impl Part {
-    fn read(folder: &Path, images: &'static str, labels: &'static str) -> Result<Self> {
+    fn read(folder: &Path, [images, labels]: [&'static str; 2]) -> Result<Self> {
         let (images_path, labels_path) = (find(folder, images)?, find(folder, labels)?);
         let labels = read_labels(&labels_path)?;
         let inputs = read_images(&images_path)?.into_inputs()?;
@@ -179,6 +183,15 @@ impl Part {
         let labels = self.labels.into_iter().map(u32::from).collect();
         Dataset::new(self.inputs, labels, classes.to_vec())
     }
+}
+
+/// The four files of a folder.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    [TRAIN, TEST]
+        .into_iter()
+        .flatten()
+        .map(|name| find(folder, name))
+        .collect()
 }
 
 /// The path of a file that may have been compressed.

@@ -43,6 +43,7 @@ mod predict;
 mod prefetch;
 mod preprocess;
 mod sampling;
+mod sources;
 mod split;
 mod table;
 
@@ -63,5 +64,6 @@ pub use predict::open_features;
 pub use prefetch::Prefetch;
 pub use preprocess::{Normalize, Preprocess};
 pub use sampling::Weights;
+pub use sources::sources;
 pub use split::{Rows, fold, split, split_rows};
 pub use table::read_table;

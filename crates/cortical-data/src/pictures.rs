@@ -314,11 +314,13 @@ fn entries(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>
     Ok(found)
 }
 
-fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The folders of a folder, but hidden ones.
+pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     entries(folder, Path::is_dir)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The pictures of a folder, by the endings of their names.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     entries(folder, |path| {
         let ending = path
             .extension()

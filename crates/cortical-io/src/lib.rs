@@ -36,6 +36,7 @@
 mod atomic;
 mod checkpoint;
 mod difference;
+mod digest;
 mod element;
 mod error;
 mod fault;
@@ -58,6 +59,7 @@ pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
 };
 pub use difference::Difference;
+pub use digest::Digest;
 pub use element::Element;
 pub use error::{Defect, Error, Result};
 pub use file::TensorFile;

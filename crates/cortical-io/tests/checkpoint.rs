@@ -213,11 +213,11 @@ fn a_newer_version_is_an_error_and_not_passed_over() {
     let state = checkpoints.save(&checkpoint(2)).unwrap().join("state.json");
     let newer = fs::read_to_string(&state)
         .unwrap()
-        .replace("\"version\": 2", "\"version\": 3");
+        .replace("\"version\": 3", "\"version\": 4");
     fs::write(&state, newer).unwrap();
     let error = checkpoints.latest_valid(&Device::Cpu).unwrap_err();
     assert!(
-        matches!(error, Error::NewerCheckpoint { version: 3, .. }),
+        matches!(error, Error::NewerCheckpoint { version: 4, .. }),
         "{error}"
     );
 }

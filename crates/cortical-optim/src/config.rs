@@ -44,6 +44,12 @@ macro_rules! optimizers {
                 match self { $( Self::$variant(config) => config.validate(), )+ }
             }
 
+            /// How many numbers it keeps for each element of a parameter of this shape.
+            #[must_use]
+            pub fn state_count(&self, dims: &[usize]) -> usize {
+                match self { $( Self::$variant(config) => config.state_names(dims).len(), )+ }
+            }
+
             /// The optimizer over these parameters.
             ///
             /// # Errors
@@ -111,6 +117,7 @@ mod tests {
         for kind in OptimizerConfig::kinds() {
             let config = OptimizerConfig::named(kind).unwrap();
             assert_eq!(config.kind(), kind);
+            assert!(config.state_count(&[2, 2]) <= 3, "{kind}");
             config.validate().unwrap();
             let table = config.to_table();
             assert_eq!(OptimizerConfig::read("optim", &table, None), Ok(config));

@@ -89,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let model = run.load_model(&Device::Cpu)?; // and so does the model file
     let test = recipe
-        .open_samples()?
+        .open_samples(&[])?
         .test
         .preprocessed(model.preprocess())?;
     let found = evaluate(model.network(), &test, 64, &Device::Cpu)?;

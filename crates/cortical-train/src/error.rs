@@ -133,6 +133,34 @@ pub enum Error {
         /// The step of the checkpoint.
         step: u64,
     },
+    /// The files that a run learns from are not what they were.
+    #[error(
+        "the data of the run in {} have changed since it learned from them: {changes}; put the old data back, or go on with these by --changed-data", run.display()
+    )]
+    DataChanged {
+        /// The folder of the run.
+        run: PathBuf,
+        /// What is different.
+        changes: String,
+    },
+    /// `data.json` is not what a run writes.
+    #[error("{}: not a record of a run's data: {why}", path.display())]
+    BadData {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A recipe that could not be read again.
+    #[error(
+        "the recipe with all its defaults has {bytes} bytes, more than the {most} that a run can read again; describe the network with fewer layers"
+    )]
+    LongRecipe {
+        /// Its bytes.
+        bytes: u64,
+        /// The most.
+        most: u64,
+    },
     /// A checkpoint lacks something that a training needs.
     #[error("the checkpoint of step {step} has no {what}; it was not written by a training")]
     CheckpointLacks {
@@ -222,6 +250,16 @@ pub enum Error {
         pattern: String,
         /// Some names that there are.
         known: String,
+    },
+    /// A training is larger than the memory of this machine.
+    #[error(
+        "the training needs at least {need}; this machine has {memory}: take a smaller model, smaller batches, or train less of it (start.freeze, or lora.rank for a language model)"
+    )]
+    Memory {
+        /// What it needs, with its parts, in words.
+        need: String,
+        /// What there is, in words.
+        memory: String,
     },
     /// The learning rate finder has too few steps to see anything.
     #[error("a learning rate is found in 10 steps at least, not in {steps}")]
@@ -381,6 +419,8 @@ impl Error {
                 | Self::NoTokens { .. }
                 | Self::NoLabels { .. }
                 | Self::TooManySteps { .. }
+                | Self::LongRecipe { .. }
+                | Self::Memory { .. }
                 | Self::RunExists { .. }
                 | Self::FolderNotEmpty { .. }
                 | Self::NotARun { .. }

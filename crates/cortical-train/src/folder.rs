@@ -54,6 +54,12 @@ impl RunPaths {
         self.root.join("recipe.toml")
     }
 
+    /// The files that the run's data were in: sizes and hashes.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data.json")
+    }
+
     /// The trained model.
     #[must_use]
     pub fn model(&self) -> PathBuf {
@@ -142,11 +148,11 @@ impl RunPaths {
         let lock = RunLock::acquire(&paths.root)?;
         paths.checkpoints().recover()?;
         let recipe = paths.read_recipe()?;
-        let is_new = false;
         let folder = RunFolder {
             paths,
             lock,
-            is_new,
+            made: None,
+            takes_changed_data: false,
         };
         Ok((folder, recipe))
     }
@@ -203,12 +209,7 @@ pub fn read_recipe_file(path: &Path, overrides: &[crate::Override]) -> Result<Re
 
 /// The text of a recipe.
 fn recipe_text(path: &Path) -> Result<String> {
-    let size = fs::metadata(path).map_err(Error::file(path))?.len();
-    if size > RECIPE_BYTES {
-        let why = format!("{size} bytes are too many for a recipe");
-        return Err(Error::file(path)(std::io::Error::other(why)));
-    }
-    fs::read_to_string(path).map_err(Error::file(path))
+    Ok(cortical_io::read_text(path, RECIPE_BYTES)?)
 }
 
 /// A run folder that this process has locked.
@@ -216,8 +217,40 @@ fn recipe_text(path: &Path) -> Result<String> {
 pub struct RunFolder {
     paths: RunPaths,
     lock: RunLock,
-    /// Whether this process made the run, so that it may be undone before it begins.
-    is_new: bool,
+    /// What this process made for the run, so that it may be undone before it begins; `None` for a run that was there.
+    made: Option<Made>,
+    /// Whether the run goes on although its data have changed.
+    takes_changed_data: bool,
+}
+
+/// What was made for a run that has not begun.
+#[derive(Clone, Debug)]
+pub struct Made {
+    paths: RunPaths,
+    /// Folders that were not there before, the innermost first.
+    folders: Vec<PathBuf>,
+}
+
+impl Made {
+    /// Removes it again, so that no dead folder stays. What cannot be removed stays.
+    pub fn undo(self) {
+        for file in [self.paths.recipe(), self.paths.data()] {
+            let _ = fs::remove_file(file);
+        }
+        let _ = fs::remove_file(self.paths.root.join(".lock"));
+        for folder in self.folders {
+            // Refuses unless it is empty, which is what we want.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// The folders of this path that are not there, the innermost first.
+fn missing(path: &Path) -> Vec<PathBuf> {
+    let all = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+    all.take_while(|path| !path.exists())
+        .map(Path::to_owned)
+        .collect()
 }
 
 impl RunFolder {
@@ -226,18 +259,33 @@ impl RunFolder {
     /// # Errors
     /// [`Error::RunExists`], [`Error::FolderNotEmpty`]; a folder that another process uses or that cannot be written.
     pub fn create(root: &Path, recipe: &Recipe) -> Result<Self> {
+        Self::make(root, missing(root), recipe)
+    }
+
+    /// Makes a run; `folders` were not there before.
+    fn make(root: &Path, folders: Vec<PathBuf>, recipe: &Recipe) -> Result<Self> {
         let paths = RunPaths::new(root);
+        let text = recipe.to_toml();
+        if text.len() as u64 > RECIPE_BYTES {
+            return Err(Error::LongRecipe {
+                bytes: text.len() as u64,
+                most: RECIPE_BYTES,
+            });
+        }
         fs::create_dir_all(root).map_err(Error::file(root))?;
         refuse_other_content(&paths)?;
         let lock = RunLock::acquire(root)?;
         // Once more under the lock: another process may have made a run meanwhile.
         refuse_other_content(&paths)?;
-        let text = recipe.to_toml();
         cortical_io::write_atomic(paths.recipe(), |file| file.write_all(text.as_bytes()))?;
         Ok(Self {
+            made: Some(Made {
+                paths: paths.clone(),
+                folders,
+            }),
             paths,
             lock,
-            is_new: true,
+            takes_changed_data: false,
         })
     }
 
@@ -246,13 +294,18 @@ impl RunFolder {
     /// # Errors
     /// A folder that cannot be made.
     pub fn create_numbered(parent: &Path, name: &str, recipe: &Recipe) -> Result<Self> {
+        let above = missing(parent);
         fs::create_dir_all(parent).map_err(Error::file(parent))?;
         let mut number = 1_u64;
         loop {
             let root = parent.join(format!("{name}-{number:03}"));
             // Making the folder decides who has the number, whoever else is looking for one.
             match fs::create_dir(&root) {
-                Ok(()) => return Self::create(&root, recipe),
+                Ok(()) => {
+                    let mut folders = vec![root.clone()];
+                    folders.extend(above);
+                    return Self::make(&root, folders, recipe);
+                }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(Error::file(root)(error)),
             }
@@ -267,24 +320,35 @@ impl RunFolder {
         RunPaths::new(root).open()
     }
 
+    /// Goes on although the data are not those that the run began with: the person knows it. The run then belongs to
+    /// the data that there are now.
+    pub fn take_changed_data(&mut self) {
+        self.takes_changed_data = true;
+    }
+
+    /// Whether it goes on although its data have changed.
+    pub(crate) fn takes_changed_data(&self) -> bool {
+        self.takes_changed_data
+    }
+
+    /// What this process made for the run; `None` for a run that was there.
+    #[must_use]
+    pub fn made(&self) -> Option<&Made> {
+        self.made.as_ref()
+    }
+
     /// The names in the folder.
     #[must_use]
     pub fn paths(&self) -> &RunPaths {
         &self.paths
     }
 
-    /// Undoes [`RunFolder::create`] for a run that cannot begin, so that no dead folder stays. What cannot be removed
-    /// stays.
+    /// Undoes [`RunFolder::create`] for a run that cannot begin.
     pub(crate) fn discard_if_new(self) {
-        if !self.is_new {
-            return;
+        if let Some(made) = self.made {
+            made.undo();
         }
-        let root = self.paths.root().to_owned();
-        let _ = fs::remove_file(self.paths.recipe());
-        let _ = fs::remove_file(root.join(".lock"));
         drop(self.lock);
-        // Refuses unless it is empty, which is what we want.
-        let _ = fs::remove_dir(root);
     }
 }
 
@@ -329,9 +393,13 @@ mod tests {
             )
         );
         run.discard_if_new();
-        assert!(!root.exists());
+        let parent = root.parent().unwrap();
+        assert!(!parent.exists(), "what was made above it is gone too");
 
         fs::create_dir_all(&root).unwrap();
+        RunFolder::create(&root, &recipe).unwrap().discard_if_new();
+        assert!(root.is_dir() && fs::read_dir(&root).unwrap().next().is_none());
+
         fs::write(root.join(".cortical-tmp-1-1"), "left behind").unwrap();
         drop(RunFolder::create(&root, &recipe).unwrap());
 

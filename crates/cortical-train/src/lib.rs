@@ -30,11 +30,13 @@
 mod best;
 mod error;
 mod evaluate;
+mod evaluate_stopped;
 mod evaluate_text;
 mod folder;
 mod guard;
 mod lr_finder;
 mod measured;
+mod memory;
 mod metrics;
 mod model_file;
 mod observe;
@@ -43,6 +45,7 @@ mod pool;
 mod recipe;
 mod report;
 mod scores;
+mod sources;
 mod start;
 mod task;
 mod tensorboard;
@@ -51,10 +54,12 @@ mod trainer;
 
 pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
+pub use evaluate_stopped::evaluate_stopped;
 pub use evaluate_text::evaluate_text;
-pub use folder::{RunFolder, RunPaths, read_recipe_file};
+pub use folder::{Made, RunFolder, RunPaths, read_recipe_file};
 pub use lr_finder::{LrFinding, find_lr};
 pub use measured::{Measure, Measured, TextMistake, TextScores};
+pub use memory::MemoryNeed;
 pub use model_file::{Prediction, TrainedModel};
 pub use observe::{
     DataSize, EarlyEnd, Event, Observer, PhaseMetrics, Setup, StepMetrics, Stop, Unit, Validation,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use cortical_data::csv::Column;
 use cortical_data::{Inputs, Preprocess};
 use cortical_io::{Metadata, TensorFile};
 use cortical_models::{Kinds, Network, Plan};
@@ -44,6 +45,23 @@ pub(crate) fn metadata(
             json(serde_json::to_string(plan.input_shape())),
         ),
     ])
+}
+
+/// The columns of the table that the network in a file has learned from; `None` for a file that does not say it.
+pub(crate) fn columns(file: &TensorFile) -> Option<Vec<Column>> {
+    let preprocess: Preprocess = serde_json::from_str(file.metadata().get(PREPROCESS)?).ok()?;
+    Some(preprocess.columns().to_vec())
+}
+
+/// The name of the first parameter on the way through the network in a file.
+pub(crate) fn first_parameter(file: &TensorFile) -> Option<String> {
+    let read = |key: &str| file.metadata().get(key);
+    let shape: Vec<usize> = serde_json::from_str(read(INPUT_SHAPE)?).ok()?;
+    let classes: Vec<String> = serde_json::from_str(read(CLASSES)?).ok()?;
+    let plan = Plan::from_json(read(LAYERS)?, &shape, classes.len()).ok()?;
+    let params = Params::dry(usize::MAX);
+    Network::build(&plan, &params).ok()?;
+    params.all().first().map(|param| param.name().to_owned())
 }
 
 /// A trained network with everything that a prediction needs.

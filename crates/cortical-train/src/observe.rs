@@ -164,6 +164,12 @@ pub enum Warning {
         /// Where it came up first.
         place: String,
     },
+    /// The data are not those that the run began with, and the person knows it.
+    #[error("the data have changed: {changes}; the run goes on with what there is now")]
+    DataChanged {
+        /// What is different.
+        changes: String,
+    },
     /// The checkpoint was written by an older version.
     #[error(
         "the checkpoint of step {step} was written by an older version; whether its recipe has changed since then cannot be told"

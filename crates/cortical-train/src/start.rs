@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use cortical_data::csv::Column;
 use cortical_io::TensorFile;
 use cortical_neuron::Params;
 use cortical_optim::fits;
 
 use crate::folder::RunPaths;
 use crate::recipe::StartRecipe;
-use crate::{Error, Result};
+use crate::{Error, Result, model_file};
 
 /// Fills the network with the weights of the file that the recipe names, but for those that begin afresh.
 ///
@@ -56,6 +57,25 @@ pub(crate) fn take_weights(start: &StartRecipe, params: &Params) -> Result<()> {
         params.set(name, &value)?;
     }
     Ok(())
+}
+
+/// The columns of the table that the named network has learned from, so that another table is read as that one was;
+/// none where it learned from something else, or where its first layer begins afresh.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn columns(start: &StartRecipe) -> Result<Vec<Column>> {
+    if start.from.is_empty() {
+        return Ok(Vec::new());
+    }
+    let file = TensorFile::open(file_of(&start.from))?;
+    // Files of others do not say how their samples were read.
+    let Some(columns) = model_file::columns(&file) else {
+        return Ok(Vec::new());
+    };
+    let first = model_file::first_parameter(&file);
+    let replaced = first.is_some_and(|name| start.replace.iter().any(|p| fits(p, &name)));
+    Ok(if replaced { Vec::new() } else { columns })
 }
 
 /// Freezes the parameters that the recipe names.

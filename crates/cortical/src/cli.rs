@@ -84,7 +84,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set model.hidden=[128,64] --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
+    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set 'model.hidden=[128,64]' --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
 )]
 pub(crate) struct TrainArgs {
     /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a language
@@ -130,6 +130,9 @@ pub(crate) struct TrainArgs {
     /// absent)
     #[arg(long)]
     pub(crate) find_lr: bool,
+    /// With --find-lr: replace that file even if it holds something else
+    #[arg(long, requires = "find_lr")]
+    pub(crate) force: bool,
     /// Write an event file for TensorBoard as well
     #[arg(long)]
     pub(crate) tensorboard: bool,
@@ -152,6 +155,9 @@ pub(crate) struct ResumeArgs {
     /// The folder of the run
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
+    /// Go on although the run's data are not those that it has learned from
+    #[arg(long)]
+    pub(crate) changed_data: bool,
     /// Show curves and figures on the whole terminal
     #[arg(long)]
     pub(crate) tui: bool,
@@ -172,6 +178,9 @@ pub(crate) struct EvalArgs {
     /// Name or number of the label column of a CSV file; the last one when absent
     #[arg(long, value_name = "COLUMN", requires = "data")]
     pub(crate) label: Option<String>,
+    /// Test although the run's data are not those that it has learned from: the test may hold samples that it has seen
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) changed_data: bool,
 }
 
 #[derive(Debug, Args)]
@@ -206,7 +215,7 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical data\n  cortical data digits\n  cortical data table.csv"
+    after_help = "Examples:\n  cortical data\n  cortical data digits\n  cortical data table.csv\n  cortical data flowers.csv --set 'data.one_hot=[colour]' --set 'data.ignore=[id]'"
 )]
 pub(crate) struct DataArgs {
     /// A data set, a CSV file or a folder of IDX files
@@ -215,6 +224,9 @@ pub(crate) struct DataArgs {
     /// Name or number of the label column of a CSV file; the last one when absent
     #[arg(long, value_name = "COLUMN", requires = "name")]
     pub(crate) label: Option<String>,
+    /// Read the data as a recipe with this field would, such as data.ignore=[id]; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE", requires = "name")]
+    pub(crate) set: Vec<Override>,
 }
 
 #[cfg(test)]

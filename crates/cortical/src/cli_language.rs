@@ -70,6 +70,9 @@ pub(crate) struct LogitsArgs {
     /// Where to write them, as safetensors
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Replace that file even if it holds something else
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -115,22 +118,53 @@ pub(crate) struct TokensArgs {
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
     /// 0 takes the likeliest token always, 1 draws with the model's own probabilities
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 0.0
+    )]
     pub(crate) temperature: f64,
     /// Draw from the N likeliest tokens only; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 0
+    )]
     pub(crate) top_k: usize,
     /// Draw from the likeliest tokens that together reach this probability
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 1.0
+    )]
     pub(crate) top_p: f64,
     /// Draw from tokens at least this part as likely as the likeliest one
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        default_value_t = 0.0
+    )]
     pub(crate) min_p: f64,
     /// Make tokens of the text so far less likely; 1 for not at all
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        default_value_t = 1.0
+    )]
     pub(crate) repetition_penalty: f64,
     /// The most tokens to write
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 256
+    )]
     pub(crate) max_tokens: usize,
     /// End before this text; may be repeated
     #[arg(long, value_name = "TEXT")]

@@ -13,14 +13,17 @@ use braille::plot;
 use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::escape::escape;
 use crate::output::Output;
-use crate::style::{count, duration, percent};
+use crate::style::{Style, count, duration, percent};
 
 /// How often it is drawn at most.
 const EVERY: Duration = Duration::from_millis(100);
-/// Columns of each of the two plots, and their rows.
-const COLUMNS: usize = 36;
-const ROWS: usize = 7;
+/// Columns of each of the two plots, and their rows: on the smallest terminal that is drawn for, and on the largest.
+const COLUMNS: (usize, usize) = (12, 120);
+const ROWS: (usize, usize) = (3, 16);
+/// Lines of a frame beside those of the plots, with one for the prompt behind it.
+const OTHER_LINES: usize = 9;
 /// Steps that the speed is averaged over.
 const WINDOW: usize = 50;
 /// Points of a curve that are remembered; of more, every second is dropped.
@@ -51,6 +54,35 @@ struct State {
     remarks: Vec<String>,
 }
 
+/// How large a frame may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    /// Characters of a line.
+    width: usize,
+    /// Columns and rows of each of the two plots.
+    columns: usize,
+    rows: usize,
+}
+
+impl Size {
+    fn new(width: usize, height: usize) -> Self {
+        // Two characters stand before the first plot, three between the two, and the last one stays free.
+        let columns = (width.saturating_sub(6) / 2).clamp(COLUMNS.0, COLUMNS.1);
+        Self {
+            width: width.saturating_sub(1),
+            columns,
+            rows: height.saturating_sub(OTHER_LINES).clamp(ROWS.0, ROWS.1),
+        }
+    }
+
+    /// As large as the terminal is now; it may change while the training runs.
+    fn of_terminal() -> Self {
+        let size = terminal_size::terminal_size_of(std::io::stderr());
+        let (width, height) = size.map_or((80, 24), |(width, height)| (width.0, height.0));
+        Self::new(width.into(), height.into())
+    }
+}
+
 impl Dashboard {
     /// Whether there is a terminal to draw on.
     pub(crate) fn is_possible(output: &Output) -> bool {
@@ -72,7 +104,7 @@ impl Dashboard {
 
     fn draw(&mut self) {
         self.drawn = Instant::now();
-        self.bar.set_message(self.state.frame());
+        self.bar.set_message(self.state.frame(Size::of_terminal()));
         self.bar.tick();
     }
 }
@@ -107,7 +139,8 @@ impl Observer for Dashboard {
 impl Drop for Dashboard {
     fn drop(&mut self) {
         // The last frame stays.
-        self.bar.abandon_with_message(self.state.frame());
+        let frame = self.state.frame(Size::of_terminal());
+        self.bar.abandon_with_message(frame);
     }
 }
 
@@ -170,15 +203,22 @@ impl State {
         (seconds > 0.0).then(|| samples as f64 / seconds)
     }
 
-    /// Everything, as lines of 78 columns at most.
-    fn frame(&self) -> String {
+    /// Everything, as lines that fit the terminal.
+    fn frame(&self, size: Size) -> String {
+        let cut = |line: String| line.chars().take(size.width).collect::<String>();
+        let lines: Vec<String> = self.lines(size).into_iter().map(cut).collect();
+        escape(&lines.join("\n"), Style::plain()).into_owned()
+    }
+
+    fn lines(&self, size: Size) -> Vec<String> {
+        let Size { columns, rows, .. } = size;
         let mut lines = vec![format!("  {}", self.head)];
         let Some(last) = &self.last else {
-            return lines.join("\n");
+            return lines;
         };
         let total = self.total_steps.max(1);
         let done = last.step as f64 / total as f64;
-        let width = 2 * COLUMNS + 3;
+        let width = 2 * columns + 3;
         let full = ((done * width as f64) as usize).min(width);
         lines.push(format!(
             "  epoch {}{}   step {} of {}   {}",
@@ -206,11 +246,11 @@ impl State {
         if let Some(figure) = valid(&self.figure) {
             right += &format!(" valid {}", self.shown(figure));
         }
-        lines.push(format!("  {left:<width$}   {right}", width = COLUMNS));
+        lines.push(format!("  {left:<width$}   {right}", width = columns));
         let end = total as f64;
         let plots = [
-            plot(&self.loss, end, COLUMNS, ROWS),
-            plot(&self.figure, end, COLUMNS, ROWS),
+            plot(&self.loss, end, columns, rows),
+            plot(&self.figure, end, columns, rows),
         ];
         for (left, right) in plots[0].iter().zip(&plots[1]) {
             lines.push(format!("  {left}   {right}"));
@@ -224,10 +264,8 @@ impl State {
         }
         lines.push(figures);
         let remarks = self.remarks.iter().rev().take(2).rev();
-        lines.extend(
-            remarks.map(|remark| format!("  {}", remark.chars().take(76).collect::<String>())),
-        );
-        lines.join("\n")
+        lines.extend(remarks.map(|remark| format!("  {remark}")));
+        lines
     }
 }
 
@@ -254,7 +292,7 @@ mod tests {
             total_epochs: 4,
             ..State::default()
         };
-        assert_eq!(state.frame(), "  lenet on digits");
+        assert_eq!(state.frame(Size::new(80, 24)), "  lenet on digits");
         for step in 1..=50_u64 {
             let json = serde_json::json!({
                 "step": step, "epoch": 1, "loss": 2.0 / step as f64, "accuracy": 0.5,
@@ -270,16 +308,25 @@ mod tests {
         state
             .remarks
             .push("warning: ".to_owned() + &"x".repeat(200));
-        let frame = state.frame();
-        assert!(
-            frame.contains("step 50 of 100") && frame.contains("valid 0.1000"),
-            "{frame}"
-        );
-        assert_eq!(frame.lines().count(), 6 + ROWS);
-        assert!(
-            frame.lines().all(|line| line.chars().count() <= 78),
-            "{frame}"
-        );
+        for (width, height) in [(80, 24), (40, 10), (200, 60), (20, 5)] {
+            let size = Size::new(width, height);
+            let frame = state.frame(size);
+            let lines: Vec<&str> = frame.lines().collect();
+            assert_eq!(lines.len(), 6 + size.rows);
+            let longest = lines.iter().map(|line| line.chars().count()).max();
+            assert!(longest < Some(width), "{longest:?}\n{frame}");
+            if width >= 80 {
+                assert!(
+                    frame.contains("step 50 of 100") && frame.contains("valid 0.1000"),
+                    "{frame}"
+                );
+                // The plots use the width that there is.
+                assert!(
+                    longest > Some(width - 8) || size.columns == COLUMNS.1,
+                    "{frame}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -26,12 +26,26 @@ pub(crate) enum Error {
     /// A model file alone does not say which data to test on.
     #[error("{} is a model file, not a run, and does not say which data to test on; name it with --data", path.display())]
     NoData { path: PathBuf },
+    /// Two data sets are named.
+    #[error(
+        "the data set to describe is {expected:?}, but --set names {found:?}; leave one of them out"
+    )]
+    OtherData { expected: String, found: String },
+    /// A language model is to predict classes.
+    #[error("the run in {} has learned to continue texts and predicts no classes; use `cortical generate {} --prompt TEXT`", run.display(), run.display())]
+    ContinuesTexts { run: PathBuf },
     /// Nothing is there.
     #[error("{} does not exist", path.display())]
     NotFound { path: PathBuf },
     /// Something is there already.
     #[error("{} exists already; choose another folder", path.display())]
     Occupied { path: PathBuf },
+    /// What is to be written is what is read.
+    #[error("--out {} is what this command reads; choose another file", path.display())]
+    OutIsInput { path: PathBuf },
+    /// Something else than what would be written is there.
+    #[error("{} exists already and is not {kind}; choose another file, or replace it with --force", path.display())]
+    WouldReplace { path: PathBuf, kind: &'static str },
     /// A folder cannot be made.
     #[error("{}: {why}", path.display())]
     Folder { path: PathBuf, why: std::io::Error },
@@ -44,6 +58,15 @@ pub(crate) enum Error {
     /// Data to test on has no labels.
     #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoLabels { path: PathBuf },
+    /// What a verb found out cannot be written.
+    #[error("cannot write the results to stdout: {why}")]
+    Stdout { why: std::io::Error },
+    /// A new training was interrupted before its first step.
+    #[error("interrupted before the first step of {run}; nothing was kept")]
+    NotBegun { run: String },
+    /// A training was interrupted before its first step after resuming.
+    #[error("interrupted before {run} went on; it is as it was")]
+    NotResumed { run: String },
     /// Signals cannot be listened to.
     #[error("cannot listen to signals: {why}")]
     Signals { why: std::io::Error },
@@ -104,6 +127,10 @@ impl Error {
             | Self::NoData { .. }
             | Self::NotFound { .. }
             | Self::Occupied { .. }
+            | Self::OtherData { .. }
+            | Self::ContinuesTexts { .. }
+            | Self::OutIsInput { .. }
+            | Self::WouldReplace { .. }
             | Self::PredictsClasses { .. }
             | Self::UnknownModel { .. } => true,
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),

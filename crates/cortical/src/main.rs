@@ -8,6 +8,8 @@ mod cli_language;
 mod dashboard;
 mod done;
 mod error;
+mod escape;
+mod out_file;
 mod output;
 mod progress;
 mod result;
@@ -20,13 +22,14 @@ mod verbs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use cortical_kernels::alloc::CachingAllocator;
 use cortical_train::in_pool;
 use serde_json::json;
 
 use crate::cli::{Cli, Verb};
 use crate::done::Done;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::Output;
 
 // Activations that come back at every step need no fresh pages at every step.
@@ -40,7 +43,8 @@ fn main() -> ExitCode {
     };
     keep_caught_panics_quiet();
     let output = Output::new(cli.common.json, cli.common.quiet);
-    match run(&cli, &output) {
+    let done = run(&cli, &output).and_then(|done| output.close().map(|()| done));
+    match done {
         Ok(Done::Finished) => ExitCode::SUCCESS,
         Ok(Done::Stopped) => ExitCode::from(75),
         Err(error) => {
@@ -91,14 +95,39 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
 
 /// Says what clap has to say: help on stdout, or what is wrong with the arguments. Returns the exit code.
 fn refuse(error: &clap::Error) -> u8 {
-    // A closed pipe is nobody's fault.
-    let _ = error.print();
     let wants_json = std::env::args_os().any(|arg| arg == "--json");
-    if error.use_stderr() && wants_json {
+    let output = Output::new(wants_json, false);
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    if error.kind() == ErrorKind::DisplayVersion && wants_json {
+        output.streamed(&about());
+    } else if error.use_stderr() {
+        // Where stderr fails, nobody is left to be told.
+        let _ = error.print();
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default();
         let message = message.trim_start_matches("error: ");
-        output::print_line(&json!({ "error": message }).to_string());
+        output.streamed(&json!({ "error": message }));
+    } else if let Err(why) = error.print()
+        && why.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        output.error(&Error::Stdout { why });
+        return 1;
     }
-    u8::try_from(error.exit_code()).unwrap_or(2)
+    match output.close() {
+        Ok(()) => code,
+        Err(why) => {
+            output.error(&why);
+            1
+        }
+    }
+}
+
+/// The program and what it found of the machine, for `--version --json`.
+fn about() -> serde_json::Value {
+    json!({
+        "name": "cortical",
+        "version": env!("CARGO_PKG_VERSION"),
+        "instruction_set": cortical_kernels::isa::current().name(),
+        "threads": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics, TaskKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::{Output, eprint_line};
+use crate::output::Output;
 use crate::style::{bytes, count, duration, percent, shape};
 
 /// How often plain lines about steps appear at most.
@@ -191,8 +191,8 @@ impl<'a> Progress<'a> {
     /// A line above the bar.
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprint_line(text)),
-            None => eprint_line(text),
+            Some(bar) => bar.suspend(|| self.output.line(text)),
+            None => self.output.line(text),
         }
     }
 }

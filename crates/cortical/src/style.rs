@@ -2,6 +2,13 @@
 
 use std::io::IsTerminal;
 
+const BOLD: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const RED: &str = "\x1b[1;31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const END: &str = "\x1b[0m";
+
 /// Colours on or off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
@@ -18,32 +25,49 @@ impl Style {
         }
     }
 
+    /// No colours.
+    pub(crate) fn plain() -> Self {
+        Self { on: false }
+    }
+
+    /// Colours on or off, whatever the stream is.
+    #[cfg(test)]
+    pub(crate) fn new(on: bool) -> Self {
+        Self { on }
+    }
+
+    /// The codes that it may write: none where it is off.
+    pub(crate) fn codes(self) -> impl Iterator<Item = &'static str> {
+        let all = [BOLD, DIM, RED, GREEN, YELLOW, END];
+        all.into_iter().filter(move |_| self.on)
+    }
+
     fn paint(self, code: &str, text: &str) -> String {
         if self.on {
-            format!("\x1b[{code}m{text}\x1b[0m")
+            format!("{code}{text}{END}")
         } else {
             text.to_owned()
         }
     }
 
     pub(crate) fn bold(self, text: &str) -> String {
-        self.paint("1", text)
+        self.paint(BOLD, text)
     }
 
     pub(crate) fn dim(self, text: &str) -> String {
-        self.paint("2", text)
+        self.paint(DIM, text)
     }
 
     pub(crate) fn red(self, text: &str) -> String {
-        self.paint("1;31", text)
+        self.paint(RED, text)
     }
 
     pub(crate) fn green(self, text: &str) -> String {
-        self.paint("32", text)
+        self.paint(GREEN, text)
     }
 
     pub(crate) fn yellow(self, text: &str) -> String {
-        self.paint("33", text)
+        self.paint(YELLOW, text)
     }
 }
 

@@ -27,8 +27,15 @@ impl Table {
         }
     }
 
+    /// A row; what would leave its line is shown escaped.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        let cells = cells
+            .into_iter()
+            .map(|cell| match cell.contains(char::is_control) {
+                true => cell.escape_debug().to_string(),
+                false => cell,
+            });
+        self.rows.push(cells.collect());
     }
 
     /// The table, two spaces between columns and before each line, with nothing at the ends of lines.
@@ -71,10 +78,18 @@ mod tests {
         let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
         table.row(vec!["é".to_owned(), "10".to_owned()]);
         table.row(vec!["longer".to_owned(), "9".to_owned()]);
-        let plain = Style::of(&std::fs::File::open("Cargo.toml").unwrap());
+        let plain = Style::new(false);
         assert_eq!(
             table.render(&plain),
             "  name     n\n  é       10\n  longer   9\n"
         );
+    }
+
+    #[test]
+    fn a_cell_stays_on_its_line() {
+        let mut table = Table::new(&[("name", Align::Left)]);
+        table.row(vec!["a\nb\x1b[2J".to_owned()]);
+        let text = table.render(&Style::new(false));
+        assert_eq!(text, "  name\n  a\\nb\\u{1b}[2J\n");
     }
 }

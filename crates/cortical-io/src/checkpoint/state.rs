@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{CHECKPOINT_VERSION, Damage};
-use crate::{Error, Result};
+use crate::{Digest, Error, Result};
 
 /// What `state.json` says it is.
 const FORMAT: &str = "cortical-checkpoint";
@@ -42,6 +42,10 @@ pub struct TrainingState {
     pub instruction_set: String,
     /// Hash of the recipe, so that a run is not resumed with another one.
     pub recipe_hash: String,
+    /// What the files held that the training learns from, by their names; empty before version 3, and where there are
+    /// none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, Digest>,
 }
 
 /// Size and checksum of a file beside `state.json`.
@@ -182,6 +186,15 @@ mod tests {
             metrics: BTreeMap::new(),
             instruction_set: "x86-64 avx512f".into(),
             recipe_hash: "9b".into(),
+            data: [(
+                "a.csv".to_owned(),
+                Digest {
+                    files: 1,
+                    bytes: 2,
+                    sha256: "ab".into(),
+                },
+            )]
+            .into(),
         }
     }
 
@@ -226,9 +239,9 @@ mod tests {
 
     #[test]
     fn newer_versions_and_other_files_are_named() {
-        let newer = parse(br#"{"format":"cortical-checkpoint","version":3,"new":[]}"#).unwrap_err();
+        let newer = parse(br#"{"format":"cortical-checkpoint","version":4,"new":[]}"#).unwrap_err();
         let want =
-            "step-1 is a checkpoint of version 3, this program knows 2; use a newer version of it";
+            "step-1 is a checkpoint of version 4, this program knows 3; use a newer version of it";
         assert_eq!(newer.to_string(), want);
         for (bytes, want) in [
             ("{}", "no checkpoint"),

@@ -57,7 +57,7 @@ impl Run<'_> {
         );
         let mut page = Page::new(&name, &summary);
         let opened = match &self.recipe.task {
-            TaskRecipe::Samples(samples) => Some(samples::Opened::new(self, samples)?),
+            TaskRecipe::Samples(_) => Some(samples::Opened::new(self)?),
             TaskRecipe::Text(_) => None,
         };
         let mut figures = self.figures();

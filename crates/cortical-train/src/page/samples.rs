@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use cortical_data::csv::{Column, ColumnKind};
 use cortical_data::{Dataset, Loader};
 use cortical_kernels::matmul::Transposes;
 use cortical_neuron::{Layer, Pass};
@@ -10,26 +11,34 @@ use cortical_report::{Histogram, Page, Picture, number};
 use cortical_tensor::ops::matmul;
 
 use super::{Run, percent};
-use crate::Result;
 use crate::model_file::TrainedModel;
-use crate::recipe::SampleRecipe;
+use crate::{Error, Result};
 
 /// Pictures of the worst predictions, of filters, and histograms that are shown at most.
 const WORST: usize = 24;
 const FILTERS: usize = 64;
 const HISTOGRAMS: usize = 8;
+/// Values of a row of a table that are shown at most.
+const VALUES: usize = 12;
 
 /// The trained network with what it was tested on.
 pub(super) struct Opened {
     model: TrainedModel,
-    test: Dataset,
+    /// What it was tested on, or how that is no longer there.
+    test: std::result::Result<Dataset, String>,
 }
 
 impl Opened {
-    pub(super) fn new(run: &Run<'_>, samples: &SampleRecipe) -> Result<Self> {
+    pub(super) fn new(run: &Run<'_>) -> Result<Self> {
         let model = run.paths.load_model(&Device::Cpu)?;
-        let splits = samples.open(&run.recipe.data)?;
-        let test = splits.test.preprocessed(model.preprocess())?;
+        let test = match run.paths.check_data() {
+            Err(Error::DataChanged { changes, .. }) => Err(changes),
+            checked => {
+                checked?;
+                let splits = run.recipe.open_samples(model.preprocess().columns())?;
+                Ok(splits.test.preprocessed(model.preprocess())?)
+            }
+        };
         Ok(Self { model, test })
     }
 
@@ -48,7 +57,14 @@ impl Opened {
     }
 
     pub(super) fn sections(&self, page: &mut Page) -> Result<()> {
-        mistakes(page, &self.model, &self.test)?;
+        match &self.test {
+            Ok(test) => mistakes(page, &self.model, test)?,
+            Err(changes) => {
+                let why =
+                    format!("Left out, as the data have changed since the training: {changes}.");
+                page.section("Worst predictions").text(&why);
+            }
+        }
         weights(page, &self.model)
     }
 }
@@ -101,16 +117,50 @@ fn mistakes(page: &mut Page, model: &TrainedModel, test: &Dataset) -> Result<()>
     page.section("Worst predictions")
         .text("The test samples with the highest loss: what they are, and what the network takes them for.");
     if pictures.is_empty() {
-        let row = |mistake: &Mistake| {
+        let columns = model.preprocess().columns();
+        let row = |mistake: &Mistake| -> Result<Vec<String>> {
             let (title, remark) = caption(mistake);
-            vec![mistake.row.to_string(), title, remark, number(mistake.loss)]
+            let values = values(columns, &test.inputs().raw_row(mistake.row)?);
+            let place = mistake.row.to_string();
+            Ok(vec![place, title, remark, number(mistake.loss), values])
         };
-        let rows: Vec<Vec<String>> = worst.iter().map(row).collect();
-        page.table(&["#sample", "is", "prediction", "#loss"], &rows);
+        let rows: Vec<Vec<String>> = worst.iter().map(row).collect::<Result<_>>()?;
+        page.table(&["#sample", "is", "prediction", "#loss", "values"], &rows);
     } else {
         page.pictures(&pictures, false);
     }
     Ok(())
+}
+
+/// The values of a row as its table has them: numbers, and the categories that became ones and zeros.
+fn values(columns: &[Column], numbers: &[f32]) -> String {
+    let mut rest = numbers;
+    let mut all = Vec::new();
+    let read = columns.iter().filter(|column| column.width() > 0);
+    for column in read {
+        let (own, behind) = rest.split_at(column.width().min(rest.len()));
+        rest = behind;
+        let value = match &column.kind {
+            ColumnKind::OneHot(categories) => {
+                let at = own.iter().position(|share| *share == 1.0);
+                at.and_then(|at| categories.get(at)).cloned()
+            }
+            _ => own.first().map(|value| number(f64::from(*value))),
+        };
+        let value = value.unwrap_or_else(|| "–".to_owned());
+        all.push(match &column.name {
+            Some(name) => format!("{name} {value}"),
+            None => value,
+        });
+    }
+    // Rows that come from no table have no columns.
+    all.extend(rest.iter().map(|value| number(f64::from(*value))));
+    let more = all.len().saturating_sub(VALUES);
+    all.truncate(VALUES);
+    if more > 0 {
+        all.push(format!("and {more} more"));
+    }
+    all.join(", ")
 }
 
 /// The samples with the highest losses, the worst first.

@@ -12,6 +12,8 @@ mod train;
 mod upgrade;
 mod write;
 
+use cortical_data::Splits;
+use cortical_data::csv::Column;
 use cortical_settings::choice;
 
 pub use data::{DataRecipe, SampleData, TextData};
@@ -123,12 +125,15 @@ impl Recipe {
         }
     }
 
-    /// Opens the pictures or the table that the recipe is about, preprocessed as it says.
+    /// Opens the pictures or the table that the recipe is about, preprocessed as it says. A table is read by the
+    /// columns of a model, where there are any: those of the one that the recipe's network begins from, or its own.
     ///
     /// # Errors
     /// Those of [`cortical_data::open`]; a recipe for a language model.
-    pub fn open_samples(&self) -> crate::Result<cortical_data::Splits> {
-        Ok(self.samples()?.open(&self.data)?)
+    pub fn open_samples(&self, columns: &[Column]) -> crate::Result<Splits> {
+        let mut options = self.samples()?.options(&self.data);
+        options.csv.columns = columns.to_vec();
+        Ok(cortical_data::open(&self.data.name, &options)?)
     }
 
     /// The network's kind, or the language model's name.

@@ -120,7 +120,7 @@ settings! {
     #[non_exhaustive]
     pub struct LogRecipe {
         /// Steps between two lines of `metrics.jsonl`; 0 for one line an epoch only.
-        pub every_steps: u64 = 20, "lines in metrics.jsonl; 0: one an epoch";
+        pub every_steps: u64 = 20, "lines in metrics.jsonl, at least 50 in a run; 0: one an epoch";
         /// Whether a TensorBoard event file is written as well.
         pub tensorboard: bool = false, "an event file for TensorBoard as well";
         /// Whether `metrics.csv` is written as well.

@@ -1,7 +1,7 @@
 //! What is learned: the fields of a recipe that only some tasks have.
 
 use cortical_data::csv::CsvOptions;
-use cortical_data::{Augment, OpenOptions, Splits};
+use cortical_data::{Augment, OpenOptions};
 use cortical_models::ModelSpec;
 use cortical_tensor::Seed;
 use serde::{Deserialize, Serialize};
@@ -91,14 +91,6 @@ pub struct TextRecipe {
 }
 
 impl SampleRecipe {
-    /// Opens the data of this recipe, preprocessed as it says.
-    ///
-    /// # Errors
-    /// Those of [`cortical_data::open`].
-    pub fn open(&self, data: &DataRecipe) -> cortical_data::Result<Splits> {
-        cortical_data::open(&data.name, &self.options(data))
-    }
-
     /// The recipe as `cortical-data` takes it.
     #[must_use]
     pub fn options(&self, data: &DataRecipe) -> OpenOptions {

@@ -16,9 +16,10 @@ use super::mix::Mix;
 use super::{Batch, Part, Task};
 use crate::evaluate::{evaluate_batches, right};
 use crate::measured::{Measure, Measured};
+use crate::memory::MemoryNeed;
 use crate::observe::{DataSize, Unit};
 use crate::recipe::{DeviceRecipe, Recipe, SampleRecipe};
-use crate::{Result, guard, model_file};
+use crate::{Result, guard, model_file, start};
 
 /// A network with the samples that it learns from.
 pub(crate) struct Classification<'r> {
@@ -48,10 +49,11 @@ impl<'r> Task<'r> for Classification<'r> {
         let DeviceRecipe::Cpu = recipe.device;
         let device = Device::Cpu;
         let samples = recipe.samples()?;
-        let splits = samples.open(&recipe.data)?;
+        let splits = recipe.open_samples(&start::columns(&recipe.start)?)?;
         let classes = splits.train.classes();
         let layers = samples.model.layers();
         let plan = Plan::new(&layers, splits.train.input_shape(), classes.len())?;
+        MemoryNeed::of_network(recipe, &plan, samples.train.recompute > 0).check()?;
         let params = Params::new(&device, Seed(recipe.seed));
         let network = Network::build(&plan, &params)?.recompute(samples.train.recompute);
         let preprocess = splits.train.preprocess();

@@ -12,7 +12,8 @@ use cortical_tensor::{Rng, Seed};
 use cortical_text::Tokenizer;
 
 use super::text::{
-    check, describe, drawn, options, own_tokenizer, save_changes, tokenizer, train_changes_only,
+    check, check_memory, describe, drawn, options, own_tokenizer, save_changes, tokenizer,
+    train_changes_only,
 };
 use super::{Batch, Batches, Part, Task, number};
 use crate::evaluate::{Evaluation, right};
@@ -148,6 +149,7 @@ impl<'r> Task<'r> for TextClasses<'r> {
 
     fn open(recipe: &'r Recipe) -> Result<(Self, Params)> {
         let text = recipe.text()?;
+        check_memory(recipe, text)?;
         let columns = text.classify.clone().unwrap_or_default();
         let LabelledTexts {
             classes,

@@ -10,8 +10,8 @@ use cortical_tensor::{Rng, Seed};
 use cortical_text::{Generator, Sampler, Sampling};
 
 use super::text::{
-    Corpus, check, cut, describe, drawn, options, own_tokenizer, save_changes, starts,
-    train_changes_only,
+    Corpus, check, check_memory, cut, describe, drawn, options, own_tokenizer, save_changes,
+    starts, train_changes_only,
 };
 use super::{Batch, Batches, Part, Task, number};
 use crate::folder::RunPaths;
@@ -60,6 +60,7 @@ impl<'r> Task<'r> for NextToken<'r> {
 
     fn open(recipe: &'r Recipe) -> Result<(Self, Params)> {
         let text = recipe.text()?;
+        check_memory(recipe, text)?;
         let corpus = Corpus::open(&recipe.data, &text.data.tokenizer, own_tokenizer(text))?;
         let (block, tokens) = (text.train.block, corpus.train.len());
         if tokens <= block + 1 {

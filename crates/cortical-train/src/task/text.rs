@@ -1,7 +1,7 @@
 //! What both tasks of a language model share: the text as tokens, and the model that a recipe names.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use cortical_models::language::{
@@ -12,6 +12,7 @@ use cortical_tensor::{Rng, Seed};
 use cortical_text::Tokenizer;
 
 use crate::folder::RunPaths;
+use crate::memory::MemoryNeed;
 use crate::recipe::{DataRecipe, Recipe, StorageType, TextRecipe};
 use crate::{Error, Result};
 
@@ -91,27 +92,25 @@ pub(crate) fn cut(tokens: &[u32], starts: &[usize], block: usize) -> Result<(Ten
     ))
 }
 
-fn documents(text: &str) -> Result<Vec<String>> {
-    if text == "moby-dick" {
-        return Ok(vec![cortical_data::moby_dick()?]);
+/// The files that a text is in, in their order; none for the one that is part of the program.
+///
+/// # Errors
+/// [`Error::NoText`]; a folder that cannot be listed.
+pub(crate) fn text_files(text: &str) -> Result<Vec<PathBuf>> {
+    if cortical_data::texts()
+        .iter()
+        .any(|known| known.name == text)
+    {
+        return Ok(Vec::new());
     }
     let path = Path::new(text);
-    let read = |path: &Path| -> Result<String> {
-        let size = fs::metadata(path).map_err(Error::file(path))?.len();
-        if size > TEXT_BYTES {
-            let why = format!("{size} bytes are more text than fits into memory here");
-            return Err(Error::file(path)(std::io::Error::other(why)));
-        }
-        let bytes = fs::read(path).map_err(Error::file(path))?;
-        Ok(cortical_io::as_text(path, &bytes)?.to_owned())
-    };
     if !path.exists() {
         return Err(Error::NoText {
             name: text.to_owned(),
         });
     }
     if !path.is_dir() {
-        return Ok(vec![read(path)?]);
+        return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(Error::file(path))? {
@@ -121,7 +120,21 @@ fn documents(text: &str) -> Result<Vec<String>> {
         }
     }
     files.sort();
-    files.iter().map(|file| read(file)).collect()
+    match files.is_empty() {
+        true => Err(Error::NoText {
+            name: text.to_owned(),
+        }),
+        false => Ok(files),
+    }
+}
+
+fn documents(text: &str) -> Result<Vec<String>> {
+    let files = text_files(text)?;
+    if files.is_empty() {
+        return Ok(vec![cortical_data::moby_dick()?]);
+    }
+    let read = |path: &PathBuf| Ok(cortical_io::read_text(path, TEXT_BYTES)?);
+    files.iter().map(read).collect()
 }
 
 /// The tokenizer of this name; `own` is that of the model.
@@ -149,6 +162,15 @@ pub(crate) fn own_tokenizer(text: &TextRecipe) -> Option<Tokenizer> {
         Some(_) => None,
         None => Tokenizer::open(&text.model).ok(),
     }
+}
+
+/// Refuses a model that is larger than this machine, before anything is read or drawn.
+pub(crate) fn check_memory(recipe: &Recipe, text: &TextRecipe) -> Result<()> {
+    let need = match preset(&text.model) {
+        Some(preset) => Some(MemoryNeed::of_drawn(recipe, text, &preset.config)),
+        None => MemoryNeed::of_stored(recipe, text),
+    };
+    need.map_or(Ok(()), MemoryNeed::check)
 }
 
 /// The sizes of a preset with a place for its parameters, if the recipe names one: a fresh model learns the tokens that

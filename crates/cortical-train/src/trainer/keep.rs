@@ -16,7 +16,7 @@ use crate::guard;
 use crate::observe::{Event, Observer, Warning};
 use crate::recipe::{OnNan, TaskKind};
 use crate::task::{STREAM, Task, position_of};
-use crate::{Error, Result};
+use crate::{Error, Result, sources};
 
 /// The version of what a checkpoint says about a training, among its figures; the first version had none.
 const FORMAT: (&str, f64) = ("format", 2.0);
@@ -106,6 +106,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             metrics,
             instruction_set: isa::current().name().to_owned(),
             recipe_hash: self.recipe.hash(),
+            data: self.sources.clone(),
             ..TrainingState::default()
         };
         Ok(Checkpoint {
@@ -135,6 +136,10 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             observer.event(Event::Warning(&Warning::OldCheckpoint { step }));
         } else if state.recipe_hash != self.recipe.hash() {
             return Err(Error::RecipeChanged { path, step });
+        }
+        if !state.data.is_empty() && !self.folder.paths().data().exists() {
+            // What the run knows of its data is lost; the checkpoint knows it as well.
+            sources::compare(self.folder, Some(&state.data), &self.sources, observer)?;
         }
         if let Some(warning) = Warning::of_other_instructions(&state.instruction_set) {
             observer.event(Event::Warning(&warning));

@@ -25,7 +25,11 @@ use crate::metrics::MetricsLog;
 use crate::observe::{Event, Observer, Stop};
 use crate::recipe::{OnNan, Recipe, TaskKind};
 use crate::report::Report;
+use crate::sources::Sources;
 use crate::task::{Classification, NextToken, Task, TextClasses};
+
+/// Lines about steps that even a short run has, if it has so many steps.
+const SHORT_RUN: u64 = 50;
 
 /// How a training ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +107,8 @@ struct Sums {
 struct Trainer<'f, 'r, T: Task<'r>> {
     folder: &'f RunFolder,
     recipe: &'r Recipe,
+    /// What the files hold that it learns from.
+    sources: Sources,
     task: T,
     params: Params,
     optimizer: Box<dyn Optimizer>,
@@ -138,6 +144,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
     fn run(mut self, stop: &dyn Stop, observer: &mut dyn Observer) -> Result<Outcome> {
         observer.event(Event::Ready(self.setup()?));
         let (train, every) = (&self.recipe.train, self.recipe.checkpoint.every_steps);
+        let log_every = log_every(self.recipe.log.every_steps, self.total_steps);
         let mut since_log = (Instant::now(), 0);
         while self.step < self.total_steps {
             if stop.is_requested() && (self.skips == 0 || self.recipe.guard.max_skips == 0) {
@@ -146,7 +153,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             if let Some(metrics) = self.take_step(observer)? {
                 observer.event(Event::Step(&metrics));
                 since_log.1 += metrics.units;
-                if is_due(self.step, self.recipe.log.every_steps) {
+                if is_due(self.step, log_every) {
                     let seconds = since_log.0.elapsed().as_secs_f64();
                     self.metrics.step(&metrics, since_log.1 as f64 / seconds)?;
                     since_log = (Instant::now(), 0);
@@ -189,6 +196,15 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             total_steps: self.total_steps,
             checkpoint,
         })
+    }
+}
+
+/// Steps between two lines about steps: those of the recipe or, in a run that is short, fewer, so that there is a curve
+/// to look at.
+fn log_every(every: u64, total_steps: u64) -> u64 {
+    match every {
+        0 => 0,
+        _ => every.min((total_steps / SHORT_RUN).max(1)),
     }
 }
 

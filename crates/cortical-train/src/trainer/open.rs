@@ -12,7 +12,7 @@ use crate::metrics::MetricsLog;
 use crate::observe::{DataSize, Event, Observer, Setup, Warning};
 use crate::recipe::Recipe;
 use crate::task::{STREAM, Task};
-use crate::{Error, Monitor, Result, start};
+use crate::{Error, Monitor, Result, sources, start};
 
 impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
     /// Opens the data and the model, and goes to where the newest checkpoint was written.
@@ -21,6 +21,7 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
         recipe: &'r Recipe,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
+        let sources = sources::open(folder, recipe, observer)?;
         let (task, params) = T::open(recipe)?;
         refuse_blind_choices(recipe, &task.data_size())?;
         let latest = folder.paths().checkpoints().latest_valid(params.device())?;
@@ -62,6 +63,7 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
             roll_backs: 0,
             validated: None,
             metrics,
+            sources,
             folder,
             recipe,
             task,
@@ -74,6 +76,7 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
             trainer.restore(&checkpoint, observer)?;
         }
         trainer.task.describe(folder.paths())?;
+        folder.paths().write_sources(&trainer.sources)?;
         Ok(trainer)
     }
 
@@ -84,18 +87,12 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
             let of_it = (param.count() * param.dtype().size_in_bytes()) as u64;
             bytes += of_it;
             if param.is_trainable() {
-                // Its gradient is as large as itself.
-                bytes += of_it;
+                // Its gradient is as large as itself, and so is each of the optimizer's states.
+                let states = self.recipe.optim.config.state_count(param.dims());
+                bytes += of_it * (1 + states as u64);
                 trainable += param.count();
             }
         }
-        let state = self.optimizer.state()?;
-        let of_tensor =
-            |t: &candle_core::Tensor| (t.elem_count() * t.dtype().size_in_bytes()) as u64;
-        bytes += state
-            .iter()
-            .map(|(_, tensor)| of_tensor(tensor))
-            .sum::<u64>();
         Ok(Setup {
             run: self.folder.paths().root(),
             recipe: self.recipe,

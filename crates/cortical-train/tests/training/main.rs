@@ -86,7 +86,7 @@ fn the_seed_decides_and_the_model_predicts_what_the_run_reported() {
     assert!(model(&first) != model(&second), "two seeds, one model");
 
     let trained = TrainedModel::load(&RunPaths::new(&first).model(), &Device::Cpu).unwrap();
-    let splits = recipe.open_samples().unwrap();
+    let splits = recipe.open_samples(&[]).unwrap();
     let test = splits.test.preprocessed(trained.preprocess()).unwrap();
     let again = evaluate(trained.network(), &test, 256, &Device::Cpu).unwrap();
     assert_eq!(Some(&again), report.test.as_ref());

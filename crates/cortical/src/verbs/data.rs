@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::DataArgs;
 use crate::done::Done;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::{Style, count, shape};
 use crate::table::{Align, Table};
@@ -107,9 +107,17 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
     if let Some(text) = texts().iter().find(|text| text.name == name) {
         return describe_text(text, output);
     }
-    let recipe = Recipe::for_data(name);
+    let recipe = Recipe::from_toml("version = 2", Some(&Recipe::for_data(name)), &args.set)?;
+    if recipe.data.name != name {
+        return Err(Error::OtherData {
+            expected: name.to_owned(),
+            found: recipe.data.name,
+        });
+    }
     let mut options = recipe.samples()?.options(&recipe.data);
-    options.csv.label = args.label.as_deref().map(LabelColumn::parse);
+    if let Some(label) = &args.label {
+        options.csv.label = Some(LabelColumn::parse(label));
+    }
     // What is held out while training is held out of the part to learn from.
     options.valid_fraction = 0.0;
     let splits = cortical_data::open(name, &options)?;

@@ -6,8 +6,8 @@ use candle_core::Device;
 use cortical_data::csv::{CsvOptions, LabelColumn};
 use cortical_data::{Dataset, catalog, open_features};
 use cortical_train::{
-    Evaluation, Recipe, RunPaths, SampleRecipe, TaskKind, TextModel, TextScores, TrainedModel,
-    evaluate, evaluate_text, in_pool,
+    Evaluation, Measured, Recipe, RunPaths, SampleRecipe, TaskKind, TextModel, TextScores,
+    TrainedModel, evaluate, evaluate_stopped, evaluate_text, in_pool,
 };
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ const BATCH_SIZE: usize = 256;
 
 /// `cortical eval`
 pub(crate) fn eval(args: &EvalArgs, common: &Common, output: &Output) -> Result<Done> {
-    let evaluation = in_pool(common.threads, || evaluation(args))??;
+    let evaluation = in_pool(common.threads, || evaluation(args, output))??;
     match evaluation {
         Found::Classes(found) => {
             let mut object = Map::new();
@@ -64,13 +64,20 @@ enum Found {
     Text(Option<TextScores>),
 }
 
-fn evaluation(args: &EvalArgs) -> Result<Found> {
+fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
+    let paths = RunPaths::new(&args.run);
+    let is_own = args.data.is_none() && paths.is_run();
+    if is_own && !args.changed_data {
+        paths.check_data()?;
+    }
+    if is_own && paths.read_report()?.is_none() {
+        return of_stopped(&paths, output);
+    }
     if args.run.is_dir()
         && let Some(model) = TextModel::open(&args.run)?
     {
         return of_texts(&model, args).map(Found::Classes);
     }
-    let paths = RunPaths::new(&args.run);
     if paths.is_run() && paths.read_recipe()?.kind() == TaskKind::NextToken {
         return Ok(Found::Text(evaluate_text(&paths, args.data.as_deref())?));
     }
@@ -78,6 +85,21 @@ fn evaluation(args: &EvalArgs) -> Result<Found> {
     let (dataset, batch_size) = dataset(args, &model, run.as_ref())?;
     let found = evaluate(model.network(), &dataset, batch_size, &Device::Cpu)?;
     Ok(Found::Classes(found))
+}
+
+/// How good the newest checkpoint of a run is that was stopped or is still being trained.
+fn of_stopped(paths: &RunPaths, output: &Output) -> Result<Found> {
+    let (step, found) = evaluate_stopped(paths)?;
+    output.remark(&format!(
+        "the run is not finished: this is its checkpoint of step {step}"
+    ));
+    match found {
+        Some(Measured::Text(scores)) => Ok(Found::Text(Some(scores))),
+        Some(Measured::Classes(found) | Measured::Texts { classes: found, .. }) => {
+            Ok(Found::Classes(found))
+        }
+        _ => Ok(Found::Text(None)),
+    }
 }
 
 /// How well a model recognises classes of texts: those that its run held out, or those of a table.
@@ -108,7 +130,7 @@ fn dataset(
     let samples = recipe.as_ref().map(Recipe::samples).transpose()?;
     let batch_size = samples.map_or(BATCH_SIZE, |samples| samples.train.eval_batch_size);
     let dataset = match (&args.data, &recipe) {
-        (None, Some(recipe)) => recipe.open_samples()?.test,
+        (None, Some(recipe)) => recipe.open_samples(model.preprocess().columns())?.test,
         (None, None) => {
             return Err(Error::NoData {
                 path: args.run.clone(),

@@ -207,6 +207,11 @@ fn model_file(what: &Path) -> Result<PathBuf> {
     if run.model().is_file() {
         return Ok(run.model());
     }
+    // What a training of low-rank changes leaves.
+    let changes = what.join("adapter_model.safetensors");
+    if changes.is_file() {
+        return Ok(changes);
+    }
     let checkpoints = run.checkpoints();
     let path = what.to_owned();
     match checkpoints.steps()?.last() {

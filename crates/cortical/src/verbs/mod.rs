@@ -11,7 +11,7 @@ pub(crate) mod train;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use cortical_train::{RunPaths, TrainedModel};
+use cortical_train::{RunPaths, TaskKind, TrainedModel};
 
 use crate::error::{Error, Result};
 
@@ -26,6 +26,11 @@ pub(crate) fn load_model(what: &Path) -> Result<(TrainedModel, Option<RunPaths>)
         return Ok((TrainedModel::load(what, &Device::Cpu)?, None));
     }
     let paths = RunPaths::new(what);
+    if paths.is_run() && paths.read_recipe()?.kind() == TaskKind::NextToken {
+        return Err(Error::ContinuesTexts {
+            run: what.to_owned(),
+        });
+    }
     if !paths.model().is_file() {
         let path = PathBuf::from(what);
         let error = if paths.is_run() {

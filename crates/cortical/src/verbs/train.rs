@@ -1,7 +1,6 @@
 //! `train` and `resume`.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use cortical_data::catalog;
 use cortical_io::GgufFile;
@@ -17,35 +16,69 @@ use crate::cli::{Common, ResumeArgs, TrainArgs};
 use crate::dashboard::Dashboard;
 use crate::done::Done;
 use crate::error::{Error, Result};
-use crate::output::{Output, print_line};
+use crate::out_file::{LR_PAGE, may_write};
+use crate::output::Output;
 use crate::progress::Progress;
 use crate::result;
-use crate::signals;
+use crate::signals::{Beginning, Listener};
+use crate::style::Style;
 
 /// `cortical train`
 pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Result<Done> {
     let recipe = recipe(args, common)?;
     if args.print_recipe {
-        print_recipe(&recipe, common.json);
+        print_recipe(&recipe, output);
         return Ok(Done::Finished);
     }
     if args.find_lr {
         return look_for_lr(args, &recipe, common, output);
     }
-    let stop = signals::listen()?;
-    if args.fast_dev_run {
-        return try_out(&recipe, &stop, (common, args.tui), output);
-    }
-    let folder = match &args.out {
-        Some(root) => RunFolder::create(root, &recipe)?,
-        None => {
-            let name = recipe.short_name();
-            RunFolder::create_numbered(Path::new("runs"), &name, &recipe)?
-        }
+    let listener = Listener::start()?;
+    let watch = Watch {
+        listener: &listener,
+        tui: args.tui,
+        common,
+        output,
     };
-    let root = folder.paths().root().to_owned();
-    let outcome = work(folder, &recipe, &stop, (common, args.tui), output)?;
+    if args.fast_dev_run {
+        return try_out(&recipe, &watch);
+    }
+    let (root, outcome) = in_pool(common.threads, || {
+        let folder = match &args.out {
+            Some(root) => RunFolder::create(root, &recipe)?,
+            None => {
+                let name = recipe.short_name();
+                RunFolder::create_numbered(Path::new("runs"), &name, &recipe)?
+            }
+        };
+        let root = folder.paths().root().to_owned();
+        let made = folder.made().cloned();
+        let (run, heard) = (root.display().to_string(), watch.separate_output());
+        listener.before(move || {
+            if let Some(made) = made {
+                made.undo();
+            }
+            heard.error(&Error::NotBegun { run });
+            1
+        });
+        Ok::<_, Error>((root, work(folder, &recipe, &watch)?))
+    })??;
     Ok(conclude(&root, &outcome, output))
+}
+
+/// Who watches a training, and who may stop it.
+struct Watch<'a> {
+    listener: &'a Listener,
+    tui: bool,
+    common: &'a Common,
+    output: &'a Output,
+}
+
+impl Watch<'_> {
+    /// For the thread that hears signals.
+    fn separate_output(&self) -> Output {
+        Output::new(self.common.json, self.common.quiet)
+    }
 }
 
 /// `cortical train --find-lr`
@@ -56,6 +89,9 @@ fn look_for_lr(
     output: &Output,
 ) -> Result<Done> {
     let path = args.out.clone().unwrap_or_else(|| "lr-finder.html".into());
+    let mut reads = vec![Path::new(&recipe.data.name), Path::new(recipe.model_name())];
+    reads.extend(args.recipe.as_deref());
+    may_write(&path, &LR_PAGE, &reads, args.force)?;
     let finding = in_pool(common.threads, || find_lr(recipe, 200))??;
     let html = finding.to_html(recipe);
     cortical_io::write_atomic(&path, |file| file.write_all(html.as_bytes()))
@@ -73,59 +109,75 @@ fn look_for_lr(
 }
 
 /// `cortical train --fast-dev-run`: everything once, and nothing stays.
-fn try_out(
-    recipe: &Recipe,
-    stop: &AtomicBool,
-    how: (&Common, bool),
-    output: &Output,
-) -> Result<Done> {
+fn try_out(recipe: &Recipe, watch: &Watch<'_>) -> Result<Done> {
     let name = format!("cortical-fast-dev-run-{}", std::process::id());
     let root = std::env::temp_dir().join(name);
-    let folder = RunFolder::create(&root, recipe)?;
-    let outcome = work(folder, recipe, stop, how, output);
+    let (gone, output) = (root.clone(), watch.separate_output());
+    watch.listener.before(move || {
+        let _ = std::fs::remove_dir_all(&gone);
+        output.error(&Error::NotBegun {
+            run: gone.display().to_string(),
+        });
+        1
+    });
+    let outcome = in_pool(watch.common.threads, || {
+        let folder = RunFolder::create(&root, recipe)?;
+        work(folder, recipe, watch)
+    });
     // It was ours alone; what cannot be removed stays where temporary things are.
     let _ = std::fs::remove_dir_all(&root);
-    outcome?;
+    outcome??;
     let value = json!({ "fast_dev_run": true, "steps": recipe.train.max_steps });
-    output.result(&value, |_| "everything works; nothing was kept".to_owned());
+    let words = |_: &Style| "everything works; nothing was kept".to_owned();
+    watch.output.result(&value, words);
     Ok(Done::Finished)
 }
 
 /// `cortical resume`
 pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Result<Done> {
-    let stop = signals::listen()?;
-    let (folder, recipe) = RunFolder::open(&args.run)?;
-    if let Some(found) = common.seed.filter(|seed| *seed != recipe.seed) {
-        return Err(Error::OtherSeed {
-            run: args.run.clone(),
-            expected: recipe.seed,
-            found,
-        });
-    }
-    let outcome = work(folder, &recipe, &stop, (common, args.tui), output)?;
+    let listener = Listener::start()?;
+    let watch = Watch {
+        listener: &listener,
+        tui: args.tui,
+        common,
+        output,
+    };
+    let (run, heard) = (args.run.display().to_string(), watch.separate_output());
+    listener.before(move || {
+        heard.error(&Error::NotResumed { run });
+        75
+    });
+    let outcome = in_pool(common.threads, || -> Result<_> {
+        let (mut folder, recipe) = RunFolder::open(&args.run)?;
+        if args.changed_data {
+            folder.take_changed_data();
+        }
+        if let Some(found) = common.seed.filter(|seed| *seed != recipe.seed) {
+            return Err(Error::OtherSeed {
+                run: args.run.clone(),
+                expected: recipe.seed,
+                found,
+            });
+        }
+        work(folder, &recipe, &watch)
+    })??;
     Ok(conclude(&args.run, &outcome, output))
 }
 
 /// Trains to the end or to a signal, while a person watches.
-fn work(
-    folder: RunFolder,
-    recipe: &Recipe,
-    stop: &AtomicBool,
-    (common, tui): (&Common, bool),
-    output: &Output,
-) -> Result<Outcome> {
+fn work(folder: RunFolder, recipe: &Recipe, watch: &Watch<'_>) -> Result<Outcome> {
+    let (output, listener) = (watch.output, watch.listener);
     let root = folder.paths().root().to_owned();
-    let outcome = in_pool(common.threads, || -> Result<_> {
-        let mut watcher: Box<dyn Observer> = match tui && Dashboard::is_possible(output) {
-            true => Box::new(Dashboard::new()),
-            false => Box::new(Progress::new(output)),
-        };
-        Ok(cortical_train::train(folder, recipe, stop, &mut *watcher)?)
-    })??;
+    let watcher: Box<dyn Observer> = match watch.tui && Dashboard::is_possible(output) {
+        true => Box::new(Dashboard::new()),
+        false => Box::new(Progress::new(output)),
+    };
+    let mut beginning = Beginning { listener, watcher };
+    let outcome = cortical_train::train(folder, recipe, listener.stop(), &mut beginning)?;
+    drop(beginning);
     if let Outcome::Finished(_) = outcome {
         // The model is there; a page that cannot be made must not make the training fail.
-        let page = in_pool(common.threads, || write_page(&RunPaths::new(&root)));
-        if let Err(why) = page.and_then(|page| page) {
+        if let Err(why) = write_page(&RunPaths::new(&root)) {
             output.warning(&format!("report.html was not written: {why}"));
         }
     }
@@ -255,14 +307,10 @@ fn unknown_preset(name: &str) -> Error {
 }
 
 /// The recipe as TOML, or as one JSON object.
-fn print_recipe(recipe: &Recipe, as_json: bool) {
+fn print_recipe(recipe: &Recipe, output: &Output) {
     let text = recipe.to_toml();
-    if as_json {
-        let table: Table = text.parse().expect("a recipe that we wrote is TOML");
-        print_line(&json!({ "recipe": table }).to_string());
-    } else {
-        print_line(text.trim_end());
-    }
+    let table: Table = text.parse().expect("a recipe that we wrote is TOML");
+    output.result(&json!({ "recipe": table }), |_| text);
 }
 
 /// Says how a training ended.

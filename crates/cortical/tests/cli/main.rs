@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod changed_data;
 mod command;
 mod interruption;
 mod language;
+mod output;
 mod support;

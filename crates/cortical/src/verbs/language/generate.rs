@@ -35,8 +35,10 @@ pub(crate) fn generate(args: &GenerateArgs, common: &Common, output: &Output) ->
     let mut text = String::new();
     for piece in &mut stream {
         let piece = piece?;
-        output.stream(&piece);
         text.push_str(&piece);
+        if !output.stream(&piece) {
+            break;
+        }
     }
     let stop = stream.stop().map(|stop| stop.name());
     output.stream("\n");

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli_language::LogitsArgs;
 use crate::done::Done;
 use crate::error::Result;
+use crate::out_file::{LOGITS, may_write};
 use crate::output::Output;
 use crate::style::shape;
 use crate::table::{Align, Table};
@@ -17,6 +18,8 @@ const SHOWN: usize = 16;
 
 /// `cortical logits`
 pub(crate) fn logits(args: &LogitsArgs, output: &Output) -> Result<Done> {
+    super::exists(&args.model.model)?;
+    may_write(&args.out, &LOGITS, &[&args.model.model], args.force)?;
     let loaded = super::open(&args.model, output)?;
     let ids = match &args.text {
         Some(text) => Tokenizer::open(&args.model.model)?.encode(text)?,

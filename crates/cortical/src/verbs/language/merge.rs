@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use candle_core::Tensor;
 use cortical_models::language::{self, LanguageModel, LoadOptions, TextClassifier, Weights};
 use cortical_text::Tokenizer;
 use serde_json::json;
@@ -49,19 +50,21 @@ pub(crate) fn merge(args: &MergeArgs, output: &Output) -> Result<Done> {
     })?;
     let changes = model.body().projections();
     let changes = changes.iter().filter(|p| p.is_adapted()).count();
-    new_folder(&args.out)?;
-    let write = |name: &str, text: &str| {
-        cortical_io::write_atomic(args.out.join(name), |file| file.write_all(text.as_bytes()))
-    };
-    // Others look for this word in the files of PyTorch's models.
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    cortical_io::save_tensors(args.out.join("model.safetensors"), &tensors, &metadata)?;
-    write("config.json", &config)?;
     // A model may have no tokenizer, and take numbers only.
-    match Tokenizer::open(&args.model).and_then(|own| own.to_json()) {
-        Ok(text) => write("tokenizer.json", &text)?,
-        Err(why) => output.warning(&format!("no tokenizer was written: {why}")),
+    let tokenizer = match Tokenizer::open(&args.model).and_then(|own| own.to_json()) {
+        Ok(text) => Some(text),
+        Err(why) => {
+            output.warning(&format!("no tokenizer was written: {why}"));
+            None
+        }
+    };
+    new_folder(&args.out)?;
+    let written = write_model(&args.out, &tensors, &config, tokenizer.as_deref());
+    if written.is_err() {
+        // It is ours alone; half a model helps nobody.
+        let _ = fs::remove_dir_all(&args.out);
     }
+    written?;
     let folder = args.out.display().to_string();
     let value = json!({ "folder": folder, "changes": changes, "tensors": tensors.len() });
     output.result(&value, |_| {
@@ -69,6 +72,26 @@ pub(crate) fn merge(args: &MergeArgs, output: &Output) -> Result<Done> {
         format!("{folder}: {tensors} tensors, {changes} low-rank changes are part of them")
     });
     Ok(Done::Finished)
+}
+
+/// Fills the folder.
+fn write_model(
+    folder: &Path,
+    tensors: &[(String, Tensor)],
+    config: &str,
+    tokenizer: Option<&str>,
+) -> Result<()> {
+    // Others look for this word in the files of PyTorch's models.
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    cortical_io::save_tensors(folder.join("model.safetensors"), tensors, &metadata)?;
+    let write = |name: &str, text: &str| {
+        cortical_io::write_atomic(folder.join(name), |file| file.write_all(text.as_bytes()))
+    };
+    write("config.json", config)?;
+    if let Some(tokenizer) = tokenizer {
+        write("tokenizer.json", tokenizer)?;
+    }
+    Ok(())
 }
 
 /// A model with either head.
