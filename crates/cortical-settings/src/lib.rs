@@ -42,7 +42,7 @@ pub use rule::{
     Broken, Rule, at_least, at_most, between, not_negative, positive, rule, share, share_below_one,
 };
 pub use setting::Setting;
-pub use settings::{Settings, first_broken, join, refuse_unknown, section, take};
+pub use settings::{Settings, first_broken, join, only, refuse_unknown, section, take};
 pub use write::{Line, values, write_table};
 
 /// TOML's tables and values, in which settings are written.

@@ -80,6 +80,16 @@ pub fn join(path: &str, name: &str) -> String {
     }
 }
 
+/// The fields of `table` that `T` has, where a table holds those of several.
+#[must_use]
+pub fn only<T: Settings>(table: &Table) -> Table {
+    let own = table
+        .iter()
+        .filter(|(name, _)| T::names().any(|own| own == *name));
+    own.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
 /// Refuses fields of the table `path` whose names are not known.
 ///
 /// # Errors

@@ -2,11 +2,9 @@
 
 use cortical_optim::{Group, Norm, OptimizerConfig, SgdConfig};
 use cortical_settings::{
-    FieldError, Line, OneOf, Settings, Table, Value, not_negative, positive, rule, setting,
+    FieldError, Line, OneOf, Settings, Table, Value, not_negative, only, positive, rule, setting,
     settings,
 };
-
-use super::read::only;
 
 settings! {
     /// Parameters with rates of their own.

@@ -2,7 +2,8 @@
 
 use cortical_models::{Kinds, ModelSpec};
 use cortical_settings::{
-    FieldError, Settings, Table, Value, at_most, nearest, refuse_unknown, section, settings, take,
+    FieldError, Settings, Table, Value, at_most, nearest, only, refuse_unknown, section, settings,
+    take,
 };
 
 use super::{
@@ -241,15 +242,6 @@ fn kind_of(table: &Table) -> Option<TaskKind> {
         Some(_) => Some(TaskKind::Classification),
         None => None,
     }
-}
-
-/// The fields of `table` that `T` has.
-pub(super) fn only<T: Settings>(table: &Table) -> Table {
-    let own = table
-        .iter()
-        .filter(|(name, _)| T::names().any(|own| own == *name));
-    own.map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
 }
 
 /// Reads a table whose fields every recipe has, or only this task's; those of another task are refused by name.
