@@ -54,14 +54,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Some checks of the crate that reads tokenizers are panics. `cortical-text` makes errors of them, which say what a
-/// person needs to know.
+/// The crates whose panics `cortical-text` makes errors of.
+const CAUGHT: [&str; 2] = ["/tokenizers-", "/minijinja-"];
+
+/// Some checks of the crates that read tokenizers and templates are panics. `cortical-text` makes errors of them, which
+/// say what a person needs to know.
 fn keep_caught_panics_quiet() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let is_caught = panic
             .location()
-            .is_some_and(|place| place.file().contains("/tokenizers-"));
+            .is_some_and(|place| CAUGHT.iter().any(|part| place.file().contains(part)));
         if !is_caught {
             report(panic);
         }

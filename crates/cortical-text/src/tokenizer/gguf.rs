@@ -3,9 +3,9 @@
 use super::ends::is_turn_end;
 use super::{Tokenizer, added_token, byte_level};
 use crate::error::{Error, Result};
-use cortical_io::{GgufFile, GgufValue};
+use cortical_io::{GgufFile, GgufValue, printable};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How Llama 3 cuts text into words.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -13,6 +13,9 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const LLAMA3_NAMES: [&str; 3] = ["llama-bpe", "llama3", "llama-v3"];
 /// How Qwen2 does, which keeps digits alone.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The most bytes of a piece of SentencePiece's, which are words and parts of words.
+const PIECE_BYTES: usize = 1 << 10;
 
 /// The kinds of tokens that are no text: control tokens, and those that somebody added.
 const CONTROL: i64 = 3;
@@ -70,12 +73,16 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
                 added,
                 prefix.unwrap_or(true),
             )
+            .map_err(|why| Error::Tokenizer {
+                origin: origin.clone(),
+                why,
+            })?
         }
         _ => {
             return Err(Error::Kind {
                 origin,
                 key: "tokenizer.ggml.model",
-                got: model.to_owned(),
+                got: printable(model, 60),
                 supported: "gpt2 and llama",
             });
         }
@@ -138,7 +145,7 @@ fn byte_pairs(
             return Err(Error::Kind {
                 origin: origin.to_owned(),
                 key: "tokenizer.ggml.pre",
-                got: pre.to_owned(),
+                got: printable(pre, 60),
                 supported: "gpt-2, smollm, starcoder, llama-bpe and qwen2",
             });
         }
@@ -160,7 +167,19 @@ fn pieces(
     vocab: Map<String, Value>,
     added: Vec<Value>,
     prefix: bool,
-) -> Value {
+) -> std::result::Result<Value, String> {
+    // Every place of a token is one where it may be cut in two.
+    if let Some((id, token)) = tokens
+        .iter()
+        .enumerate()
+        .find(|(_, t)| t.len() > PIECE_BYTES)
+    {
+        return Err(format!(
+            "token {id} of tokenizer.ggml.tokens has {} bytes; at most {PIECE_BYTES} are read",
+            token.len()
+        ));
+    }
+    let lengths: HashSet<usize> = tokens.iter().map(String::len).collect();
     let known: HashMap<&str, usize> = tokens
         .iter()
         .enumerate()
@@ -170,6 +189,9 @@ fn pieces(
     let mut merges: Vec<(f32, usize, usize, [&str; 2])> = Vec::new();
     for (id, token) in tokens.iter().enumerate() {
         for (at, _) in token.char_indices().skip(1) {
+            if !lengths.contains(&at) || !lengths.contains(&(token.len() - at)) {
+                continue;
+            }
             let (left, right) = token.split_at(at);
             if let (Some(l), Some(r)) = (known.get(left), known.get(right)) {
                 merges.push((score(id), *l, *r, [left, right]));
@@ -192,7 +214,7 @@ fn pieces(
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
     let unknown = tokens.first().filter(|token| token.as_str() == "<unk>");
-    json!({
+    Ok(json!({
         "version": "1.0",
         "added_tokens": added,
         "normalizer": { "type": "Sequence", "normalizers": normalizers },
@@ -201,5 +223,5 @@ fn pieces(
             "type": "BPE", "vocab": vocab, "merges": merges, "unk_token": unknown,
             "byte_fallback": true, "fuse_unk": true, "ignore_merges": false,
         },
-    })
+    }))
 }

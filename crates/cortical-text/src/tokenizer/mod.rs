@@ -1,5 +1,6 @@
 //! Text to tokens and back.
 
+mod bounds;
 mod ends;
 mod gguf;
 mod growing;
@@ -9,7 +10,7 @@ mod settled;
 mod tests;
 
 use crate::error::{Error, MAX_VOCABULARY, MIN_VOCABULARY, Result};
-use cortical_io::GgufFile;
+use cortical_io::{GgufFile, printable};
 pub(crate) use growing::GrowingText;
 use serde_json::{Value, json};
 use settled::Tail;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, Tokenizer as Hub};
+use tokenizers::{AddedToken, NormalizedString, Normalizer, Tokenizer as Hub};
 
 /// GPT-2's name of the token that ends a text, also in what is trained here.
 const END: &str = "<|endoftext|>";
@@ -33,6 +34,8 @@ pub struct Tokenizer {
     eos: Vec<u32>,
     /// Which part of a text that grows may still change.
     tail: Tail,
+    /// How many times as long a text may become before it is cut into tokens.
+    growth: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +51,16 @@ struct Characters {
     ids: HashMap<char, u32>,
 }
 
+/// The most characters of what the library says about a stranger's description.
+const WHY_CHARS: usize = 300;
+/// Where its parts do not fit each other, the library ends in a panic.
+const CONTRADICTION: &str = "the tokenizer's parts contradict each other";
+/// How many times as long a text may become without its being measured.
+const FREE_GROWTH: f64 = 16.0;
+/// Bytes that are measured at a time, and that a text may become whatever its length.
+const PIECE_BYTES: usize = 1 << 14;
+const GROWN_BYTES: usize = 16 << 20;
+
 impl Tokenizer {
     fn new(kind: Kind) -> Self {
         let tail = Tail::of(&kind);
@@ -56,6 +69,7 @@ impl Tokenizer {
             bos: None,
             eos: Vec::new(),
             tail,
+            growth: 1.0,
         }
     }
 
@@ -119,8 +133,9 @@ impl Tokenizer {
     pub fn from_json(origin: &str, text: &str) -> Result<Self> {
         let refuse = |why: String| Error::Tokenizer {
             origin: origin.to_owned(),
-            why,
+            why: printable(&why, WHY_CHARS),
         };
+        let growth = bounds::check(text).map_err(refuse)?;
         // The reader is somebody else's, and some of its checks are panics.
         let hub = catch_unwind(AssertUnwindSafe(|| Hub::from_bytes(text.as_bytes())));
         let mut hub = hub
@@ -133,7 +148,10 @@ impl Tokenizer {
         if hub.get_vocab_size(true) == 0 {
             return Err(refuse("it has no tokens".to_owned()));
         }
-        Ok(Self::new(Kind::Hub(Arc::new(hub))))
+        Ok(Self {
+            growth,
+            ..Self::new(Kind::Hub(Arc::new(hub)))
+        })
     }
 
     /// GPT-2's tokenizer from its vocabulary (`vocab.json`, also called `encoder.json`) and merges (`merges.txt`, also
@@ -204,13 +222,14 @@ impl Tokenizer {
                 text.chars().map(id).collect()
             }
             Kind::Hub(hub) => {
+                self.check_growth(hub, text)?;
                 let encoded = catch_unwind(AssertUnwindSafe(|| hub.encode_fast(text, whole)));
                 let encoded = encoded
                     .map_err(|_| Error::Encode {
-                        why: "the tokenizer's parts contradict each other".to_owned(),
+                        why: CONTRADICTION.to_owned(),
                     })?
                     .map_err(|why| Error::Encode {
-                        why: why.to_string(),
+                        why: printable(&why.to_string(), WHY_CHARS),
                     })?;
                 let mut ids = encoded.get_ids().to_vec();
                 if let Some(bos) = self.bos.filter(|bos| whole && ids.first() != Some(bos)) {
@@ -219,6 +238,36 @@ impl Tokenizer {
                 Ok(ids)
             }
         }
+    }
+
+    /// Refuses a text that becomes much longer, of a tokenizer that could do that: piece by piece, so that little is
+    /// ever there at once.
+    fn check_growth(&self, hub: &Hub, text: &str) -> Result<()> {
+        let Some(normalizer) = hub.get_normalizer().filter(|_| self.growth > FREE_GROWTH) else {
+            return Ok(());
+        };
+        let (mut rest, mut bytes) = (text, 0);
+        while !rest.is_empty() {
+            let (piece, behind) =
+                rest.split_at(rest.floor_char_boundary(PIECE_BYTES.min(rest.len())));
+            let mut piece = NormalizedString::from(piece);
+            let done = catch_unwind(AssertUnwindSafe(|| normalizer.normalize(&mut piece)));
+            let done = done.map_err(|_| CONTRADICTION.to_owned());
+            let done =
+                done.and_then(|done| done.map_err(|why| printable(&why.to_string(), WHY_CHARS)));
+            done.map_err(|why| Error::Encode { why })?;
+            bytes += piece.get().len();
+            if bytes > GROWN_BYTES + text.len().saturating_mul(4) {
+                return Err(Error::Encode {
+                    why: format!(
+                        "the tokenizer makes more than {bytes} bytes of {}",
+                        text.len()
+                    ),
+                });
+            }
+            rest = behind;
+        }
+        Ok(())
     }
 
     /// The text of tokens, without special ones. Bytes that are no text become `�`.
@@ -253,7 +302,7 @@ impl Tokenizer {
                 let decoded = catch_unwind(AssertUnwindSafe(|| hub.decode(ids, true)));
                 decoded
                     .map_err(|_| Error::Decode {
-                        why: "the tokenizer's parts contradict each other".to_owned(),
+                        why: CONTRADICTION.to_owned(),
                     })?
                     .map_err(|why| Error::Decode {
                         why: why.to_string(),

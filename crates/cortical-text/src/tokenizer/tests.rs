@@ -221,6 +221,82 @@ fn changes_have_the_tokenizer_of_their_model() {
     assert!(error.contains("far/away"), "{error}");
 }
 
+#[test]
+fn lengths_of_descriptions_are_not_believed() {
+    let with = |part: &str, value: &Value| {
+        let text = json!({ "version": "1.0", part: value,
+            "model": { "type": "BPE", "vocab": { "a": 0, "b": 1 }, "merges": [] } });
+        Tokenizer::from_json("test", &text.to_string())
+    };
+    let error = |part: &str, value: &Value| with(part, value).unwrap_err().to_string();
+    for charsmap in [
+        "/////wAAAAA=",
+        "AAAAAA==",
+        "AwAAAAAAAAA=",
+        "/w==",
+        "CAAAAAAAAAA=",
+        "?",
+    ] {
+        let value = json!({ "type": "Precompiled", "precompiled_charsmap": charsmap });
+        let error = error("normalizer", &value);
+        assert!(
+            error.contains("precompiled_charsmap"),
+            "{charsmap}: {error}"
+        );
+        let nested = json!({ "type": "Sequence", "normalizers": [{ "type": "Sequence", "normalizers": [value] }] });
+        assert!(with("normalizer", &nested).is_err());
+    }
+    let twice = json!({ "type": "Replace", "pattern": { "String": "a" }, "content": "aa" });
+    let all = |step: &Value, count: usize, inner: &str| json!({ "type": "Sequence", inner: vec![step; count] });
+    assert!(error("normalizer", &all(&twice, 40, "normalizers")).contains("times as long"));
+    assert!(error("decoder", &all(&twice, 40, "decoders")).contains("times as long"));
+    let level = byte_level(false);
+    assert!(error("pre_tokenizer", &all(&level, 40, "pretokenizers")).contains("times as long"));
+    let pieces = json!({ "type": "TemplateProcessing", "special_tokens": {}, "pair": [
+        { "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } }],
+        "single": vec![json!({ "Sequence": { "id": "A", "type_id": 0 } }); 2] });
+    assert!(error("post_processor", &all(&pieces, 40, "processors")).contains("times as long"));
+    for (old, new) in [("String", "x".repeat(100_000)), ("Regex", "x".repeat(300))] {
+        let value = json!({ "type": "Replace", "pattern": { old: "a" }, "content": new });
+        assert!(error("normalizer", &value).contains("times as long"));
+    }
+    let value = json!({ "type": "Prepend", "prepend": "x".repeat(100_000) });
+    assert!(error("normalizer", &value).contains("before a text"));
+    let mut deep = twice.clone();
+    for _ in 0..60 {
+        deep = json!({ "type": "Sequence", "normalizers": [deep] });
+    }
+    assert!(error("normalizer", &deep).contains("deep"));
+    // What may grow is measured with each text.
+    let tokenizer = with("normalizer", &all(&twice, 8, "normalizers")).unwrap();
+    assert_eq!(tokenizer.encode("a").unwrap().len(), 256);
+    let error = tokenizer
+        .encode(&"a".repeat(300_000))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("of 300000"), "{error}");
+}
+
+#[test]
+fn a_long_token_is_refused_in_a_moment() {
+    let long = "b".repeat(400_000);
+    let words: Vec<String> = (1..200).map(|n| "c".repeat(n)).collect();
+    let keys = |tokens| {
+        [
+            ("tokenizer.ggml.model", Key::Text("llama")),
+            ("tokenizer.ggml.tokens", Key::Texts(tokens)),
+        ]
+    };
+    let (_folder, file) = gguf(&keys(vec!["a", &long]));
+    let error = Tokenizer::from_gguf(&file).unwrap_err().to_string();
+    assert!(
+        error.contains("token 1") && error.contains("400000 bytes"),
+        "{error}"
+    );
+    let (_folder, file) = gguf(&keys(words.iter().map(String::as_str).collect()));
+    assert!(Tokenizer::from_gguf(&file).is_ok());
+}
+
 proptest! {
     #[test]
     fn any_text_comes_back_from_a_trained_tokenizer(text in ".{0,60}") {

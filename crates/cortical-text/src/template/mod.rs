@@ -1,18 +1,21 @@
 //! Conversations as the text that a model was made to read.
 
+mod engine;
+mod measure;
+mod source;
+#[cfg(test)]
+mod tests;
+
 use crate::error::{Error, Result};
-use cortical_io::{GgufFile, GgufValue, read_text};
+use cortical_io::{GgufFile, GgufValue, printable, read_text};
 use cortical_models::language::adapter_base;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value as Jinja};
-use minijinja::{Environment, ErrorKind};
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// The most bytes of a template that are read.
 const TEMPLATE_BYTES: u64 = 1 << 20;
-/// Steps after which a template is taken to never end.
-const FUEL: u64 = 5_000_000;
+/// The most characters of what a template says when it fails.
+const WHY_CHARS: usize = 400;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,102 +151,20 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] with what the template says, or that it does not end.
     pub fn render(&self, messages: &[Message], ask: bool) -> Result<String> {
-        let fail = |error: minijinja::Error| Error::Template {
-            why: match error.detail() {
-                Some(detail) => detail.to_owned(),
-                None => error.to_string(),
-            },
-        };
-        let mut environment = Environment::new();
-        environment.set_fuel(Some(FUEL));
-        let mut syntax = SyntaxConfig::builder();
-        syntax.trim_blocks(true).lstrip_blocks(true);
-        environment.set_syntax(syntax.build().map_err(fail)?);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function(
-            "raise_exception",
-            |why: String| -> Result<Jinja, minijinja::Error> {
-                Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
-            },
-        );
-        environment.add_filter("tojson", to_json);
         let turns: Vec<Value> = messages
             .iter()
             .map(|message| json!({ "role": message.role, "content": message.content }))
             .collect();
-        let context = Jinja::from(Serde(json!({
+        let context = json!({
             "messages": turns,
             "add_generation_prompt": ask,
             "bos_token": self.bos,
             "eos_token": self.eos,
             "tools": null,
             "documents": null,
-        })));
-        environment.render_str(&self.source, context).map_err(fail)
-    }
-}
-
-/// As Python's `json.dumps` writes it, for the filter that comes with the engine writes for HTML.
-fn to_json(value: &Jinja, options: Kwargs) -> Result<String, minijinja::Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    let value = serde_json::to_value(value)
-        .map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why.to_string()))?;
-    let text = match indent {
-        Some(_) => serde_json::to_string_pretty(&value),
-        None => serde_json::to_string(&value),
-    };
-    text.map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conversations_become_the_text_that_models_know() {
-        let chatml = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe kind<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-        let template = ChatTemplate::new(chatml);
-        let asked = template
-            .render(&[Message::new("user", "Hi")], true)
-            .unwrap();
-        assert_eq!(
-            asked,
-            "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
-        );
-        let turns = [Message::new("system", "S"), Message::new("user", "Hi")];
-        let text = template.render(&turns, false).unwrap();
-        assert_eq!(
-            text,
-            "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
-        );
-        let llama2 = "{{ bos_token }}{% for m in messages %}\n    {%- if m.role == 'user' %}[INST] {{ m.content.strip() | upper }} [/INST]{% endif %}\n{% endfor %}";
-        let template = ChatTemplate::new(llama2).tokens("<s>", "</s>");
-        assert_eq!(
-            template.render(&turns, true).unwrap(),
-            "<s>[INST] HI [/INST]"
-        );
-    }
-
-    #[test]
-    fn templates_that_fail_or_never_end_are_errors() {
-        let error = |source: &str| {
-            ChatTemplate::new(source)
-                .render(&[], true)
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(
-            error("{{ raise_exception('roles must alternate') }}").contains("roles must alternate")
-        );
-        assert!(error("{% for m in %}").contains("the chat template fails"));
-        let endless =
-            "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
-        assert!(error(endless).contains("fuel") || error(endless).contains("fails"));
-        let none = ChatTemplate::open("no-such-model").unwrap_err().to_string();
-        assert!(
-            none.contains("no-such-model has no chat template"),
-            "{none}"
-        );
+        });
+        engine::render(&self.source, &context).map_err(|why| Error::Template {
+            why: printable(&why, WHY_CHARS),
+        })
     }
 }
