@@ -19,6 +19,7 @@ pub struct Chat<'a> {
     cache: ModelCache,
     /// The tokens that the cache holds.
     read: Vec<u32>,
+    beyond: bool,
 }
 
 /// A model's turn.
@@ -47,7 +48,15 @@ impl<'a> Chat<'a> {
             messages: Vec::new(),
             cache: model.cache(),
             read: Vec::new(),
+            beyond: false,
         }
+    }
+
+    /// As [`Generator::beyond_context`].
+    #[must_use]
+    pub fn beyond_context(mut self, beyond: bool) -> Self {
+        self.beyond = beyond;
+        self
     }
 
     /// Says who the model is to be.
@@ -97,6 +106,7 @@ impl<'a> Chat<'a> {
         cache.truncate(agree.min(prompt.len().saturating_sub(1)));
         let mut generator = Generator::new(self.model, cache, &prompt, sampler)?
             .limit(limit)
+            .beyond_context(self.beyond)
             .ends(&self.tokenizer.turn_ends());
         let options = TextStreamOptions {
             stop: stop.to_vec(),

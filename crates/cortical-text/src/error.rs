@@ -87,6 +87,19 @@ pub enum Error {
     /// There is nothing to go on from.
     #[error("there is nothing to go on from: give a prompt of at least one token")]
     EmptyPrompt,
+    /// A text is longer than what the model was made for.
+    #[error(
+        "the text has {got} tokens, and the model was made for {positions}; shorten it{}",
+        if *computed { ", or go on all the same with --beyond-context" } else { "" }
+    )]
+    LongText {
+        /// Its tokens.
+        got: usize,
+        /// The positions that the model was made for.
+        positions: usize,
+        /// Whether there are more positions, which are computed.
+        computed: bool,
+    },
     /// A text is too short to be predicted.
     #[error("the text has {got} tokens; at least 2 are needed")]
     ShortText {

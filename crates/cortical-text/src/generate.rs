@@ -19,7 +19,7 @@ pub enum Stop {
     End,
     /// As many tokens came as were asked for.
     Length,
-    /// The model's table of positions is used up.
+    /// The positions that the model was made for are used up.
     Positions,
     /// A stop string came.
     Text,
@@ -69,6 +69,9 @@ pub struct Generator<'a> {
     sampler: Sampler,
     ends: Vec<u32>,
     left: usize,
+    beyond: bool,
+    /// Whether nothing was asked for yet.
+    is_new: bool,
     stop: Option<Stop>,
     read: (usize, Duration),
     written: (usize, Duration),
@@ -95,6 +98,8 @@ impl<'a> Generator<'a> {
             sampler,
             ends: Vec::new(),
             left: usize::MAX,
+            beyond: false,
+            is_new: true,
             stop: None,
             read: (0, Duration::ZERO),
             written: (0, Duration::ZERO),
@@ -105,6 +110,13 @@ impl<'a> Generator<'a> {
     #[must_use]
     pub fn limit(mut self, tokens: usize) -> Self {
         self.left = tokens;
+        self
+    }
+
+    /// Goes on behind the positions that the model was made for, where they are computed and not looked up in a table.
+    #[must_use]
+    pub fn beyond_context(mut self, beyond: bool) -> Self {
+        self.beyond = beyond;
         self
     }
 
@@ -179,11 +191,15 @@ impl<'a> Generator<'a> {
             self.stop = Some(Stop::Length);
             return Ok(None);
         }
-        let full = self.model.config().table_positions();
-        if full.is_some_and(|limit| self.text.len() > limit) {
+        if let Err(error) = check_length(self.model, self.text.len(), self.beyond) {
             self.stop = Some(Stop::Positions);
-            return Ok(None);
+            // What came with the prompt was never read, and nobody would know.
+            return match self.is_new {
+                true => Err(error),
+                false => Ok(None),
+            };
         }
+        self.is_new = false;
         // Hundreds of small products a token: no thread should have to be woken for each.
         let scores = keep_spinning(|| self.scores())?;
         let token = self.sampler.next(&scores, &self.text)?;
@@ -194,6 +210,28 @@ impl<'a> Generator<'a> {
         self.text.push(token);
         self.left -= 1;
         Ok(Some(token))
+    }
+}
+
+/// Refuses a text of so many tokens that is longer than what a model was made for; with `beyond`, only one that it has
+/// no positions for.
+///
+/// # Errors
+/// [`Error::LongText`].
+pub fn check_length(model: &LanguageModel, tokens: usize, beyond: bool) -> Result<()> {
+    let config = model.config();
+    let table = config.table_positions();
+    let limit = match beyond {
+        true => table,
+        false => Some(table.unwrap_or(config.max_positions())),
+    };
+    match limit {
+        Some(positions) if tokens > positions => Err(Error::LongText {
+            got: tokens,
+            positions,
+            computed: table.is_none(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -28,7 +28,7 @@ mod tokenizer;
 
 pub use chat::{Chat, Reply};
 pub use error::{Error, Result};
-pub use generate::{Generator, Stop};
+pub use generate::{Generator, Stop, check_length};
 pub use perplexity::{Perplexity, perplexity};
 pub use sample::{Sampler, Sampling};
 pub use stream::{TextStream, TextStreamOptions};

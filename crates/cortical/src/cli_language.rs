@@ -16,6 +16,9 @@ pub(crate) struct ModelArgs {
     /// How weights lie in memory; as the file has them when absent (safetensors in f32)
     #[arg(long, value_name = "FORM")]
     pub(crate) weights: Option<WeightsArg>,
+    /// Take texts that are longer than what the model was made for, where its positions are computed
+    #[arg(long)]
+    pub(crate) beyond_context: bool,
 }
 
 /// The names of the forms of weights.
@@ -235,9 +238,10 @@ pub(crate) struct PerplexityArgs {
     /// Only its first bytes
     #[arg(long, value_name = "N")]
     pub(crate) bytes: Option<usize>,
-    /// Tokens that are read at a time; those of the first half of each window are context only
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    pub(crate) window: usize,
+    /// Tokens that are read at a time; those of the first half of each window are context only. 512 when absent, or
+    /// what the model was made for
+    #[arg(long, value_name = "N")]
+    pub(crate) window: Option<usize>,
     /// Tokens of each window that are context only; half of it when absent
     #[arg(long, value_name = "N")]
     pub(crate) skip: Option<usize>,

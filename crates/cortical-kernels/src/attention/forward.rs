@@ -9,7 +9,6 @@ use crate::matmul::{MatRef, Write, matmul_task};
 use crate::parallel;
 use crate::real::Real;
 use crate::scratch;
-use crate::softmax::Shift;
 use std::ops::Range;
 
 /// What every task reads.
@@ -31,8 +30,8 @@ struct Running<T> {
     sum: T,
 }
 
-/// Writes the output and, for each query of `[batch, heads, queries]`, what its scores become weights by (a maximum
-/// of −∞ for a query that sees nothing).
+/// Writes the output and, for each query of `[batch, heads, queries]`, the logarithm of the softmax's denominator
+/// (−∞ for a query that sees nothing).
 ///
 /// # Panics
 /// If the slices do not hold what the sizes and strides say.
@@ -43,16 +42,16 @@ pub fn forward<T: Real>(
     v: Heads<'_, T>,
     options: Options<'_, T>,
     output: HeadsMut<'_, T>,
-    shifts: &mut [Shift<T>],
+    lse: &mut [T],
 ) {
     sizes.check(&q, &k, &v, &options);
     assert_eq!(
-        shifts.len(),
+        lse.len(),
         sizes.batch * sizes.heads * sizes.queries,
-        "attention: a shift a query"
+        "attention: a log-sum-exp a query"
     );
     let output = OutputRows::new("output", output, sizes.o());
-    if shifts.is_empty() {
+    if lse.is_empty() {
         return;
     }
     let isa = isa::current();
@@ -71,29 +70,22 @@ pub fn forward<T: Real>(
         k_transposed,
     };
     let blocks = sizes.queries.div_ceil(QUERY_BLOCK);
-    // Heads are cut apart first, so that every task has its own part of `shifts`.
-    let mut parts: Vec<&mut [Shift<T>]> = shifts
+    // Heads are cut apart first, so that every task has its own part of `lse`.
+    let mut parts: Vec<&mut [T]> = lse
         .chunks_mut(sizes.queries)
         .flat_map(|head| head.chunks_mut(QUERY_BLOCK))
         .collect();
-    parallel::chunks_mut(&mut parts, 1, |task, shifts| {
+    parallel::chunks_mut(&mut parts, 1, |task, lse| {
         let (head, first) = (task / blocks, task % blocks * QUERY_BLOCK);
         let (b, h) = (head / sizes.heads, head % sizes.heads);
-        job.block(b, h, first, &output, &mut *shifts[0]);
+        job.block(b, h, first, &output, &mut *lse[0]);
     });
 }
 
 impl<T: Real> Job<'_, T> {
-    /// The queries `first..first + shifts.len()` of one head.
-    fn block(
-        &self,
-        b: usize,
-        h: usize,
-        first: usize,
-        output: &OutputRows<'_, T>,
-        shifts: &mut [Shift<T>],
-    ) {
-        let (n, dv) = (shifts.len(), self.sizes.value_dim);
+    /// The queries `first..first + lse.len()` of one head.
+    fn block(&self, b: usize, h: usize, first: usize, output: &OutputRows<'_, T>, lse: &mut [T]) {
+        let (n, dv) = (lse.len(), self.sizes.value_dim);
         let queries = first..first + n;
         let limit = self.options.limit(queries.end - 1, self.sizes.keys);
         scratch::with(n * (KEY_BLOCK + dv + 2), |buffer: &mut [T]| {
@@ -126,16 +118,17 @@ impl<T: Real> Job<'_, T> {
             }
             // 4. The means.
             for r in 0..n {
+                let seen = sum[r] > T::ZERO;
                 // A sum that is not a number stays one.
                 let factor = if sum[r] == T::ZERO {
                     T::ZERO
                 } else {
                     T::ONE / sum[r]
                 };
-                shifts[r] = Shift {
-                    max: max[r],
-                    log_sum: T::from_f64(sum[r].to_f64().ln()),
-                    inverse_sum: factor,
+                lse[r] = if seen {
+                    self.log(max[r], sum[r])
+                } else {
+                    T::NEG_INFINITY + sum[r]
                 };
                 // SAFETY: a task owns the rows of its queries.
                 unsafe {
@@ -167,6 +160,10 @@ impl<T: Real> Job<'_, T> {
         let weights = MatRef::strided(scores, n, keys.len(), KEY_BLOCK, 1);
         let v = self.v.rows(b, g, keys, dv);
         matmul_task(self.isa, weights, v, sums, dv, Write::Add);
+    }
+
+    fn log(&self, max: T, sum: T) -> T {
+        T::from_f64(max.to_f64() + sum.to_f64().ln())
     }
 
     /// Unscaled scores of a block, rows [`KEY_BLOCK`] apart.
@@ -225,13 +222,9 @@ impl<T: Real> Job<'_, T> {
         self.options.finish_scores(self.isa, scores, mask);
         let max = before.max.maximum(row::largest(self.isa, scores));
         if max == T::NEG_INFINITY {
-            // No number seen so far: a difference of infinities would be NaN, but what is NaN already stays it.
-            let sum = row::exponentials(self.isa, scores, T::ZERO);
-            let now = Running {
-                max,
-                sum: before.sum + sum,
-            };
-            return (now, T::ONE);
+            // Nothing seen so far: a difference of infinities would be NaN.
+            scores.fill(T::ZERO);
+            return (before, T::ONE);
         }
         let sum = row::exponentials(self.isa, scores, max);
         if let Some(dropout) = self.options.dropout {

@@ -174,3 +174,58 @@ fn options_of_a_training_mean_the_same_for_every_task() {
         said.err
     );
 }
+
+#[test]
+fn texts_that_are_too_long_are_refused() {
+    let place = trained();
+    let ids = |count: usize| vec!["116"; count].join(",");
+    let refused = |line: &str| {
+        let said = place.run(line).expect(1);
+        assert!(said.out.is_empty(), "{}", said.out);
+        let part = "has 257 tokens, and the model was made for 256";
+        assert!(said.err.contains(part), "{line}: {}", said.err);
+        assert!(said.err.contains("--beyond-context"), "{}", said.err);
+    };
+    let long = ids(257);
+    refused(&format!("generate base --ids {long} -n 2"));
+    refused(&format!("logits base --ids {long} --out far.safetensors"));
+    place.write("long.txt", "x".repeat(257));
+    refused("perplexity base long.txt --window 300");
+    place.run("perplexity base long.txt").expect(0);
+    let far = format!("generate base --ids {long} -n 2 --beyond-context --json");
+    assert_eq!(place.run(&far).expect(0).json()["tokens"], 2);
+    // One that just fits is followed by one token, and it says why it ends.
+    let full = format!("generate base --ids {} -n 9 --json", ids(256));
+    let said = place.run(&full).expect(0).json();
+    assert_eq!(
+        (&said["tokens"], &said["stop"]),
+        (&1.into(), &"positions".into())
+    );
+}
+
+#[test]
+fn texts_that_are_no_text_are_refused() {
+    let place = trained();
+    place.write("broken.txt", b"a line\nand one \xff of bytes");
+    let parts = ["broken.txt is not UTF-8", "line 2", "byte 15"];
+    let train =
+        "train --model llama-tiny --data broken.txt --set train.block=16 --set train.max_steps=1";
+    for line in [
+        "perplexity base broken.txt",
+        "perplexity base broken.txt --bytes 20",
+        train,
+    ] {
+        let said = place.run(line).expect(1);
+        for part in parts {
+            assert!(said.err.contains(part), "{line}: {}", said.err);
+        }
+    }
+    // A character that the limit cuts is nobody's fault.
+    place.write("whole.txt", "aaaaaaaé");
+    let said = place
+        .run("perplexity base whole.txt --bytes 8 --skip 1 --json")
+        .expect(0);
+    assert_eq!(said.json()["bytes"], 7);
+    place.write("half.txt", b"aaaaaaa\xc3");
+    place.run("perplexity base half.txt").expect(1);
+}

@@ -16,7 +16,9 @@ pub(crate) fn chat(args: &ChatArgs, common: &Common, output: &Output) -> Result<
     let loaded = super::open(&args.model, output)?;
     let tokenizer = Tokenizer::open(&args.model.model)?;
     let template = ChatTemplate::open(&args.model.model)?;
-    let mut chat = Chat::new(&loaded.model, &tokenizer, template);
+    let beyond = args.model.beyond_context;
+    let chat = Chat::new(&loaded.model, &tokenizer, template);
+    let mut chat = chat.beyond_context(beyond);
     if let Some(system) = &args.system {
         chat.system(system);
     }

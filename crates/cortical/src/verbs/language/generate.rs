@@ -1,6 +1,6 @@
 //! `generate`
 
-use cortical_text::{Generator, Sampler, TextStream, TextStreamOptions, Tokenizer};
+use cortical_text::{Generator, Sampler, TextStream, TextStreamOptions, Tokenizer, check_length};
 use serde_json::json;
 
 use crate::cli::Common;
@@ -20,7 +20,10 @@ pub(crate) fn generate(args: &GenerateArgs, common: &Common, output: &Output) ->
     let sampler = Sampler::new(args.sampling.sampling(), common.seed.unwrap_or(0))?;
     let mut generator = Generator::new(&loaded.model, loaded.model.cache(), &prompt, sampler)?
         .limit(args.sampling.max_tokens)
+        .beyond_context(args.model.beyond_context)
         .ends(tokenizer.eos());
+    // Before the prompt is shown, as if it were read.
+    check_length(&loaded.model, prompt.len(), args.model.beyond_context)?;
     let options = TextStreamOptions {
         stop: args.sampling.stop.clone(),
     };

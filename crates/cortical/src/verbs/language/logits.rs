@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use cortical_neuron::Pass;
-use cortical_text::Tokenizer;
+use cortical_text::{Tokenizer, check_length};
 use serde_json::json;
 
 use crate::cli_language::LogitsArgs;
@@ -25,6 +25,7 @@ pub(crate) fn logits(args: &LogitsArgs, output: &Output) -> Result<Done> {
         Some(text) => Tokenizer::open(&args.model.model)?.encode(text)?,
         None => args.ids.clone(),
     };
+    check_length(&loaded.model, ids.len(), args.model.beyond_context)?;
     let input = Tensor::from_slice(&ids, (1, ids.len()), &Device::Cpu)?;
     let mut pass = Pass::eval();
     let hidden = loaded.model.hidden(&input, None, &mut pass)?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
-use cortical_text::Tokenizer;
+use cortical_text::{Tokenizer, check_length};
 use serde_json::json;
 
 use crate::cli_language::PerplexityArgs;
@@ -17,24 +17,22 @@ pub(crate) fn perplexity(args: &PerplexityArgs, output: &Output) -> Result<Done>
     super::exists(&args.file)?;
     let loaded = super::open(&args.model, output)?;
     let tokenizer = Tokenizer::open(&args.model.model)?;
-    let limit = args.bytes.unwrap_or(1 << 30) as u64;
-    let mut bytes = Vec::new();
-    let read = File::open(&args.file).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    read.map_err(|why| Error::Input { why })?;
-    // A character that the limit cuts is left out.
-    let whole = match std::str::from_utf8(&bytes) {
-        Ok(_) => bytes.len(),
-        Err(error) => error.valid_up_to(),
+    let text = read(args)?;
+    let ids = tokenizer.encode(&text)?;
+    let window = match args.window {
+        Some(window) => window,
+        None => loaded.model.config().max_positions().min(512),
     };
-    let ids = tokenizer.encode(&String::from_utf8_lossy(&bytes[..whole]))?;
-    let skip = args.skip.unwrap_or(args.window / 2);
-    let result = cortical_text::perplexity(&loaded.model, &ids, args.window, skip)?;
+    let read = window.min(ids.len());
+    check_length(&loaded.model, read, args.model.beyond_context)?;
+    let skip = args.skip.unwrap_or(window / 2);
+    let result = cortical_text::perplexity(&loaded.model, &ids, window, skip)?;
     let value = json!({
         "perplexity": result.value(),
         "loss": result.loss,
         "tokens": ids.len(),
         "counted": result.tokens,
-        "bytes": whole,
+        "bytes": text.len(),
     });
     output.result(&value, |style| {
         format!(
@@ -46,4 +44,22 @@ pub(crate) fn perplexity(args: &PerplexityArgs, output: &Output) -> Result<Done>
         )
     });
     Ok(Done::Finished)
+}
+
+/// The text, or as much of it as is asked for: a character that is cut there is left out.
+fn read(args: &PerplexityArgs) -> Result<String> {
+    let failed = |why| Error::Input { why };
+    let limit = args.bytes.unwrap_or(1 << 30) as u64;
+    let mut file = File::open(&args.file).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let read = (&mut file).take(limit).read_to_end(&mut bytes);
+    read.map_err(failed)?;
+    let is_cut = file.read(&mut [0]).map_err(failed)? > 0;
+    if is_cut
+        && let Err(error) = std::str::from_utf8(&bytes)
+        && error.error_len().is_none()
+    {
+        bytes.truncate(error.valid_up_to());
+    }
+    Ok(cortical_io::as_text(&args.file, &bytes)?.to_owned())
 }

@@ -1,5 +1,6 @@
 //! `tokens`
 
+use cortical_io::printable;
 use cortical_text::Tokenizer;
 use serde_json::json;
 
@@ -26,7 +27,7 @@ pub(crate) fn tokens(args: &TokensArgs, output: &Output) -> Result<Done> {
     output.remark(&format!(
         "{} tokens: {}",
         ids.len(),
-        output.err.dim(&pieces.join(" "))
+        output.err.dim(&printable(&pieces.join(" "), usize::MAX))
     ));
     output.result(&value, |_| {
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();

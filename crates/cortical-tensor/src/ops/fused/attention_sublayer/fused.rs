@@ -16,7 +16,6 @@ use cortical_kernels::linear as neurons;
 use cortical_kernels::matmul::Write;
 use cortical_kernels::real::Real;
 use cortical_kernels::rope::{Pairs, Rotation, Turn};
-use cortical_kernels::softmax::Shift;
 
 struct Fused<T> {
     sizes: Sizes,
@@ -27,7 +26,7 @@ struct Fused<T> {
     /// Queries and keys as they were rotated, and values.
     qkv: [Vec<T>; 3],
     mixed: Vec<T>,
-    shifts: Vec<Shift<T>>,
+    lse: Vec<T>,
 }
 
 /// Inputs: x, the norm, the three weights, the output's weight, the three biases.
@@ -78,7 +77,7 @@ pub(super) fn forward<T: Element>(
             angles,
             qkv: [made(0)?, made(1)?, made(2)?],
             mixed: unspecified(sizes.batch * sizes.queries * sizes.heads * sizes.dim),
-            shifts: vec![Shift::default(); sizes.batch * sizes.heads * sizes.queries],
+            lse: unspecified(sizes.batch * sizes.heads * sizes.queries),
             normed,
         };
         let [mut q, mut k, v] = std::mem::take(&mut op.qkv);
@@ -151,17 +150,17 @@ impl<T: Element> Fused<T> {
 
     /// Attention itself.
     fn mix(&mut self) {
-        let (mut mixed, mut shifts) = (
+        let (mut mixed, mut lse) = (
             std::mem::take(&mut self.mixed),
-            std::mem::take(&mut self.shifts),
+            std::mem::take(&mut self.lse),
         );
         let [q, k, v] = self.heads();
         let output = HeadsMut {
             data: &mut mixed,
             strides: self.strides()[0],
         };
-        kernel::forward(self.sizes, q, k, v, self.options(), output, &mut shifts);
-        (self.mixed, self.shifts) = (mixed, shifts);
+        kernel::forward(self.sizes, q, k, v, self.options(), output, &mut lse);
+        (self.mixed, self.lse) = (mixed, lse);
     }
 
     /// The gradients of queries, keys and values before their rotation.
@@ -177,7 +176,7 @@ impl<T: Element> Fused<T> {
             self.heads(),
             self.options(),
             view(&self.mixed, of_q),
-            &self.shifts,
+            &self.lse,
             view(d_mixed, of_q),
             Gradients {
                 d_q: part(&mut d_q, of_q),
