@@ -2,7 +2,8 @@
 
     python make_cases.py FOLDER
 
-writes every case of the tables in case_tables.py into FOLDER. Cases that FOLDER holds already and no table
+writes every case of the tables in case_tables.py into FOLDER, and those of case_extremes.py into one file of
+FOLDER/extremes. Cases that FOLDER holds already and no table
 names are computed again from their own inputs and compared, so that a file of unknown origin cannot lie.
 
 A file's metadata are `kind`, `name` (PyTorch's), `config` (JSON of PyTorch's arguments), `rtol` and `atol` for
@@ -16,6 +17,9 @@ A file's metadata are `kind`, `name` (PyTorch's), `config` (JSON of PyTorch's ar
     clip                    grad.K, after.K, total_norm
     run                     input.0, input.1 (labels), param.NAME, losses, after.NAME
 
+In the file of extremes a tensor's name begins with that of its case and a slash, and `cases` among the metadata lists
+them. `exact.NAME` is what PyTorch computes from the same numbers in double precision.
+
 Everything a case is made from comes from NumPy's generator, seeded by the case's own name: adding or removing a
 case changes no other, and neither does a new PyTorch.
 """
@@ -28,9 +32,11 @@ import zlib
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from case_calls import CALL_ARGUMENTS, CALLS
 from case_composites import COMPOSITES, OWN
+from case_extremes import EXTREMES
 from case_options import OPTIONS
 from case_tables import TABLES
 
@@ -389,6 +395,43 @@ def check(path):
     return sorted(complaints)
 
 
+def typed(given, dtype):
+    """The same tensors with floats of one type."""
+    kept = {key: value for key, value in given.items() if not isinstance(value, np.ndarray)}
+    arrays = {key: array for key, array in given.items() if isinstance(array, np.ndarray)}
+    return {**kept, **{key: array.astype(dtype) if array.dtype.kind == "f" else array for key, array in arrays.items()}}
+
+
+def make_extremes(folder):
+    """All cases of case_extremes.py in one file, computed in both precisions from what single precision holds."""
+    listed, tensors = [], {}
+    for kind, name, tag, config, given in EXTREMES:
+        stem = f"{kind}-{name}-{tag}"
+        rng = np.random.default_rng(zlib.crc32(stem.encode()))
+        with np.errstate(over="ignore"):
+            single = typed(given, np.float32)
+        drawn = []
+
+        def d_outputs(outputs):
+            drawn[:] = drawn or [draw(rng, tuple(output.shape)) for output in outputs]
+            return [d_output.astype(output.detach().numpy().dtype) for d_output, output in zip(drawn, outputs)]
+
+        # Attention as it is defined: PyTorch's fast kernels lose the softmax's sum under a large finite mask.
+        with sdpa_kernel(SDPBackend.MATH):
+            made = differentiate(kind, name, config, {**single, "d_outputs": d_outputs})
+            torch.set_default_dtype(torch.float64)
+            exact = differentiate(kind, name, config, {**typed(single, np.float64), "d_outputs": d_outputs})
+            torch.set_default_dtype(torch.float32)
+        held = {key: array for key, array in single.items() if array is not None}
+        held.update(made)
+        held.update({f"exact.{key}": array for key, array in exact.items() if not key.startswith("d_output")})
+        tensors.update({f"{stem}/{key}": array for key, array in held.items()})
+        listed.append({"kind": kind, "name": name, "tag": tag, "config": config})
+    folder.mkdir(exist_ok=True)
+    write_case(folder / "extremes.safetensors", {"cases": json.dumps(listed)}, tensors)
+    return len(listed)
+
+
 def main(arguments):
     if len(arguments) != 1:
         sys.exit("usage: python make_cases.py FOLDER")
@@ -402,7 +445,8 @@ def main(arguments):
         sys.exit("two cases have the same name; give one another tag")
     others = sorted(path for path in folder.glob("*.safetensors") if path.name not in written)
     wrong = [f"{path.name}: {complaint}" for path in others for complaint in check(path)]
-    print(f"{len(written)} cases written, {len(others)} others computed again")
+    extremes = make_extremes(folder / "extremes")
+    print(f"{len(written)} cases and {extremes} extremes written, {len(others)} others computed again")
     if wrong:
         sys.exit("\n".join(["PyTorch computes something else than these files hold:", *wrong]))
 

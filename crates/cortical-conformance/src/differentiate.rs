@@ -2,29 +2,34 @@
 
 use crate::Stop;
 use crate::config::Config;
-use crate::given::{Given, numbers};
+use crate::given::{Given, Layout, numbers};
 use crate::outcome::Judge;
 use crate::subjects::{self, Made};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use cortical_neuron::{Params, Pass};
 use cortical_tensor::{Seed, with_fallback};
+use cortical_testkit::Values;
 
 const LAYER: &str = "layer";
 const FALLBACK_LAYER: &str = "fallback layer";
+const STRIDED_LAYER: &str = "layer of strided tensors";
 const OPERATION: &str = "operation";
 const FALLBACK: &str = "fallback";
+const STRIDED_OPERATION: &str = "operation of strided tensors";
 
 /// Runs a case in every way we have for it: as a layer whose parameters have slots, as an operation on plain variables,
-/// and both as fallbacks in candle's operations.
+/// both of tensors that are not contiguous, and both as fallbacks in candle's operations.
 pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
-    let as_layer = layer(judge, LAYER)?;
+    let as_layer = layer(judge, LAYER, Layout::Contiguous)?;
     if as_layer {
-        with_fallback(|| layer(judge, FALLBACK_LAYER))?;
+        layer(judge, STRIDED_LAYER, Layout::Strided)?;
+        with_fallback(|| layer(judge, FALLBACK_LAYER, Layout::Contiguous))?;
     }
-    let as_operation = operation(judge, OPERATION)?;
+    let as_operation = operation(judge, OPERATION, Layout::Contiguous)?;
     if as_operation {
-        with_fallback(|| operation(judge, FALLBACK))?;
+        operation(judge, STRIDED_OPERATION, Layout::Strided)?;
+        with_fallback(|| operation(judge, FALLBACK, Layout::Contiguous))?;
     }
     if as_layer || as_operation {
         return Ok(());
@@ -36,11 +41,16 @@ pub(crate) fn run(judge: &mut Judge<'_>) -> Result<(), Stop> {
 }
 
 /// The layer as a user builds it; `false` if we have none of this name.
-fn layer(judge: &mut Judge<'_>, way: &'static str) -> Result<bool, Stop> {
+fn layer(judge: &mut Judge<'_>, way: &'static str, layout: Layout) -> Result<bool, Stop> {
     if judge.case.kind != "layer" {
         return Ok(false);
     }
-    let given = Given::new(judge.case)?;
+    // Parameters are of single precision; their operations are not.
+    let mut held = judge.case.with_prefix("param.");
+    if held.any(|(_, t)| matches!(t.data, Values::F64(_))) {
+        return Ok(false);
+    }
+    let given = Given::new(judge.case, layout)?;
     let config = Config::new(&judge.case.config);
     // A layer that is larger than what the case holds for it is refused before it is made.
     let held = judge
@@ -118,8 +128,8 @@ fn load(params: &Params, given: &Given) -> Result<(), Stop> {
 }
 
 /// The operation on plain variables; `false` if we have none of this name.
-fn operation(judge: &mut Judge<'_>, way: &'static str) -> Result<bool, Stop> {
-    let given = Given::new(judge.case)?;
+fn operation(judge: &mut Judge<'_>, way: &'static str, layout: Layout) -> Result<bool, Stop> {
+    let given = Given::new(judge.case, layout)?;
     let config = Config::new(&judge.case.config);
     let Some(Made { outputs, buffers }) =
         subjects::operation(&judge.case.kind, &judge.case.name, &config, &given)?

@@ -6,6 +6,15 @@ use cortical_testkit::{Case, CaseTensor, Values};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the elements of a case's tensors lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One after the other.
+    Contiguous,
+    /// The last axis is furthest apart; a single axis has a gap after every element.
+    Strided,
+}
+
 /// Inputs, parameters, buffers and further tensors of a case. Those whose gradient the case knows are variables.
 pub(crate) struct Given {
     pub(crate) inputs: Vec<Tensor>,
@@ -21,7 +30,7 @@ pub(crate) struct Given {
 
 impl Given {
     /// The tensors of a case whose names begin as these kinds of arguments do.
-    pub(crate) fn new(case: &Case) -> Result<Self, Stop> {
+    pub(crate) fn new(case: &Case, layout: Layout) -> Result<Self, Stop> {
         let mut given = Self {
             inputs: Vec::new(),
             train: case.config["train"].as_bool().unwrap_or(true),
@@ -34,11 +43,11 @@ impl Given {
         };
         while let Some(values) = case.tensors.get(&format!("input.{}", given.inputs.len())) {
             let gradient = format!("d_input.{}", given.inputs.len());
-            let input = given.argument(case, values, &gradient)?;
+            let input = given.argument(case, (values, layout), &gradient)?;
             given.inputs.push(input);
         }
         for (name, values) in case.with_prefix("param.") {
-            let param = given.argument(case, values, &format!("d_param.{name}"))?;
+            let param = given.argument(case, (values, layout), &format!("d_param.{name}"))?;
             given.params.insert(name.to_string(), param);
         }
         for (name, values) in case.with_prefix("buffer.") {
@@ -53,10 +62,13 @@ impl Given {
     fn argument(
         &mut self,
         case: &Case,
-        values: &CaseTensor,
+        (values, layout): (&CaseTensor, Layout),
         gradient: &str,
     ) -> Result<Tensor, Stop> {
-        let tensor = tensor(values)?;
+        let mut tensor = tensor(values)?;
+        if layout == Layout::Strided {
+            tensor = strided(&tensor)?;
+        }
         if !case.tensors.contains_key(gradient) {
             return Ok(tensor);
         }
@@ -140,6 +152,21 @@ pub(crate) fn tensor(values: &CaseTensor) -> Result<Tensor, Stop> {
         }
     };
     Ok(tensor?)
+}
+
+/// The same tensor in other places: its first and last axis change theirs, or every second element is skipped.
+fn strided(tensor: &Tensor) -> Result<Tensor, Stop> {
+    let tensor = match tensor.rank() {
+        0 => tensor.clone(),
+        1 => Tensor::stack(&[tensor, tensor], 1)?
+            .narrow(1, 1, 1)?
+            .squeeze(1)?,
+        rank => tensor
+            .transpose(0, rank - 1)?
+            .contiguous()?
+            .transpose(0, rank - 1)?,
+    };
+    Ok(tensor)
 }
 
 /// The elements of any tensor as `f64`.

@@ -4,13 +4,16 @@
 //! or a bare word are from another generator of the same format; the script computes them again and compares.
 //! [`defects`] says what a file of each kind must hold, so that a test that asks for a tensor finds it.
 //!
+//! [`extremes`] are small cases far from zero, with infinities and NaN, in both precisions.
+//!
 //! [`run`] computes a case with our crates in every way they offer: as a layer whose parameters have slots, as an
-//! operation on plain candle variables, and as that operation's fallback in candle's operations. A case that it does
-//! not know, or one with an argument that it does not know, is skipped by name. The binary
-//! `cortical-conformance FOLDER` does so for any folder of cases.
+//! operation on plain candle variables, both of strided tensors, and as that operation's fallback in candle's
+//! operations. A case that it does not know, or one with an argument that it does not know, is skipped by name. The
+//! binary `cortical-conformance FOLDER` does so for any folder of cases.
 
 mod config;
 mod differentiate;
+mod extremes;
 mod given;
 pub mod models;
 mod outcome;
@@ -20,6 +23,7 @@ mod subjects;
 mod training;
 mod training_run;
 
+pub use extremes::{Extreme, extremes};
 pub use outcome::{Outcome, Seen};
 pub use runner::{run, run_file};
 pub use stop::Stop;

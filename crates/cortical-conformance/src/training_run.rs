@@ -1,7 +1,7 @@
 //! Whole training runs: the losses of every step and the parameters at the end.
 
 use crate::Stop;
-use crate::given::{Given, numbers};
+use crate::given::{Given, Layout, numbers};
 use crate::outcome::Judge;
 use candle_core::{Device, Tensor};
 use cortical_conv::{Conv2d, MaxPool2d};
@@ -75,7 +75,7 @@ impl Layer for LeNet12 {
 }
 
 fn train(judge: &mut Judge<'_>, way: &'static str, fused: bool) -> Result<(), Stop> {
-    let given = Given::new(judge.case)?;
+    let given = Given::new(judge.case, Layout::Contiguous)?;
     let config = &judge.case.config;
     let size = |key: &str| {
         let size = config[key].as_u64().and_then(|n| usize::try_from(n).ok());

@@ -212,7 +212,7 @@ multiversion! {
             Activation::Tanhshrink => map!(x, y, |x| x - x.tanh::<I>()),
             Activation::Hardshrink { lambda } => {
                 let l = c(lambda);
-                map!(x, y, |x| if x.abs() > l { x } else { zero });
+                map!(x, y, |x| if x.abs() <= l { zero } else { x });
             }
             Activation::Softshrink { lambda } => {
                 let l = c(lambda);
@@ -220,7 +220,7 @@ multiversion! {
             }
             Activation::Threshold { threshold, value } => {
                 let (t, v) = (c(threshold), c(value));
-                map!(x, y, |x| if x > t { x } else { v });
+                map!(x, y, |x| if x <= t { v } else { x });
             }
         }
     }
@@ -238,7 +238,9 @@ fn silu<I: Isa, T: Real>(x: T) -> (T, T) {
 #[inline(always)]
 fn gelu<I: Isa, T: Real>(x: T) -> (T, T) {
     let c = T::from_f64;
-    let phi = T::HALF * (T::ONE + (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf::<I>());
+    // Half of 1 + erf, rounded once either way.
+    let erf = (x * c(std::f64::consts::FRAC_1_SQRT_2)).erf::<I>();
+    let phi = erf.mul_add::<I>(T::HALF, T::HALF);
     let density = c(NORMAL_DENSITY) * (-(T::HALF * x * x)).exp::<I>();
     (x * phi, phi + x * density)
 }
@@ -269,34 +271,42 @@ macro_rules! chain {
     };
 }
 
+/// Writes `d_x[i] = d_y[i]`, and 0 where `$closed(saved[i])`: it selects instead of multiplying, so that a closed gate
+/// stops an infinite gradient too. The gradient passes a NaN, as PyTorch's does.
+macro_rules! gate {
+    ($saved:ident, $d_y:ident, $d_x:ident, |$v:ident| $closed:expr) => {
+        for ((d_x, d_y), saved) in $d_x.iter_mut().zip($d_y).zip($saved) {
+            // Read before it is known whether it is needed, or the loop has branches.
+            let ($v, d) = (*saved, *d_y);
+            *d_x = if $closed { T::ZERO } else { d };
+        }
+    };
+}
+
 multiversion! {
     pub(crate) fn backward_chunk<T: Real>(activation: Activation, saved: &[T], d_y: &[T], d_x: &mut [T]) {
         let c = T::from_f64;
         let (zero, one, half) = (T::ZERO, T::ONE, T::HALF);
-        let gate = |open: bool| if open { one } else { zero };
         match activation {
             Activation::Identity => d_x.copy_from_slice(d_y),
-            // A gate selects instead of multiplying, so that a closed one stops an infinite gradient too.
-            Activation::Relu => for ((d_x, d_y), y) in d_x.iter_mut().zip(d_y).zip(saved) {
-                *d_x = if *y > zero { *d_y } else { zero };
-            },
+            Activation::Relu => gate!(saved, d_y, d_x, |y| y <= zero),
             Activation::Relu2 => chain!(saved, d_y, d_x, |x| c(2.0) * x.maximum(zero)),
-            Activation::Relu6 => chain!(saved, d_y, d_x, |y| gate(y > zero && y < c(6.0))),
+            Activation::Relu6 => gate!(saved, d_y, d_x, |y| (y <= zero) | (y >= c(6.0))),
             Activation::LeakyRelu { slope } => {
                 let slope = c(slope);
                 chain!(saved, d_y, d_x, |v| if v > zero { one } else { slope });
             }
             Activation::Elu { alpha } => {
                 let alpha = c(alpha);
-                chain!(saved, d_y, d_x, |x| { let e = alpha * x.exp::<I>(); if x > zero { one } else { e } });
+                chain!(saved, d_y, d_x, |x| { let e = alpha * x.exp::<I>(); if x <= zero { e } else { one } });
             }
             Activation::Selu => {
                 let (a, s) = (c(SELU_ALPHA * SELU_SCALE), c(SELU_SCALE));
-                chain!(saved, d_y, d_x, |x| { let e = a * x.exp::<I>(); if x > zero { s } else { e } });
+                chain!(saved, d_y, d_x, |x| { let e = a * x.exp::<I>(); if x <= zero { e } else { s } });
             }
             Activation::Celu { alpha } => {
                 let r = c(1.0 / alpha);
-                chain!(saved, d_y, d_x, |x| { let e = (x * r).exp::<I>(); if x > zero { one } else { e } });
+                chain!(saved, d_y, d_x, |x| { let e = (x * r).exp::<I>(); if x <= zero { e } else { one } });
             }
             Activation::Gelu => chain!(saved, d_y, d_x, |x| gelu::<I, T>(x).1),
             Activation::GeluTanh => chain!(saved, d_y, d_x, |x| gelu_tanh::<I, T>(x).1),
@@ -311,24 +321,28 @@ multiversion! {
                 let (b, t) = (c(beta), c(threshold));
                 chain!(saved, d_y, d_x, |x| { let s = (b * x).sigmoid::<I>(); if b * x > t { one } else { s } });
             }
-            Activation::Softsign => chain!(saved, d_y, d_x, |x| { let r = one / (one + x.abs()); r * r }),
+            Activation::Softsign => chain!(saved, d_y, d_x, |x| {
+                let r = one / (one + x.abs());
+                // 0 · x is NaN where x is infinite, as PyTorch's derivative is.
+                r * r + zero * x
+            }),
             Activation::Hardswish => chain!(saved, d_y, d_x, |x| {
                 let inside = (c(2.0) * x + c(3.0)) * c(1.0 / 6.0);
                 if x <= c(-3.0) { zero } else if x < c(3.0) { inside } else { one }
             }),
             Activation::Hardsigmoid => {
-                chain!(saved, d_y, d_x, |x| c(1.0 / 6.0) * gate(x > c(-3.0) && x < c(3.0)));
+                chain!(saved, d_y, d_x, |x| if x > c(-3.0) && x < c(3.0) { c(1.0 / 6.0) } else { zero });
             }
             Activation::Hardtanh { low, high } => {
-                chain!(saved, d_y, d_x, |v| gate(v > c(low) && v < c(high)));
+                gate!(saved, d_y, d_x, |v| (v <= c(low)) | (v >= c(high)));
             }
             Activation::LogSigmoid => chain!(saved, d_y, d_x, |x| (-x).sigmoid::<I>()),
             Activation::Tanhshrink => chain!(saved, d_y, d_x, |x| { let t = x.tanh::<I>(); t * t }),
             Activation::Hardshrink { lambda } | Activation::Softshrink { lambda } => {
-                chain!(saved, d_y, d_x, |x| gate(x.abs() > c(lambda)));
+                gate!(saved, d_y, d_x, |x| x.abs() <= c(lambda));
             }
             Activation::Threshold { threshold, .. } => {
-                chain!(saved, d_y, d_x, |x| gate(x > c(threshold)));
+                gate!(saved, d_y, d_x, |x| x <= c(threshold));
             }
         }
     }

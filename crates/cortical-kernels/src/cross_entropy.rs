@@ -1,7 +1,7 @@
 //! Softmax and cross-entropy in one pass, forward beside backward.
 //!
-//! `loss_r = −Σ_c t[r, c] · (x[r, c] − lse_r)` with `lse_r = ln Σ_c exp(x[r, c])`. The forward pass keeps only `lse_r`,
-//! one number a row; the backward pass makes the probabilities again from it.
+//! `loss_r = Σ_c t[r, c] · (ln Σⱼ exp(x[r, j] − max_r) − (x[r, c] − max_r))`. The forward pass keeps only a [`Shift`]
+//! for each row; the backward pass makes the probabilities again from it.
 //!
 //! Legend: `r` a row (one prediction), `c` a class, `n` rows, `k` classes.
 
@@ -9,6 +9,7 @@ use crate::isa;
 use crate::parallel::{self, rows_per_task};
 use crate::real::Real;
 use crate::slice_sums::{max_body, sum_map};
+use crate::softmax::Shift;
 
 /// What each row should have been, and how much it counts.
 #[derive(Clone, Copy, Debug)]
@@ -43,32 +44,29 @@ impl<T: Real> Targets<'_, T> {
 }
 
 multiversion! {
-    fn log_sum_exp_rows<T: Real>(x: &[T], lse: &mut [T], cols: usize) {
-        for (x, lse) in x.chunks_exact(cols).zip(lse) {
+    fn shift_rows<T: Real>(x: &[T], shifts: &mut [Shift<T>], cols: usize) {
+        for (x, shift) in x.chunks_exact(cols).zip(shifts) {
             let max = max_body(x);
             let sum = sum_map(x, |x| (x - max).exp::<I>());
-            *lse = max + sum.ln::<I>();
+            *shift = Shift { max, log_sum: sum.ln::<I>(), inverse_sum: T::ONE / sum };
         }
     }
 }
 
-/// `lse[r] = ln Σ_c exp(x[r, c])`.
-///
-/// # Panics
-/// If `x` does not hold `lse.len()` rows of `cols` elements.
-fn log_sum_exp<T: Real>(x: &[T], lse: &mut [T], cols: usize) {
-    assert_eq!(x.len(), lse.len() * cols, "log-sum-exp: rows");
+/// What each row's scores become probabilities by.
+fn shifts_of<T: Real>(x: &[T], shifts: &mut [Shift<T>], cols: usize) {
+    assert_eq!(x.len(), shifts.len() * cols, "cross-entropy: rows");
     if cols == 0 {
-        lse.fill(T::NEG_INFINITY);
         return;
     }
     let isa = isa::current();
-    parallel::chunks_mut(lse, rows_per_task(cols), |row, lse| {
-        log_sum_exp_rows(isa, &x[row * cols..(row + lse.len()) * cols], lse, cols);
+    parallel::chunks_mut(shifts, rows_per_task(cols), |row, shifts| {
+        let x = &x[row * cols..(row + shifts.len()) * cols];
+        shift_rows(isa, x, shifts, cols);
     });
 }
 
-/// Writes each row's loss and its log-sum-exp.
+/// Writes each row's loss and what its scores become probabilities by.
 ///
 /// # Panics
 /// If the lengths do not fit or a class is not below `cols`.
@@ -77,14 +75,14 @@ pub fn forward<T: Real>(
     cols: usize,
     targets: &Targets<'_, T>,
     loss: &mut [T],
-    lse: &mut [T],
+    shifts: &mut [Shift<T>],
 ) {
     assert_eq!(
         targets.classes.len(),
         loss.len(),
         "cross-entropy: a class and a loss a row"
     );
-    log_sum_exp(x, lse, cols);
+    shifts_of(x, shifts, cols);
     for (r, loss) in loss.iter_mut().enumerate() {
         let class = targets.classes[r];
         if targets.ignore == Some(class) {
@@ -93,13 +91,13 @@ pub fn forward<T: Real>(
         }
         let row = &x[r * cols..(r + 1) * cols];
         let class = class as usize;
-        let hard = targets.weight(class) * (lse[r] - row[class]);
+        let hard = targets.weight(class) * -shifts[r].log_probability(row[class]);
         *loss = if targets.smoothing == T::ZERO {
             hard
         } else {
             let mut spread = T::ZERO;
             for (c, x) in row.iter().enumerate() {
-                spread += targets.weight(c) * (lse[r] - *x);
+                spread += targets.weight(c) * -shifts[r].log_probability(*x);
             }
             (T::ONE - targets.smoothing) * hard
                 + targets.smoothing / T::from_f64(cols as f64) * spread
@@ -108,9 +106,10 @@ pub fn forward<T: Real>(
 }
 
 multiversion! {
-    fn backward_row<T: Real>(x: &[T], lse: T, scale: T, d_x: &mut [T]) {
+    fn backward_row<T: Real>(x: &[T], shift: Shift<T>, scale: T, d_x: &mut [T]) {
+        let scale = scale * shift.inverse_sum;
         for (d_x, x) in d_x.iter_mut().zip(x) {
-            *d_x = scale * (*x - lse).exp::<I>();
+            *d_x = scale * (*x - shift.max).exp::<I>();
         }
     }
 }
@@ -124,7 +123,7 @@ pub fn backward<T: Real>(
     x: &[T],
     cols: usize,
     targets: &Targets<'_, T>,
-    lse: &[T],
+    shifts: &[Shift<T>],
     d_loss: &[T],
     d_x: &mut [T],
 ) {
@@ -133,10 +132,10 @@ pub fn backward<T: Real>(
         d_x.len(),
         "cross-entropy: scores and their gradient"
     );
-    assert_eq!(x.len(), lse.len() * cols, "cross-entropy: rows");
+    assert_eq!(x.len(), shifts.len() * cols, "cross-entropy: rows");
     assert_eq!(
         d_loss.len(),
-        lse.len(),
+        shifts.len(),
         "cross-entropy: an upstream gradient a row"
     );
     if x.is_empty() {
@@ -163,7 +162,7 @@ pub fn backward<T: Real>(
             backward_row(
                 isa,
                 &x[r * cols..(r + 1) * cols],
-                lse[r],
+                shifts[r],
                 d_loss[r] * total,
                 d_x,
             );
@@ -196,13 +195,13 @@ mod tests {
                 smoothing,
             };
             let total = |x: &[f64]| {
-                let (mut loss, mut lse) = ([0.0; 4], [0.0; 4]);
-                forward(x, k, &targets, &mut loss, &mut lse);
-                (loss[0] + 2.0 * loss[1] + 3.0 * loss[2] - loss[3], lse)
+                let (mut loss, mut shifts) = ([0.0; 4], [Shift::default(); 4]);
+                forward(x, k, &targets, &mut loss, &mut shifts);
+                (loss[0] + 2.0 * loss[1] + 3.0 * loss[2] - loss[3], shifts)
             };
-            let (_, lse) = total(&x);
+            let (_, shifts) = total(&x);
             let mut d_x = vec![0.0; n * k];
-            backward(&x, k, &targets, &lse, &[1.0, 2.0, 3.0, -1.0], &mut d_x);
+            backward(&x, k, &targets, &shifts, &[1.0, 2.0, 3.0, -1.0], &mut d_x);
             for i in 0..x.len() {
                 let moved = |h: f64| {
                     let mut x = x.clone();

@@ -28,7 +28,7 @@ pub enum Pointwise {
     BinaryCrossEntropy,
     /// The same of σ(x): max(x, 0) − x t + ln(1 + e^(−|x|))
     BinaryCrossEntropyWithLogits,
-    /// t (ln t − x) for a prediction x = ln q; 0 at t = 0
+    /// t (ln t − x) for a prediction x = ln q; 0 at t = 0 and a finite x
     KlDivergence,
     /// eᵗ (t − x), where the target is a logarithm as well
     KlDivergenceOfLogs,
@@ -75,7 +75,7 @@ multiversion! {
             Pointwise::Absolute => map2!(x, t, y, |x, t| (x - t).abs()),
             Pointwise::SmoothL1 { beta } => {
                 let (b, r) = (c(beta), c(if beta > 0.0 { 0.5 / beta } else { 0.0 }));
-                map2!(x, t, y, |x, t| { let d = (x - t).abs(); if d < b { d * d * r } else { d - half * b } });
+                map2!(x, t, y, |x, t| { let d = (x - t).abs(); if d >= b { d - half * b } else { d * d * r } });
             }
             Pointwise::Huber { delta } => {
                 let b = c(delta);
@@ -85,10 +85,14 @@ multiversion! {
                 let (p, q) = (x.ln::<I>().maximum(floor), (-x).ln_1p::<I>().maximum(floor));
                 -(t * p + (one - t) * q)
             }),
-            Pointwise::BinaryCrossEntropyWithLogits => map2!(x, t, y, |x, t| softplus::<I, T>(x) - x * t),
+            Pointwise::BinaryCrossEntropyWithLogits => map2!(x, t, y, |x, t| {
+                // The larger part of the loss as one product: for an infinite x no difference of infinities.
+                let side = if x > zero { one - t } else { -t };
+                x * side + softplus::<I, T>(-x.abs())
+            }),
             Pointwise::KlDivergence => map2!(x, t, y, |x, t| {
                 let l = t * (t.ln::<I>() - x);
-                if t == zero { zero } else { l }
+                if t == zero { -(t * x) } else { l }
             }),
             Pointwise::KlDivergenceOfLogs => map2!(x, t, y, |x, t| t.exp::<I>() * (t - x)),
             Pointwise::PoissonOfLogRate => map2!(x, t, y, |x, t| x.exp::<I>() - t * x),
@@ -107,10 +111,10 @@ multiversion! {
         let (zero, one) = (T::ZERO, T::ONE);
         match loss {
             Pointwise::Squared => map2!(x, t, y, |x, t| (x - t) + (x - t)),
-            Pointwise::Absolute => map2!(x, t, y, |x, t| sign(x - t)),
+            Pointwise::Absolute | Pointwise::SmoothL1 { beta: 0.0 } => map2!(x, t, y, |x, t| sign(x - t)),
             Pointwise::SmoothL1 { beta } => {
-                let (b, r) = (c(beta), c(if beta > 0.0 { 1.0 / beta } else { 0.0 }));
-                map2!(x, t, y, |x, t| { let d = x - t; if d.abs() < b { d * r } else { sign(d) } });
+                let (b, r) = (c(beta), c(1.0 / beta));
+                map2!(x, t, y, |x, t| { let d = x - t; if d.abs() >= b { sign(d) } else { d * r } });
             }
             Pointwise::Huber { delta } => {
                 let b = c(delta);

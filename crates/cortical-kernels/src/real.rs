@@ -302,12 +302,14 @@ impl Real for f32 {
         }
     }
 
-    /// Largest absolute error 5·10⁻⁷: the rational approximation `x P(x²) / Q(x²)` on `[−4, 4]`.
+    /// Largest absolute error 5·10⁻⁷: the rational approximation `x P(x²) / Q(x²)` for `[−4, 4]`. Beyond 4.05 it is
+    /// larger than 1 and cut off there, so that nothing is left of a large number times `1 + erf`.
     #[inline(always)]
     fn erf<I: Isa>(self) -> Self {
-        let x = if self > 4.0 { 4.0 } else { self };
-        let x = if x < -4.0 { -4.0 } else { x };
+        let x = self;
         let z = x * x;
+        // Far out only the size of z would make NaN of both polynomials.
+        let z = if z > 1e4 { 1e4 } else { z };
         let p = polynomial::<I, 7>(
             z,
             [
@@ -330,7 +332,9 @@ impl Real for f32 {
                 -1.426_473_9e-2,
             ],
         );
-        x * p / q
+        let y = x * p / q;
+        let y = if y > 1.0 { 1.0 } else { y };
+        if y < -1.0 { -1.0 } else { y }
     }
 }
 
@@ -453,5 +457,9 @@ mod tests {
         assert_eq!(Real::tanh::<I>(f32::INFINITY), 1.0);
         assert_eq!(Real::sigmoid::<I>(-200.0_f32), 0.0);
         assert_eq!(Real::sigmoid::<I>(200.0_f32), 1.0);
+        for far in [4.5_f32, 100.0, f32::MAX, f32::INFINITY] {
+            assert_eq!((Real::erf::<I>(far), Real::erf::<I>(-far)), (1.0, -1.0));
+        }
+        assert!(Real::erf::<I>(f32::NAN).is_nan());
     }
 }

@@ -3,7 +3,7 @@
 //! Rows are shifted by their maximum first, which changes nothing but the range of the exponents. A row of −∞ alone
 //! has no distribution: its result is `NaN`, as in PyTorch.
 
-use crate::isa;
+use crate::isa::{self, Isa};
 use crate::parallel::{self, rows_per_task};
 use crate::prefetch;
 use crate::real::Real;
@@ -16,6 +16,34 @@ pub enum Kind {
     Softmax,
     /// yᵢ = xᵢ − ln Σⱼ exp(xⱼ)
     LogSoftmax,
+}
+
+/// What a row's scores become probabilities by: `pᵢ = exp(xᵢ − max) / Σⱼ exp(xⱼ − max)`.
+///
+/// The maximum stands for itself and is not added to the logarithm: where all scores are large, one number cannot hold
+/// both.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Shift<T> {
+    /// The largest score.
+    pub max: T,
+    /// ln Σⱼ exp(xⱼ − max)
+    pub log_sum: T,
+    /// 1 / Σⱼ exp(xⱼ − max)
+    pub inverse_sum: T,
+}
+
+impl<T: Real> Shift<T> {
+    /// ln pᵢ for the score `x`.
+    #[inline(always)]
+    pub fn log_probability(self, x: T) -> T {
+        (x - self.max) - self.log_sum
+    }
+
+    /// p for the score `x`.
+    #[inline(always)]
+    pub fn probability<I: Isa>(self, x: T) -> T {
+        (x - self.max).exp::<I>() * self.inverse_sum
+    }
 }
 
 multiversion! {

@@ -194,16 +194,9 @@ pub fn cases(dir: impl AsRef<Path>) -> Result<Vec<PathBuf>, CaseError> {
     Ok(paths)
 }
 
-/// The whole file: 8 bytes with the header's length, the header in JSON, the elements. The error says what is wrong.
+/// A case from a whole file. The error says what is wrong.
 fn parse(path: &Path, bytes: &[u8]) -> Result<Case, String> {
-    let (length, rest) = bytes
-        .split_first_chunk::<8>()
-        .ok_or("the header's length")?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| "the header's length")?;
-    let (header, data) = rest.split_at_checked(length).ok_or("the header")?;
-    let mut header: Map<String, Value> =
-        serde_json::from_slice(header).map_err(|error| format!("the header ({error})"))?;
-    let metadata = header.remove("__metadata__").ok_or("the metadata")?;
+    let (metadata, tensors) = split(bytes)?;
     let text = |key: &str| {
         metadata[key]
             .as_str()
@@ -219,11 +212,6 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Case, String> {
             .then_some(number)
             .ok_or_else(|| format!("metadata {key:?} ({number})"))
     };
-    let mut tensors = BTreeMap::new();
-    for (name, info) in &header {
-        let tensor = parse_tensor(info, data).ok_or_else(|| format!("tensor {name:?}"))?;
-        tensors.insert(name.clone(), tensor);
-    }
     Ok(Case {
         path: path.into(),
         kind: text("kind")?.to_owned(),
@@ -234,6 +222,24 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Case, String> {
         atol: number("atol")?,
         tensors,
     })
+}
+
+/// Metadata and tensors of a whole file: 8 bytes with the header's length, the header in JSON, the elements.
+pub(crate) fn split(bytes: &[u8]) -> Result<(Value, BTreeMap<String, CaseTensor>), String> {
+    let (length, rest) = bytes
+        .split_first_chunk::<8>()
+        .ok_or("the header's length")?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| "the header's length")?;
+    let (header, data) = rest.split_at_checked(length).ok_or("the header")?;
+    let mut header: Map<String, Value> =
+        serde_json::from_slice(header).map_err(|error| format!("the header ({error})"))?;
+    let metadata = header.remove("__metadata__").ok_or("the metadata")?;
+    let mut tensors = BTreeMap::new();
+    for (name, info) in &header {
+        let tensor = parse_tensor(info, data).ok_or_else(|| format!("tensor {name:?}"))?;
+        tensors.insert(name.clone(), tensor);
+    }
+    Ok((metadata, tensors))
 }
 
 /// One entry of the header with its elements, if the shape, the type and the span fit together.

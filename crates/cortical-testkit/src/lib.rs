@@ -2,7 +2,8 @@
 //!
 //! - [`compare`] and [`assert_close`]: closeness of numbers, reported by the largest difference, where it is
 //!   and what both sides say there.
-//! - [`Case`] and [`cases`]: the reference cases that PyTorch computed, one safetensors file each.
+//! - [`Case`], [`cases`] and [`packed`]: the reference cases that PyTorch computed, one safetensors file each or
+//!   many in one.
 //! - [`rust_sources`]: source text, for tests that hold one part of the repository against another.
 //! - [`strategies`]: proptest strategies for shapes (sizes 0 and 1 included) and memory layouts.
 //!
@@ -16,9 +17,11 @@
 
 mod case;
 mod close;
+mod packed;
 mod sources;
 pub mod strategies;
 
 pub use case::{Case, CaseError, CaseTensor, Values, cases};
 pub use close::{Mismatch, Worst, assert_close, compare};
+pub use packed::packed;
 pub use sources::rust_sources;

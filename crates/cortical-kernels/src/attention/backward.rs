@@ -10,6 +10,7 @@ use crate::matmul::{MatRef, Write, matmul_task};
 use crate::parallel;
 use crate::real::Real;
 use crate::scratch;
+use crate::softmax::Shift;
 use std::ops::Range;
 
 /// From this many heads of keys on, a task owns a whole one.
@@ -22,7 +23,7 @@ struct Job<'a, T> {
     k: Heads<'a, T>,
     options: Options<'a, T>,
     output: Heads<'a, T>,
-    lse: &'a [T],
+    shifts: &'a [Shift<T>],
     d_output: Heads<'a, T>,
     k_transposed: Vec<T>,
     v_transposed: Vec<T>,
@@ -42,7 +43,7 @@ pub struct Gradients<'a, T> {
     pub d_v: HeadsMut<'a, T>,
 }
 
-/// The gradients of [`super::forward`] from its inputs, its output, its log-sum-exp and the upstream gradient.
+/// The gradients of [`super::forward`] from its inputs, its output, its shifts and the upstream gradient.
 ///
 /// # Panics
 /// If the slices do not hold what the sizes and strides say.
@@ -51,7 +52,7 @@ pub fn backward<T: Real>(
     [q, k, v]: [Heads<'_, T>; 3],
     options: Options<'_, T>,
     output: Heads<'_, T>,
-    lse: &[T],
+    shifts: &[Shift<T>],
     d_output: Heads<'_, T>,
     gradients: Gradients<'_, T>,
 ) {
@@ -61,9 +62,9 @@ pub fn backward<T: Real>(
         .strides
         .check("upstream gradient", d_output.data.len(), sizes.o());
     assert_eq!(
-        lse.len(),
+        shifts.len(),
         sizes.batch * sizes.heads * sizes.queries,
-        "attention: a log-sum-exp a query"
+        "attention: a shift a query"
     );
     let isa = isa::current();
     let job = Job {
@@ -73,7 +74,7 @@ pub fn backward<T: Real>(
         k,
         options,
         output,
-        lse,
+        shifts,
         d_output,
         k_transposed: transposes(isa, &k, sizes.k()),
         v_transposed: transposes(isa, &v, sizes.v()),
@@ -331,13 +332,14 @@ impl<T: Real> Job<'_, T> {
         p: &mut [T],
         d_p: &mut [T],
     ) {
-        let lse = self.lse[self.sizes.row(b, h, i) as usize];
+        let shift = self.shifts[self.sizes.row(b, h, i) as usize];
         let seen = self
             .options
             .limit(i, self.sizes.keys)
             .clamp(keys.start, keys.end)
             - keys.start;
-        let seen = if lse == T::NEG_INFINITY { 0 } else { seen };
+        let sees_nothing = shift.max == T::NEG_INFINITY && shift.log_sum == T::NEG_INFINITY;
+        let seen = if sees_nothing { 0 } else { seen };
         p[seen..].fill(T::ZERO);
         d_p[seen..].fill(T::ZERO);
         let (p, d_p) = (&mut p[..seen], &mut d_p[..seen]);
@@ -359,7 +361,7 @@ impl<T: Real> Job<'_, T> {
             }
         };
         row::scale_and_mask(self.isa, p, scale, mask);
-        row::exponentials(self.isa, p, lse);
+        row::weights(self.isa, p, shift);
         row::score_gradients(self.isa, p, d_p, delta, self.options.scale);
         if let Some(dropout) = self.options.dropout {
             row::drop(self.isa, p, dropout, number, keys.start);

@@ -9,6 +9,7 @@ use crate::matmul::{MatRef, Write, matmul_task};
 use crate::parallel;
 use crate::real::Real;
 use crate::scratch;
+use crate::softmax::Shift;
 use std::ops::Range;
 
 /// What every task reads.
@@ -30,8 +31,8 @@ struct Running<T> {
     sum: T,
 }
 
-/// Writes the output and, for each query of `[batch, heads, queries]`, the logarithm of the softmax's denominator
-/// (−∞ for a query that sees nothing).
+/// Writes the output and, for each query of `[batch, heads, queries]`, what its scores become weights by (a maximum
+/// of −∞ for a query that sees nothing).
 ///
 /// # Panics
 /// If the slices do not hold what the sizes and strides say.
@@ -42,16 +43,16 @@ pub fn forward<T: Real>(
     v: Heads<'_, T>,
     options: Options<'_, T>,
     output: HeadsMut<'_, T>,
-    lse: &mut [T],
+    shifts: &mut [Shift<T>],
 ) {
     sizes.check(&q, &k, &v, &options);
     assert_eq!(
-        lse.len(),
+        shifts.len(),
         sizes.batch * sizes.heads * sizes.queries,
-        "attention: a log-sum-exp a query"
+        "attention: a shift a query"
     );
     let output = OutputRows::new("output", output, sizes.o());
-    if lse.is_empty() {
+    if shifts.is_empty() {
         return;
     }
     let isa = isa::current();
@@ -70,22 +71,29 @@ pub fn forward<T: Real>(
         k_transposed,
     };
     let blocks = sizes.queries.div_ceil(QUERY_BLOCK);
-    // Heads are cut apart first, so that every task has its own part of `lse`.
-    let mut parts: Vec<&mut [T]> = lse
+    // Heads are cut apart first, so that every task has its own part of `shifts`.
+    let mut parts: Vec<&mut [Shift<T>]> = shifts
         .chunks_mut(sizes.queries)
         .flat_map(|head| head.chunks_mut(QUERY_BLOCK))
         .collect();
-    parallel::chunks_mut(&mut parts, 1, |task, lse| {
+    parallel::chunks_mut(&mut parts, 1, |task, shifts| {
         let (head, first) = (task / blocks, task % blocks * QUERY_BLOCK);
         let (b, h) = (head / sizes.heads, head % sizes.heads);
-        job.block(b, h, first, &output, &mut *lse[0]);
+        job.block(b, h, first, &output, &mut *shifts[0]);
     });
 }
 
 impl<T: Real> Job<'_, T> {
-    /// The queries `first..first + lse.len()` of one head.
-    fn block(&self, b: usize, h: usize, first: usize, output: &OutputRows<'_, T>, lse: &mut [T]) {
-        let (n, dv) = (lse.len(), self.sizes.value_dim);
+    /// The queries `first..first + shifts.len()` of one head.
+    fn block(
+        &self,
+        b: usize,
+        h: usize,
+        first: usize,
+        output: &OutputRows<'_, T>,
+        shifts: &mut [Shift<T>],
+    ) {
+        let (n, dv) = (shifts.len(), self.sizes.value_dim);
         let queries = first..first + n;
         let limit = self.options.limit(queries.end - 1, self.sizes.keys);
         scratch::with(n * (KEY_BLOCK + dv + 2), |buffer: &mut [T]| {
@@ -118,17 +126,16 @@ impl<T: Real> Job<'_, T> {
             }
             // 4. The means.
             for r in 0..n {
-                let seen = sum[r] > T::ZERO;
                 // A sum that is not a number stays one.
                 let factor = if sum[r] == T::ZERO {
                     T::ZERO
                 } else {
                     T::ONE / sum[r]
                 };
-                lse[r] = if seen {
-                    self.log(max[r], sum[r])
-                } else {
-                    T::NEG_INFINITY + sum[r]
+                shifts[r] = Shift {
+                    max: max[r],
+                    log_sum: T::from_f64(sum[r].to_f64().ln()),
+                    inverse_sum: factor,
                 };
                 // SAFETY: a task owns the rows of its queries.
                 unsafe {
@@ -160,10 +167,6 @@ impl<T: Real> Job<'_, T> {
         let weights = MatRef::strided(scores, n, keys.len(), KEY_BLOCK, 1);
         let v = self.v.rows(b, g, keys, dv);
         matmul_task(self.isa, weights, v, sums, dv, Write::Add);
-    }
-
-    fn log(&self, max: T, sum: T) -> T {
-        T::from_f64(max.to_f64() + sum.to_f64().ln())
     }
 
     /// Unscaled scores of a block, rows [`KEY_BLOCK`] apart.
@@ -222,9 +225,13 @@ impl<T: Real> Job<'_, T> {
         self.options.finish_scores(self.isa, scores, mask);
         let max = before.max.maximum(row::largest(self.isa, scores));
         if max == T::NEG_INFINITY {
-            // Nothing seen so far: a difference of infinities would be NaN.
-            scores.fill(T::ZERO);
-            return (before, T::ONE);
+            // No number seen so far: a difference of infinities would be NaN, but what is NaN already stays it.
+            let sum = row::exponentials(self.isa, scores, T::ZERO);
+            let now = Running {
+                max,
+                sum: before.sum + sum,
+            };
+            return (now, T::ONE);
         }
         let sum = row::exponentials(self.isa, scores, max);
         if let Some(dropout) = self.options.dropout {

@@ -4,6 +4,7 @@ use super::Dropout;
 use crate::philox;
 use crate::real::Real;
 use crate::slice_sums::{dot_body, max_body, sum_map};
+use crate::softmax::Shift;
 
 /// One query's part of a mask.
 #[derive(Clone, Copy)]
@@ -72,6 +73,15 @@ multiversion! {
             *s = (*s - shift).exp::<I>();
         }
         sum_map(scores, |s| s)
+    }
+}
+
+multiversion! {
+    /// Replaces scores by weights.
+    pub(super) fn weights<T: Real>(scores: &mut [T], shift: Shift<T>) {
+        for s in scores {
+            *s = shift.probability::<I>(*s);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The blocked kernels against the naive ones: shapes, masks, groups, layouts, instruction sets and threads.
 
 use super::*;
+use crate::softmax::Shift;
 use crate::testing::{
     assert_close, assert_gradient, dot, numbers, on_every_isa, same_bits_on_any_threads, singles,
 };
@@ -125,12 +126,12 @@ impl Case {
         let [q, k, v] = qkv;
         let options = self.options(data);
         let mut output = vec![T::ONE; data.d_o.len()];
-        let mut lse = vec![T::ONE; s.batch * s.heads * s.queries];
+        let mut shifts = vec![Shift::default(); s.batch * s.heads * s.queries];
         let out = HeadsMut {
             data: &mut output,
             strides: self.strides(s.o()),
         };
-        forward(s, q, k, v, options, out, &mut lse);
+        forward(s, q, k, v, options, out, &mut shifts);
         let [mut d_q, mut d_k, mut d_v] =
             [&data.q, &data.k, &data.v].map(|x| vec![T::ONE; x.len()]);
         let gradients = Gradients {
@@ -153,10 +154,11 @@ impl Case {
             qkv,
             options,
             self.view(&output, s.o()),
-            &lse,
+            &shifts,
             d_o,
             gradients,
         );
+        let lse = shifts.iter().map(|s| s.max + s.log_sum).collect();
         [output, lse, d_q, d_k, d_v]
     }
 
@@ -458,6 +460,6 @@ fn rows_that_overlap_are_refused() {
             data: &mut [0.0; 8],
             strides,
         },
-        &mut [0.0; 4],
+        &mut [Shift::default(); 4],
     );
 }

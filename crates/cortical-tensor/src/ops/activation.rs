@@ -85,22 +85,21 @@ impl<T: Element> Op for Activate<T> {
 /// derivative is right to seven digits only).
 pub(crate) fn activate_fallback(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
     let sigmoid = |x: &Tensor| ((x * 0.5)?.tanh()? * 0.5)? + 0.5;
-    let relu = |x: &Tensor| x.gt(0.0)?.where_cond(x, &x.zeros_like()?);
+    // What is chosen where a comparison fails is what NaN gets: x itself.
+    let relu = |x: &Tensor| x.le(0.0)?.where_cond(&x.zeros_like()?, x);
     // The smaller of x and 0, so that exp never overflows where it is not used; at 0 the gradient flows through x.
-    let negative = |x: &Tensor| x.gt(0.0)?.where_cond(&x.zeros_like()?, x);
+    let negative = |x: &Tensor| x.le(0.0)?.where_cond(x, &x.zeros_like()?);
     // candle's derivative of |x| at 0 is 1, so that of the first term must be 1 there too: together they make 1/2.
     let positive = |x: &Tensor| x.ge(0.0)?.where_cond(x, &x.zeros_like()?);
     let softplus = |x: &Tensor| positive(x)? + ((x.abs()?.neg()?.exp()? + 1.0)?.log()?);
     let elu = |x: &Tensor, alpha: f64, scale: f64| {
         let low = ((negative(x)?.exp()? - 1.0)? * (alpha * scale))?;
-        x.gt(0.0)?.where_cond(&(x * scale)?, &low)
+        x.le(0.0)?.where_cond(&low, &(x * scale)?)
     };
     let between = |x: &Tensor, low: f64, high: f64| {
-        let low_side = x
-            .gt(low)?
-            .where_cond(x, &x.zeros_like()?.affine(1.0, low)?)?;
-        x.lt(high)?
-            .where_cond(&low_side, &x.zeros_like()?.affine(1.0, high)?)
+        let constant = |value: f64| x.zeros_like()?.affine(1.0, value);
+        let low_side = x.le(low)?.where_cond(&constant(low)?, x)?;
+        x.ge(high)?.where_cond(&constant(high)?, &low_side)
     };
     match activation {
         Activation::Identity => Ok(x.clone()),
@@ -112,7 +111,7 @@ pub(crate) fn activate_fallback(activation: Activation, x: &Tensor) -> candle_co
         Activation::Selu => elu(x, SELU_ALPHA, SELU_SCALE),
         Activation::Celu { alpha } => {
             let low = ((((negative(x)? / alpha)?.exp()? - 1.0)?) * alpha)?;
-            x.gt(0.0)?.where_cond(x, &low)
+            x.le(0.0)?.where_cond(&low, x)
         }
         Activation::Gelu => {
             let phi = ((x * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)?;
@@ -134,19 +133,29 @@ pub(crate) fn activate_fallback(activation: Activation, x: &Tensor) -> candle_co
                 .where_cond(x, &(softplus(&scaled)? / beta)?)
         }
         Activation::Softsign => x / (x.abs()? + 1.0)?,
-        Activation::Hardswish => x * (between(&(x + 3.0)?, 0.0, 6.0)? / 6.0)?,
-        Activation::Hardsigmoid => between(&(x + 3.0)?, 0.0, 6.0)? / 6.0,
+        Activation::Hardswish => {
+            // A 0 stands in for NaN, of which both factors would hand on a NaN as gradient.
+            let none = x.ne(x)?;
+            let safe = none.where_cond(&x.zeros_like()?, x)?;
+            let y = (&safe * (between(&(&safe + 3.0)?, 0.0, 6.0)? / 6.0)?)?;
+            none.where_cond(x, &y)
+        }
+        Activation::Hardsigmoid => {
+            let y = (between(&(x + 3.0)?, 0.0, 6.0)? / 6.0)?;
+            // PyTorch has no gradient where x is NaN.
+            x.ne(x)?.where_cond(&y.detach(), &y)
+        }
         Activation::Hardtanh { low, high } => between(x, low, high),
         Activation::LogSigmoid => softplus(&x.neg()?)?.neg(),
         Activation::Tanhshrink => x - x.tanh()?,
-        Activation::Hardshrink { lambda } => x.abs()?.gt(lambda)?.where_cond(x, &x.zeros_like()?),
+        Activation::Hardshrink { lambda } => x.abs()?.le(lambda)?.where_cond(&x.zeros_like()?, x),
         Activation::Softshrink { lambda } => {
-            let outer = x.gt(lambda)?.where_cond(&(x - lambda)?, &x.zeros_like()?)?;
+            let outer = x.le(lambda)?.where_cond(&x.zeros_like()?, &(x - lambda)?)?;
             x.lt(-lambda)?.where_cond(&(x + lambda)?, &outer)
         }
         Activation::Threshold { threshold, value } => {
             let constant = x.zeros_like()?.affine(1.0, value)?;
-            x.gt(threshold)?.where_cond(x, &constant)
+            x.le(threshold)?.where_cond(&constant, x)
         }
         other => candle_core::bail!("no fallback for the activation {other:?}"),
     }

@@ -15,6 +15,7 @@ use cortical_kernels::attention::{
 };
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::real::Real;
+use cortical_kernels::softmax::Shift;
 
 const NAME: &str = "attention";
 
@@ -191,7 +192,7 @@ struct Fused<T> {
     causal: Option<usize>,
     dropout: Option<Dropout>,
     mask: Option<Tensor>,
-    lse: Vec<T>,
+    shifts: Vec<Shift<T>>,
 }
 
 impl<T: Element> Fused<T> {
@@ -260,10 +261,10 @@ fn forward<T: Element>(
         causal: options.causal,
         dropout: options.dropout,
         mask: options.mask.map(|m| m.detach().contiguous()).transpose()?,
-        lse: Vec::new(),
+        shifts: Vec::new(),
     };
     let mut y = unspecified::<T>(sizes.batch * sizes.heads * sizes.queries * sizes.value_dim);
-    let mut lse = unspecified::<T>(sizes.batch * sizes.heads * sizes.queries);
+    let mut shifts = vec![Shift::default(); sizes.batch * sizes.heads * sizes.queries];
     {
         let [q, k, v] = [0, 1, 2].map(|i| values::<T>(operands[i].tensor()));
         let (q, k, v) = (q?, k?, v?);
@@ -281,11 +282,11 @@ fn forward<T: Element>(
                 view(&v, sv),
                 options,
                 out,
-                &mut lse,
+                &mut shifts,
             );
         })?;
     }
-    op.lse = lse;
+    op.shifts = shifts;
     let (b, h, r, d) = (sizes.batch, sizes.heads, sizes.queries, sizes.value_dim);
     let shape = if order == HeadOrder::Outside {
         (b, h, r, d)
@@ -332,7 +333,7 @@ impl<T: Element> Op for Fused<T> {
                 inputs,
                 options,
                 view(&y, so),
-                &self.lse,
+                &self.shifts,
                 view(&d_y, so),
                 gradients,
             );
@@ -420,15 +421,14 @@ fn fallback(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<
     Ok(inside(weights.matmul(&v.contiguous()?)?)?)
 }
 
-/// What is added to the scores and what the weights are multiplied by: a finite, very small number in place of −∞, so
-/// that a query that sees nothing meets no difference of infinities, and then a zero.
+/// What is added to the scores and what the weights are multiplied by: −∞ for what is hidden, but nothing to a query
+/// that sees nothing, so that it meets no difference of infinities, and then a zero.
 fn masks(
     sizes: Sizes,
     options: &Attention<'_>,
     dtype: DType,
     device: &Device,
 ) -> Result<(Tensor, Tensor)> {
-    const HIDDEN: f64 = -1e30;
     let Sizes { queries, keys, .. } = sizes;
     let seen = (0..queries).flat_map(|i| {
         let limit = options
@@ -444,13 +444,19 @@ fn masks(
         if mask.dtype() == DType::U8 {
             keep = keep.broadcast_mul(&mask.ne(0_u8)?.to_dtype(dtype)?)?;
         } else {
-            let shown = mask.gt(HIDDEN)?;
+            let shown = mask.ne(f64::NEG_INFINITY)?;
             keep = keep.broadcast_mul(&shown.to_dtype(dtype)?)?;
             add = add.broadcast_add(&shown.where_cond(&mask, &mask.zeros_like()?)?)?;
         }
     }
-    let add = add.broadcast_add(&keep.affine(-HIDDEN, HIDDEN)?)?;
-    Ok((add, keep))
+    if keys == 0 {
+        return Ok((add, keep));
+    }
+    let sees_some = keep.max_keepdim(D::Minus1)?;
+    let is_hidden = keep.affine(-1.0, 1.0)?.broadcast_mul(&sees_some)?.ne(0.0)?;
+    let nothing = keep.zeros_like()?;
+    let hide = is_hidden.where_cond(&nothing.affine(1.0, f64::NEG_INFINITY)?, &nothing)?;
+    Ok((add.broadcast_add(&hide)?, keep))
 }
 
 #[cfg(test)]

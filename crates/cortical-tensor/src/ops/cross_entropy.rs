@@ -9,6 +9,7 @@ use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::cross_entropy::{self as kernel, Targets};
 use cortical_kernels::real::Real;
+use cortical_kernels::softmax::Shift;
 
 const NAME: &str = "cross_entropy";
 /// How the kernel marks a row that is left out; no class can have this number, as classes are counted in a
@@ -217,14 +218,15 @@ fn forward<T: Element>(
         Some(w) => Some(w.to_vec1::<T>()?),
         None => None,
     };
-    let (mut loss, mut lse) = (unspecified::<T>(n), unspecified::<T>(n));
+    let mut loss = unspecified::<T>(n);
+    let mut shifts = vec![Shift::default(); n];
     let mut op = Loss {
         classes,
         weights,
         smoothing: Real::from_f64(options.label_smoothing),
         cols,
         reduction: options.reduction,
-        lse: Vec::new(),
+        shifts: Vec::new(),
         scale: T::ONE,
     };
     kernel::forward(
@@ -232,9 +234,9 @@ fn forward<T: Element>(
         cols,
         &op.targets(),
         &mut loss,
-        &mut lse,
+        &mut shifts,
     );
-    op.lse = lse;
+    op.shifts = shifts;
     if options.reduction == Reduction::None {
         return apply_one(op, vec![operand], Output::new(loss, n));
     }
@@ -259,8 +261,8 @@ struct Loss<T> {
     smoothing: T,
     cols: usize,
     reduction: Reduction,
-    /// ln Σ exp of each row.
-    lse: Vec<T>,
+    /// What each row's scores become probabilities by.
+    shifts: Vec<Shift<T>>,
     /// What the reduction multiplies each row's loss with.
     scale: T,
 }
@@ -286,14 +288,14 @@ impl<T: Element> Op for Loss<T> {
         let upstream = values::<T>(pass.d_output(0))?;
         let d_loss = match self.reduction {
             Reduction::None => upstream.to_vec(),
-            Reduction::Mean | Reduction::Sum => vec![upstream[0] * self.scale; self.lse.len()],
+            Reduction::Mean | Reduction::Sum => vec![upstream[0] * self.scale; self.shifts.len()],
         };
         let mut d_x = unspecified::<T>(x.elem_count());
         kernel::backward(
             &values(x)?,
             self.cols,
             &self.targets(),
-            &self.lse,
+            &self.shifts,
             &d_loss,
             &mut d_x,
         );
@@ -339,11 +341,19 @@ fn fallback(logits: &Tensor, classes: &[u32], options: &CrossEntropy) -> Result<
         .gather(&safe.unsqueeze(1)?, 1)?
         .squeeze(1)?
         .mul(&row_weight)?;
-    let spread = log_p.broadcast_mul(weight)?.sum(1)?.mul(&counted)?;
-    let loss = ((hard * (smoothing - 1.0))? - (spread * (smoothing / cols as f64))?)?;
+    let mut loss = (hard * (smoothing - 1.0))?;
+    if smoothing > 0.0 {
+        // Not for nothing: 0 times the logarithm of 0 is NaN.
+        let spread = log_p.broadcast_mul(weight)?.sum(1)?.mul(&counted)?;
+        loss = (loss - (spread * (smoothing / cols as f64))?)?;
+    }
     Ok(match options.reduction {
         Reduction::None => loss,
         Reduction::Sum => loss.sum_all()?,
+        // Nothing has no mean, but no gradient either.
+        Reduction::Mean if classes.iter().all(|class| *class == LEFT_OUT) => {
+            (loss.sum_all()?.mul(&row_weight.sum_all()?)? + f64::NAN)?
+        }
         Reduction::Mean => loss.sum_all()?.div(&row_weight.sum_all()?)?,
     })
 }

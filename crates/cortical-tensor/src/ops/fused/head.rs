@@ -13,6 +13,7 @@ use cortical_kernels::cross_entropy::{self as kernel, Targets};
 use cortical_kernels::linear as neurons;
 use cortical_kernels::matmul::{MatRef, Write, matmul};
 use cortical_kernels::real::Real;
+use cortical_kernels::softmax::Shift;
 
 const NAME: &str = "linear_cross_entropy";
 /// Scores that are held at a time.
@@ -200,26 +201,28 @@ impl<T: Element> Blocks<T> {
         let mut scores = unspecified::<T>(together * o);
         let wants_any = self.d.iter().any(Option::is_some);
         let mut d_scores = unspecified::<T>(if wants_any { together * o } else { 0 });
-        let (mut loss, mut lse) = (unspecified::<T>(together), unspecified::<T>(together));
+        let mut loss = unspecified::<T>(together);
+        let mut shifts = vec![Shift::default(); together];
         let mut total = 0.0;
         for first in (0..n).step_by(together) {
             let rows = together.min(n - first);
             let dims = [rows, i, o];
             let x = &x[first * i..(first + rows) * i];
             let scores = &mut scores[..rows * o];
-            let (loss, lse) = (&mut loss[..rows], &mut lse[..rows]);
+            let (loss, shifts) = (&mut loss[..rows], &mut shifts[..rows]);
             let targets = Targets {
                 classes: &targets.classes[first..first + rows],
                 ..*targets
             };
             // 1. Scores and losses of a block of rows.
             neurons::forward(dims, x, w, b, Activation::Identity, scores, None);
-            kernel::forward(scores, o, &targets, loss, lse);
+            kernel::forward(scores, o, &targets, loss, shifts);
             total += loss.iter().map(|l| Real::to_f64(*l)).sum::<f64>();
             // 2. Its gradients.
             if wants_any {
                 let d_scores = &mut d_scores[..rows * o];
-                kernel::backward(scores, o, &targets, lse, &vec![self.scale; rows], d_scores);
+                let d_loss = vec![self.scale; rows];
+                kernel::backward(scores, o, &targets, shifts, &d_loss, d_scores);
                 self.gradients(first, dims, x, w, d_scores);
             }
         }

@@ -139,21 +139,26 @@ fn fallback(loss: Pointwise, x: &Tensor, t: &Tensor) -> Result<Tensor> {
     let softplus = |x: &Tensor| activate_fallback(SOFTPLUS, x);
     // |d| with derivative 0 at 0, which candle's `abs` has not.
     let absolute = |d: &Tensor| d * d.sign()?.detach();
-    let zeros = || t.zeros_like();
     let loss = match loss {
         Pointwise::Squared => (x - t)?.sqr(),
         Pointwise::Absolute => absolute(&(x - t)?),
         Pointwise::SmoothL1 { beta: 0.0 } => absolute(&(x - t)?),
         Pointwise::SmoothL1 { beta } => {
             let d = (x - t)?;
-            let inside = d.abs()?.lt(beta)?;
-            inside.where_cond(&(d.sqr()? * (0.5 / beta))?, &(absolute(&d)? - 0.5 * beta)?)
+            // NaN is inside, and an infinite d out of it: its square would make NaN of the gradient.
+            let inside = d.abs()?.ge(beta)?.eq(0_u8)?;
+            let near = inside.where_cond(&d, &d.zeros_like()?)?;
+            inside.where_cond(
+                &(near.sqr()? * (0.5 / beta))?,
+                &(absolute(&d)? - 0.5 * beta)?,
+            )
         }
         Pointwise::Huber { delta } => {
             let d = (x - t)?;
-            let inside = d.abs()?.le(delta)?;
+            let inside = d.abs()?.gt(delta)?.eq(0_u8)?;
+            let near = inside.where_cond(&d, &d.zeros_like()?)?;
             let outside = ((absolute(&d)? - 0.5 * delta)? * delta)?;
-            inside.where_cond(&(d.sqr()? * 0.5)?, &outside)
+            inside.where_cond(&(near.sqr()? * 0.5)?, &outside)
         }
         Pointwise::BinaryCrossEntropy => {
             let floored = |x: &Tensor| {
@@ -165,13 +170,23 @@ fn fallback(loss: Pointwise, x: &Tensor, t: &Tensor) -> Result<Tensor> {
                 log.gt(-100.0)?.where_cond(&log, &floor)
             };
             let no = (t.affine(-1.0, 1.0)? * floored(&x.affine(-1.0, 1.0)?)?)?;
-            ((t * floored(x)?)? + no)?.neg()
+            let value = ((t * floored(x)?)? + no)?.neg()?;
+            // PyTorch's derivatives, whose denominator is kept away from 0, beside a value without any.
+            let floor = x.zeros_like()?.affine(1.0, 1e-12)?;
+            let variance = (x * x.affine(-1.0, 1.0)?)?.maximum(&floor)?;
+            let by_x = ((x - t)? / variance)?.detach();
+            let by_t = (floored(&x.affine(-1.0, 1.0)?)? - floored(x)?)?.detach();
+            let nothing = |v: &Tensor| v - v.detach();
+            value.detach() + ((nothing(x)? * by_x)? + (nothing(t)? * by_t)?)?
         }
-        Pointwise::BinaryCrossEntropyWithLogits => softplus(x)? - (x * t)?,
+        Pointwise::BinaryCrossEntropyWithLogits => {
+            let side = x.ge(0.0)?.where_cond(&t.affine(-1.0, 1.0)?, &t.neg()?)?;
+            (x * side)? + softplus(&x.abs()?.neg()?)?
+        }
         Pointwise::KlDivergence => {
             let some = t.ne(0.0)?;
             let safe = some.where_cond(t, &t.ones_like()?)?;
-            some.where_cond(&(t * (safe.log()? - x)?)?, &zeros()?)
+            some.where_cond(&(t * (safe.log()? - x)?)?, &(t.detach() * x)?.neg()?)
         }
         Pointwise::KlDivergenceOfLogs => t.exp()? * (t - x)?,
         Pointwise::PoissonOfLogRate => x.exp()? - (t * x)?,

@@ -7,9 +7,10 @@ use crate::ops::prepare::{check_alike, check_float, wrong_shape};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
-/// max(0, x) that lets the gradient through at 0, as PyTorch's `clamp_min` does.
+/// max(0, x) that lets the gradient through at 0 and keeps NaN, as PyTorch's `clamp_min` does.
 fn hinge(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.ge(0.0)?.where_cond(x, &x.zeros_like()?)
+    let rest = x.lt(0.0)?.where_cond(&x.zeros_like()?, x)?.detach();
+    x.ge(0.0)?.where_cond(x, &rest)
 }
 
 /// `l = x` where the target is not −1, plus `max(0, margin − x)` where it is not 1, reduced.
@@ -29,9 +30,10 @@ pub fn hinge_embedding_loss(
     check_same("hinge_embedding_loss", x, "target", target)?;
     widened([x, target], |[x, t]| {
         let zeros = x.zeros_like()?;
-        let dissimilar = t
-            .ne(1.0)?
-            .where_cond(&hinge(&x.affine(-1.0, margin)?)?, &zeros)?;
+        let gap = x.affine(-1.0, margin)?;
+        // Unlike the other hinges, PyTorch's has no gradient at 0 here.
+        let gap = gap.eq(0.0)?.where_cond(&zeros, &hinge(&gap)?)?;
+        let dissimilar = t.ne(1.0)?.where_cond(&gap, &zeros)?;
         let similar = t.ne(-1.0)?.where_cond(x, &zeros)?;
         reduce(&(dissimilar + similar)?, reduction)
     })
@@ -238,18 +240,22 @@ pub fn multi_margin_loss(
         ));
     }
     let classes = read_labels(name, labels, cols, None)?;
-    let one_hot: Vec<f32> = classes
+    // Chosen and not multiplied by 0 and 1, which would make NaN of what is infinite beside it.
+    let is_own: Vec<u8> = classes
         .iter()
-        .flat_map(|class| (0..cols).map(move |c| f32::from(u8::from(*class as usize == c))))
+        .flat_map(|class| (0..cols).map(move |c| u8::from(*class as usize == c)))
         .collect();
-    let one_hot = Tensor::from_vec(one_hot, (n, cols), x.device())?;
+    let is_own = Tensor::from_vec(is_own, (n, cols), x.device())?;
+    let classes = Tensor::from_vec(classes, (n, 1), x.device())?;
     widened([x, weight], |[x, weight]| {
-        let chosen = one_hot.to_dtype(x.dtype())?;
-        let own = (x * &chosen)?.sum_keepdim(1)?;
-        let row_weight = chosen.broadcast_mul(weight)?.sum_keepdim(1)?;
-        let gap = hinge(&x.broadcast_sub(&own)?.affine(1.0, margin)?)?;
+        let own = x.contiguous()?.gather(&classes, 1)?;
+        let row_weight = weight
+            .index_select(&classes.flatten_all()?, 0)?
+            .unsqueeze(1)?;
+        let gap = x.broadcast_sub(&own)?.affine(1.0, margin)?;
+        let gap = gap.gt(0.0)?.where_cond(&gap, &gap.zeros_like()?)?;
         let gap = if p == 2 { gap.sqr()? } else { gap };
-        let others = (gap.broadcast_mul(&row_weight)? * chosen.affine(-1.0, 1.0)?)?;
+        let others = is_own.where_cond(&gap.zeros_like()?, &gap.broadcast_mul(&row_weight)?)?;
         reduce(&(others.sum(1)? / cols as f64)?, reduction)
     })
 }

@@ -174,21 +174,27 @@ impl<T: Element> Op for Loss<T> {
     }
 }
 
-/// The losses as a product with each row's one-hot class, which has a right gradient everywhere.
+/// Each row's score of its class; a row that is left out reads its first and counts nothing.
 fn fallback(x: &Tensor, classes: &[u32], options: &Nll) -> Result<Tensor> {
-    let (n, cols) = x.dims2()?;
-    let one_hot: Vec<f32> = classes
+    let n = x.dim(0)?;
+    let is_left_out: Vec<u8> = classes.iter().map(|c| u8::from(*c == LEFT_OUT)).collect();
+    let is_left_out = Tensor::from_vec(is_left_out, n, x.device())?;
+    let safe: Vec<u32> = classes
         .iter()
-        .flat_map(|class| (0..cols).map(move |c| f32::from(u8::from(*class as usize == c))))
+        .map(|class| if *class == LEFT_OUT { 0 } else { *class })
         .collect();
-    let mut chosen = Tensor::from_vec(one_hot, (n, cols), x.device())?.to_dtype(x.dtype())?;
-    if let Some(weight) = &options.weight {
-        chosen = chosen.broadcast_mul(weight)?;
-    }
-    let each = (x * &chosen)?.sum(1)?.neg()?;
+    let safe = Tensor::from_vec(safe, n, x.device())?;
+    let zeros = Tensor::zeros(n, x.dtype(), x.device())?;
+    let weight = match &options.weight {
+        Some(weight) => weight.index_select(&safe, 0)?,
+        None => zeros.ones_like()?,
+    };
+    let weight = is_left_out.where_cond(&zeros, &weight)?;
+    let chosen = x.contiguous()?.gather(&safe.unsqueeze(1)?, 1)?.squeeze(1)?;
+    let each = is_left_out.where_cond(&zeros, &(chosen * &weight)?.neg()?)?;
     Ok(match options.reduction {
         Reduction::None => each,
         Reduction::Sum => each.sum_all()?,
-        Reduction::Mean => each.sum_all()?.div(&chosen.sum_all()?)?,
+        Reduction::Mean => each.sum_all()?.div(&weight.sum_all()?)?,
     })
 }

@@ -154,7 +154,7 @@ pub fn binary_cross_entropy_with_logits<'a>(
         // (1 − t) x + (1 + (p − 1) t) ln(1 + e⁻ˣ)
         let softplus = activate(&x.neg()?, SOFTPLUS)?;
         let factor = (((p - 1.0)? * t)? + 1.0)?;
-        let loss = ((x - (x * t)?)? + (factor * softplus)?)?;
+        let loss = ((x * t.affine(-1.0, 1.0)?)? + (factor * softplus)?)?;
         let loss = if weight.is_some() { (loss * w)? } else { loss };
         reduce(&loss, reduction)
     })

@@ -16,6 +16,7 @@ use cortical_kernels::linear as neurons;
 use cortical_kernels::matmul::Write;
 use cortical_kernels::real::Real;
 use cortical_kernels::rope::{Pairs, Rotation, Turn};
+use cortical_kernels::softmax::Shift;
 
 struct Fused<T> {
     sizes: Sizes,
@@ -26,7 +27,7 @@ struct Fused<T> {
     /// Queries and keys as they were rotated, and values.
     qkv: [Vec<T>; 3],
     mixed: Vec<T>,
-    lse: Vec<T>,
+    shifts: Vec<Shift<T>>,
 }
 
 /// Inputs: x, the norm, the three weights, the output's weight, the three biases.
@@ -77,7 +78,7 @@ pub(super) fn forward<T: Element>(
             angles,
             qkv: [made(0)?, made(1)?, made(2)?],
             mixed: unspecified(sizes.batch * sizes.queries * sizes.heads * sizes.dim),
-            lse: unspecified(sizes.batch * sizes.heads * sizes.queries),
+            shifts: vec![Shift::default(); sizes.batch * sizes.heads * sizes.queries],
             normed,
         };
         let [mut q, mut k, v] = std::mem::take(&mut op.qkv);
@@ -150,17 +151,17 @@ impl<T: Element> Fused<T> {
 
     /// Attention itself.
     fn mix(&mut self) {
-        let (mut mixed, mut lse) = (
+        let (mut mixed, mut shifts) = (
             std::mem::take(&mut self.mixed),
-            std::mem::take(&mut self.lse),
+            std::mem::take(&mut self.shifts),
         );
         let [q, k, v] = self.heads();
         let output = HeadsMut {
             data: &mut mixed,
             strides: self.strides()[0],
         };
-        kernel::forward(self.sizes, q, k, v, self.options(), output, &mut lse);
-        (self.mixed, self.lse) = (mixed, lse);
+        kernel::forward(self.sizes, q, k, v, self.options(), output, &mut shifts);
+        (self.mixed, self.shifts) = (mixed, shifts);
     }
 
     /// The gradients of queries, keys and values before their rotation.
@@ -176,7 +177,7 @@ impl<T: Element> Fused<T> {
             self.heads(),
             self.options(),
             view(&self.mixed, of_q),
-            &self.lse,
+            &self.shifts,
             view(d_mixed, of_q),
             Gradients {
                 d_q: part(&mut d_q, of_q),
