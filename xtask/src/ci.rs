@@ -2,6 +2,7 @@
 
 use crate::command;
 use crate::error::{Error, Result};
+use crate::fuzz;
 use crate::publish::{self, Verify};
 use crate::tidy;
 use crate::tree::root;
@@ -20,6 +21,9 @@ const STEPS: &[Step] = &[
     }),
     ("doc tests", |root| {
         cargo(root, &["test", "--workspace", "--doc", "--locked"])
+    }),
+    ("fuzz", |_| {
+        fuzz::run(&["--cases".to_owned(), fuzz::CI_CASES.to_owned()])
     }),
     ("docs", docs),
     ("package", |root| publish::package(root, Verify::Not)),

@@ -52,6 +52,10 @@ pub(crate) enum Error {
     },
     #[error("{} run(s) did not end with the model of the undisturbed one: {}", runs.len(), runs.join(", "))]
     NotIdentical { runs: Vec<String> },
+    #[error("the whole {name} that damage starts from is refused: {said}; correct xtask/src/fuzz")]
+    Seed { name: &'static str, said: String },
+    #[error("{} case(s) ended as none may: {}", cases.len(), cases.join(", "))]
+    Findings { cases: Vec<String> },
     #[error(
         "{} is missing after the fetch of `{name}`; its source changed its layout, correct the table in xtask/src/fetch.rs",
         path.display()

@@ -8,6 +8,7 @@ mod ci;
 mod command;
 mod error;
 mod fetch;
+mod fuzz;
 mod manifest;
 mod modules;
 mod publish;
@@ -26,7 +27,7 @@ Chores of the Cortical workspace.
 usage: cargo xtask VERB
 
   tidy            tiers, allowed dependencies, docs on every file, unsafe and files at home, ...
-  ci              format, tidy, clippy, tests, doc tests, docs, packages
+  ci              format, tidy, clippy, tests, doc tests, some thousand damaged files, docs, packages
   audit           licences, bans and sources of what we compile (installs cargo-deny into .cache/)
   bench [ARGS]    the criterion benches; ARGS go to criterion
   bench --peers   our workloads beside PyTorch, candle-nn and Burn, into docs/benchmarks.md
@@ -40,6 +41,8 @@ usage: cargo xtask VERB
                   (--no-verify: packs only)
   survive         kills a training at each of its changes of the disk and resumes it (installs strace)
                   (--every N: at each Nth only)
+  fuzz            gives the command 20,000 damaged and hostile files: no panic, no signal, none over 5 s or over twice the
+                  file + 128 MiB (--minutes N, --cases N, --seed N; --case N: that one again)
   help            this text
 ";
 
@@ -70,6 +73,7 @@ fn run(args: &[String]) -> Result<()> {
         "bench" => bench::run(rest),
         "fetch" => fetch::run(rest),
         "cases" => cases::run(rest),
+        "fuzz" => fuzz::run(rest),
         "publish" => publish::run(rest),
         "survive" => survive::run(rest),
         "help" | "--help" | "-h" => {

@@ -51,7 +51,8 @@ impl Matrix {
             "<svg class=\"matrix\" style=\"max-width:{most:.0}px\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"confusion matrix\">"
         );
         for (i, row) in self.counts.iter().enumerate() {
-            let whole = row.iter().sum::<u64>().max(1) as f64;
+            // Shares of a sum of reals: counts from a file may be of any size.
+            let whole = row.iter().map(|count| *count as f64).sum::<f64>().max(1.0);
             let name = escape(&shortened(&self.names[i]));
             let y = top + side * i as f64;
             let x = left + side * i as f64 + side / 2.0;
@@ -138,5 +139,7 @@ mod tests {
         assert!(svg.contains("cat taken for a very long name of a dog &amp; more: 2 (20 %)"));
         assert!(svg.contains("a very long nam…"));
         assert_well_formed(&Matrix::new(&[], &[]).to_svg());
+        let full = Matrix::new(&names, &[vec![u64::MAX, u64::MAX]]).to_svg();
+        assert!(full.contains("(50 %)"), "{full}");
     }
 }

@@ -68,9 +68,9 @@ impl Evaluation {
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         let score = |(class, name): (usize, &String)| {
             let row = self.confusion.get(class);
-            let samples = row.map_or(0, |row| row.iter().sum());
+            let samples = row.map_or(0, |row| total(row.iter()));
             let right = row.and_then(|row| row.get(class)).copied().unwrap_or(0);
-            let taken = self.confusion.iter().filter_map(|row| row.get(class)).sum();
+            let taken = total(self.confusion.iter().filter_map(|row| row.get(class)));
             ClassScore {
                 name: name.clone(),
                 samples,
@@ -80,6 +80,11 @@ impl Evaluation {
         };
         self.classes.iter().enumerate().map(score).collect()
     }
+}
+
+/// The sum of counts; a report's file may hold any.
+fn total<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
+    counts.fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 /// How many rows have their highest score at their label; the first of equals counts, and never one that is NaN.
@@ -150,6 +155,25 @@ mod tests {
         assert_eq!(scores[0].recall, Some(0.5));
         assert_eq!(scores[0].precision, Some(2.0 / 3.0));
         assert_eq!((scores[2].recall, scores[2].precision), (None, None));
+    }
+
+    #[test]
+    fn counts_of_a_damaged_report_do_not_overflow() {
+        let evaluation = Evaluation {
+            samples: 2,
+            loss: 0.0,
+            accuracy: 0.5,
+            classes: ["a", "b"].map(str::to_owned).to_vec(),
+            confusion: vec![vec![1, u64::MAX], vec![1, u64::MAX]],
+            top_5: None,
+            macro_f1: 0.0,
+            auroc: None,
+        };
+        let scores = evaluation.per_class();
+        assert_eq!(
+            (scores[0].samples, scores[1].precision),
+            (u64::MAX, Some(1.0))
+        );
     }
 
     #[test]

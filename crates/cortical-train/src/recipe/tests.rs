@@ -323,6 +323,15 @@ fn mistakes_in_recipes_of_language_models_are_named_with_their_full_path() {
 }
 
 #[test]
+fn a_sample_of_a_language_model_has_an_end() {
+    let error = read(TEXT, &["train.sample_tokens=9007199254740993"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "recipe: train.sample_tokens: expected at most 4096, found 9007199254740993"
+    );
+}
+
+#[test]
 fn a_field_of_another_task_is_refused_by_name() {
     let check = |text: &str, set: &str, want: &str| {
         let error = read(text, &[set]).unwrap_err().to_string();

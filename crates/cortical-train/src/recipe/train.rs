@@ -85,7 +85,7 @@ settings! {
         /// Blocks of a validation or test, evenly spread over the held-out text, or labelled texts; 0 for all.
         pub eval_blocks: usize = 64, "blocks or texts of a validation or test; 0: all that is held out";
         /// Tokens of the text that the model writes at each validation.
-        pub sample_tokens: usize = 200, "tokens that the model writes at a validation";
+        pub sample_tokens: usize = 200, "tokens that the model writes at a validation", at_most(4096);
         /// How weights lie in memory and in the model's file.
         pub dtype: StorageType = StorageType::F32, "f32, or bf16 for weights of half the size";
     }
