@@ -7,7 +7,7 @@ use cortical_neuron::{Layer, Pass};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::scores::{Classification, choice, rounded};
+use crate::scores::{ClassCount, Classification, choice, rounded};
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,8 +21,11 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// The names of the classes.
     pub classes: Vec<String>,
-    /// `confusion[t][p]`: how many samples of class `t` were taken for class `p`.
+    /// `confusion[t][p]`: how many samples of class `t` were taken for class `p`. Empty with more than 256 classes.
     pub confusion: Vec<Vec<u64>>,
+    /// How often each class was there and was chosen, where the matrix does not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<ClassCount>,
     /// Share of the samples whose class was among the first five choices, where there are more than five classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_5: Option<f64>,
@@ -56,6 +59,10 @@ impl Evaluation {
             accuracy: rounded(scores.accuracy()),
             classes: classes.to_vec(),
             confusion: scores.confusion().to_vec(),
+            counts: match scores.confusion() {
+                [] => scores.counts().to_vec(),
+                _ => Vec::new(),
+            },
             top_5: (classes.len() > 5).then(|| rounded(scores.top_k(5))),
             macro_f1: rounded(scores.macro_f1()),
             auroc: scores.macro_auroc(),
@@ -66,25 +73,45 @@ impl Evaluation {
     #[must_use]
     pub fn per_class(&self) -> Vec<ClassScore> {
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
-        let score = |(class, name): (usize, &String)| {
-            let row = self.confusion.get(class);
-            let samples = row.map_or(0, |row| total(row.iter()));
-            let right = row.and_then(|row| row.get(class)).copied().unwrap_or(0);
-            let taken = total(self.confusion.iter().filter_map(|row| row.get(class)));
-            ClassScore {
-                name: name.clone(),
-                samples,
-                recall: share(right, samples),
-                precision: share(right, taken),
-            }
+        let score = |(name, count): (&String, ClassCount)| ClassScore {
+            name: name.clone(),
+            samples: count.samples,
+            recall: share(count.right, count.samples),
+            precision: share(count.right, count.taken),
         };
-        self.classes.iter().enumerate().map(score).collect()
+        self.classes.iter().zip(self.class_counts()).map(score).collect()
     }
-}
 
-/// The sum of counts; a report's file may hold any.
-fn total<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
-    counts.fold(0, |sum, count| sum.saturating_add(*count))
+    /// How many samples were classified rightly.
+    #[must_use]
+    pub fn right(&self) -> u64 {
+        let counts = self.class_counts();
+        let each = counts.iter().map(|count| count.right);
+        each.fold(0, u64::saturating_add)
+    }
+
+    /// How often each class was there and was chosen.
+    fn class_counts(&self) -> Vec<ClassCount> {
+        if !self.counts.is_empty() {
+            return self.counts.clone();
+        }
+        // A report's file may hold any numbers.
+        let add = |sum: &mut u64, samples: u64| *sum = sum.saturating_add(samples);
+        let mut counts = vec![ClassCount::default(); self.classes.len()];
+        for (class, row) in self.confusion.iter().enumerate() {
+            for (chosen, &samples) in row.iter().enumerate() {
+                if class >= counts.len() || chosen >= counts.len() {
+                    continue;
+                }
+                add(&mut counts[class].samples, samples);
+                add(&mut counts[chosen].taken, samples);
+                if class == chosen {
+                    add(&mut counts[class].right, samples);
+                }
+            }
+        }
+        counts
+    }
 }
 
 /// How many rows have their highest score at their label; the first of equals counts, and never one that is NaN.
@@ -147,6 +174,7 @@ mod tests {
             accuracy: 0.5,
             classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
             confusion: vec![vec![2, 2, 0], vec![1, 1, 0], vec![0, 0, 0]],
+            counts: Vec::new(),
             top_5: None,
             macro_f1: 0.0,
             auroc: None,
@@ -155,6 +183,7 @@ mod tests {
         assert_eq!(scores[0].recall, Some(0.5));
         assert_eq!(scores[0].precision, Some(2.0 / 3.0));
         assert_eq!((scores[2].recall, scores[2].precision), (None, None));
+        assert_eq!(evaluation.right(), 3);
     }
 
     #[test]

@@ -76,6 +76,6 @@ pub use recipe::{
     TrainRecipe, presets,
 };
 pub use report::Report;
-pub use scores::{Classification, Regression};
+pub use scores::{ClassCount, Classification, Regression};
 pub use text_model::TextModel;
 pub use trainer::{Outcome, train};

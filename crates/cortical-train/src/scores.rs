@@ -1,5 +1,7 @@
 //! Scores that are gathered batch by batch: of classes, and of numbers.
 
+use serde::{Deserialize, Serialize};
+
 /// Scores of a classifier, gathered batch by batch: loss, accuracy, top-k, precision, recall, F1, area under the ROC
 /// curve.
 ///
@@ -16,24 +18,44 @@ pub struct Classification {
     samples: u64,
     /// The sum of the samples' losses.
     loss: f64,
+    counts: Vec<ClassCount>,
+    /// Empty with many classes.
     confusion: Vec<Vec<u64>>,
     /// How often the right class was the first, second, third … choice.
     ranks: Vec<u64>,
-    /// For each class, the probability of each sample and whether it belongs to it.
+    /// For each class, the probability of each sample and whether it belongs to it; empty with many classes.
     curves: Vec<Vec<(f32, bool)>>,
+}
+
+/// The most classes of which each pair is counted and each has its ROC curve: what is kept must not grow with their
+/// square, nor with samples times classes.
+const PAIRED_CLASSES: usize = 256;
+
+/// How often a class was there, and how often it was chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClassCount {
+    /// Samples of the class.
+    pub samples: u64,
+    /// Those of them that were recognised.
+    pub right: u64,
+    /// Samples that were taken for it.
+    pub taken: u64,
 }
 
 impl Classification {
     /// No samples yet.
     #[must_use]
     pub fn new(classes: usize) -> Self {
+        let paired = if classes <= PAIRED_CLASSES { classes } else { 0 };
         Self {
             classes,
             samples: 0,
             loss: 0.0,
-            confusion: vec![vec![0; classes]; classes],
+            counts: vec![ClassCount::default(); classes],
+            confusion: vec![vec![0; paired]; paired],
             ranks: vec![0; classes],
-            curves: vec![Vec::new(); classes],
+            curves: vec![Vec::new(); paired],
         }
     }
 
@@ -56,7 +78,12 @@ impl Classification {
             let rank = (0..self.classes).filter(|class| before(*class)).count();
             self.ranks[rank] += 1;
             let chosen = choice(row);
-            self.confusion[label][chosen] += 1;
+            self.counts[label].samples += 1;
+            self.counts[label].right += u64::from(label == chosen);
+            self.counts[chosen].taken += 1;
+            if let Some(row) = self.confusion.get_mut(label) {
+                row[chosen] += 1;
+            }
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f32 = row.iter().map(|x| (x - max).exp()).sum();
             for (class, curve) in self.curves.iter_mut().enumerate() {
@@ -98,7 +125,13 @@ impl Classification {
         hits as f64 / self.samples as f64
     }
 
-    /// `confusion[t][p]`: how many samples of class `t` were taken for class `p`.
+    /// How often each class was there and was chosen.
+    #[must_use]
+    pub fn counts(&self) -> &[ClassCount] {
+        &self.counts
+    }
+
+    /// `confusion[t][p]`: how many samples of class `t` were taken for class `p`. Empty with more than 256 classes.
     #[must_use]
     pub fn confusion(&self) -> &[Vec<u64>] {
         &self.confusion
@@ -107,26 +140,23 @@ impl Classification {
     /// The share of a class's samples that was recognised; `None` without samples.
     #[must_use]
     pub fn recall(&self, class: usize) -> Option<f64> {
-        share(
-            self.confusion[class][class],
-            self.confusion[class].iter().sum(),
-        )
+        let count = self.counts[class];
+        share(count.right, count.samples)
     }
 
     /// The share of the samples taken for a class that belong to it; `None` if none was.
     #[must_use]
     pub fn precision(&self, class: usize) -> Option<f64> {
-        let taken = self.confusion.iter().map(|row| row[class]).sum();
-        share(self.confusion[class][class], taken)
+        let count = self.counts[class];
+        share(count.right, count.taken)
     }
 
     /// The harmonic mean of precision and recall, 0 if both are, `None` for a class that neither occurs nor was chosen.
     #[must_use]
     pub fn f1(&self, class: usize) -> Option<f64> {
-        let occurs: u64 = self.confusion[class].iter().sum();
-        let taken: u64 = self.confusion.iter().map(|row| row[class]).sum();
-        // 2 · right / (occurs + taken) is the same mean without its divisions by zero.
-        share(2 * self.confusion[class][class], occurs + taken)
+        let count = self.counts[class];
+        // 2 · right / (samples + taken) is the same mean without its divisions by zero.
+        share(2 * count.right, count.samples + count.taken)
     }
 
     /// The mean of the classes' F1, over those that have one.
@@ -136,14 +166,14 @@ impl Classification {
     }
 
     /// The area under a class's ROC curve: how probably a sample of it has a higher probability than one of the others,
-    /// ties counting half. `None` unless there are both.
+    /// ties counting half. `None` unless there are both, and with more than 256 classes.
     ///
     /// # Source
     /// Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve"
     /// (1982).
     #[must_use]
     pub fn auroc(&self, class: usize) -> Option<f64> {
-        let mut curve = self.curves[class].clone();
+        let mut curve = self.curves.get(class)?.clone();
         curve.sort_by(|a, b| a.0.total_cmp(&b.0));
         let own = curve.iter().filter(|(_, own)| *own).count() as f64;
         let others = curve.len() as f64 - own;
@@ -270,6 +300,20 @@ mod tests {
         assert_eq!([1, 2, 3].map(|k| scores.top_k(k)), [0.0, 0.5, 1.0]);
         assert_eq!(scores.confusion(), [[0, 0, 1], [1, 0, 0], [1, 1, 0]]);
         assert_eq!(scores.loss(), 0.5);
+    }
+
+    #[test]
+    fn many_classes_take_no_square_of_memory() {
+        let classes = 20_000;
+        let mut scores = Classification::new(classes);
+        let mut row = vec![0.0_f32; classes];
+        row[7] = 1.0;
+        scores.add(&[&row[..], &row], &[7, 9], 0.5);
+        assert!(scores.confusion().is_empty() && scores.macro_auroc().is_none());
+        assert_eq!(scores.accuracy(), 0.5);
+        assert_eq!((scores.recall(7), scores.precision(7)), (Some(1.0), Some(0.5)));
+        assert_eq!(scores.recall(9), Some(0.0));
+        assert_eq!(scores.counts()[7].taken, 2);
     }
 
     #[test]

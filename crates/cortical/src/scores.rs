@@ -8,6 +8,8 @@ use crate::table::{Align, Table};
 
 /// With more classes a matrix no longer fits on a screen.
 const MATRIX_CLASSES: usize = 12;
+/// Classes that are listed for people.
+const LISTED_CLASSES: usize = 200;
 /// Characters of a class name at the head of a matrix.
 const HEAD_CHARS: usize = 7;
 
@@ -30,23 +32,18 @@ pub(crate) fn to_json(evaluation: &Evaluation) -> Map<String, Value> {
     object.insert("test_loss".to_owned(), json!(evaluation.loss));
     object.insert("test_samples".to_owned(), json!(evaluation.samples));
     object.insert("per_class".to_owned(), json!(classes));
-    object.insert("confusion".to_owned(), json!(evaluation.confusion));
+    let confusion = Some(&evaluation.confusion).filter(|rows| !rows.is_empty());
+    object.insert("confusion".to_owned(), json!(confusion));
     object
 }
 
 /// The accuracy in one line.
 pub(crate) fn headline(evaluation: &Evaluation, style: &Style) -> String {
-    let right: u64 = evaluation
-        .confusion
-        .iter()
-        .enumerate()
-        .map(|(i, row)| row[i])
-        .sum();
     format!(
         "{} {} ({} of {} right, loss {:.4})",
         style.bold("test accuracy"),
         style.green(&percent(evaluation.accuracy)),
-        count(right),
+        count(evaluation.right()),
         count(evaluation.samples),
         evaluation.loss
     )
@@ -66,7 +63,9 @@ pub(crate) fn details(evaluation: &Evaluation, style: &Style) -> String {
         ("accuracy", Align::Right),
         ("precision", Align::Right),
     ]);
-    for class in evaluation.per_class() {
+    let all = evaluation.per_class();
+    let more = all.len().saturating_sub(LISTED_CLASSES);
+    for class in all.into_iter().take(LISTED_CLASSES) {
         table.row(vec![
             class.name,
             count(class.samples),
@@ -74,7 +73,11 @@ pub(crate) fn details(evaluation: &Evaluation, style: &Style) -> String {
             share(class.precision),
         ]);
     }
-    text + &table.render(style)
+    text += &table.render(style);
+    if more > 0 {
+        text += &format!("  and {} more; --json has all\n", count(more));
+    }
+    text
 }
 
 /// A row for each class that samples have, a column for each that they were taken for.

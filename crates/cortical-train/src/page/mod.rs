@@ -221,8 +221,10 @@ fn percent(share: f64) -> String {
 
 /// The confusion matrix, and the classes one by one.
 fn scores(page: &mut Page, evaluation: &Evaluation) {
-    page.section("Confusion")
-        .wide(&Matrix::new(&evaluation.classes, &evaluation.confusion).to_svg());
+    if !evaluation.confusion.is_empty() {
+        page.section("Confusion")
+            .wide(&Matrix::new(&evaluation.classes, &evaluation.confusion).to_svg());
+    }
     let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), percent);
     let rows: Vec<Vec<String>> = evaluation
         .per_class()
