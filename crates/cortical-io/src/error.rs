@@ -9,7 +9,7 @@ use crate::{Difference, Element, GgufDefect, IndexDefect, limits};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a file, checkpoint or run folder could not be read, written or used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system could not read the file or folder.
@@ -199,6 +199,13 @@ pub enum Error {
         /// What candle said.
         source: Box<candle_core::Error>,
     },
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use cortical_settings::FieldError;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A description that gives no network, and why.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A layer cannot be built.
@@ -225,6 +225,13 @@ pub enum Error {
     /// A model file cannot be read.
     #[error(transparent)]
     Io(Box<cortical_io::Error>),
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use candle_core::DType;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A broken rule of the parameter store or of a layer.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Two parameters or buffers would have one name.
@@ -114,6 +114,13 @@ pub enum Error {
     /// An operation refused.
     #[error(transparent)]
     Op(#[from] cortical_tensor::Error),
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

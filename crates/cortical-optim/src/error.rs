@@ -6,7 +6,7 @@ use candle_core::DType;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A broken rule: what was expected, what came, what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A hyperparameter is outside its range.
@@ -132,6 +132,13 @@ pub enum Error {
     /// The parameter store refused.
     #[error(transparent)]
     Params(#[from] cortical_neuron::Error),
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<candle_core::Error> for Error {

@@ -3,7 +3,7 @@
 use toml::Value;
 
 /// What is wrong with a setting.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FieldError {
     /// A field that nobody knows.
@@ -68,6 +68,13 @@ pub enum FieldError {
         /// The known names.
         known: Vec<String>,
     },
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// The end of a message about an unknown name.

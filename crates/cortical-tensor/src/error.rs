@@ -6,7 +6,7 @@ use candle_core::{DType, DeviceLocation};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A broken rule of an operation: which one, what was expected, what came.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A tensor has the wrong number of dimensions or a dimension of the wrong size.
@@ -116,6 +116,13 @@ pub enum Error {
     /// candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<Error> for candle_core::Error {

@@ -12,7 +12,7 @@ pub(crate) const MAX_VOCABULARY: usize = 1 << 20;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a tokenizer, a template or a generation is refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A folder or file has no tokenizer.
@@ -127,6 +127,13 @@ pub enum Error {
     /// A tensor cannot be made or read.
     #[error(transparent)]
     Tensor(Box<candle_core::Error>),
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<cortical_io::Error> for Error {

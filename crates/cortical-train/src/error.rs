@@ -8,7 +8,7 @@ use cortical_settings::FieldError;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a recipe, a run or a model cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A field of a recipe is wrong.
@@ -365,6 +365,13 @@ pub enum Error {
     /// candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<cortical_data::Error> for Error {

@@ -79,7 +79,11 @@ impl Evaluation {
             recall: share(count.right, count.samples),
             precision: share(count.right, count.taken),
         };
-        self.classes.iter().zip(self.class_counts()).map(score).collect()
+        self.classes
+            .iter()
+            .zip(self.class_counts())
+            .map(score)
+            .collect()
     }
 
     /// How many samples were classified rightly.

@@ -47,7 +47,11 @@ impl Classification {
     /// No samples yet.
     #[must_use]
     pub fn new(classes: usize) -> Self {
-        let paired = if classes <= PAIRED_CLASSES { classes } else { 0 };
+        let paired = if classes <= PAIRED_CLASSES {
+            classes
+        } else {
+            0
+        };
         Self {
             classes,
             samples: 0,
@@ -311,7 +315,10 @@ mod tests {
         scores.add(&[&row[..], &row], &[7, 9], 0.5);
         assert!(scores.confusion().is_empty() && scores.macro_auroc().is_none());
         assert_eq!(scores.accuracy(), 0.5);
-        assert_eq!((scores.recall(7), scores.precision(7)), (Some(1.0), Some(0.5)));
+        assert_eq!(
+            (scores.recall(7), scores.precision(7)),
+            (Some(1.0), Some(0.5))
+        );
         assert_eq!(scores.recall(9), Some(0.0));
         assert_eq!(scores.counts()[7].taken, 2);
     }

@@ -80,7 +80,7 @@ pub(crate) struct LogitsArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical merge runs/smollm2-001 --out models/mine\n  cortical merge smollm2.gguf --out models/smollm2\n\nThe folder has config.json, model.safetensors in f32 and tokenizer.json, as Hugging Face has them."
+    after_help = "Examples:\n  cortical merge runs/smollm2-001 --out models/mine\n  cortical merge smollm2.gguf --out models/whole\n\nThe folder has config.json, model.safetensors in f32 and tokenizer.json, as Hugging Face has them."
 )]
 pub(crate) struct MergeArgs {
     /// A run or a folder with low-rank changes, or any model
@@ -188,7 +188,7 @@ impl SamplingArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical generate smollm2.gguf --prompt \"The whale\" -n 64\n  cortical generate models/gpt2 --prompt \"Once\" --temperature 0.8 --top-p 0.95 --seed 7\n  cortical generate models/tinyllama --prompt \"1, 2, 3,\" --weights q8_0 --json"
+    after_help = "Examples:\n  cortical generate smollm2.gguf --prompt \"The whale\" -n 64\n  cortical generate models/gpt2 --prompt \"Once\" --temperature 0.8 --top-p 0.95 --seed 7\n  cortical generate models/tinyllama --prompt \"1, 2, 3,\" --weights bf16 --json"
 )]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]

@@ -140,3 +140,19 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_main_returns_is_shown_as_its_message() {
+        fn check<T, E: std::error::Error>(result: std::result::Result<T, E>) {
+            let error = result.err().unwrap();
+            assert_eq!(format!("{error:?}"), error.to_string());
+        }
+        check(cortical_data::open("nix", &Default::default()));
+        check(cortical_io::read_text("nowhere", 1));
+        check("lenett".parse::<cortical_models::ModelSpec>());
+        check(cortical_text::Tokenizer::open("nowhere"));
+        check(cortical_train::Recipe::from_toml("x", None, &[]));
+    }
+}

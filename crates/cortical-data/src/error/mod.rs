@@ -28,7 +28,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What is wrong with a data set, a file or an argument; the message says where, what was expected and what was found.
 ///
 /// Lines and columns count from 1, byte offsets from 0 and after decompression.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system, or the decompressor, could not deliver the file's bytes.
@@ -171,6 +171,13 @@ pub enum Error {
     /// candle could not make the tensor.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// The message, as a program shows it whose `main` returns the error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

@@ -4,6 +4,7 @@
 
 mod changed_data;
 mod command;
+mod examples;
 mod interruption;
 mod language;
 mod output;
