@@ -2,7 +2,7 @@
 
 use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu, SwiGluConfig};
 use candle_core::Tensor;
-use cortical_neuron::{Description, Layer, Pass, Result, RmsNorm, Scope};
+use cortical_neuron::{Description, Layer, Pass, Place, Result, RmsNorm};
 
 /// The options of a [`DecoderBlock`].
 #[derive(Clone, Debug)]
@@ -49,7 +49,8 @@ impl DecoderBlockConfig {
     ///
     /// # Errors
     /// As [`GroupedQueryAttentionConfig::build`].
-    pub fn build(self, scope: &Scope) -> Result<DecoderBlock> {
+    pub fn build(self, scope: &impl Place) -> Result<DecoderBlock> {
+        let scope = &scope.place();
         let norm = |name: Option<&str>| {
             let config = RmsNorm::config(&[self.hidden_size])
                 .eps(self.eps)

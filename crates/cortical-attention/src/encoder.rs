@@ -123,7 +123,8 @@ macro_rules! block_options {
             ///
             /// # Errors
             /// As [`MultiHeadAttentionConfig::build`](crate::MultiHeadAttentionConfig::build).
-            pub fn build(self, scope: &Scope) -> Result<$layer> {
+            pub fn build(self, scope: &impl cortical_neuron::Place) -> Result<$layer> {
+                let scope = &cortical_neuron::Place::place(scope);
                 $layer::build(self.0, scope)
             }
         }

@@ -6,7 +6,7 @@ use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::gated::Packed;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Pass, Result, RmsNorm, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Pass, Place, Result, RmsNorm, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, FeedForward};
 
@@ -54,7 +54,8 @@ impl SwiGluConfig {
     ///
     /// # Errors
     /// As [`cortical_dense::LinearConfig::build`].
-    pub fn build(self, scope: &Scope) -> Result<SwiGlu> {
+    pub fn build(self, scope: &impl Place) -> Result<SwiGlu> {
+        let scope = &scope.place();
         let make = |name: &str, input: usize, out: usize, init: Init| {
             let config = Linear::config(input, out).bias(self.bias).init(init);
             config.build(&scope.at(name))
@@ -139,7 +140,8 @@ impl SwiGlu {
     ///
     /// # Errors
     /// As [`SwiGluConfig::build`].
-    pub fn new(hidden_size: usize, intermediate_size: usize, scope: &Scope) -> Result<Self> {
+    pub fn new(hidden_size: usize, intermediate_size: usize, scope: &impl Place) -> Result<Self> {
+        let scope = &scope.place();
         Self::config(hidden_size, intermediate_size).build(scope)
     }
 

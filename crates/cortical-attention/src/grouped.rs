@@ -5,7 +5,7 @@ use crate::{Cache, Rotary};
 use candle_core::{Device, Tensor};
 use cortical_dense::Linear;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Param, Pass, Result, RmsNorm, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Place, Result, RmsNorm, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, Attention, AttentionSublayer, HeadOrder, SublayerRotary};
 
@@ -137,7 +137,8 @@ impl GroupedQueryAttentionConfig {
     /// # Errors
     /// [`Error::Option`] when the heads do not divide the width or the key heads the heads, [`Error::NameTaken`],
     /// [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<GroupedQueryAttention> {
+    pub fn build(self, scope: &impl Place) -> Result<GroupedQueryAttention> {
+        let scope = &scope.place();
         let (d, heads, kv) = (self.hidden_size, self.num_heads, self.num_kv_heads);
         if heads == 0 || (self.head_dim.is_none() && !d.is_multiple_of(heads)) {
             let (expected, got) = ("a divisor of hidden_size", heads.to_string());

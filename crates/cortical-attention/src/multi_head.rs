@@ -10,7 +10,7 @@ use candle_core::{D, Tensor};
 use cortical_dense::Linear;
 use cortical_kernels::matmul::Transposes;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Param, Pass, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Place, Result, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 use projections::Projections;
@@ -94,7 +94,8 @@ impl MultiHeadAttentionConfig {
     /// # Errors
     /// [`Error::Option`] when the heads do not divide the width or dropout is no probability below 1,
     /// [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<MultiHeadAttention> {
+    pub fn build(self, scope: &impl Place) -> Result<MultiHeadAttention> {
+        let scope = &scope.place();
         let d = self.embed_dim;
         if self.num_heads == 0 || d == 0 || !d.is_multiple_of(self.num_heads) {
             let (expected, got) = ("a divisor of embed_dim", self.num_heads.to_string());

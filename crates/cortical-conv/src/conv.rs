@@ -6,7 +6,7 @@ use crate::axes::{
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Affine, Description, Error, Layer, Param, Pass, Result, Scope, wrong_sample,
+    Affine, Description, Error, Layer, Param, Pass, Place, Result, wrong_sample,
 };
 use cortical_tensor::ops::{self, ConvOptions, MaxPoolOptions};
 
@@ -82,7 +82,8 @@ impl<const AXES: usize> ConvConfig<AXES> {
     /// # Errors
     /// [`Error::Option`] for a 0 that must not be one, groups that do not divide the channels, or `Same` padding with a
     /// stride; [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<Conv<AXES>> {
+    pub fn build(self, scope: &impl Place) -> Result<Conv<AXES>> {
+        let scope = &scope.place();
         check_positive("kernel_size", &self.kernel_size)?;
         check_positive("stride", &self.stride)?;
         check_positive("dilation", &self.dilation)?;

@@ -3,7 +3,7 @@
 use crate::axes::{Axes, check_positive, per_group, positions, sample_axes, span};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Description, Error, Init, Layer, Param, Pass, Result, Scope};
+use cortical_neuron::{Description, Error, Init, Layer, Param, Pass, Place, Result};
 use cortical_tensor::ops::{self, ConvTransposeOptions};
 
 /// The options of a [`ConvTranspose`].
@@ -71,7 +71,8 @@ impl<const AXES: usize> ConvTransposeConfig<AXES> {
     /// # Errors
     /// [`Error::Option`] for a 0 that must not be one, an output padding that is too large, or groups that do not
     /// divide the channels; [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<ConvTranspose<AXES>> {
+    pub fn build(self, scope: &impl Place) -> Result<ConvTranspose<AXES>> {
+        let scope = &scope.place();
         let options = self.options;
         check_positive("kernel_size", &self.kernel_size)?;
         check_positive("stride", &options.stride)?;

@@ -1,7 +1,7 @@
 //! Neurons that read pairs of inputs.
 
 use candle_core::Tensor;
-use cortical_neuron::{Description, Error, Init, Param, Pass, Result, Scope};
+use cortical_neuron::{Description, Error, Init, Param, Pass, Place, Result};
 use cortical_tensor::ops;
 
 /// The options of a [`Bilinear`] layer.
@@ -25,7 +25,8 @@ impl BilinearConfig {
     ///
     /// # Errors
     /// [`Error::Option`] without inputs, [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<Bilinear> {
+    pub fn build(self, scope: &impl Place) -> Result<Bilinear> {
+        let scope = &scope.place();
         if self.in1_features == 0 {
             let (option, expected, got) = ("in1_features", "at least 1", "0".to_string());
             return Err(Error::Option {

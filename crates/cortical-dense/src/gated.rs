@@ -3,7 +3,7 @@
 use crate::Linear;
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Description, Error, Layer, Pass, Result, Scope, product, wrong_sample};
+use cortical_neuron::{Description, Error, Layer, Pass, Place, Result, product, wrong_sample};
 use cortical_tensor::ops;
 
 /// The options of a [`GatedUnit`].
@@ -27,7 +27,8 @@ impl GatedUnitConfig {
     ///
     /// # Errors
     /// [`Error::NameTaken`](cortical_neuron::Error::NameTaken), [`Error::TooLarge`](cortical_neuron::Error::TooLarge).
-    pub fn build(self, scope: &Scope) -> Result<GatedUnit> {
+    pub fn build(self, scope: &impl Place) -> Result<GatedUnit> {
+        let scope = &scope.place();
         let config = Linear::config(self.in_features, self.out_features).bias(self.bias);
         let make = |name: &str| config.build(&scope.at(name));
         Ok(GatedUnit {

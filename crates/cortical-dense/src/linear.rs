@@ -7,7 +7,7 @@ use cortical_kernels::activation::Activation;
 use cortical_kernels::matmul::Transposes;
 use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Param, Pass, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Place, Result, Scope, product, wrong_sample,
 };
 use cortical_tensor::{Input, ops};
 use low_rank::LowRank;
@@ -69,7 +69,8 @@ impl LinearConfig {
     /// # Errors
     /// [`Error::NameTaken`] when the place is taken, [`Error::TooLarge`], [`Error::Source`], [`Error::Fixed`] when
     /// quantized weights are to carry a low-rank change.
-    pub fn build(self, scope: &Scope) -> Result<Linear> {
+    pub fn build(self, scope: &impl Place) -> Result<Linear> {
+        let scope = &scope.place();
         let adapters = scope.params().adapters();
         let adapters = adapters.filter(|adapters| adapters.names(scope.path()));
         let weight = self.weight(scope)?;
@@ -105,7 +106,8 @@ impl LinearConfig {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn build_tied(self, scope: &Scope, weight: &Param) -> Result<Linear> {
+    pub fn build_tied(self, scope: &impl Place, weight: &Param) -> Result<Linear> {
+        let scope = &scope.place();
         if weight.dims() != self.shape() {
             return Err(Error::ValueShape {
                 name: weight.name().to_string(),

@@ -3,7 +3,7 @@
 use crate::Linear;
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Description, Dropout, Error, Layer, Pass, Result, Scope};
+use cortical_neuron::{Description, Dropout, Error, Layer, Pass, Place, Result};
 
 /// The options of an [`Mlp`].
 #[derive(Clone, Debug)]
@@ -40,7 +40,8 @@ impl MlpConfig {
     ///
     /// # Errors
     /// [`Error::Option`] for fewer than two widths or an impossible dropout, [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<Mlp> {
+    pub fn build(self, scope: &impl Place) -> Result<Mlp> {
+        let scope = &scope.place();
         if self.widths.len() < 2 {
             return Err(Error::Option {
                 option: "widths",

@@ -4,7 +4,7 @@ mod channels;
 
 pub use channels::{AlphaDropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
 
-use crate::{Description, Error, Layer, Pass, Result, Scope};
+use crate::{Description, Error, Layer, Pass, Place, Result};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -38,7 +38,8 @@ impl Dropout {
     ///
     /// # Errors
     /// [`Error::Option`] when `p` is not in `[0, 1]`.
-    pub fn new(p: f64, scope: &Scope) -> Result<Self> {
+    pub fn new(p: f64, scope: &impl Place) -> Result<Self> {
+        let scope = &scope.place();
         Ok(Self {
             p: probability(p)?,
             name: scope.path().to_string(),

@@ -1,6 +1,6 @@
 //! A table of learned vectors.
 
-use crate::{Description, Error, Init, Layer, Param, Pass, Result, Scope};
+use crate::{Description, Error, Init, Layer, Param, Pass, Place, Result};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -32,7 +32,8 @@ impl EmbeddingConfig {
     ///
     /// # Errors
     /// [`Error::Option`] when the padding is no row, [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<Embedding> {
+    pub fn build(self, scope: &impl Place) -> Result<Embedding> {
+        let scope = &scope.place();
         let weight = scope.param("weight", &[self.rows, self.dim], self.init)?;
         if let Some(row) = self.padding {
             if row as usize >= self.rows {
@@ -67,7 +68,7 @@ impl EmbeddingConfig {
 /// - output: `[…, embedding_dim]`
 ///
 /// One weight can serve as the table and as the last layer of a language model: build that with `Linear`'s `build_tied`
-/// and this layer's [`weight`](Embedding::weight), or give the parameter its second name with [`Scope::tie`].
+/// and this layer's [`weight`](Embedding::weight), or give the parameter its second name with [`Scope::tie`](crate::Scope::tie).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -64,10 +64,12 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// The loss does not depend on any variable.
-    #[error("the loss depends on no parameter; compute it with `Pass::train`")]
+    #[error(
+        "the loss depends on no parameter; compute it with `Pass::train`, and let a layer of your own read its parameters by `Param::tracked` or `Param::input`, not by `Param::tensor`"
+    )]
     LossNotTracked,
     /// Trainable parameters that the loss does not depend on.
-    #[error("no gradient reached {}; if that is meant, freeze {} or use `backward_partial`", .names.join(", "), if .names.len() == 1 { "it" } else { "them" })]
+    #[error("no gradient reached {}; if that is meant, freeze {} or use `backward_partial` (a layer of your own reads parameters by `Param::tracked`, not by `Param::tensor`)", .names.join(", "), if .names.len() == 1 { "it" } else { "them" })]
     MissingGradient {
         /// The parameters, in the order of the store.
         names: Vec<String>,

@@ -71,7 +71,7 @@ pub use params::Params;
 pub use pass::{Observer, Pass};
 pub use pointwise::{Glu, PRelu, RRelu, Softmax};
 pub use recompute::Recompute;
-pub use scope::Scope;
+pub use scope::{Place, Scope};
 pub use sequential::{Residual, Sequential};
 pub use shape_layers::{Flatten, Identity, Permute, Unflatten};
 pub use source::Source;

@@ -1,7 +1,7 @@
 //! Layers of neurons without weights, or with a slope: softmax, gated units, PReLU, RReLU.
 
 use crate::shape_layers::dimension;
-use crate::{Description, Error, Init, Layer, Param, Pass, Result, Scope};
+use crate::{Description, Error, Init, Layer, Param, Pass, Place, Result};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::gated::Packed;
@@ -187,7 +187,8 @@ impl PRelu {
     ///
     /// # Errors
     /// [`Error::Option`] for no slope, [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn new(num_parameters: usize, init: f64, scope: &Scope) -> Result<Self> {
+    pub fn new(num_parameters: usize, init: f64, scope: &impl Place) -> Result<Self> {
+        let scope = &scope.place();
         if num_parameters == 0 {
             return Err(Error::Option {
                 option: "num_parameters",
@@ -270,7 +271,8 @@ impl RRelu {
     ///
     /// # Errors
     /// [`Error::Option`] unless `lower <= upper`.
-    pub fn new(lower: f64, upper: f64, scope: &Scope) -> Result<Self> {
+    pub fn new(lower: f64, upper: f64, scope: &impl Place) -> Result<Self> {
+        let scope = &scope.place();
         if !(lower <= upper && lower.is_finite() && upper.is_finite()) {
             return Err(Error::Option {
                 option: "lower",

@@ -12,6 +12,35 @@ pub struct Scope {
     path: String,
 }
 
+/// Where a layer can be built: a [`Scope`], or a whole store, whose names then have no prefix.
+///
+/// ```
+/// use candle_core::Device;
+/// use cortical_neuron::{LayerNorm, Params};
+/// use cortical_tensor::Seed;
+/// let params = Params::new(&Device::Cpu, Seed(1));
+/// LayerNorm::config(&[4]).build(&params)?;
+/// LayerNorm::config(&[4]).build(&params.at("norm"))?;
+/// assert!(params.get("weight").is_ok() && params.get("norm.weight").is_ok());
+/// # Ok::<(), cortical_neuron::Error>(())
+/// ```
+pub trait Place {
+    /// The place.
+    fn place(&self) -> Scope;
+}
+
+impl Place for Scope {
+    fn place(&self) -> Scope {
+        self.clone()
+    }
+}
+
+impl Place for Params {
+    fn place(&self) -> Scope {
+        self.root()
+    }
+}
+
 impl Scope {
     pub(crate) fn new(params: Params, path: String) -> Self {
         Self { params, path }

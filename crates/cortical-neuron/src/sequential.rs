@@ -1,7 +1,7 @@
 //! Layers one after the other, and beside a shortcut.
 
 use crate::description::wrong_sample;
-use crate::{Description, Layer, Pass, Result, Scope};
+use crate::{Description, Layer, Pass, Place, Result, Scope};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_tensor::ops;
@@ -44,7 +44,8 @@ pub struct Sequential {
 impl Sequential {
     /// An empty chain at a place of a model.
     #[must_use]
-    pub fn new(scope: &Scope) -> Self {
+    pub fn new(scope: &impl Place) -> Self {
+        let scope = &scope.place();
         Self {
             layers: Vec::new(),
             scope: scope.clone(),

@@ -5,7 +5,9 @@ use crate::packed::{self, Lengths};
 use crate::rnn_layer::{LayerState, RnnLayer};
 use candle_core::{D, Tensor};
 use cortical_kernels::recurrent::Cell;
-use cortical_neuron::{Description, Dropout, Error, Layer, Pass, Result, Scope, wrong_sample};
+use cortical_neuron::{
+    Description, Dropout, Error, Layer, Pass, Place, Result, Scope, wrong_sample,
+};
 
 /// What neurons remember: `h` and, for an LSTM, the cells `c`, each `[layers · directions, batch, size]`; without the
 /// batch where the input has none.
@@ -82,7 +84,8 @@ impl RecurrentConfig {
     /// # Errors
     /// [`Error::Option`] for no layers, no hidden size, a projection that is none, or an impossible dropout,
     /// [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<Recurrent> {
+    pub fn build(self, scope: &impl Place) -> Result<Recurrent> {
+        let scope = &scope.place();
         Recurrent::build(self, scope)
     }
 }

@@ -45,6 +45,20 @@ pub enum Error {
         /// The dtype that came.
         got: DType,
     },
+    /// The arguments of an operation are of different dtypes.
+    #[error(
+        "{op}: the first argument has dtype {first:?} and {argument} {got:?}; convert one of them with `to_dtype` (an input to its layer's dtype, as a rule)"
+    )]
+    Mixed {
+        /// The operation.
+        op: &'static str,
+        /// The argument that differs.
+        argument: &'static str,
+        /// The first argument's dtype.
+        first: DType,
+        /// Its dtype.
+        got: DType,
+    },
     /// The arguments of an operation live on different devices.
     #[error(
         "{op}: {argument} is on {got:?}, but the first argument is on {expected:?}; move it with `to_device`"

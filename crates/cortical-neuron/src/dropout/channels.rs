@@ -1,7 +1,7 @@
 //! Dropout of whole channels, and dropout that keeps mean and variance.
 
 use super::probability;
-use crate::{Description, Error, Layer, Pass, Result, Scope};
+use crate::{Description, Error, Layer, Pass, Place, Result};
 use candle_core::{DType, Tensor};
 use cortical_tensor::{Rng, ops};
 
@@ -59,7 +59,8 @@ macro_rules! dropout_layer {
             ///
             /// # Errors
             /// [`Error::Option`] when `p` is not in `[0, 1]`.
-            pub fn new(p: f64, scope: &Scope) -> Result<Self> {
+            pub fn new(p: f64, scope: &impl Place) -> Result<Self> {
+                let scope = &scope.place();
                 let (p, name) = (probability(p)?, scope.path().to_string());
                 Ok(Self { p, name })
             }

@@ -1,7 +1,7 @@
 //! Batch norm.
 
 use super::{Affine, check_channels};
-use crate::{Buffer, Description, Error, Layer, Pass, Result, Scope};
+use crate::{Buffer, Description, Error, Layer, Pass, Place, Result, Scope};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_tensor::ops::{self, BatchNormOptions};
@@ -59,7 +59,8 @@ impl BatchNormConfig {
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::TooLarge`], [`Error::Option`] when the momentum is not in `[0, 1]`.
-    pub fn build(self, scope: &Scope) -> Result<BatchNorm> {
+    pub fn build(self, scope: &impl Place) -> Result<BatchNorm> {
+        let scope = &scope.place();
         check_momentum(self.momentum)?;
         let affine = Affine::build(scope, &[self.channels], self.affine, self.affine)?;
         let running = match self.running {

@@ -1,7 +1,7 @@
 //! Group norm.
 
 use super::{Affine, check_channels};
-use crate::{Description, Error, Layer, Pass, Result, Scope};
+use crate::{Description, Error, Layer, Pass, Place, Result};
 use candle_core::Tensor;
 use cortical_tensor::ops;
 
@@ -33,7 +33,8 @@ impl GroupNormConfig {
     ///
     /// # Errors
     /// [`Error::Option`] when the groups do not divide the channels, [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<GroupNorm> {
+    pub fn build(self, scope: &impl Place) -> Result<GroupNorm> {
+        let scope = &scope.place();
         if self.groups == 0 || !self.channels.is_multiple_of(self.groups) {
             let (expected, got) = ("a divisor of the channels", self.groups.to_string());
             return Err(Error::Option {

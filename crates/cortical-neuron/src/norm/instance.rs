@@ -2,7 +2,7 @@
 
 use super::batch::Running;
 use super::{Affine, check_channels};
-use crate::{Description, Error, Layer, Pass, Result, Scope};
+use crate::{Description, Error, Layer, Pass, Place, Result};
 use candle_core::{D, Tensor};
 use cortical_tensor::ops;
 
@@ -59,7 +59,8 @@ impl InstanceNormConfig {
     ///
     /// # Errors
     /// [`Error::Option`] for no channels or a momentum outside `[0, 1]`, [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<InstanceNorm> {
+    pub fn build(self, scope: &impl Place) -> Result<InstanceNorm> {
+        let scope = &scope.place();
         if self.channels == 0 {
             let (option, expected, got) = ("num_features", "at least 1", "0".to_string());
             return Err(Error::Option {

@@ -2,7 +2,7 @@
 
 use super::Affine;
 use crate::description::wrong_sample;
-use crate::{Description, Error, Layer, Param, Pass, Result, Scope};
+use crate::{Description, Error, Layer, Param, Pass, Place, Result};
 use candle_core::{DType, Tensor};
 use cortical_tensor::{Input, ops};
 
@@ -41,7 +41,8 @@ impl LayerNormConfig {
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<LayerNorm> {
+    pub fn build(self, scope: &impl Place) -> Result<LayerNorm> {
+        let scope = &scope.place();
         let affine = Affine::build(scope, &self.shape, self.affine, self.affine && self.bias)?;
         Ok(LayerNorm {
             affine,
@@ -152,7 +153,8 @@ impl RmsNormConfig {
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::TooLarge`].
-    pub fn build(self, scope: &Scope) -> Result<RmsNorm> {
+    pub fn build(self, scope: &impl Place) -> Result<RmsNorm> {
+        let scope = &scope.place();
         let first = if self.plus_one { 0.0 } else { 1.0 };
         let weight = self.affine.then_some(first);
         let affine = Affine::build_from(scope, &self.shape, weight, false)?;

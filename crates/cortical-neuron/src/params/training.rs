@@ -192,7 +192,7 @@ mod tests {
         let error = params.backward(&square).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no gradient reached b.weight, c.bias; if that is meant, freeze them or use `backward_partial`"
+            "no gradient reached b.weight, c.bias; if that is meant, freeze them or use `backward_partial` (a layer of your own reads parameters by `Param::tracked`, not by `Param::tensor`)"
         );
         unused.set_trainable(false);
         assert_eq!(params.backward_partial(&square).unwrap(), ["b.weight"]);

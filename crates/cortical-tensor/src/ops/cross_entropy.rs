@@ -130,6 +130,15 @@ fn check(logits: &Tensor, labels: &Tensor, options: &CrossEntropy) -> Result<()>
         .map(|(_, d)| *d)
         .collect();
     if labels.dtype().is_float() {
+        if labels.dims() == rows {
+            // They have the shape of classes, not of shares.
+            return Err(Error::DType {
+                op: NAME,
+                argument: "labels",
+                expected: "u32 or i64 for the number of a class in each row",
+                got: labels.dtype(),
+            });
+        }
         check_alike(NAME, logits, "labels", labels)?;
         if labels.dims() != dims {
             return Err(wrong_shape(

@@ -33,11 +33,10 @@ pub(crate) fn check_alike(
     other: &Tensor,
 ) -> Result<()> {
     if other.dtype() != first.dtype() {
-        let expected = "the dtype of the first argument";
-        return Err(Error::DType {
+        return Err(Error::Mixed {
             op,
             argument,
-            expected,
+            first: first.dtype(),
             got: other.dtype(),
         });
     }
