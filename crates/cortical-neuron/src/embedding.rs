@@ -68,7 +68,8 @@ impl EmbeddingConfig {
 /// - output: `[…, embedding_dim]`
 ///
 /// One weight can serve as the table and as the last layer of a language model: build that with `Linear`'s `build_tied`
-/// and this layer's [`weight`](Embedding::weight), or give the parameter its second name with [`Scope::tie`](crate::Scope::tie).
+/// and this layer's [`weight`](Embedding::weight), or give the parameter its second name with
+/// [`Scope::tie`](crate::Scope::tie).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -312,7 +312,7 @@ fn arguments_that_do_not_fit_are_refused() {
         );
         let narrow = x.to_dtype(DType::F32).unwrap();
         let error = loss(&x, &narrow, Reduction::Mean).unwrap_err();
-        assert!(matches!(error, Error::DType { .. }), "{error}");
+        assert!(matches!(error, Error::Mixed { .. }), "{error}");
     }
     let error = mse_loss(&x, &t, Reduction::Mean).unwrap_err();
     assert_eq!(
