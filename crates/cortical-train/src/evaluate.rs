@@ -198,6 +198,7 @@ mod tests {
             accuracy: 0.5,
             classes: ["a", "b"].map(str::to_owned).to_vec(),
             confusion: vec![vec![1, u64::MAX], vec![1, u64::MAX]],
+            counts: Vec::new(),
             top_5: None,
             macro_f1: 0.0,
             auroc: None,

@@ -70,7 +70,14 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let plan = Plan::read(args)?;
     let root = tree::root();
     command::cargo(&root)
-        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "cortical"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--bin",
+            "cortical",
+        ])
         .run()?;
     let folder = root.join(".cache/fuzz");
     let target =

@@ -48,7 +48,10 @@ fn examples(help: &str) -> Vec<String> {
 
 /// What makes a training of an example short; the rest of it stays as it is printed.
 fn shortened(example: &str) -> String {
-    if ["cortical chat", "cortical generate"].iter().any(|verb| example.starts_with(verb)) {
+    if ["cortical chat", "cortical generate"]
+        .iter()
+        .any(|verb| example.starts_with(verb))
+    {
         // The small model has few positions.
         return format!("{example} --max-tokens 8");
     }
