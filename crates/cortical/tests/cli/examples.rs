@@ -48,10 +48,8 @@ fn examples(help: &str) -> Vec<String> {
 
 /// What makes a training of an example short; the rest of it stays as it is printed.
 fn shortened(example: &str) -> String {
-    if ["cortical chat", "cortical generate"]
-        .iter()
-        .any(|verb| example.starts_with(verb))
-    {
+    let writes = ["cortical chat", "cortical generate"];
+    if writes.iter().any(|verb| example.starts_with(verb)) && !example.contains(" -n ") {
         // The small model has few positions.
         return format!("{example} --max-tokens 8");
     }
