@@ -158,3 +158,25 @@ fn two_processes_do_not_share_a_run() {
     assert!(place.path("r/.lock").exists());
     place.run("resume r --quiet").expect(0);
 }
+
+#[test]
+fn a_signal_before_the_first_step_ends_it_and_leaves_no_folder() {
+    let place = Place::new();
+    // A model that takes a while to draw.
+    let line = "train --data moby-dick --model gpt2 --batch 1 --set optim.kind=sgd --set train.block=16 --out above/run";
+    let child = spawn(&place, line);
+    let started = Instant::now();
+    while !place.path("above/run/recipe.toml").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "no run");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    signal(&child, "-TERM");
+    let said = Said::from(child.wait_with_output().unwrap()).expect(1);
+    assert!(
+        said.err
+            .contains("interrupted before the first step of above/run"),
+        "{}",
+        said.err
+    );
+    assert!(!place.path("above").exists());
+}
