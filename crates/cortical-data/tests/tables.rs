@@ -505,3 +505,22 @@ fn a_label_that_is_a_quantity_is_no_class() {
     assert!(table(&|i| format!("word{i}"), 100).is_ok());
     assert!(table(&|i| format!("{}.5", i % 30), 600).is_ok());
 }
+
+#[test]
+fn a_category_with_a_comma_is_one_in_messages() {
+    let text = "x,colour,y\n1,\"blue, dark\",a\n2,red,b\n3,red,a\n";
+    let options = CsvOptions {
+        one_hot: vec![LabelColumn::Name("colour".to_owned())],
+        ..CsvOptions::default()
+    };
+    let table = read_from(text.as_bytes(), Path::new("t.csv"), &options).unwrap();
+    let columns = table.preprocess().columns().to_vec();
+    let options = CsvOptions {
+        columns,
+        ..CsvOptions::default()
+    };
+    let other = text.replace("blue, dark", "green");
+    let error = read_from(other.as_bytes(), Path::new("t.csv"), &options).unwrap_err();
+    let want = "expected one of the categories \"blue, dark\", red, found \"green\"";
+    assert!(error.to_string().contains(want), "{error}");
+}

@@ -199,13 +199,17 @@ pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(LONGEST).chain(['…']).collect()
 }
 
-/// Names as a message lists them: the first twenty, then how many more.
+/// Names as a message lists them: the first twenty, in quotes where they could be taken for two, then how many more.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     const MOST: usize = 20;
     let shown: Vec<String> = names
         .iter()
         .take(MOST)
         .map(|name| shorten(name.as_ref()))
+        .map(|name| match name.contains(',') {
+            true => format!("{name:?}"),
+            false => name,
+        })
         .collect();
     let more = names.len().saturating_sub(MOST);
     if more == 0 {
