@@ -170,6 +170,18 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         ],
     ),
     (
+        "cortical-explain",
+        &[
+            THISERROR,
+            allow(
+                "serde_json",
+                "whether a .json file is a configuration or an index",
+            ),
+            allow("candle-core", "tests: tensors that are written to files"),
+            TEMPFILE,
+        ],
+    ),
+    (
         "cortical",
         &[
             CANDLE,

@@ -109,6 +109,31 @@ impl Element {
         }
     }
 
+    /// The numbers that bytes of this type stand for; `false` for the types of one byte that are no plain numbers.
+    pub(crate) fn numbers(self, bytes: &[u8], out: &mut [f64]) -> bool {
+        fn each<const N: usize>(bytes: &[u8], out: &mut [f64], number: fn([u8; N]) -> f64) {
+            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
+                *out = number(*bytes);
+            }
+        }
+        match self {
+            Bool | U8 => each(bytes, out, |b: [u8; 1]| b[0].into()),
+            I8 => each(bytes, out, |b| i8::from_le_bytes(b).into()),
+            U16 => each(bytes, out, |b| u16::from_le_bytes(b).into()),
+            I16 => each(bytes, out, |b| i16::from_le_bytes(b).into()),
+            F16 => each(bytes, out, |b| half::f16::from_le_bytes(b).into()),
+            BF16 => each(bytes, out, |b| half::bf16::from_le_bytes(b).into()),
+            U32 => each(bytes, out, |b| u32::from_le_bytes(b).into()),
+            I32 => each(bytes, out, |b| i32::from_le_bytes(b).into()),
+            F32 => each(bytes, out, |b| f32::from_le_bytes(b).into()),
+            U64 => each(bytes, out, |b| u64::from_le_bytes(b) as f64),
+            I64 => each(bytes, out, |b| i64::from_le_bytes(b) as f64),
+            F64 => each(bytes, out, f64::from_le_bytes),
+            F8E4M3 | F8E5M2 => return false,
+        }
+        true
+    }
+
     /// The type with this name in a file's header.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         ALL.into_iter().find(|element| element.name() == name)

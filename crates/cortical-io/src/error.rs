@@ -147,6 +147,30 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// Elements are asked for that the tensor does not have.
+    #[error("tensor {name:?} of {path} has {count} elements; {asked} from number {from} on are asked for", path = path.display())]
+    Elements {
+        /// Which file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The first element that is asked for.
+        from: usize,
+        /// How many are asked for.
+        asked: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Two files of one folder have a tensor of the same name, and no index says which is meant.
+    #[error("{first} and {second} both have a tensor {name:?}; name one of the files", first = first.display(), second = second.display())]
+    TwoFiles {
+        /// The tensor's name.
+        name: String,
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
     /// Candle has no tensors of this element type.
     #[error(
         "tensor {name:?} of {path} has elements {element}, which cannot be loaded; convert it to one of {supported}",

@@ -128,6 +128,50 @@ impl TensorFile {
         self.header.tensors.par_iter().map(load).collect()
     }
 
+    /// Reads `out.len()` elements of a tensor as numbers of double precision, from element `from` on (rows follow each
+    /// other): a tensor that is larger than memory is read piece by piece.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::NotLoadable`], [`Error::Read`]; [`Error::Elements`] for elements that the tensor
+    /// does not have.
+    pub fn read_numbers(&self, name: &str, from: usize, out: &mut [f64]) -> Result<()> {
+        let info = self.info(name).ok_or_else(|| Error::NoTensor {
+            path: self.path.clone(),
+            name: name.into(),
+        })?;
+        if from
+            .checked_add(out.len())
+            .is_none_or(|end| end > info.count())
+        {
+            return Err(Error::Elements {
+                path: self.path.clone(),
+                name: name.into(),
+                from,
+                asked: out.len(),
+                count: info.count(),
+            });
+        }
+        let size = info.element.size();
+        let per_chunk = CHUNK_BYTES / size;
+        let mut bytes = vec![0; CHUNK_BYTES.min(out.len() * size)];
+        let start = self.data_start + info.start + (from * size) as u64;
+        for (index, out) in out.chunks_mut(per_chunk).enumerate() {
+            let bytes = &mut bytes[..out.len() * size];
+            let at = start + (index * per_chunk * size) as u64;
+            self.source
+                .read_exact_at(at, bytes)
+                .map_err(Error::read(&self.path))?;
+            if !info.element.numbers(bytes, out) {
+                return Err(Error::NotLoadable {
+                    path: self.path.clone(),
+                    name: name.into(),
+                    element: info.element,
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn load_info(&self, info: &TensorInfo, device: &Device) -> Result<Tensor> {
         let (path, name) = (self.path.clone(), info.name.clone());
         let Some(dtype) = info.element.dtype() else {

@@ -64,6 +64,31 @@ impl ModelFiles {
         Ok(Self { path, files })
     }
 
+    /// Opens the safetensors files of a folder that has no index, as one model.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::open`]; [`Error::TwoFiles`] for a tensor that two of them have.
+    pub fn of_files(folder: &Path, files: &[PathBuf]) -> Result<Self> {
+        let files = files.iter().map(TensorFile::open);
+        let files: Vec<TensorFile> = files.collect::<Result<_>>()?;
+        let mut homes = BTreeMap::new();
+        for file in &files {
+            for tensor in file.tensors() {
+                if let Some(other) = homes.insert(tensor.name(), file.path()) {
+                    return Err(Error::TwoFiles {
+                        name: tensor.name().into(),
+                        first: other.into(),
+                        second: file.path().into(),
+                    });
+                }
+            }
+        }
+        Ok(Self {
+            path: folder.into(),
+            files,
+        })
+    }
+
     fn open_index(path: &Path) -> Result<Self> {
         let wrong = |defect| Error::Index {
             path: path.into(),
@@ -110,6 +135,20 @@ impl ModelFiles {
         self.files.iter().flat_map(TensorFile::tensors)
     }
 
+    /// Tensors that share their elements and are stored under one of their names: `safetensors.torch.save_model`
+    /// says in the metadata which other name leads there. By the other name, the one that the files have.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        let has = |file: &TensorFile, name: &str| file.info(name).is_some();
+        let listed = self.files.iter().flat_map(|file| {
+            let pairs = file.metadata().iter();
+            pairs.filter(move |(other, kept)| has(file, kept) && !has(file, other))
+        });
+        listed
+            .map(|(other, kept)| (other.clone(), kept.clone()))
+            .collect()
+    }
+
     /// Loads the tensor called `name` from whichever file has it.
     ///
     /// # Errors
@@ -117,6 +156,20 @@ impl ModelFiles {
     pub fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
         match self.files.iter().find(|file| file.info(name).is_some()) {
             Some(file) => file.load(name, device),
+            None => Err(Error::NoTensor {
+                path: self.path.clone(),
+                name: name.into(),
+            }),
+        }
+    }
+
+    /// Reads some elements of the tensor called `name`; see [`TensorFile::read_numbers`].
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::read_numbers`].
+    pub fn read_numbers(&self, name: &str, from: usize, out: &mut [f64]) -> Result<()> {
+        match self.files.iter().find(|file| file.info(name).is_some()) {
+            Some(file) => file.read_numbers(name, from, out),
             None => Err(Error::NoTensor {
                 path: self.path.clone(),
                 name: name.into(),

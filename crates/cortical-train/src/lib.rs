@@ -60,7 +60,7 @@ pub use folder::{Made, RunFolder, RunPaths, read_recipe_file};
 pub use lr_finder::{LrFinding, find_lr};
 pub use measured::{Measure, Measured, TextMistake, TextScores};
 pub use memory::MemoryNeed;
-pub use model_file::{Prediction, TrainedModel};
+pub use model_file::{Prediction, TrainedModel, plan_of};
 pub use observe::{
     DataSize, EarlyEnd, Event, Observer, PhaseMetrics, Setup, StepMetrics, Stop, Unit, Validation,
     Warning,

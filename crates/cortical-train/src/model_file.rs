@@ -53,14 +53,27 @@ pub(crate) fn columns(file: &TensorFile) -> Option<Vec<Column>> {
     Some(preprocess.columns().to_vec())
 }
 
-/// The name of the first parameter on the way through the network in a file.
-pub(crate) fn first_parameter(file: &TensorFile) -> Option<String> {
+/// The network that a file's metadata describe, without building it; `None` for a file that describes none, or one that
+/// cannot be.
+///
+/// ```no_run
+/// let file = cortical_io::TensorFile::open("runs/digits-001/model.safetensors")?;
+/// let plan = cortical_train::plan_of(&file).expect("a file that a training wrote");
+/// println!("{} parameters", plan.parameters());
+/// # Ok::<(), cortical_io::Error>(())
+/// ```
+#[must_use]
+pub fn plan_of(file: &TensorFile) -> Option<Plan> {
     let read = |key: &str| file.metadata().get(key);
     let shape: Vec<usize> = serde_json::from_str(read(INPUT_SHAPE)?).ok()?;
     let classes: Vec<String> = serde_json::from_str(read(CLASSES)?).ok()?;
-    let plan = Plan::from_json(read(LAYERS)?, &shape, classes.len()).ok()?;
+    Plan::from_json(read(LAYERS)?, &shape, classes.len()).ok()
+}
+
+/// The name of the first parameter on the way through the network in a file.
+pub(crate) fn first_parameter(file: &TensorFile) -> Option<String> {
     let params = Params::dry(usize::MAX);
-    Network::build(&plan, &params).ok()?;
+    Network::build(&plan_of(file)?, &params).ok()?;
     params.all().first().map(|param| param.name().to_owned())
 }
 

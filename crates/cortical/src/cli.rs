@@ -62,8 +62,10 @@ pub(crate) enum Verb {
     Eval(EvalArgs),
     /// Predict a label and its probability for each row of a CSV file, each picture or each IDX image
     Predict(PredictArgs),
-    /// List the tensors of a run or of a model file, or explain the size of a well-known language model
+    /// Show the modules of a run, a model file or folder, or a well-known language model, and explain its size
     Inspect(InspectArgs),
+    /// Compare two models tensor by tensor, from whatever files they come
+    Diff(DiffArgs),
     /// Continue a prompt with a language model
     Generate(GenerateArgs),
     /// Talk with a language model
@@ -202,15 +204,41 @@ pub(crate) struct PredictArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical inspect runs/digits-001\n  cortical inspect model.safetensors --json\n  cortical inspect llama2-7b --why"
+    after_help = "Examples:\n  cortical inspect runs/digits-001\n  cortical inspect model.safetensors --stats --json\n  cortical inspect llama2-70b --depth 3\n  cortical inspect llama2-7b --why"
 )]
 pub(crate) struct InspectArgs {
-    /// The folder of a run or model, a safetensors or GGUF file, or the name of a language model such as llama2-7b
+    /// The folder of a run or model, a safetensors or GGUF file, a config.json, or the name of a language model such as
+    /// llama2-7b
     #[arg(value_name = "RUN|FILE|NAME")]
     pub(crate) what: PathBuf,
-    /// Explain a language model's number of parameters part by part
+    /// Explain the number of parameters part by part
     #[arg(long)]
     pub(crate) why: bool,
+    /// Read all weights, and show sparsity and norms
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// Show so many levels of modules
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical diff before.safetensors after.safetensors\n  cortical diff model.gguf a-folder-from-hugging-face --summary --depth 3\n  cortical diff runs/digits-001 runs/digits-002 --json"
+)]
+pub(crate) struct DiffArgs {
+    /// A run, a safetensors or GGUF file, or the folder of a model
+    #[arg(value_name = "A")]
+    pub(crate) before: PathBuf,
+    /// What it is compared with; changes are those from A to B
+    #[arg(value_name = "B")]
+    pub(crate) after: PathBuf,
+    /// Show modules only, not every tensor
+    #[arg(long)]
+    pub(crate) summary: bool,
+    /// Modules are named by so many parts of their names
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) depth: usize,
 }
 
 #[derive(Debug, Args)]

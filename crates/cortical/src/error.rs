@@ -70,16 +70,12 @@ pub(crate) enum Error {
     /// Signals cannot be listened to.
     #[error("cannot listen to signals: {why}")]
     Signals { why: std::io::Error },
-    /// There is neither a file nor a language model of this name.
-    #[error("{found} does not exist, and there is no language model of that name{hint}; language models: {known}", hint = nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
-    UnknownModel {
-        found: String,
-        nearest: Option<String>,
-        known: String,
-    },
     /// What is to be read cannot be.
     #[error("cannot read the input: {why}")]
     Input { why: std::io::Error },
+    /// What is looked into.
+    #[error(transparent)]
+    Explain(#[from] cortical_explain::Error),
     /// Language models.
     #[error(transparent)]
     Model(Box<cortical_models::Error>),
@@ -131,8 +127,8 @@ impl Error {
             | Self::ContinuesTexts { .. }
             | Self::OutIsInput { .. }
             | Self::WouldReplace { .. }
-            | Self::PredictsClasses { .. }
-            | Self::UnknownModel { .. } => true,
+            | Self::PredictsClasses { .. } => true,
+            Self::Explain(error) => error.is_usage(),
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),
             Self::Data(error) => matches!(error, cortical_data::Error::UnknownDataset { .. }),

@@ -17,6 +17,7 @@ use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use reader::{Failure, Reader};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// How a tensor's elements lie in a GGUF file.
@@ -107,6 +108,23 @@ impl GgufTensor {
     #[must_use]
     pub fn count(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// What the bytes of so many of its rows stand for.
+    fn numbers(&self, rows: usize, bytes: Vec<u8>) -> Vec<f32> {
+        match self.kind {
+            GgufType::F32 => {
+                let numbers = bytes.as_chunks::<4>().0.iter();
+                numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()
+            }
+            GgufType::Quantized(format) => {
+                let cols = self.shape.last().copied().unwrap_or(1);
+                let matrix = QuantizedMatrix::new(format, rows, cols, bytes);
+                matrix
+                    .expect("the head was checked: whole blocks, and as many bytes as they need")
+                    .dequantize()
+            }
+        }
     }
 }
 
@@ -238,7 +256,7 @@ impl GgufFile {
         let (GgufType::Quantized(format), &[rows, cols]) = (info.kind, &info.shape[..]) else {
             return Ok(None);
         };
-        let bytes = self.bytes(info)?;
+        let bytes = self.bytes(info, 0..info.bytes)?;
         let matrix = QuantizedMatrix::new(format, rows, cols, bytes);
         Ok(Some(matrix.expect(
             "the head was checked: whole blocks, and as many bytes as they need",
@@ -251,27 +269,40 @@ impl GgufFile {
     /// [`Error::NoTensor`], [`Error::Read`], [`Error::OutOfMemory`], [`Error::Tensor`].
     pub fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
         let info = self.need(name)?;
-        let bytes = self.bytes(info)?;
-        let numbers: Vec<f32> = match info.kind {
-            GgufType::F32 => {
-                let numbers = bytes.as_chunks::<4>().0.iter();
-                numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()
-            }
-            GgufType::Quantized(format) => {
-                let cols = info.shape.last().copied().unwrap_or(1);
-                let rows = info.count().checked_div(cols).unwrap_or(0);
-                let matrix = QuantizedMatrix::new(format, rows, cols, bytes);
-                matrix
-                    .expect("the head was checked: whole blocks, and as many bytes as they need")
-                    .dequantize()
-            }
-        };
+        let cols = info.shape.last().copied().unwrap_or(1);
+        let rows = info.count().checked_div(cols).unwrap_or(0);
+        let numbers = info.numbers(rows, self.bytes(info, 0..info.bytes)?);
         let tensor = Tensor::from_vec(numbers, info.shape.as_slice(), device);
         tensor.map_err(|source| Error::Tensor {
             path: self.path.clone(),
             name: name.to_owned(),
             source: Box::new(source),
         })
+    }
+
+    /// Some rows of a tensor in single precision; a row is what its last dimension counts. A tensor that is larger than
+    /// memory is read piece by piece.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`], [`Error::Read`], [`Error::OutOfMemory`]; [`Error::Elements`] for rows that the tensor does
+    /// not have.
+    pub fn load_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        let info = self.need(name)?;
+        let cols = info.shape.last().copied().unwrap_or(1);
+        let all = info.count().checked_div(cols).unwrap_or(0);
+        if rows.start > rows.end || rows.end > all {
+            return Err(Error::Elements {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                from: rows.start.saturating_mul(cols),
+                asked: rows.len().saturating_mul(cols),
+                count: info.count(),
+            });
+        }
+        // Rows are whole blocks, as the head was checked to have them.
+        let row_bytes = info.bytes.checked_div(all as u64).unwrap_or(0);
+        let place = rows.start as u64 * row_bytes..rows.end as u64 * row_bytes;
+        Ok(info.numbers(rows.len(), self.bytes(info, place)?))
     }
 
     fn need(&self, name: &str) -> Result<&GgufTensor> {
@@ -281,19 +312,20 @@ impl GgufFile {
         })
     }
 
-    fn bytes(&self, info: &GgufTensor) -> Result<Vec<u8>> {
+    /// The bytes of a tensor at some place in it.
+    fn bytes(&self, info: &GgufTensor, place: Range<u64>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let len = usize::try_from(info.bytes).ok();
+        let len = usize::try_from(place.end - place.start).ok();
         if len.is_none_or(|len| bytes.try_reserve_exact(len).is_err()) {
             return Err(Error::OutOfMemory {
                 path: self.path.clone(),
                 name: info.name.clone(),
-                bytes: info.bytes,
+                bytes: place.end - place.start,
             });
         }
         bytes.resize(len.unwrap_or(0), 0);
         self.map
-            .read_exact_at(self.data_start + info.start, &mut bytes)
+            .read_exact_at(self.data_start + info.start + place.start, &mut bytes)
             .map_err(Error::read(&self.path))?;
         Ok(bytes)
     }

@@ -93,6 +93,41 @@ fn defect(bytes: &[u8]) -> GgufDefect {
 }
 
 #[test]
+fn rows_are_parts_of_the_whole() {
+    let mut maker = Maker::small();
+    maker.tensors[1].1 = vec![32, 3];
+    for row in 1..3_u8 {
+        maker.data.extend([0, 0x3c + row]);
+        maker.data.extend((0..32).map(|i| i + row));
+    }
+    let file = open(&maker.bytes()).unwrap();
+    let rows = |name: &str, rows| file.load_rows(name, rows).unwrap();
+    let whole = |name: &str| {
+        let tensor = file.load(name, &Device::Cpu).unwrap();
+        tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let all = whole("w");
+    assert_eq!(rows("w", 0..3), all);
+    assert_eq!(rows("w", 1..3), all[32..]);
+    assert_eq!(rows("w", 2..2), [] as [f32; 0]);
+    assert_eq!(rows("norm", 0..1), whole("norm"));
+    let error = file.load_rows("w", 2..4).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Elements {
+                from: 64,
+                asked: 64,
+                count: 96,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(file.load_rows("w", usize::MAX - 1..usize::MAX).is_err());
+}
+
+#[test]
 fn a_small_file_is_read_whole() {
     for version in [2, 3] {
         let maker = Maker {

@@ -6,7 +6,7 @@ use super::head::Head;
 use super::source::{Weights, quantize, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
-use cortical_io::{ModelFiles, TensorFile, printable};
+use cortical_io::{ModelFiles, printable};
 use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::Source;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,19 +33,6 @@ fn is_spare(config: &LanguageConfig, head: Head, name: &str) -> bool {
 
 /// Where tensors are that have more than one name: under which one the files have them.
 pub(crate) type Aliases = BTreeMap<String, String>;
-
-/// Tensors that share their elements and are stored under one of their names: `safetensors.torch.save_model` says in
-/// the metadata which other name leads there.
-pub(crate) fn aliases(files: &ModelFiles) -> Aliases {
-    let has = |file: &TensorFile, name: &str| file.info(name).is_some();
-    let listed = files.files().iter().flat_map(|file| {
-        let pairs = file.metadata().iter();
-        pairs.filter(move |(other, kept)| has(file, kept) && !has(file, other))
-    });
-    listed
-        .map(|(other, kept)| (other.clone(), kept.clone()))
-        .collect()
-}
 
 /// Compares what the configuration says with what the files have, before anything is built.
 pub(crate) fn check(

@@ -10,6 +10,7 @@ use cortical_io::{GgufFile, GgufType, printable};
 use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::Source;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A tensor as a GGUF file has it.
@@ -99,6 +100,136 @@ pub(crate) fn check(file: &GgufFile, tensors: &BTreeMap<String, Stored>, head: H
         origin: file.path().display().to_string(),
         differences,
     })
+}
+
+/// The tensors of a GGUF file by the names, and in the layout, that Hugging Face's files have: to compare the two.
+///
+/// ```no_run
+/// use cortical_models::language::GgufTensors;
+/// let file = cortical_io::GgufFile::open("model.gguf")?;
+/// let tensors = GgufTensors::new(file.into())?;
+/// let stored = tensors.stored_name("model.layers.0.self_attn.q_proj.weight");
+/// assert_eq!(stored, Some("blk.0.attn_q.weight"));
+/// let first_row = tensors.load_rows("model.layers.0.self_attn.q_proj.weight", 0..1)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct GgufTensors {
+    file: Arc<GgufFile>,
+    config: LanguageConfig,
+    tensors: BTreeMap<String, Stored>,
+}
+
+impl GgufTensors {
+    /// The tensors of a file of an architecture that is known.
+    ///
+    /// # Errors
+    /// A file whose keys describe no model that is supported.
+    pub fn new(file: Arc<GgufFile>) -> Result<Self> {
+        let found = LanguageConfig::from_gguf(&file);
+        let (config, head) = found.map_err(Error::in_file(file.path()))?;
+        let mut tensors = by_name(&config, head);
+        tensors.retain(|_, stored| file.info(&stored.name).is_some());
+        Ok(Self {
+            file,
+            config,
+            tensors,
+        })
+    }
+
+    /// What the file's model is made of.
+    #[must_use]
+    pub fn config(&self) -> &LanguageConfig {
+        &self.config
+    }
+
+    /// All tensors that the file has of the model: Hugging Face's name, and the file's.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.tensors.iter();
+        all.map(|(name, stored)| (name.as_str(), stored.name.as_str()))
+    }
+
+    /// The file's name of a tensor.
+    #[must_use]
+    pub fn stored_name(&self, name: &str) -> Option<&str> {
+        Some(&self.tensors.get(name)?.name)
+    }
+
+    /// The shape that Hugging Face's files give a tensor which the file has in `shape`.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let stored = self.tensors.get(name)?;
+        let mut shape = self.file.info(&stored.name)?.shape().to_vec();
+        if stored.change == Change::Columns {
+            shape.reverse();
+        }
+        Some(shape)
+    }
+
+    /// Whether rows of the tensor are columns in the file, so that some rows cost as much as all of them.
+    #[must_use]
+    pub fn is_transposed(&self, name: &str) -> bool {
+        let stored = self.tensors.get(name);
+        stored.is_some_and(|stored| stored.change == Change::Columns && stored.shape.len() > 1)
+    }
+
+    /// Some rows of a tensor in single precision, in the order in which Hugging Face's files have them.
+    ///
+    /// # Errors
+    /// A name that the file has no tensor for, rows that the tensor does not have; those of the file.
+    pub fn load_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        let no_tensor = || cortical_io::Error::NoTensor {
+            path: self.file.path().into(),
+            name: name.to_owned(),
+        };
+        let stored = self.tensors.get(name).ok_or_else(no_tensor)?;
+        let info = self.file.info(&stored.name).ok_or_else(no_tensor)?;
+        let load = |rows| self.file.load_rows(&stored.name, rows);
+        let is_matrix = info.shape().len() > 1;
+        Ok(match stored.change {
+            Change::PlusOne => {
+                let mut numbers = load(rows)?;
+                numbers.iter_mut().for_each(|x| *x -= 1.0);
+                numbers
+            }
+            Change::Columns if is_matrix => {
+                let (out, input) = (info.shape()[0], info.shape()[1]);
+                if rows.end > input {
+                    return Err(Error::from(cortical_io::Error::Elements {
+                        path: self.file.path().into(),
+                        name: name.to_owned(),
+                        from: rows.start.saturating_mul(out),
+                        asked: rows.len().saturating_mul(out),
+                        count: info.count(),
+                    }));
+                }
+                let all = load(0..out)?;
+                rows.flat_map(|row| (0..out).map(move |column| column * input + row))
+                    .map(|at| all[at])
+                    .collect()
+            }
+            Change::Pairs(heads) if is_matrix => {
+                let order = order(heads, info.shape()[0]);
+                let mut numbers = Vec::new();
+                for row in rows {
+                    // One behind the last is left to the file to refuse.
+                    let at = if row < info.shape()[0] {
+                        order(row)
+                    } else {
+                        row
+                    };
+                    numbers.extend(load(at..at.saturating_add(1))?);
+                }
+                numbers
+            }
+            Change::Pairs(heads) => {
+                let numbers = load(rows)?;
+                let order = order(heads, numbers.len());
+                (0..numbers.len()).map(|at| numbers[order(at)]).collect()
+            }
+            Change::None | Change::Columns => load(rows)?,
+        })
+    }
 }
 
 /// Parameters from a GGUF file.
@@ -219,5 +350,78 @@ mod tests {
             "blk.0.attn_qkv.bias",
         );
         check("gpt2", "lm_head.weight", "output.weight");
+    }
+
+    /// A file of a GPT-2 with one layer of width 4, whose tensor of number `i` begins with `100 i`.
+    fn tiny_gpt2() -> (tempfile::TempDir, GgufTensors) {
+        let text = |text: &str| {
+            let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(text.as_bytes());
+            bytes
+        };
+        let sizes = [
+            "context_length",
+            "embedding_length",
+            "block_count",
+            "attention.head_count",
+        ];
+        let (mut values, mut entries, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        values.extend(text("general.architecture"));
+        values.extend(8_u32.to_le_bytes());
+        values.extend(text("gpt2"));
+        for (key, size) in sizes.iter().zip([8_u32, 4, 1, 2]) {
+            values.extend(text(&format!("gpt2.{key}")));
+            values.extend(4_u32.to_le_bytes());
+            values.extend(size.to_le_bytes());
+        }
+        let tensors: [(&str, &[u64]); 3] = [
+            ("token_embd.weight", &[4, 6]),
+            ("blk.0.attn_qkv.weight", &[4, 12]),
+            ("blk.0.attn_qkv.bias", &[12]),
+        ];
+        for (i, (name, sizes)) in tensors.iter().enumerate() {
+            entries.extend(text(name));
+            entries.extend((sizes.len() as u32).to_le_bytes());
+            entries.extend(sizes.iter().flat_map(|d| d.to_le_bytes()));
+            entries.extend(0_u32.to_le_bytes());
+            entries.extend((data.len() as u64).to_le_bytes());
+            let count = sizes.iter().product::<u64>();
+            data.extend((0..count).flat_map(|x| ((100 * i) as f32 + x as f32).to_le_bytes()));
+            data.resize(data.len().next_multiple_of(32), 0);
+        }
+        let mut bytes = b"GGUF".to_vec();
+        bytes.extend(3_u32.to_le_bytes());
+        bytes.extend((tensors.len() as u64).to_le_bytes());
+        bytes.extend((1 + sizes.len() as u64).to_le_bytes());
+        bytes.extend(values);
+        bytes.extend(entries);
+        bytes.resize(bytes.len().next_multiple_of(32), 0);
+        bytes.extend(data);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        cortical_io::write_atomic(&path, |file| file.write_all(&bytes)).unwrap();
+        let file = GgufFile::open(&path).unwrap();
+        (folder, GgufTensors::new(file.into()).unwrap())
+    }
+
+    #[test]
+    fn rows_that_are_columns_in_the_file_are_turned() {
+        let (_folder, tensors) = tiny_gpt2();
+        let name = "transformer.h.0.attn.c_attn.weight";
+        assert_eq!(tensors.stored_name(name), Some("blk.0.attn_qkv.weight"));
+        assert_eq!(tensors.names().count(), 3, "those that the file has");
+        assert!(tensors.is_transposed(name));
+        assert_eq!(tensors.shape(name), Some(vec![4, 12]));
+        let all = tensors.load_rows(name, 0..4).unwrap();
+        let want: Vec<f32> = (0..4)
+            .flat_map(|row| (0..12).map(move |column| (100 + column * 4 + row) as f32))
+            .collect();
+        assert_eq!(all, want);
+        assert_eq!(tensors.load_rows(name, 1..3).unwrap(), want[12..36]);
+        let bias = "transformer.h.0.attn.c_attn.bias";
+        assert!(!tensors.is_transposed(bias));
+        assert_eq!(tensors.load_rows(bias, 0..1).unwrap()[..2], [200.0, 201.0]);
+        assert!(tensors.load_rows("nothing", 0..1).is_err());
+        assert!(tensors.load_rows(name, 3..5).is_err());
     }
 }

@@ -54,7 +54,7 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     let config = LanguageConfig::from_json(&read_text(&config_path, CONFIG_BYTES)?);
     let mut config = config.map_err(Error::in_file(&config_path))?;
     let files = ModelFiles::open(path)?;
-    let mut aliases = folder::aliases(&files);
+    let mut aliases = files.aliases();
     let is_stored = |name: &str| files.tensors().any(|tensor| tensor.name() == name);
     let is_shared = |name: &str| aliases.values().any(|kept| kept == name);
     // A head that is stored for the table too has no weights of its own.

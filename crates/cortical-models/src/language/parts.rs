@@ -120,8 +120,9 @@ impl TensorSpec {
     }
 }
 
-/// A number with commas between its thousands.
-pub(crate) fn grouped(n: usize) -> String {
+/// A number with commas between its thousands: `11,008`.
+#[must_use]
+pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -1,6 +1,7 @@
 //! What each verb does.
 
 pub(crate) mod data;
+pub(crate) mod diff;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod language;

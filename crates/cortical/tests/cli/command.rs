@@ -81,7 +81,7 @@ fn one_way_through_every_verb() {
 
     let said = place.run("inspect runs/iris-001").expect(0);
     for part in [
-        "fc1.weight  64×4   F32           256",
+        "weight  64 · 4   F32           256  49.71 %            256",
         "515 parameters in 4 tensors",
         "format: pt",
     ] {
@@ -134,8 +134,20 @@ fn every_verb_speaks_json() {
 
     let inspect = place.run("inspect r --json").expect(0).json();
     assert_eq!(inspect["parameters"], 515);
-    let first = json!({ "name": "fc1.bias", "shape": [64], "dtype": "F32", "parameters": 64 });
-    assert_eq!(inspect["tensors"][0], first);
+    let first = &inspect["tensors"][0];
+    assert_eq!(
+        (&first["name"], &first["shape"]),
+        (&json!("fc1.weight"), &json!([64, 4]))
+    );
+    assert_eq!(
+        (&first["dtype"], &first["parameters"]),
+        (&json!("F32"), &json!(256))
+    );
+    assert_eq!(inspect["multiply_adds"], 64 * 4 + 3 * 64);
+    assert_eq!(
+        inspect["kinds"],
+        json!({ "feed-forward": 320, "head": 195 })
+    );
 
     let data = place.run("data --json").expect(0).json();
     assert_eq!(data["data"][0]["name"], "digits");
@@ -229,7 +241,7 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "inspect folder",
         2,
-        "folder holds no run: it has no recipe.toml; start one there with `cortical train --out folder`",
+        "folder holds no model: it has nothing in it; expected model.safetensors or other safetensors files, a GGUF file, a config.json of a language model, or the recipe.toml and checkpoints of a run",
     );
     check("no-such-verb", 2, "unrecognized subcommand 'no-such-verb'");
     check(

@@ -7,5 +7,6 @@ mod command;
 mod examples;
 mod interruption;
 mod language;
+mod look;
 mod output;
 mod support;

@@ -5,7 +5,6 @@ pub(crate) mod generate;
 pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod perplexity;
-pub(crate) mod preset;
 pub(crate) mod tokens;
 
 use std::path::Path;

@@ -1,0 +1,117 @@
+//! What can be wrong with what is looked into.
+
+use std::path::PathBuf;
+
+/// What a function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nothing is there.
+    #[error("{} does not exist", path.display())]
+    NotFound {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// There is neither a file nor a language model of this name.
+    #[error("{found} does not exist, and there is no language model of that name{hint}; language models: {known}", hint = nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
+    UnknownName {
+        /// What was asked for.
+        found: String,
+        /// A name that is near.
+        nearest: Option<String>,
+        /// All names.
+        known: String,
+    },
+    /// A folder has nothing that can be looked into.
+    #[error("{} holds no model: it has {holds}; expected model.safetensors or other safetensors files, a GGUF file, a config.json of a language model, or the recipe.toml and checkpoints of a run{advice}", path.display())]
+    NoModel {
+        /// The folder.
+        path: PathBuf,
+        /// What it has.
+        holds: String,
+        /// What to do about it, after a semicolon.
+        advice: String,
+    },
+    /// A folder has several models.
+    #[error("{} holds several models: {}; name one of them", path.display(), names.join(", "))]
+    SeveralModels {
+        /// The folder.
+        path: PathBuf,
+        /// Their files.
+        names: Vec<String>,
+    },
+    /// A run that has kept no weights yet.
+    #[error("the run in {} has neither a model nor a checkpoint yet; continue it with `cortical resume {}`", path.display(), path.display())]
+    NoWeightsYet {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that PyTorch wrote.
+    #[error("{} is an archive of PyTorch's (pickle), which can run code when it is read and is not; save the model as safetensors", path.display())]
+    PyTorch {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of JSON that is neither a configuration nor an index.
+    #[error("{} is neither a config.json (it has no \"model_type\") nor an index of safetensors files (no \"weight_map\")", path.display())]
+    OtherJson {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Only a description is there, and numbers are asked for.
+    #[error("{} has no weights, only a description: there are no numbers to look at", path.display())]
+    NoNumbers {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// A folder or file that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Configurations of language models.
+    #[error(transparent)]
+    Model(Box<cortical_models::Error>),
+    /// Runs.
+    #[error(transparent)]
+    Train(Box<cortical_train::Error>),
+    /// Model files.
+    #[error(transparent)]
+    Io(#[from] cortical_io::Error),
+}
+
+impl Error {
+    /// Whether the caller named something that is not there, or is not a model, rather than one that is damaged.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::NotFound { .. }
+            | Self::UnknownName { .. }
+            | Self::NoModel { .. }
+            | Self::SeveralModels { .. }
+            | Self::NoWeightsYet { .. }
+            | Self::OtherJson { .. }
+            | Self::NoNumbers { .. } => true,
+            Self::Train(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+}
+
+impl From<cortical_models::Error> for Error {
+    fn from(error: cortical_models::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<cortical_train::Error> for Error {
+    fn from(error: cortical_train::Error) -> Self {
+        Self::Train(Box::new(error))
+    }
+}

@@ -1,0 +1,42 @@
+//! Looks into networks without running them.
+//!
+//! - [`Contents`]: what a run, a model file, a folder, a configuration or the name of a language model holds: every
+//!   tensor with its shape, what it is for ([`Kind`]), what is shared, what is trained, what one input costs. Headers
+//!   are read, weights are not.
+//! - [`Contents::tree`]: the modules as a tree of [`Node`]s, blocks that are alike once.
+//! - [`Contents::explain`]: how the number of parameters comes about.
+//! - [`diff`]: how two models differ, tensor by tensor, whatever files they come from.
+//! - [`Stats`]: sparsity and norms, gathered from weights piece by piece where somebody asks for them.
+//!
+//! Functions return data; nothing here prints. Files are opened through `cortical-io`, what architectures call their
+//! tensors is known to `cortical-models`, and runs to `cortical-train`.
+//!
+//! ```
+//! use cortical_explain::{Contents, Kind};
+//! let llama = Contents::open("llama2-7b".as_ref())?;
+//! assert_eq!(llama.parameters(), 6_738_415_616);
+//! assert_eq!(llama.kinds()[0], (Kind::FeedForward, 4_328_521_728));
+//! let (lines, _) = llama.explain();
+//! assert_eq!(lines[5].formula, "32 layers × 11,008 · 4,096");
+//! # Ok::<(), cortical_explain::Error>(())
+//! ```
+
+mod contents;
+mod diff;
+mod entry;
+mod error;
+mod explain;
+mod kind;
+mod open;
+mod stats;
+mod tree;
+mod weights;
+
+pub use contents::Contents;
+pub use diff::{Change, Diff, TensorDiff, diff};
+pub use entry::Entry;
+pub use error::{Error, Result};
+pub use explain::Line;
+pub use kind::Kind;
+pub use stats::Stats;
+pub use tree::{Node, TensorNode};
