@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::{Place, Said};
 
 /// The verbs with examples of their own; the empty one is the command itself.
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "",
     "data",
     "train",
@@ -14,6 +14,7 @@ const VERBS: [&str; 14] = [
     "eval",
     "predict",
     "inspect",
+    "diff",
     "report",
     "generate",
     "chat",
@@ -124,16 +125,21 @@ fn furnish(place: &Place) {
         "models/gpt2",
         "models/tinyllama",
         "models/bert",
+        "model.gguf",
+        "a-folder-from-hugging-face",
     ] {
         copy(&place.path("base"), &place.path(name));
         let turns = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
         place.write(&format!("{name}/chat_template.jinja"), turns);
     }
-    std::fs::copy(
-        place.path("runs/iris-001/model.safetensors"),
-        place.path("model.safetensors"),
-    )
-    .unwrap();
+    copy(
+        &place.path("runs/digits-001"),
+        &place.path("runs/digits-002"),
+    );
+    let trained = place.read("runs/iris-001/model.safetensors");
+    for name in ["model", "before", "after"] {
+        place.write(&format!("{name}.safetensors"), &trained);
+    }
     std::fs::write(place.path("x.csv"), "0,".repeat(63) + "0\n").unwrap();
 }
 
