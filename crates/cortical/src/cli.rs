@@ -252,7 +252,7 @@ pub(crate) struct DataArgs {
     /// Name or number of the label column of a CSV file; the last one when absent
     #[arg(long, value_name = "COLUMN", requires = "name")]
     pub(crate) label: Option<String>,
-    /// Read the data as a recipe with this field would, such as data.ignore=[id]; may be repeated
+    /// Read the data as a recipe with this field would, such as data.header=false; may be repeated
     #[arg(long, value_name = "FIELD=VALUE", requires = "name")]
     pub(crate) set: Vec<Override>,
 }
