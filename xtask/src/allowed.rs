@@ -177,7 +177,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
                 "serde_json",
                 "whether a .json file is a configuration or an index",
             ),
-            allow("candle-core", "tests: tensors that are written to files"),
+            allow("candle-core", "inputs of a model that is tried"),
             TEMPFILE,
         ],
     ),

@@ -2,7 +2,7 @@
 
 use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu, SwiGluConfig};
 use candle_core::Tensor;
-use cortical_neuron::{Description, Layer, Pass, Place, Result, RmsNorm};
+use cortical_neuron::{Description, Layer, Pass, Place, Result, RmsNorm, product};
 
 /// The options of a [`DecoderBlock`].
 #[derive(Clone, Debug)]
@@ -193,7 +193,11 @@ impl Layer for DecoderBlock {
         let parts = layers
             .map(|layer| layer.describe(sample))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Description::of_parts("DecoderBlock", "", parts, sample))
+        let block = Description::of_parts("DecoderBlock", "", parts, sample);
+        // One operation with a norm before it makes its sum as well; with a norm behind it the sum is one more.
+        let behind = [&self.behind_attention, &self.behind_mlp].into_iter();
+        let sums = behind.flatten().map(|_| product(sample));
+        Ok(block.keeping(sums))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::encoder::{BlockOptions, FeedForward, block_options};
 use crate::{Attend, MultiHeadAttention};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Description, Dropout, Layer, LayerNorm, Pass, Result, Scope};
+use cortical_neuron::{Description, Dropout, Layer, LayerNorm, Pass, Result, Scope, product};
 
 /// The options of a [`TransformerDecoderLayer`].
 #[derive(Clone, Copy, Debug)]
@@ -147,11 +147,7 @@ impl TransformerDecoderLayer {
             parts.push(norm.describe(sample)?);
         }
         let name = &self.name;
-        Ok(Description::of_parts(
-            "TransformerDecoderLayer",
-            name,
-            parts,
-            sample,
-        ))
+        let block = Description::of_parts("TransformerDecoderLayer", name, parts, sample);
+        Ok(block.keeping([product(sample); 3]))
     }
 }

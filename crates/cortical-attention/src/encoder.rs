@@ -173,6 +173,7 @@ impl FeedForward {
         };
         let mut description = Description::new("FeedForward", "", sample)
             .reads("each neuron reads its row")
+            .keeping([product(&[rows, wide])])
             .parameters(
                 layers.into_iter().flat_map(Linear::params),
                 format!("2·wide·d{biases} with d = {narrow}, wide = {wide}"),
@@ -318,11 +319,7 @@ impl Layer for TransformerEncoderLayer {
             self.norm2.describe(sample)?,
         ];
         let name = &self.name;
-        Ok(Description::of_parts(
-            "TransformerEncoderLayer",
-            name,
-            parts,
-            sample,
-        ))
+        let block = Description::of_parts("TransformerEncoderLayer", name, parts, sample);
+        Ok(block.keeping([product(sample); 2]))
     }
 }

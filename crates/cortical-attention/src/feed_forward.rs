@@ -103,7 +103,7 @@ impl SwiGluConfig {
 /// let mlp = SwiGlu::new(4, 6, &params.at("mlp"))?;
 /// let x = Tensor::zeros((2, 4), DType::F32, &Device::Cpu)?;
 /// assert_eq!(mlp.forward(&x, &mut Pass::eval())?.dims(), [2, 4]);
-/// assert_eq!(mlp.describe(&[4])?.multiply_adds, 3 * 4 * 6 + 6);
+/// assert_eq!(mlp.describe(&[4])?.multiply_adds, 3 * 4 * 6);
 /// # Ok(())
 /// # }
 /// ```
@@ -223,7 +223,7 @@ impl Layer for SwiGlu {
         let mut description = Description::new("SwiGlu", &self.name, sample)
             .reads("pairs of neurons read all inputs, one gating the other; each output reads all pairs")
             .parameters(params, format!("3·wide·d = 3·{wide}·{narrow}{bias}"))
-            .costs(0, product(rows).saturating_mul(product(&[wide])));
+            .keeping([product(rows).saturating_mul(product(&[wide])); 3]);
         for layer in self.projections() {
             let weight = layer.weight().ok_or_else(|| named(Error::NotDescribed))?;
             description = description.uses(weight, times)?;

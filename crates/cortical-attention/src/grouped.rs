@@ -510,14 +510,25 @@ impl Layer for GroupedQueryAttention {
         }
         let formula =
             format!("d·dim·(2·heads + 2·kv_heads) = {d}·{dim}·(2·{heads} + 2·{kv}){bias}");
+        let window = self.config.window.unwrap_or(rows).min(rows);
         let pairs = match self.config.causal {
-            true => product(&[rows, rows.saturating_add(1)]) / 2,
+            // The first queries see what is there, the others a window each.
+            true => (product(&[window, window.saturating_add(1)]) / 2)
+                .saturating_add(product(&[rows - window, window])),
             false => product(&[rows, rows]),
         };
         let pairs = pairs.saturating_mul(product(&[heads]));
+        // Queries, keys and values, and what attention makes of them; norms of heads keep their inputs.
+        let [of_q, of_kv] = [heads, kv].map(|heads| product(&[rows, heads, dim]));
+        let mut kept = vec![of_q, of_kv, of_kv, of_q];
+        if norms > 0 {
+            // A block with them has its sum apart from the attention.
+            kept.extend([of_q, of_kv, product(&[rows, d])]);
+        }
         let mut description = Description::new("GroupedQueryAttention", &self.name, sample)
             .reads("each query reads the values of the rows before it, by how well their keys match; neighbouring heads share keys and values")
             .parameters(params, formula)
+            .keeping(kept)
             .costs(pairs, pairs.saturating_mul(2).saturating_mul(product(&[dim])));
         description.parameters += norms;
         for part in self.projections() {

@@ -407,6 +407,7 @@ impl Layer for MultiHeadAttention {
         let mut description = Description::new("MultiHeadAttention", &self.name, sample)
             .reads("each query reads every value, by how well its key matches")
             .parameters(params, formula)
+            .keeping([product(&[rows, d]); 4])
             .costs(pairs, product(&[2, rows, rows, d]));
         for weight in weights {
             description = description.uses(weight, rows)?;

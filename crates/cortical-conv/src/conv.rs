@@ -6,7 +6,7 @@ use crate::axes::{
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Affine, Description, Error, Layer, Param, Pass, Place, Result, wrong_sample,
+    Affine, Description, Error, Layer, Param, Pass, Place, Result, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, ConvOptions, MaxPoolOptions};
 
@@ -310,7 +310,13 @@ impl<const AXES: usize> Layer for Conv<AXES> {
             "out·(in / groups)·kernel{words} = {}·{per_group}·{taps}{bias}",
             config.out_channels
         );
-        Description::new("Conv", self.neurons.name(), &output)
+        // The activation's sums, or the winners of a pool, a byte each.
+        let own = Description::new("Conv", self.neurons.name(), &output);
+        let own = match &config.max_pool {
+            Some(_) => own.keeping([product(&output).div_ceil(4)]),
+            None => own.keeping_sums_of(self.options.activation),
+        };
+        own
             .reads(format!(
                 "each neuron reads a window of {taps} places in {per_group} channels; those of a channel share their weights"
             ))

@@ -238,6 +238,7 @@ impl<const AXES: usize> Layer for ConvTranspose<AXES> {
             .reads(format!(
                 "each input is spread over a window of {taps} places"
             ))
+            .keeping_sums_of(options.activation)
             .parameters([&self.weight].into_iter().chain(&self.bias), formula)
             .uses(&self.weight, positions(&axes))
     }

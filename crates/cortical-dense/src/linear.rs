@@ -445,6 +445,7 @@ impl Layer for Linear {
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
         Description::new("Linear", &self.name, &output)
             .reads(format!("each of {outputs} neurons reads all {last} inputs"))
+            .keeping_sums_of(self.activation())
             .parameters(self.params(), formula)
             .uses(weight, times)
     }

@@ -67,7 +67,7 @@ pub use gguf::{GgufDefect, GgufFile, GgufTensor, GgufType, GgufValue};
 pub use header::TensorInfo;
 pub use index_defect::IndexDefect;
 pub use lock::RunLock;
-pub use machine::machine_memory;
+pub use machine::{machine_memory, resident_memory};
 pub use model::{load_into, model_metadata, save, save_with};
 pub use printable::printable;
 pub use sharded::ModelFiles;

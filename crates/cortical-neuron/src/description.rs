@@ -1,6 +1,7 @@
 //! What a layer is made of and what it costs, in numbers and in words.
 
 use crate::{Error, Param, Result};
+use cortical_kernels::activation::{Activation, Saves};
 
 /// A layer in numbers and in words: what `inspect` and `plan` print.
 ///
@@ -22,8 +23,14 @@ pub struct Description {
     pub output: Vec<usize>,
     /// Pairs of an input and a neuron that reads it, pruned ones not counted.
     pub connections: u64,
-    /// Multiplications with the addition that follows each.
+    /// Multiplications with the addition that follows each, of products with weights and of attention: what
+    /// `cortical_tensor::multiply_adds_of` counts. Norms, activations, gates and pools do not count.
     pub multiply_adds: u64,
+    /// Whether the output is the input itself in another shape, which takes no memory of its own.
+    pub is_view: bool,
+    /// Elements that a training keeps of a sample for the way back, tensor by tensor, beside the output and beside what
+    /// the parts keep.
+    pub keeps: Vec<u64>,
     /// The layers inside.
     pub parts: Vec<Description>,
 }
@@ -52,6 +59,47 @@ impl Description {
     pub fn output(mut self, shape: &[usize]) -> Self {
         self.output = shape.to_vec();
         self
+    }
+
+    /// The output is the input in another shape.
+    #[must_use]
+    pub fn view(mut self) -> Self {
+        self.is_view = true;
+        self
+    }
+
+    /// A training keeps tensors of so many elements for the way back as well, beside the output.
+    #[must_use]
+    pub fn keeping(mut self, elements: impl IntoIterator<Item = u64>) -> Self {
+        self.keeps.extend(elements);
+        self
+    }
+
+    /// A training keeps the sums before this activation as well, if its derivative needs them.
+    #[must_use]
+    pub fn keeping_sums_of(self, activation: Activation) -> Self {
+        let elements = product(&self.output);
+        self.keeping((activation.saves() == Saves::Input).then_some(elements))
+    }
+
+    /// The layers inside that have no layers inside, in the order in which they run.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<&Self> {
+        match self.parts.is_empty() {
+            true => vec![self],
+            false => self.parts.iter().flat_map(Self::leaves).collect(),
+        }
+    }
+
+    /// Elements of each tensor that a training keeps of a sample for the way back.
+    #[must_use]
+    pub fn kept(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.parts.iter().flat_map(Self::kept).collect();
+        all.extend(&self.keeps);
+        if self.parts.is_empty() && !self.is_view {
+            all.push(product(&self.output));
+        }
+        all
     }
 
     /// The number of parameters and how it comes about.
@@ -99,6 +147,8 @@ impl Description {
             output: output.to_vec(),
             connections: sum(|p| p.connections),
             multiply_adds: sum(|p| p.multiply_adds),
+            is_view: false,
+            keeps: Vec::new(),
             parts,
         }
     }

@@ -222,7 +222,7 @@ impl Layer for PRelu {
         Ok(Description::new("PRelu", &self.name, sample)
             .reads("each neuron reads one input")
             .parameters([&self.weight], formula)
-            .costs(elements, elements))
+            .costs(elements, 0))
     }
 }
 

@@ -43,10 +43,12 @@ mod observe;
 mod page;
 mod pool;
 mod recipe;
+mod rehearsal;
 mod report;
 mod scores;
 mod sources;
 mod start;
+mod subject;
 mod task;
 mod tensorboard;
 mod text_model;
@@ -59,7 +61,7 @@ pub use evaluate_text::evaluate_text;
 pub use folder::{Made, RunFolder, RunPaths, read_recipe_file};
 pub use lr_finder::{LrFinding, find_lr};
 pub use measured::{Measure, Measured, TextMistake, TextScores};
-pub use memory::MemoryNeed;
+pub use memory::{Activations, MemoryNeed, ParameterShape};
 pub use model_file::{Prediction, TrainedModel, plan_of};
 pub use observe::{
     DataSize, EarlyEnd, Event, Observer, PhaseMetrics, Setup, StepMetrics, Stop, Unit, Validation,
@@ -75,7 +77,9 @@ pub use recipe::{
     StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining,
     TrainRecipe, presets,
 };
+pub use rehearsal::{rehearse, rehearse_forward};
 pub use report::Report;
 pub use scores::{ClassCount, Classification, Regression};
+pub use subject::{Subject, SubjectModel};
 pub use text_model::TextModel;
 pub use trainer::{Outcome, train};

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{BatchNorm as BatchNormLayer, Description, Layer, Pass};
+use cortical_neuron::{BatchNorm as BatchNormLayer, Description, Layer, Pass, product};
 use cortical_settings::{FieldError, Rule, Settings, join, rule, settings};
 use cortical_tensor::ops;
 use toml::{Table, Value};
@@ -161,7 +161,9 @@ impl Layer for Block {
         if let Some(shortcut) = &self.shortcut {
             parts.push(shortcut.describe(sample)?);
         }
-        let description = Description::of_parts("Residual", "", parts, &output);
+        // The sum is the norm's output where there is one.
+        let sum = self.norm.is_none().then(|| product(&output));
+        let description = Description::of_parts("Residual", "", parts, &output).keeping(sum);
         Ok(description.reads("each neuron reads one of the layer's and one of the shortcut's"))
     }
 }

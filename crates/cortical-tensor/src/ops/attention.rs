@@ -7,7 +7,7 @@ use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_sha
 use crate::ops::rotary::HeadOrder;
 use crate::ops::softmax;
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, Rng, is_fallback, values};
+use crate::{Error, Input, Result, Rng, is_fallback, tally, values};
 use candle_core::{D, DType, Device, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::attention::{
@@ -99,10 +99,48 @@ pub fn attention<'a>(
         };
         return Ok(attention(&q?, &k?, &v?, options)?.to_dtype(dtype)?);
     }
+    count_products(sizes, options.causal, options.mask);
     if is_fallback(q.tensor().device()) {
         return fallback(sizes, [q, k, v].map(|t| t.tensor()), &options);
     }
     by_dtype!(NAME, "q", q.tensor(), T => forward::<T>(sizes, [q, k, v], options))
+}
+
+/// Counts the products of scores and of values, for pairs of a query and a key that it sees: those before it where it
+/// is causal, and those that a mask of u8 keeps.
+pub(super) fn count_products(sizes: Sizes, causal: Option<usize>, mask: Option<&Tensor>) {
+    if !tally::is_counting() {
+        return;
+    }
+    let seen = |query: usize| match causal {
+        Some(offset) => sizes
+            .keys
+            .min(query.saturating_add(offset).saturating_add(1)),
+        None => sizes.keys,
+    };
+    let kept = mask.filter(|mask| mask.dtype() == DType::U8);
+    let kept = kept.and_then(|mask| {
+        let whole = (sizes.batch, sizes.heads, sizes.queries, sizes.keys);
+        let values = mask.broadcast_as(whole).ok()?.flatten_all().ok()?;
+        values.to_vec1::<u8>().ok()
+    });
+    let (pairs, times) = match kept {
+        Some(kept) => {
+            let rows = kept.chunks(sizes.keys.max(1)).enumerate();
+            let seen = rows.map(|(row, keys)| {
+                let keys = keys.iter().take(seen(row % sizes.queries));
+                keys.filter(|keep| **keep != 0).count()
+            });
+            (seen.sum(), [1, 1])
+        }
+        None => {
+            let of_head: usize = (0..sizes.queries).map(seen).sum();
+            (of_head, [sizes.batch, sizes.heads])
+        }
+    };
+    let [batch, heads] = times;
+    tally::count(&[pairs, batch, heads, sizes.dim]);
+    tally::count(&[pairs, batch, heads, sizes.value_dim]);
 }
 
 /// `[batch, heads, rows, dim]` in either order.

@@ -4,7 +4,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{check_alike, check_float, is_half, wrong_shape};
 use crate::ops::{activate, linear};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_fallback, values};
+use crate::{Input, Result, is_fallback, tally, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::quantized::QuantizedMatrix;
@@ -76,6 +76,7 @@ pub fn quantized_linear<'a>(
     }
     let mut shape = t.dims().to_vec();
     *shape.last_mut().expect("the last dimension was seen above") = o;
+    tally::count(&[n, o, i]);
     let x = x.operand()?;
     let mut y = vec![0.0_f32; n * o];
     weight.product(n, &values::<f32>(x.tensor())?, &mut y);

@@ -2,6 +2,7 @@
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
 use super::super::cache::ModelCache;
+use super::super::describe::{BLOCK, attention, sum};
 use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::parts::{
@@ -12,7 +13,7 @@ use crate::error::Result;
 use candle_core::Tensor;
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
+use cortical_neuron::{Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 use serde_json::{Value, json};
 
@@ -293,6 +294,24 @@ impl Block {
             .forward(&(&h + self.down.apply(&inner, pass)?)?, pass)
     }
 
+    fn describe(&self, sample: &[usize; 2]) -> cortical_neuron::Result<Description> {
+        let inner = [sample[0], self.up.out_features()];
+        let parts = vec![
+            self.query.describe(sample)?,
+            self.key.describe(sample)?,
+            self.value.describe(sample)?,
+            attention(&self.name, sample, self.heads, false),
+            self.output.describe(sample)?,
+            sum(sample),
+            self.attention_norm.describe(sample)?,
+            self.up.describe(sample)?,
+            self.down.describe(&inner)?,
+            sum(sample),
+            self.norm.describe(sample)?,
+        ];
+        Ok(Description::of_parts(BLOCK, &self.name, parts, sample))
+    }
+
     fn attend(&self, x: &Tensor, pass: &Pass<'_>) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
         let heads = |layer: &Linear| -> cortical_neuron::Result<Tensor> {
@@ -363,6 +382,21 @@ impl Model for BertModel {
             x = block.run(&x, pass)?;
         }
         Ok(x)
+    }
+
+    fn describe(&self, rows: usize) -> cortical_neuron::Result<Vec<Description>> {
+        let sample = [rows, self.words.dim()];
+        let (words, segments) = (self.words.describe(rows)?, self.segments.describe(&[rows])?);
+        let mut all = vec![words, segments, sum(&sample), sum(&sample)];
+        all.push(self.norm.describe(&sample)?);
+        for block in &self.blocks {
+            all.push(block.describe(&sample)?);
+        }
+        // It reads the first token of a text only.
+        if let Some(pooler) = &self.pooler {
+            all.push(pooler.describe(&[self.words.dim()])?);
+        }
+        Ok(all)
     }
 
     fn tokens(&self) -> &TokenTable {

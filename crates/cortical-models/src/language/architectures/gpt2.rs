@@ -2,6 +2,7 @@
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
 use super::super::cache::ModelCache;
+use super::super::describe::{BLOCK, attention, sum};
 use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
@@ -14,7 +15,9 @@ use candle_core::Tensor;
 use cortical_attention::Cache;
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
+use cortical_neuron::{
+    Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, product,
+};
 use cortical_tensor::ops::{self, Attention, HeadOrder};
 use serde_json::{Value, json};
 
@@ -184,6 +187,10 @@ impl Config for Gpt2Config {
         Head::tied(self.tied)
     }
 
+    fn cache_width(&self) -> usize {
+        2_usize.saturating_mul(self.n_embd)
+    }
+
     fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
         let (d, plain) = (self.n_embd, Change::None);
         let mut list = TensorList::new(prefix);
@@ -329,6 +336,28 @@ impl Block {
         Ok((&h + self.mlp_c_proj.apply(&inner, pass)?)?)
     }
 
+    fn describe(&self, sample: &[usize; 2]) -> cortical_neuron::Result<Description> {
+        let [rows, d] = *sample;
+        let [c_attn, attn_c_proj] = [&self.c_attn, &self.attn_c_proj].map(|l| l.describe(sample));
+        let inner = [rows, self.c_fc.out_features()];
+        // Queries, keys and values are cut out of what one layer makes of them.
+        let parts = product(sample);
+        let attention = attention(&self.name, sample, self.heads, true).keeping([parts; 3]);
+        debug_assert_eq!(self.c_attn.out_features(), 3 * d);
+        let parts = vec![
+            self.ln_1.describe(sample)?,
+            c_attn?,
+            attention,
+            attn_c_proj?,
+            sum(sample),
+            self.ln_2.describe(sample)?,
+            self.c_fc.describe(sample)?,
+            self.mlp_c_proj.describe(&inner)?,
+            sum(sample),
+        ];
+        Ok(Description::of_parts(BLOCK, &self.name, parts, sample))
+    }
+
     fn attend(
         &self,
         x: &Tensor,
@@ -405,6 +434,16 @@ impl Model for Gpt2Model {
             x = block.run(&x, cache, pass)?;
         }
         self.ln_f.forward(&x, pass)
+    }
+
+    fn describe(&self, rows: usize) -> cortical_neuron::Result<Vec<Description>> {
+        let sample = [rows, self.wte.dim()];
+        let mut all = vec![self.wte.describe(rows)?, sum(&sample)];
+        for block in &self.blocks {
+            all.push(block.describe(&sample)?);
+        }
+        all.push(self.ln_f.describe(&sample)?);
+        Ok(all)
     }
 
     fn tokens(&self) -> &TokenTable {

@@ -60,6 +60,12 @@ impl Config for DecoderConfig {
         Head::tied(self.tied)
     }
 
+    fn cache_width(&self) -> usize {
+        2_usize
+            .saturating_mul(self.num_kv_heads)
+            .saturating_mul(self.head_dim)
+    }
+
     fn logit_softcap(&self) -> Option<f64> {
         self.logit_softcap
     }
