@@ -15,8 +15,8 @@ pub enum Error {
         /// What was asked for.
         path: PathBuf,
     },
-    /// There is neither a file nor a language model of this name.
-    #[error("{found} does not exist, and there is no language model of that name{hint}; language models: {known}", hint = nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
+    /// There is neither a file nor a preset of this name.
+    #[error("{found} does not exist, and there is no model of that name{hint}; {known}", hint = nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
     UnknownName {
         /// What was asked for.
         found: String,
@@ -67,6 +67,12 @@ pub enum Error {
         /// What was asked for.
         path: PathBuf,
     },
+    /// Tensors are there, but nothing says what is computed with them.
+    #[error("{} has tensors, but nothing says which model they make: a plan needs a config.json beside them, a run's recipe, or a model file that a training wrote", path.display())]
+    NotDescribed {
+        /// What was asked for.
+        path: PathBuf,
+    },
     /// A folder or file that cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -97,7 +103,8 @@ impl Error {
             | Self::SeveralModels { .. }
             | Self::NoWeightsYet { .. }
             | Self::OtherJson { .. }
-            | Self::NoNumbers { .. } => true,
+            | Self::NoNumbers { .. }
+            | Self::NotDescribed { .. } => true,
             Self::Train(error) => error.is_usage(),
             _ => false,
         }

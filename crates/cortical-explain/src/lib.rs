@@ -1,10 +1,11 @@
-//! Looks into networks without running them.
+//! Looks into networks: what they hold, what they would take, how two of them differ.
 //!
 //! - [`Contents`]: what a run, a model file, a folder, a configuration or the name of a language model holds: every
 //!   tensor with its shape, what it is for ([`Kind`]), what is shared, what is trained, what one input costs. Headers
 //!   are read, weights are not.
 //! - [`Contents::tree`]: the modules as a tree of [`Node`]s, blocks that are alike once.
 //! - [`Contents::explain`]: how the number of parameters comes about.
+//! - [`forecast`]: memory, arithmetic and time that a training or the use of a model would take.
 //! - [`diff`]: how two models differ, tensor by tensor, whatever files they come from.
 //! - [`Stats`]: sparsity and norms, gathered from weights piece by piece where somebody asks for them.
 //!
@@ -26,17 +27,19 @@ mod diff;
 mod entry;
 mod error;
 mod explain;
+mod forecast;
 mod kind;
 mod open;
 mod stats;
 mod tree;
 mod weights;
 
-pub use contents::Contents;
+pub use contents::{Contents, Text};
 pub use diff::{Change, Diff, TensorDiff, diff};
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use explain::Line;
+pub use forecast::{Forecast, ForecastOptions, Machine, NumberType, Split, Work, forecast};
 pub use kind::Kind;
 pub use stats::Stats;
 pub use tree::{Node, TensorNode};

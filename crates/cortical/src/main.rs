@@ -83,6 +83,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Eval(args) => verbs::eval::eval(args, common, output),
         Verb::Predict(args) => verbs::predict::predict(args, common, output),
         Verb::Inspect(args) => verbs::inspect::inspect(args, output),
+        Verb::Plan(args) => verbs::plan::plan(args, common, output),
         Verb::Diff(args) => verbs::diff::diff(args, output),
         Verb::Generate(args) => {
             pooled(&|| verbs::language::generate::generate(args, common, output))

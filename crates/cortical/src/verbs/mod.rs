@@ -5,6 +5,7 @@ pub(crate) mod diff;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod language;
+pub(crate) mod plan;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod train;
