@@ -42,6 +42,7 @@ mod model_file;
 mod observe;
 mod page;
 mod pool;
+mod pruner;
 mod recipe;
 mod report;
 mod scores;
@@ -67,13 +68,14 @@ pub use observe::{
 };
 pub use page::write_page;
 pub use pool::in_pool;
+pub use pruner::prune_now;
 pub use recipe::{
     AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, ConstantRun, CosineRun,
     DataRecipe, DeviceRecipe, GradientRecipe, GroupRecipe, GuardRecipe, LinearRun, LogRecipe,
-    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset,
-    RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe,
-    StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining,
-    TrainRecipe, presets,
+    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset, PruneMethod,
+    PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe,
+    SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe,
+    TextData, TextRecipe, TextTraining, TrainRecipe, presets,
 };
 pub use report::Report;
 pub use scores::{ClassCount, Classification, Regression};
