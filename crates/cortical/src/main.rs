@@ -5,6 +5,7 @@
 
 mod cli;
 mod cli_language;
+mod cli_prune;
 mod dashboard;
 mod done;
 mod error;
@@ -84,6 +85,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Predict(args) => verbs::predict::predict(args, common, output),
         Verb::Inspect(args) => verbs::inspect::inspect(args, output),
         Verb::Diff(args) => verbs::diff::diff(args, output),
+        Verb::Prune(args) => verbs::prune::prune(args, common, output),
         Verb::Generate(args) => {
             pooled(&|| verbs::language::generate::generate(args, common, output))
         }

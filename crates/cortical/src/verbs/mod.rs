@@ -6,6 +6,7 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod language;
 pub(crate) mod predict;
+pub(crate) mod prune;
 pub(crate) mod report;
 pub(crate) mod train;
 
