@@ -182,6 +182,15 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         ],
     ),
     (
+        "cortical-prune",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("serde_json", "reports for machines"),
+            TEMPFILE,
+        ],
+    ),
+    (
         "cortical",
         &[
             CANDLE,

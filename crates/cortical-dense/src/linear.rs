@@ -249,6 +249,12 @@ impl Linear {
         self.config.out_features
     }
 
+    /// How the weights lie.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.config.layout
+    }
+
     /// What each neuron does with its weighted sum.
     #[must_use]
     pub fn activation(&self) -> Activation {
@@ -289,14 +295,17 @@ impl Linear {
     }
 
     /// Weights of `[out, in]` and biases as arguments of an operation that does more than this layer, where the layer
-    /// is nothing but these: not where it is quantized, carries a low-rank change or has its weights in columns.
+    /// is nothing but these: not where it is quantized, carries a low-rank change or has its weights in columns, and
+    /// not in a pass that shows what it reads.
     #[must_use]
     pub fn plain_inputs(&self, pass: &Pass<'_>) -> Option<(Input<'_>, Option<Input<'_>>)> {
         match &self.weight {
-            Weight::Rows(weight) if self.change_beside().is_none() => Some((
-                weight.input(pass),
-                self.bias.as_ref().map(|bias| bias.input(pass)),
-            )),
+            Weight::Rows(weight) if self.change_beside().is_none() && !pass.shows_inputs() => {
+                Some((
+                    weight.input(pass),
+                    self.bias.as_ref().map(|bias| bias.input(pass)),
+                ))
+            }
             _ => None,
         }
     }
@@ -312,6 +321,7 @@ impl Linear {
     /// # Errors
     /// When the shape or dtype of `x` does not fit.
     pub fn apply(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        pass.show_input(&self.name, x)?;
         let Some(change) = self.change_beside() else {
             return self.base(x, self.bias(), self.activation(), pass);
         };

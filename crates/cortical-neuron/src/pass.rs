@@ -11,6 +11,15 @@ pub trait Observer {
     fn activation(&mut self, layer: &str, output: &Tensor);
 }
 
+/// Somebody who sees what linear layers read, before they compute: what weights are worth depends on it.
+pub trait InputObserver {
+    /// The linear layer `layer` is about to read `x`, `[…, in_features]`.
+    ///
+    /// # Errors
+    /// What the observer cannot do; the pass ends with it.
+    fn input(&self, layer: &str, x: &Tensor) -> Result<()>;
+}
+
 /// Where the gradients of parameters go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gradients {
@@ -33,6 +42,7 @@ pub struct Pass<'a> {
     /// How often each name has asked for a stream in this pass.
     uses: HashMap<String, u32>,
     observer: Option<&'a mut dyn Observer>,
+    inputs: Option<&'a dyn InputObserver>,
     /// Whether a layer computes once more what it has computed already.
     is_replay: bool,
 }
@@ -52,6 +62,7 @@ impl Replay {
             gradients: Gradients::InSlots,
             uses: self.uses.clone(),
             observer: None,
+            inputs: None,
             is_replay: true,
         }
     }
@@ -66,6 +77,7 @@ impl<'a> Pass<'a> {
             gradients: Gradients::InSlots,
             uses: HashMap::new(),
             observer: None,
+            inputs: None,
             is_replay: false,
         }
     }
@@ -78,6 +90,7 @@ impl<'a> Pass<'a> {
             gradients: Gradients::None,
             uses: HashMap::new(),
             observer: None,
+            inputs: None,
             is_replay: false,
         }
     }
@@ -107,6 +120,29 @@ impl<'a> Pass<'a> {
     /// Where the gradients of parameters go.
     pub(crate) fn gradients(&self) -> Gradients {
         self.gradients
+    }
+
+    /// The same pass with somebody who sees what linear layers read. Operations that are made of several layers are
+    /// then computed layer by layer, with the same result up to rounding.
+    #[must_use]
+    pub fn read_by(mut self, observer: &'a dyn InputObserver) -> Self {
+        self.inputs = Some(observer);
+        self
+    }
+
+    /// Whether somebody sees what linear layers read.
+    #[must_use]
+    pub fn shows_inputs(&self) -> bool {
+        self.inputs.is_some()
+    }
+
+    /// Shows what the linear layer `layer` is about to read.
+    ///
+    /// # Errors
+    /// The observer's.
+    pub fn show_input(&self, layer: &str, x: &Tensor) -> Result<()> {
+        self.inputs
+            .map_or(Ok(()), |observer| observer.input(layer, x))
     }
 
     /// The same pass with somebody looking on.

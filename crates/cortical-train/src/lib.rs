@@ -42,6 +42,7 @@ mod model_file;
 mod observe;
 mod page;
 mod pool;
+mod pruner;
 mod recipe;
 mod rehearsal;
 mod report;
@@ -69,13 +70,14 @@ pub use observe::{
 };
 pub use page::write_page;
 pub use pool::in_pool;
+pub use pruner::prune_now;
 pub use recipe::{
     AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, ConstantRun, CosineRun,
     DataRecipe, DeviceRecipe, GradientRecipe, GroupRecipe, GuardRecipe, LinearRun, LogRecipe,
-    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset,
-    RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe,
-    StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining,
-    TrainRecipe, presets,
+    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset, PruneMethod,
+    PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe,
+    SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe,
+    TextData, TextRecipe, TextTraining, TrainRecipe, presets,
 };
 pub use rehearsal::{rehearse, rehearse_forward};
 pub use report::Report;

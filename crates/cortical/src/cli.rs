@@ -10,6 +10,7 @@ use cortical_train::Override;
 use crate::cli_language::{
     ChatArgs, GenerateArgs, LogitsArgs, MergeArgs, PerplexityArgs, TokensArgs,
 };
+use crate::cli_prune::PruneArgs;
 
 /// Train, resume, evaluate, use and inspect neural networks.
 #[derive(Debug, Parser)]
@@ -78,6 +79,8 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     /// Compare two models tensor by tensor, from whatever files they come
     Diff(DiffArgs),
+    /// Make a trained network smaller and faster: remove neurons or weights, train what is left, measure both
+    Prune(PruneArgs),
     /// Continue a prompt with a language model
     Generate(GenerateArgs),
     /// Talk with a language model

@@ -73,6 +73,12 @@ pub(crate) enum Error {
     /// What is to be read cannot be.
     #[error("cannot read the input: {why}")]
     Input { why: std::io::Error },
+    /// Arguments of `prune` that do not go together.
+    #[error("{why}")]
+    PruneArguments { why: &'static str },
+    /// What is pruned.
+    #[error(transparent)]
+    Prune(Box<cortical_prune::Error>),
     /// What is looked into.
     #[error(transparent)]
     Explain(#[from] cortical_explain::Error),
@@ -102,6 +108,12 @@ impl From<cortical_train::Error> for Error {
     }
 }
 
+impl From<cortical_prune::Error> for Error {
+    fn from(error: cortical_prune::Error) -> Self {
+        Self::Prune(Box::new(error))
+    }
+}
+
 impl From<cortical_models::Error> for Error {
     fn from(error: cortical_models::Error) -> Self {
         Self::Model(Box::new(error))
@@ -127,7 +139,9 @@ impl Error {
             | Self::ContinuesTexts { .. }
             | Self::OutIsInput { .. }
             | Self::WouldReplace { .. }
+            | Self::PruneArguments { .. }
             | Self::PredictsClasses { .. } => true,
+            Self::Prune(error) => error.is_usage(),
             Self::Explain(error) => error.is_usage(),
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),

@@ -5,6 +5,7 @@
 
 mod cli;
 mod cli_language;
+mod cli_prune;
 mod dashboard;
 mod done;
 mod error;
@@ -85,6 +86,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Inspect(args) => verbs::inspect::inspect(args, output),
         Verb::Plan(args) => verbs::plan::plan(args, common, output),
         Verb::Diff(args) => verbs::diff::diff(args, output),
+        Verb::Prune(args) => verbs::prune::prune(args, common, output),
         Verb::Generate(args) => {
             pooled(&|| verbs::language::generate::generate(args, common, output))
         }

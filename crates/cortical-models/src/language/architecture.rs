@@ -10,6 +10,7 @@ use super::json::JsonFields;
 use super::keys::Keys;
 use super::parts::TensorSpec;
 use super::table::TokenTable;
+use super::widths::BlockWidths;
 use crate::error::Result;
 use candle_core::Tensor;
 use cortical_dense::Linear;
@@ -99,6 +100,15 @@ pub(crate) trait Config: Any + AnyConfig + Debug + Send + Sync {
 
     /// Every tensor, in the order in which they are built.
     fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec>;
+
+    /// What can be removed from its blocks; `None` where it does not say.
+    fn widths(&self) -> Option<BlockWidths> {
+        None
+    }
+
+    /// Sets how many heads of keys and values a block has, each with as many queries as before, and how wide its
+    /// feed-forward part is; for those that say what can be removed.
+    fn narrow(&mut self, _heads: usize, _inner: usize) {}
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>>;
 

@@ -34,6 +34,7 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod widths;
 
 pub use account::{Account, AccountLine};
 pub use adapter::{adapter_base, load_adapter, merged_tensors, read_adapter_config, save_adapter};
@@ -49,3 +50,4 @@ pub use model::LanguageModel;
 pub use parts::{Part, TensorSpec, grouped};
 pub use presets::{Preset, preset, presets};
 pub use source::{LoadOptions, Weights};
+pub use widths::BlockGroups;

@@ -110,6 +110,7 @@ impl Recipe {
             train: TrainRecipe::default(),
             average: AverageRecipe::default(),
             start: StartRecipe::default(),
+            prune: None,
             guard: GuardRecipe::default(),
             checkpoint: CheckpointRecipe::default(),
             log: LogRecipe::default(),

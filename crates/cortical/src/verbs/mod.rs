@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod language;
 pub(crate) mod plan;
 pub(crate) mod predict;
+pub(crate) mod prune;
 pub(crate) mod report;
 pub(crate) mod train;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::{Place, Said};
 
 /// The verbs with examples of their own; the empty one is the command itself.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "",
     "data",
     "train",
@@ -15,6 +15,7 @@ const VERBS: [&str; 15] = [
     "predict",
     "inspect",
     "diff",
+    "prune",
     "report",
     "generate",
     "chat",

@@ -9,4 +9,5 @@ mod interruption;
 mod language;
 mod look;
 mod output;
+mod prune;
 mod support;

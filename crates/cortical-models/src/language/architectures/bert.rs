@@ -9,6 +9,7 @@ use super::super::parts::{
     Change, Part, TensorList, TensorSpec, activation, activation_name, check_divides, check_layers,
 };
 use super::super::table::TokenTable;
+use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
 use cortical_dense::Linear;
@@ -192,6 +193,21 @@ impl Config for BertConfig {
             linear(&mut list, "pooler.dense", [d, d], Part::Pooler);
         }
         list.end(head, self.vocab_size, d)
+    }
+
+    fn widths(&self) -> Option<BlockWidths> {
+        // A head is as wide as the model divided by their number, so none can go.
+        let up = ("intermediate.dense".to_owned(), widths::MAKES, 1, true);
+        let down = ("output.dense".to_owned(), widths::READS, 1, false);
+        Some(BlockWidths {
+            stack: "encoder.layer",
+            heads: None,
+            inner: (self.intermediate_size, vec![up, down]),
+        })
+    }
+
+    fn narrow(&mut self, _heads: usize, inner: usize) {
+        self.intermediate_size = inner;
     }
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {

@@ -10,6 +10,7 @@ use super::super::parts::{
     Change, Part, TensorList, TensorSpec, activation, activation_name, check_divides, check_layers,
 };
 use super::super::table::TokenTable;
+use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
 use cortical_attention::Cache;
@@ -220,6 +221,21 @@ impl Config for Gpt2Config {
         list.leave();
         norm(&mut list, ("ln_f", "output_norm"));
         list.end(head, self.vocab_size, d)
+    }
+
+    fn widths(&self) -> Option<BlockWidths> {
+        // A head is as wide as the model divided by their number, so none can go.
+        let fc = ("mlp.c_fc".to_owned(), widths::MAKES_COLUMNS, 1, true);
+        let proj = ("mlp.c_proj".to_owned(), widths::READS_COLUMNS, 1, false);
+        Some(BlockWidths {
+            stack: "h",
+            heads: None,
+            inner: (self.n_inner, vec![fc, proj]),
+        })
+    }
+
+    fn narrow(&mut self, _heads: usize, inner: usize) {
+        self.n_inner = inner;
     }
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
