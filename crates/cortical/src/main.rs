@@ -15,6 +15,7 @@ mod progress;
 mod result;
 mod scores;
 mod signals;
+mod speed;
 mod style;
 mod table;
 mod verbs;
