@@ -4,8 +4,8 @@ mod low_rank;
 
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
+use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::matmul::Transposes;
-use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::{
     Description, Error, Init, Layer, Param, Pass, Place, Result, Scope, product, wrong_sample,
 };
@@ -74,8 +74,8 @@ impl LinearConfig {
         let adapters = scope.params().adapters();
         let adapters = adapters.filter(|adapters| adapters.names(scope.path()));
         let weight = self.weight(scope)?;
-        if adapters.is_some() && matches!(weight, Weight::Quantized(_)) {
-            return Err(fixed(scope.path(), "adapted"));
+        if let (Some(_), Weight::Constant(matrix)) = (&adapters, &weight) {
+            return Err(fixed(scope.path(), matrix.form(), "adapted"));
         }
         let mut layer = self.with(weight, scope)?;
         if let Some(adapters) = adapters {
@@ -127,14 +127,14 @@ impl LinearConfig {
         }
     }
 
-    /// Quantized weights where the store's source has them, a parameter otherwise.
+    /// Weights in a form of their own where the store's source has them, a parameter otherwise.
     fn weight(&self, scope: &Scope) -> Result<Weight> {
         let shape = self.shape();
         if self.layout == Layout::Rows
             && let Some(source) = scope.params().source()
-            && let Some(matrix) = source.quantized(&scope.name_of("weight"), &shape)?
+            && let Some(matrix) = source.constant(&scope.name_of("weight"), &shape)?
         {
-            return Ok(Weight::Quantized(matrix));
+            return Ok(Weight::Constant(matrix));
         }
         // PyTorch's default asks the last dimension how many inputs there are, which is the other one in columns.
         let init = match self.layout {
@@ -174,8 +174,8 @@ impl LinearConfig {
 ///
 /// `out · in + out` parameters, as many multiply-adds a row as there are weights.
 ///
-/// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, as a file holds them; or a parameter with a
-/// low-rank change beside it (LoRA, DoRA). Which of them is decided where the layer is built, by the store's source and
+/// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, or with severed connections, as a file holds them;
+/// or a parameter with a low-rank change beside it (LoRA, DoRA). Which of them is decided where the layer is built, by the store's source and
 /// its adapters, so that one network serves training, fine-tuning and generation.
 ///
 /// # Shapes
@@ -219,8 +219,8 @@ enum Weight {
     Rows(Param),
     /// `[in, out]`
     Columns(Param),
-    /// `[out, in]`, constant.
-    Quantized(Arc<QuantizedMatrix>),
+    /// `[out, in]`, not trained: quantized, or with severed connections.
+    Constant(Arc<dyn ConstantMatrix>),
 }
 
 impl Linear {
@@ -261,12 +261,12 @@ impl Linear {
         self.config.activation
     }
 
-    /// The weights, where they are a parameter: not where they are quantized.
+    /// The weights, where they are a parameter: not where they are quantized or sparse.
     #[must_use]
     pub fn weight(&self) -> Option<&Param> {
         match &self.weight {
             Weight::Rows(weight) | Weight::Columns(weight) => Some(weight),
-            Weight::Quantized(_) => None,
+            Weight::Constant(_) => None,
         }
     }
 
@@ -295,8 +295,8 @@ impl Linear {
     }
 
     /// Weights of `[out, in]` and biases as arguments of an operation that does more than this layer, where the layer
-    /// is nothing but these: not where it is quantized, carries a low-rank change or has its weights in columns, and
-    /// not in a pass that shows what it reads.
+    /// is nothing but these: not where it is quantized or sparse, carries a low-rank change or has its weights in columns,
+    /// and not in a pass that shows what it reads.
     #[must_use]
     pub fn plain_inputs(&self, pass: &Pass<'_>) -> Option<(Input<'_>, Option<Input<'_>>)> {
         match &self.weight {
@@ -348,13 +348,13 @@ impl Linear {
                 finish(y, bias, activation, pass)
             }
             // The operation takes its biases for constants.
-            Weight::Quantized(matrix) if bias.is_some_and(|b| b.tracked(pass).track_op()) => {
-                let y = ops::quantized_linear(x, matrix, None, Activation::Identity)?;
+            Weight::Constant(matrix) if bias.is_some_and(|b| b.tracked(pass).track_op()) => {
+                let y = ops::constant_linear(x, matrix, None, Activation::Identity)?;
                 finish(y, bias, activation, pass)
             }
-            Weight::Quantized(matrix) => {
+            Weight::Constant(matrix) => {
                 let bias = bias.map(Param::tensor);
-                Ok(ops::quantized_linear(x, matrix, bias, activation)?)
+                Ok(ops::constant_linear(x, matrix, bias, activation)?)
             }
         }
     }
@@ -364,7 +364,9 @@ impl Linear {
         Ok(match &self.weight {
             Weight::Rows(weight) => weight.tensor().clone(),
             Weight::Columns(weight) => weight.tensor().t()?.contiguous()?,
-            Weight::Quantized(_) => return Err(fixed(&self.name, "read as parameters")),
+            Weight::Constant(matrix) => {
+                return Err(fixed(&self.name, matrix.form(), "read as parameters"));
+            }
         })
     }
 
@@ -372,7 +374,9 @@ impl Linear {
         match &self.weight {
             Weight::Rows(weight) => weight.set(rows),
             Weight::Columns(weight) => weight.set(&rows.t()?.contiguous()?),
-            Weight::Quantized(_) => Err(fixed(&self.name, "merged with a change")),
+            Weight::Constant(matrix) => {
+                Err(fixed(&self.name, matrix.form(), "merged with a change"))
+            }
         }
     }
 
@@ -421,10 +425,10 @@ fn finish(
     })
 }
 
-fn fixed(name: &str, asked: &'static str) -> Error {
+fn fixed(name: &str, what: &'static str, asked: &'static str) -> Error {
     Error::Fixed {
         name: name.to_string(),
-        what: "quantized",
+        what,
         asked,
     }
 }

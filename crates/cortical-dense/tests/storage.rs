@@ -5,7 +5,9 @@
 use candle_core::{DType, Device, Tensor};
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
+use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
+use cortical_kernels::sparse::{Precision, SparseMatrix};
 use cortical_neuron::{Adapters, Error, Layer, Params, Pass, Result, Source};
 use cortical_tensor::Seed;
 use std::sync::Arc;
@@ -24,6 +26,25 @@ impl Source for Quantized {
         let values: Vec<f32> = (0..count).map(|i| ((i * 7) % 11) as f32 * 0.01).collect();
         let matrix = QuantizedMatrix::quantize(Format::Q8_0, shape[0], shape[1], &values);
         Ok(Some(matrix.unwrap().into()))
+    }
+}
+
+/// Whose weights have every second connection.
+#[derive(Debug)]
+struct Sparse;
+
+impl Source for Sparse {
+    fn tensor(&self, _: &str, _: &[usize]) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    fn constant(&self, _: &str, shape: &[usize]) -> Result<Option<Arc<dyn ConstantMatrix>>> {
+        let count = shape[0] * shape[1];
+        let values: Vec<f32> = (0..count)
+            .map(|i| (i % 2 * ((i * 7) % 11)) as f32 * 0.01)
+            .collect();
+        let matrix = SparseMatrix::from_dense(shape[0], shape[1], &values, Precision::F32);
+        Ok(Some(Arc::new(matrix)))
     }
 }
 
@@ -54,6 +75,7 @@ fn layers() -> Vec<(&'static str, Params, Linear)> {
         (params, layer)
     };
     let source = Params::with_source(&Device::Cpu, Seed(1), DType::F32, Arc::new(Quantized));
+    let sparse = Params::with_source(&Device::Cpu, Seed(1), DType::F32, Arc::new(Sparse));
     let cases = [
         ("rows", store(None), Layout::Rows),
         ("columns", store(None), Layout::Columns),
@@ -62,6 +84,7 @@ fn layers() -> Vec<(&'static str, Params, Linear)> {
         ("rows with DoRA", store(Some(true)), Layout::Rows),
         ("columns with DoRA", store(Some(true)), Layout::Columns),
         ("quantized", source, Layout::Rows),
+        ("sparse", sparse, Layout::Rows),
     ];
     let cases = cases.into_iter().map(|(what, params, layout)| {
         let (params, layer) = build(params, layout);
@@ -169,7 +192,7 @@ fn a_merged_change_gives_the_same_output_and_comes_out_again_bit_for_bit() {
 fn a_description_counts_the_change_and_says_when_there_is_nothing_to_count() {
     for (what, params, layer) in layers() {
         let described = layer.describe(&[5, INPUTS]);
-        if what == "quantized" {
+        if what == "quantized" || what == "sparse" {
             assert!(layer.weight().is_none());
             let error = described.unwrap_err().to_string();
             assert!(error.contains("\"fc\""), "{error}");

@@ -34,6 +34,7 @@
 //! ```
 
 mod atomic;
+mod bitmask;
 mod checkpoint;
 mod difference;
 mod digest;
@@ -55,6 +56,7 @@ mod text;
 mod write;
 
 pub use atomic::write_atomic;
+pub use bitmask::{SparseWeights, sparse_tensors};
 pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
 };
@@ -68,7 +70,7 @@ pub use header::TensorInfo;
 pub use index_defect::IndexDefect;
 pub use lock::RunLock;
 pub use machine::{machine_memory, resident_memory};
-pub use model::{load_into, model_metadata, save, save_with};
+pub use model::{load_into, load_rest, model_metadata, save, save_with};
 pub use printable::printable;
 pub use sharded::ModelFiles;
 pub use text::{as_text, read_text};

@@ -67,6 +67,11 @@ pub(crate) enum Error {
     /// A training was interrupted before its first step after resuming.
     #[error("interrupted before {run} went on; it is as it was")]
     NotResumed { run: String },
+    /// A trial of everything was interrupted.
+    #[error(
+        "interrupted after step {step} of {total}; not everything was tried, and nothing was kept"
+    )]
+    TrialStopped { step: u64, total: u64 },
     /// Signals cannot be listened to.
     #[error("cannot listen to signals: {why}")]
     Signals { why: std::io::Error },

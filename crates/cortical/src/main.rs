@@ -16,6 +16,7 @@ mod progress;
 mod result;
 mod scores;
 mod signals;
+mod speed;
 mod style;
 mod table;
 mod verbs;

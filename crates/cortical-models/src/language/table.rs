@@ -66,7 +66,7 @@ impl TokenTable {
                 Activation::Identity,
             )?,
             Self::Quantized(quantized) => {
-                ops::quantized_linear(hidden, quantized, None, Activation::Identity)?
+                ops::constant_linear(hidden, quantized, None, Activation::Identity)?
             }
         })
     }
