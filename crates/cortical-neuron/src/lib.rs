@@ -68,7 +68,7 @@ pub use norm::{
 };
 pub use param::{Buffer, Param};
 pub use params::Params;
-pub use pass::{Observer, Pass};
+pub use pass::{Observer, Pass, View};
 pub use pointwise::{Glu, PRelu, RRelu, Softmax};
 pub use recompute::Recompute;
 pub use scope::{Place, Scope};

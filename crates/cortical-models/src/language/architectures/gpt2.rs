@@ -11,11 +11,11 @@ use super::super::parts::{
 use super::super::table::TokenTable;
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::Cache;
+use cortical_attention::{Cache, observed_attention};
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
-use cortical_tensor::ops::{self, Attention, HeadOrder};
+use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, View};
+use cortical_tensor::ops::{Attention, HeadOrder};
 use serde_json::{Value, json};
 
 /// Radford et al., "Language models are unsupervised multitask learners" (2019).
@@ -326,14 +326,15 @@ impl Block {
         let h = (x + attended)?;
         let normed = self.ln_2.forward(&h, pass)?;
         let inner = self.c_fc.apply(&normed, pass)?;
-        Ok((&h + self.mlp_c_proj.apply(&inner, pass)?)?)
+        let y = (&h + self.mlp_c_proj.apply_to_units(inner, pass)?)?;
+        pass.observe_in(View::Modules, &self.name, y)
     }
 
     fn attend(
         &self,
         x: &Tensor,
         cache: Option<&mut Cache>,
-        pass: &Pass<'_>,
+        pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
         let before = cache.as_ref().map_or(0, |cache| cache.len());
@@ -353,8 +354,10 @@ impl Block {
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        let y = ops::attention(&q, &k, &v, options)?;
-        self.attn_c_proj.apply(&y.flatten_from(2)?, pass)
+        let name = format!("{}.attn", self.name);
+        let y = observed_attention(&name, [&q, &k, &v], options, pass)?;
+        let y = self.attn_c_proj.apply(&y.flatten_from(2)?, pass)?;
+        pass.observe_in(View::Modules, &name, y)
     }
 }
 
