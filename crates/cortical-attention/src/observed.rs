@@ -4,8 +4,8 @@ use candle_core::Tensor;
 use cortical_neuron::{Pass, Result, View};
 use cortical_tensor::ops::{self, Attention};
 
-/// [`attention`](cortical_tensor::ops::attention) of queries, keys and values in layer `layer`: the observer who asks for
-/// [`View::Attention`] sees its [weights](cortical_tensor::ops::attention_weights) as `NAME.weights`.
+/// [`attention`](cortical_tensor::ops::attention) of queries, keys and values in layer `layer`: the observer who asks
+/// for [`View::Attention`] sees its [weights](cortical_tensor::ops::attention_weights) as `NAME.weights`.
 ///
 /// # Errors
 /// As the operation.

@@ -74,8 +74,8 @@ impl Network {
         Self { layers, ..self }
     }
 
-    /// What the layers behind the one at `place` make of its output, so that another output in its place costs only what
-    /// comes after it; `None` where no layer of the network's list is called so.
+    /// What the layers behind the one at `place` make of its output, so that another output in its place costs only
+    /// what comes after it; `None` where no layer of the network's list is called so.
     ///
     /// # Errors
     /// As those of the layers.

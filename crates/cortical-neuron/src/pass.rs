@@ -264,8 +264,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// As [`Self::observe`], unless the layer has shown it already: for layers made of others, and for those that do not
-    /// know their names.
+    /// As [`Self::observe`], unless the layer has shown it already: for layers made of others, and for those that do
+    /// not know their names.
     ///
     /// # Errors
     /// As [`Self::observe`].

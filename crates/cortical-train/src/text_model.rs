@@ -96,8 +96,8 @@ impl TextModel {
         tokens(&self.tokenizer, text, self.most)
     }
 
-    /// The texts that the run in the folder held out, and their classes; `None` if it held out none, or the folder is no
-    /// run.
+    /// The texts that the run in the folder held out, and their classes; `None` if it held out none, or the folder is
+    /// no run.
     ///
     /// # Errors
     /// A recipe or a table that cannot be read.

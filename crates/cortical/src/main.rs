@@ -5,6 +5,7 @@
 
 mod cli;
 mod cli_language;
+mod cli_observe;
 mod dashboard;
 mod done;
 mod error;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let done = run(&cli, &output).and_then(|done| output.close().map(|()| done));
     match done {
         Ok(Done::Finished) => ExitCode::SUCCESS,
+        Ok(Done::Differs) => ExitCode::FAILURE,
         Ok(Done::Stopped) => ExitCode::from(75),
         Err(error) => {
             output.error(&error);
@@ -84,6 +86,8 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Predict(args) => verbs::predict::predict(args, common, output),
         Verb::Inspect(args) => verbs::inspect::inspect(args, output),
         Verb::Diff(args) => verbs::diff::diff(args, output),
+        Verb::Neurons(args) => verbs::neurons::neurons(args, common, output),
+        Verb::Verify(args) => verbs::verify::verify(args, common, output),
         Verb::Generate(args) => {
             pooled(&|| verbs::language::generate::generate(args, common, output))
         }

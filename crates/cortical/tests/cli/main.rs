@@ -8,5 +8,6 @@ mod examples;
 mod interruption;
 mod language;
 mod look;
+mod neurons;
 mod output;
 mod support;
