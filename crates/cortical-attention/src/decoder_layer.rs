@@ -129,8 +129,7 @@ impl TransformerDecoderLayer {
                 x = self.norms[part].forward(&x, pass)?;
             }
         }
-        pass.observe(&self.name, &x);
-        Ok(x)
+        pass.observe(&self.name, x)
     }
 
     /// What the block is made of and what it costs for a target of this shape with a memory of as many rows.

@@ -153,13 +153,11 @@ impl FeedForward {
     }
 
     pub(crate) fn run(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let run = |layer: &Linear, x: &Tensor, pass: &Pass<'_>| {
-            let y = layer.apply(x, pass);
-            y.map_err(|e| e.in_layer(layer.name()))
-        };
-        let hidden = run(&self.linear1, x, pass)?;
+        let hidden = self.linear1.apply(x, pass);
+        let hidden = hidden.map_err(|e| e.in_layer(self.linear1.name()))?;
         let hidden = self.dropout.forward(&hidden, pass)?;
-        run(&self.linear2, &hidden, pass)
+        let y = self.linear2.apply_to_units(hidden, pass);
+        y.map_err(|e| e.in_layer(self.linear2.name()))
     }
 
     pub(crate) fn describe(&self, sample: &[usize]) -> Result<Description> {

@@ -1,7 +1,7 @@
 //! Attention whose query heads share heads of keys and values.
 
 use crate::sublayer::{scale, show};
-use crate::{Cache, Rotary};
+use crate::{Cache, Rotary, observed_attention};
 use candle_core::{Device, Tensor};
 use cortical_dense::Linear;
 use cortical_neuron::{
@@ -290,8 +290,7 @@ impl GroupedQueryAttention {
         let y = self
             .run(x, cache, pass)
             .map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     /// The linear layers: queries, keys and values, or all in one, and the output.
@@ -321,7 +320,9 @@ impl GroupedQueryAttention {
     ) -> Result<Tensor> {
         let rows = x.dims().get(1).copied().unwrap_or(0);
         let parts = match &self.qkv {
-            Qkv::Split(layers) if self.is_plain(rows) && !norm.is_plus_one() => {
+            Qkv::Split(layers)
+                if self.is_plain(rows) && !norm.is_plus_one() && !pass.is_layer_by_layer() =>
+            {
                 let [q, k, v] = &**layers;
                 [q, k, v, &self.o].map(|part| part.plain_inputs(pass))
             }
@@ -356,7 +357,7 @@ impl GroupedQueryAttention {
         };
         let sublayer = ops::attention_sublayer(x, sublayer)
             .map_err(|e| Error::from(e).in_layer(&self.name))?;
-        Ok(show(sublayer, norm.name(), &self.name, pass))
+        show(sublayer, norm.name(), &self.name, pass)
     }
 
     fn run(&self, x: &Tensor, cache: Option<&mut Cache>, pass: &mut Pass<'_>) -> Result<Tensor> {
@@ -408,7 +409,7 @@ impl GroupedQueryAttention {
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        let y = ops::attention(&q, &k, &v, options)?;
+        let y = observed_attention(&self.name, [&q, &k, &v], options, pass)?;
         self.o.apply(&y.flatten_from(2)?, pass)
     }
 

@@ -90,7 +90,7 @@ impl GatedUnit {
         }
     }
 
-    fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    fn run(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let (gate, up) = (self.gate.apply(x, pass)?, self.up.apply(x, pass)?);
         Ok(ops::gated(&gate, &up, self.config.gate)?)
     }
@@ -99,8 +99,7 @@ impl GatedUnit {
 impl Layer for GatedUnit {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = self.run(x, pass).map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

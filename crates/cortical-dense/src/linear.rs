@@ -7,7 +7,7 @@ use cortical_kernels::activation::Activation;
 use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::matmul::Transposes;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Param, Pass, Place, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Place, Result, Scope, View, product, wrong_sample,
 };
 use cortical_tensor::{Input, ops};
 use low_rank::LowRank;
@@ -316,18 +316,40 @@ impl Linear {
         change.filter(|change| change.unmerged().is_none())
     }
 
-    /// The output for `x` in this pass, which no observer sees: for layers that are made of this one.
+    /// The output for `x` in this pass, for layers that are made of this one: only an observer who asks for
+    /// [modules](View::Modules) sees it.
     ///
     /// # Errors
     /// When the shape or dtype of `x` does not fit.
-    pub fn apply(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    pub fn apply(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        match pass.wants(View::Modules) {
+            true => self.forward(x, pass),
+            false => self.run(x, self.activation(), pass),
+        }
+    }
+
+    /// As [`Self::apply`] for the last projection of a feed-forward layer: the observer who asks for
+    /// [units](View::Units) sees `x` as `NAME.input`.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_to_units(&self, x: Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        if !pass.wants(View::Units) {
+            return self.apply(&x, pass);
+        }
+        let x = pass.observe(&format!("{}.input", self.name), x)?;
+        self.apply(&x, pass)
+    }
+
+    /// The output for `x` with this activation.
+    fn run(&self, x: &Tensor, activation: Activation, pass: &Pass<'_>) -> Result<Tensor> {
         pass.show_input(&self.name, x)?;
         let Some(change) = self.change_beside() else {
-            return self.base(x, self.bias(), self.activation(), pass);
+            return self.base(x, self.bias(), activation, pass);
         };
         let base = self.base(x, None, Activation::Identity, pass)?;
         let y = change.apply(x, &base, &self.rows()?, pass)?;
-        finish(y, self.bias(), self.activation(), pass)
+        finish(y, self.bias(), activation, pass)
     }
 
     /// `activation(x Wᵀ + bias)` without a low-rank change.
@@ -435,9 +457,19 @@ fn fixed(name: &str, what: &'static str, asked: &'static str) -> Error {
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let y = self.apply(x, pass).map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        let activation = self.activation();
+        let is_apart = activation != Activation::Identity && pass.wants(View::Modules);
+        let fused = if is_apart {
+            Activation::Identity
+        } else {
+            activation
+        };
+        let y = self.run(x, fused, pass);
+        let y = pass.observe(&self.name, y.map_err(|e| e.in_layer(&self.name))?)?;
+        match is_apart {
+            true => Ok(ops::activate(&y, activation)?),
+            false => Ok(y),
+        }
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -458,6 +490,7 @@ impl Layer for Linear {
         let output: Vec<usize> = rows.iter().copied().chain([outputs]).collect();
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
         Description::new("Linear", &self.name, &output)
+            .activation(self.activation())
             .reads(format!("each of {outputs} neurons reads all {last} inputs"))
             .keeping_sums_of(self.activation())
             .parameters(self.params(), formula)

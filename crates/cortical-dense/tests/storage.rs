@@ -170,10 +170,10 @@ fn a_merged_change_gives_the_same_output_and_comes_out_again_bit_for_bit() {
     for (what, params, layer) in layers() {
         let before: Vec<_> = params.named_tensors();
         let before: Vec<_> = before.iter().map(|(_, t)| numbers(t)).collect();
-        let apart = numbers(&layer.apply(&input(), &Pass::eval()).unwrap());
+        let apart = numbers(&layer.apply(&input(), &mut Pass::eval()).unwrap());
         layer.merge().unwrap();
         layer.merge().unwrap(); // once is enough
-        let merged = numbers(&layer.apply(&input(), &Pass::eval()).unwrap());
+        let merged = numbers(&layer.apply(&input(), &mut Pass::eval()).unwrap());
         for (a, b) in apart.iter().zip(&merged) {
             assert!((a - b).abs() < 1e-5, "{what}: {apart:?} {merged:?}");
         }

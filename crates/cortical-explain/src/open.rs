@@ -147,7 +147,7 @@ fn file(path: &Path) -> Result<Contents> {
 }
 
 /// Names an archive of PyTorch's as what it is.
-fn refuse_pickle(path: &Path) -> Result<()> {
+pub(crate) fn refuse_pickle(path: &Path) -> Result<()> {
     let mut start = [0; 4];
     let read = path.is_file()
         && File::open(path)

@@ -6,7 +6,7 @@ use cortical_kernels::activation::{Activation, Saves};
 /// A layer in numbers and in words: what `inspect` and `plan` print.
 ///
 /// Costs are those of one sample, without its place in a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Description {
     /// The kind of layer, such as `Linear`.
@@ -21,6 +21,10 @@ pub struct Description {
     pub formula: String,
     /// The shape of the output for one sample.
     pub output: Vec<usize>,
+    /// Whether the layer's neurons stand along the first axis of that shape, as channels do, not along the last.
+    pub channels_first: bool,
+    /// What each neuron does with its sum.
+    pub activation: Activation,
     /// Pairs of an input and a neuron that reads it, pruned ones not counted.
     pub connections: u64,
     /// Multiplications with the addition that follows each, of products with weights and of attention: what
@@ -102,6 +106,20 @@ impl Description {
         all
     }
 
+    /// That the neurons are channels, which stand along the first axis of the output.
+    #[must_use]
+    pub fn channels_first(mut self) -> Self {
+        self.channels_first = true;
+        self
+    }
+
+    /// What each neuron does with its sum; nothing by default.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
     /// The number of parameters and how it comes about.
     #[must_use]
     pub fn parameters<'a>(
@@ -145,6 +163,8 @@ impl Description {
             parameters: parts.iter().map(|p| p.parameters).sum(),
             formula: "the sum of its parts".to_string(),
             output: output.to_vec(),
+            channels_first: parts.last().is_some_and(|part| part.channels_first),
+            activation: parts.last().map(|part| part.activation).unwrap_or_default(),
             connections: sum(|p| p.connections),
             multiply_adds: sum(|p| p.multiply_adds),
             is_view: false,

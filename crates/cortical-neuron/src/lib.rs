@@ -70,7 +70,7 @@ pub use norm::{
 };
 pub use param::{Buffer, Param};
 pub use params::Params;
-pub use pass::{InputObserver, Observer, Pass};
+pub use pass::{InputObserver, Observer, Pass, View};
 pub use pointwise::{Glu, PRelu, RRelu, Softmax};
 pub use recompute::Recompute;
 pub use scope::{Place, Scope};

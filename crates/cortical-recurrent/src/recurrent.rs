@@ -223,14 +223,13 @@ impl Recurrent {
             let run = self.run_layers(&x.unsqueeze(dim)?, None, state.as_ref(), pass)?;
             let c = run.state.c.map(|c| c.squeeze(1)).transpose()?;
             let (output, h) = (run.output.squeeze(dim)?, run.state.h.squeeze(1)?);
-            pass.observe(&self.name, &output);
             return Ok(Run {
-                output,
+                output: pass.observe(&self.name, output)?,
                 state: State { h, c },
             });
         }
-        let run = self.run_layers(x, lengths, state, pass)?;
-        pass.observe(&self.name, &run.output);
+        let mut run = self.run_layers(x, lengths, state, pass)?;
+        run.output = pass.observe(&self.name, run.output)?;
         Ok(run)
     }
 

@@ -58,7 +58,7 @@ mod trainer;
 pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
 pub use evaluate_stopped::evaluate_stopped;
-pub use evaluate_text::evaluate_text;
+pub use evaluate_text::{evaluate_text, test_tokens};
 pub use folder::{Made, RunFolder, RunPaths, read_recipe_file};
 pub use lr_finder::{LrFinding, find_lr};
 pub use measured::{Measure, Measured, TextMistake, TextScores};

@@ -10,6 +10,7 @@ use cortical_train::Override;
 use crate::cli_language::{
     ChatArgs, GenerateArgs, LogitsArgs, MergeArgs, PerplexityArgs, TokensArgs,
 };
+use crate::cli_observe::{NeuronsArgs, VerifyArgs};
 use crate::cli_prune::PruneArgs;
 
 /// Train, resume, evaluate, use and inspect neural networks.
@@ -81,6 +82,10 @@ pub(crate) enum Verb {
     Diff(DiffArgs),
     /// Make a trained network smaller and faster: remove neurons or weights, train what is left, measure both
     Prune(PruneArgs),
+    /// Show what single neurons do: how they answer, to which inputs, and what is lost without each
+    Neurons(NeuronsArgs),
+    /// Compare a model with PyTorch's outputs and gradients, layer by layer, and name the first layer that departs
+    Verify(VerifyArgs),
     /// Continue a prompt with a language model
     Generate(GenerateArgs),
     /// Talk with a language model
@@ -104,8 +109,8 @@ pub(crate) enum Verb {
     after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set 'model.hidden=[128,64]' --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 \\\n    --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
 )]
 pub(crate) struct TrainArgs {
-    /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a language
-    /// model
+    /// Start from a built-in recipe: digits, edges, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a
+    /// language model
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     pub(crate) preset: Option<String>,
     /// Start from a recipe in a TOML file

@@ -8,7 +8,7 @@ use crate::error::Result;
 use cortical_neuron::{Description, Params, product};
 
 /// A language model in numbers, for one text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TextCosts {
     /// What stands before the blocks: tables, and norms behind them.

@@ -71,7 +71,11 @@ impl Affine {
             let expected = format!("[{channels}, …], a channel for each weight");
             return Err(wrong_sample("norm", expected, sample));
         }
-        Ok(self.described(kind, name, sample, reads))
+        let description = self.described(kind, name, sample, reads);
+        Ok(match at {
+            0 => description.channels_first(),
+            _ => description,
+        })
     }
 
     fn described(

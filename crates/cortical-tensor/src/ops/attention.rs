@@ -385,6 +385,50 @@ impl<T: Element> Op for Fused<T> {
     }
 }
 
+/// The weights of [`attention`], how much each query looks at each key: all of them at once, so that memory grows with
+/// the square of the length. They are for looking at: no gradient flows through them.
+///
+/// # Shapes
+/// - `q`, `k`: as those of [`attention`]
+/// - result: `[batch, heads, queries, keys]`, each row with the sum 1, or 0 where a query may attend to nothing
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_weights(q: &Tensor, k: &Tensor, options: Attention<'_>) -> Result<Tensor> {
+    let (q, k) = (q.detach(), k.detach());
+    let sizes = check([&q, &k, &k], &options)?;
+    let wide = match is_half(q.dtype()) {
+        true => DType::F32,
+        false => q.dtype(),
+    };
+    // Values that are one column a key, 1 for its own and 0 for all others, make the result of each query its weights.
+    let keys = Tensor::eye(sizes.keys, wide, q.device())?;
+    let (batch, heads, keys_count) = (sizes.batch, sizes.kv_heads, sizes.keys);
+    let values = match options.order {
+        HeadOrder::Outside => keys.broadcast_as((batch, heads, keys_count, keys_count))?,
+        HeadOrder::Inside => {
+            let keys = keys.unsqueeze(1)?.unsqueeze(0)?;
+            keys.broadcast_as((batch, keys_count, heads, keys_count))?
+        }
+    };
+    let mask = match options.mask {
+        Some(mask) if is_half(mask.dtype()) => Some(mask.to_dtype(wide)?),
+        Some(mask) => Some(mask.clone()),
+        None => None,
+    };
+    let options = Attention {
+        mask: mask.as_ref(),
+        dropout: None,
+        ..options
+    };
+    let (q, k) = (q.to_dtype(wide)?, k.to_dtype(wide)?);
+    let weights = attention(&q, &k, &values.contiguous()?, options)?;
+    Ok(match options.order {
+        HeadOrder::Outside => weights,
+        HeadOrder::Inside => weights.transpose(1, 2)?.contiguous()?,
+    })
+}
+
 /// The same from candle's operations, with all scores at once.
 fn fallback(sizes: Sizes, qkv: [&Tensor; 3], options: &Attention<'_>) -> Result<Tensor> {
     let Sizes {

@@ -8,6 +8,7 @@ mod examples;
 mod interruption;
 mod language;
 mod look;
+mod neurons;
 mod output;
 mod prune;
 mod support;

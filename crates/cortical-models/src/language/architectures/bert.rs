@@ -12,10 +12,11 @@ use super::super::table::TokenTable;
 use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
+use cortical_attention::observed_attention;
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
-use cortical_tensor::ops::{self, Attention, HeadOrder};
+use cortical_neuron::{Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, View};
+use cortical_tensor::ops::{Attention, HeadOrder};
 use serde_json::{Value, json};
 
 /// Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding" (2018).
@@ -306,8 +307,9 @@ impl Block {
         let attended = self.attend(x, pass).map_err(|e| e.in_layer(&self.name))?;
         let h = self.attention_norm.forward(&(x + attended)?, pass)?;
         let inner = self.up.apply(&h, pass)?;
-        self.norm
-            .forward(&(&h + self.down.apply(&inner, pass)?)?, pass)
+        let y = (&h + self.down.apply_to_units(inner, pass)?)?;
+        let y = self.norm.forward(&y, pass)?;
+        pass.observe_in(View::Modules, &self.name, y)
     }
 
     fn describe(&self, sample: &[usize; 2]) -> cortical_neuron::Result<Description> {
@@ -328,9 +330,9 @@ impl Block {
         Ok(Description::of_parts(BLOCK, &self.name, parts, sample))
     }
 
-    fn attend(&self, x: &Tensor, pass: &Pass<'_>) -> cortical_neuron::Result<Tensor> {
+    fn attend(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
-        let heads = |layer: &Linear| -> cortical_neuron::Result<Tensor> {
+        let mut heads = |layer: &Linear| -> cortical_neuron::Result<Tensor> {
             Ok(layer
                 .apply(x, pass)?
                 .reshape((batch, rows, self.heads, d / self.heads))?)
@@ -340,7 +342,8 @@ impl Block {
             ..Default::default()
         };
         let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
-        let y = ops::attention(&q, &k, &v, options)?;
+        let name = format!("{}.attention.self", self.name);
+        let y = observed_attention(&name, [&q, &k, &v], options, pass)?;
         self.output.apply(&y.flatten_from(2)?, pass)
     }
 }

@@ -13,13 +13,13 @@ use super::super::table::TokenTable;
 use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::Cache;
+use cortical_attention::{Cache, observed_attention};
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, product,
+    Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, View, product,
 };
-use cortical_tensor::ops::{self, Attention, HeadOrder};
+use cortical_tensor::ops::{Attention, HeadOrder};
 use serde_json::{Value, json};
 
 /// Radford et al., "Language models are unsupervised multitask learners" (2019).
@@ -349,7 +349,8 @@ impl Block {
         let h = (x + attended)?;
         let normed = self.ln_2.forward(&h, pass)?;
         let inner = self.c_fc.apply(&normed, pass)?;
-        Ok((&h + self.mlp_c_proj.apply(&inner, pass)?)?)
+        let y = (&h + self.mlp_c_proj.apply_to_units(inner, pass)?)?;
+        pass.observe_in(View::Modules, &self.name, y)
     }
 
     fn describe(&self, sample: &[usize; 2]) -> cortical_neuron::Result<Description> {
@@ -378,7 +379,7 @@ impl Block {
         &self,
         x: &Tensor,
         cache: Option<&mut Cache>,
-        pass: &Pass<'_>,
+        pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
         let before = cache.as_ref().map_or(0, |cache| cache.len());
@@ -398,8 +399,10 @@ impl Block {
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        let y = ops::attention(&q, &k, &v, options)?;
-        self.attn_c_proj.apply(&y.flatten_from(2)?, pass)
+        let name = format!("{}.attn", self.name);
+        let y = observed_attention(&name, [&q, &k, &v], options, pass)?;
+        let y = self.attn_c_proj.apply(&y.flatten_from(2)?, pass)?;
+        pass.observe_in(View::Modules, &name, y)
     }
 }
 
