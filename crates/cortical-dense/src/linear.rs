@@ -175,8 +175,8 @@ impl LinearConfig {
 /// `out · in + out` parameters, as many multiply-adds a row as there are weights.
 ///
 /// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, or with severed connections, as a file holds them;
-/// or a parameter with a low-rank change beside it (LoRA, DoRA). Which of them is decided where the layer is built, by the store's source and
-/// its adapters, so that one network serves training, fine-tuning and generation.
+/// or a parameter with a low-rank change beside it (LoRA, DoRA). Which of them is decided where the layer is built, by
+/// the store's source and its adapters, so that one network serves training, fine-tuning and generation.
 ///
 /// # Shapes
 /// - input: `[…, in_features]`
@@ -295,8 +295,8 @@ impl Linear {
     }
 
     /// Weights of `[out, in]` and biases as arguments of an operation that does more than this layer, where the layer
-    /// is nothing but these: not where it is quantized or sparse, carries a low-rank change or has its weights in columns,
-    /// and not in a pass that shows what it reads.
+    /// is nothing but these: not where it is quantized or sparse, carries a low-rank change or has its weights in
+    /// columns, and not in a pass that shows what it reads.
     #[must_use]
     pub fn plain_inputs(&self, pass: &Pass<'_>) -> Option<(Input<'_>, Option<Input<'_>>)> {
         match &self.weight {

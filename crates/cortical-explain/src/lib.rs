@@ -1,5 +1,5 @@
-//! Looks into networks: what they hold, what they would take, how two of them differ, what their neurons do, and whether
-//! they compute what another implementation does.
+//! Looks into networks: what they hold, what they would take, how two of them differ, what their neurons do, and
+//! whether they compute what another implementation does.
 //!
 //! - [`Contents`]: what a run, a model file, a folder, a configuration or the name of a language model holds: every
 //!   tensor with its shape, what it is for ([`Kind`]), what is shared, what is trained, what one input costs. Headers

@@ -5,17 +5,13 @@
 //! begin; `X.shape`. A file shows them as one tensor `X`, which loads as the dense weight, or as
 //! [`SparseMatrix`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
-use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::sparse::{SparseMatrix, Values};
-use cortical_neuron::Source;
-use std::sync::Arc;
 
-use crate::{Defect, Element, Error, Result, TensorFile, TensorInfo};
+use crate::{Defect, Element, Error, Result, TensorInfo};
 
 const VALUES: &str = "compressed";
 const MASK: &str = "bitmask";
@@ -283,59 +279,6 @@ pub fn sparse_tensors(name: &str, matrix: &SparseMatrix) -> Result<Vec<(String, 
     })?;
     let named = tensors.map(|(part, tensor)| (format!("{name}.{part}"), tensor));
     Ok(named.into())
-}
-
-/// The sparse weights of a file, for layers that compute with them as they lie: dense layers take them in place of
-/// parameters, and [`load_rest`](crate::load_rest) loads what is left.
-#[derive(Debug)]
-pub struct SparseWeights {
-    file: TensorFile,
-    taken: Mutex<BTreeSet<String>>,
-}
-
-impl SparseWeights {
-    /// Those of a file; `None` where it has none.
-    #[must_use]
-    pub fn of(file: TensorFile) -> Option<Self> {
-        let has = file.tensors().iter().any(TensorInfo::is_sparse);
-        has.then(|| Self {
-            file,
-            taken: Mutex::default(),
-        })
-    }
-
-    /// The weights that layers have taken so far.
-    #[must_use]
-    pub fn taken(&self) -> BTreeSet<String> {
-        let taken = self.taken.lock();
-        taken.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Source for SparseWeights {
-    fn tensor(&self, _: &str, _: &[usize]) -> cortical_neuron::Result<Option<Tensor>> {
-        Ok(None)
-    }
-
-    fn constant(
-        &self,
-        name: &str,
-        shape: &[usize],
-    ) -> cortical_neuron::Result<Option<Arc<dyn ConstantMatrix>>> {
-        let Some(info) = self.file.info(name).filter(|info| info.shape() == shape) else {
-            return Ok(None);
-        };
-        let matrix = self.file.sparse(info.name());
-        let matrix = matrix.map_err(|why| cortical_neuron::Error::Source {
-            name: name.to_owned(),
-            source: Box::new(why),
-        })?;
-        Ok(matrix.map(|matrix| {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            taken.insert(name.to_owned());
-            Arc::new(matrix) as Arc<dyn ConstantMatrix>
-        }))
-    }
 }
 
 /// The dense weight as a tensor of this type.

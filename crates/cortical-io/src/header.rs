@@ -14,6 +14,7 @@ use std::{fmt, io};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+// circle: the entry of a tensor says where the parts of a sparse weight lie
 use crate::bitmask::{self, Bitmask};
 use crate::{Defect, Element, limits};
 
@@ -67,7 +68,8 @@ impl TensorInfo {
         }
     }
 
-    /// Whether only the connections that are left are stored, as a mask and their weights; it loads as the dense weight.
+    /// Whether only the connections that are left are stored, as a mask and their weights; it loads as the dense
+    /// weight.
     #[must_use]
     pub fn is_sparse(&self) -> bool {
         self.bitmask.is_some()

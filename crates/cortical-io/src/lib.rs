@@ -52,11 +52,12 @@ mod mmap;
 mod model;
 mod printable;
 mod sharded;
+mod sparse_weights;
 mod text;
 mod write;
 
 pub use atomic::write_atomic;
-pub use bitmask::{SparseWeights, sparse_tensors};
+pub use bitmask::sparse_tensors;
 pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
 };
@@ -73,5 +74,6 @@ pub use machine::{machine_memory, resident_memory};
 pub use model::{load_into, load_rest, model_metadata, save, save_with};
 pub use printable::printable;
 pub use sharded::ModelFiles;
+pub use sparse_weights::SparseWeights;
 pub use text::{as_text, read_text};
 pub use write::{Metadata, save_tensors};

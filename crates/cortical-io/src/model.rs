@@ -73,8 +73,8 @@ pub fn load_into(path: impl AsRef<Path>, params: &Params) -> Result<()> {
     load_rest(path, params, &BTreeSet::new())
 }
 
-/// As [`load_into`] but for the weights that layers have taken already, as [`SparseWeights`](crate::SparseWeights) hands
-/// them out.
+/// As [`load_into`] but for the weights that layers have taken already, as [`SparseWeights`](crate::SparseWeights)
+/// hands them out.
 ///
 /// # Errors
 /// Those of [`load_into`].

@@ -10,8 +10,8 @@ fn first(count: usize) -> __mmask16 {
     (0xffff_u32 >> (16 - count.min(16))) as __mmask16
 }
 
-/// The first numbers in the lanes of `keep`. Said by the instruction's name because the compiler would join it with a load
-/// before it, and from memory it takes some processors several times as long.
+/// The first numbers in the lanes of `keep`. Said by the instruction's name because the compiler would join it with a
+/// load before it, and from memory it takes some processors several times as long.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn expand(v: __m512, keep: __mmask16) -> __m512 {

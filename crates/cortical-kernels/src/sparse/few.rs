@@ -9,8 +9,8 @@ use crate::isa::detected;
 /// Rows of inputs that are multiplied together.
 pub(super) const TOGETHER: usize = 4;
 
-/// `sums[j, i] = Σ_p x[i, p] · w[j, p]` for the neurons of `mask`, whose values begin at `starts`. Each row of `x` has as
-/// many numbers as a row of the mask has bits; there are as many rows as there are sums for each neuron.
+/// `sums[j, i] = Σ_p x[i, p] · w[j, p]` for the neurons of `mask`, whose values begin at `starts`. Each row of `x` has
+/// as many numbers as a row of the mask has bits; there are as many rows as there are sums for each neuron.
 pub(super) fn rows(
     isa: InstructionSet,
     mask: &[u64],

@@ -300,8 +300,8 @@ impl SparseMatrix {
         dense
     }
 
-    /// `y[i, j] = Σ_p x[i, p] · w[j, p]` over the connections that are left, with row-major `x` of `[n, cols]` and `y` of
-    /// `[n, rows]`.
+    /// `y[i, j] = Σ_p x[i, p] · w[j, p]` over the connections that are left, with row-major `x` of `[n, cols]` and `y`
+    /// of `[n, rows]`.
     ///
     /// # Panics
     /// If a length does not fit.
