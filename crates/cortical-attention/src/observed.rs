@@ -2,10 +2,11 @@
 
 use candle_core::Tensor;
 use cortical_neuron::{Pass, Result, View};
+use cortical_tensor::attention_weights;
 use cortical_tensor::ops::{self, Attention};
 
 /// [`attention`](cortical_tensor::ops::attention) of queries, keys and values in layer `layer`: the observer who asks
-/// for [`View::Attention`] sees its [weights](cortical_tensor::ops::attention_weights) as `NAME.weights`.
+/// for [`View::Attention`] sees its [weights](cortical_tensor::attention_weights) as `NAME.weights`.
 ///
 /// # Errors
 /// As the operation.
@@ -19,7 +20,7 @@ pub fn observed_attention(
         // Only for the observer: what goes on is computed without ever holding all weights.
         pass.observe(
             &format!("{layer}.weights"),
-            ops::attention_weights(q, k, options)?,
+            attention_weights(q, k, options)?,
         )?;
     }
     Ok(ops::attention(q, k, v, options)?)

@@ -5,7 +5,7 @@
 //! kernels; `f16` and `bf16` are computed in `f32` and rounded once at the end.
 
 mod activation;
-mod attention;
+pub(crate) mod attention;
 mod batch_norm;
 mod bilinear;
 mod constant;
@@ -37,7 +37,7 @@ mod upsample;
 mod window;
 
 pub use activation::activate;
-pub use attention::{Attention, attention, attention_dropout, attention_weights};
+pub use attention::{Attention, attention, attention_dropout};
 pub use batch_norm::{
     BatchNormOptions, BatchNormed, batch_norm, batch_norm_eval, batch_norm_eval_with,
     batch_norm_with,
