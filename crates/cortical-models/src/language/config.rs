@@ -208,10 +208,10 @@ impl LanguageConfig {
     ///
     /// ```
     /// use cortical_models::language::preset;
-    /// let groups = preset("tinyllama-1.1b").expect("a preset").config.groups().expect("a llama");
-    /// // 4 heads of keys and values, each of which 8 heads of 64 queries share.
-    /// assert_eq!((groups.heads[0].count, groups.heads[0].slices[0].each), (4, 8 * 64));
-    /// assert_eq!(groups.inner[21].slices[2].tensor, "model.layers.21.mlp.down_proj.weight");
+    /// let groups = preset("llama2-70b").expect("a preset").config.groups().expect("a llama");
+    /// // 8 heads of keys and values, each of which 8 heads of 128 queries share.
+    /// assert_eq!((groups.heads[0].count, groups.heads[0].slices[0].each), (8, 8 * 128));
+    /// assert_eq!(groups.inner[79].slices[2].tensor, "model.layers.79.mlp.down_proj.weight");
     /// ```
     #[must_use]
     pub fn groups(&self) -> Option<BlockGroups> {
