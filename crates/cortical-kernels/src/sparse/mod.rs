@@ -18,6 +18,8 @@ use crate::{isa, parallel};
 
 /// Rows of inputs from which on samples lie in the lanes of a vector.
 const MANY: usize = 8;
+/// Bytes of weights, times rows of inputs, that make a task.
+const TASK_BYTES: usize = 1 << 15;
 /// Connections of a word of the mask.
 const WORD: usize = 64;
 /// One connection of so many is few.
@@ -381,9 +383,9 @@ impl SparseMatrix {
     }
 
     /// Rows of a task.
-    fn task(&self, n: usize, together: usize) -> usize {
+    fn task(&self, n: usize) -> usize {
         let work = self.bytes().saturating_mul(n);
-        parallel::even_rows(self.rows, work, TASK_BYTES, together)
+        parallel::even_rows(self.rows, work, TASK_BYTES, 1)
     }
 
     /// Some rows' part of the mask, and where the values of each begin.
@@ -396,8 +398,9 @@ impl SparseMatrix {
     fn few(&self, n: usize, x: &[f32], y: &mut [f32]) {
         let isa = isa::current();
         let padded = self.words * WORD;
-        let mut inputs = vec![0.0; few::TOGETHER * padded];
-        let mut sums = vec![0.0; few::TOGETHER * self.rows];
+        let most = few::TOGETHER.min(n);
+        let mut inputs = vec![0.0; most * padded];
+        let mut sums = vec![0.0; most * self.rows];
         for first in (0..n).step_by(few::TOGETHER) {
             let count = few::TOGETHER.min(n - first);
             for (to, from) in inputs
@@ -407,7 +410,7 @@ impl SparseMatrix {
                 to[..self.cols].copy_from_slice(from);
             }
             let sums = &mut sums[..count * self.rows];
-            let task = self.task(count, 1);
+            let task = self.task(count);
             parallel::chunks_mut(sums, task * count, |at, sums| {
                 let rows = at / count..(at + sums.len()) / count;
                 if let Some(columns) = &self.columns {
@@ -444,7 +447,7 @@ impl SparseMatrix {
             many::transpose(x, self.cols, lanes, &mut inputs);
             sums.clear();
             sums.resize(self.rows * lanes, 0.0);
-            let task = self.task(lanes / 8, 1);
+            let task = self.task(lanes / 8);
             parallel::chunks_mut(&mut sums, task * lanes, |at, sums| {
                 let rows = at / lanes..(at + sums.len()) / lanes;
                 let (mask, starts) = self.part(rows);
@@ -456,9 +459,6 @@ impl SparseMatrix {
         }
     }
 }
-
-/// Bytes of weights, times rows of inputs, that make a task.
-const TASK_BYTES: usize = 1 << 15;
 
 /// Calls `f` with the place of every set bit, the lowest first.
 #[inline(always)]

@@ -63,13 +63,13 @@ impl LayerKind for BatchNorm {
         if input.axis() != 0 {
             return Ok(all.kept(input));
         }
-        if settings.affine {
-            all.follows(site, &["weight", "bias"], 0, input);
-        }
-        if settings.track_running_stats {
-            all.follows(site, &["running_mean", "running_var"], 0, input);
-        }
-        Ok(input.clone())
+        Ok(of_channels(
+            site,
+            input,
+            all,
+            settings.affine,
+            settings.track_running_stats,
+        ))
     }
 }
 
@@ -226,12 +226,29 @@ impl LayerKind for InstanceNorm {
         if (input.axis(), input.each()) != (0, 1) {
             return Ok(all.kept(input));
         }
-        if settings.affine {
-            all.follows(site, &["weight", "bias"], 0, input);
-        }
-        if settings.track_running_stats {
-            all.follows(site, &["running_mean", "running_var"], 0, input);
-        }
-        Ok(input.clone())
+        Ok(of_channels(
+            site,
+            input,
+            all,
+            settings.affine,
+            settings.track_running_stats,
+        ))
     }
+}
+
+/// What a norm of channels keeps of each goes with the channel: scale and shift, running mean and variance.
+fn of_channels(
+    site: &Site<'_>,
+    input: &Width,
+    all: &mut Widths,
+    affine: bool,
+    tracks: bool,
+) -> Width {
+    if affine {
+        all.follows(site, &["weight", "bias"], 0, input);
+    }
+    if tracks {
+        all.follows(site, &["running_mean", "running_var"], 0, input);
+    }
+    input.clone()
 }

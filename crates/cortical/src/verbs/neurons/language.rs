@@ -6,7 +6,7 @@ use cortical_text::Tokenizer;
 use cortical_train::{RunPaths, TaskKind, test_tokens};
 use serde_json::{Value, json};
 
-use super::show::{figures, layer_json, layers, unit_json};
+use super::show::{FIGURES, figures, layer_json, layers, unit_json};
 use super::{options, title, write};
 use crate::cli_observe::NeuronsArgs;
 use crate::error::Result;
@@ -174,13 +174,7 @@ fn shown(args: &NeuronsArgs, survey: &LanguageSurvey, style: &Style) -> String {
     let mut text = format!("{}\n{}", heads.render(style), layers(&survey.layers, style));
     let measured = survey.silenced_on > 0;
     for layer in &survey.layers {
-        let mut columns = vec![
-            ("neuron", Align::Right),
-            ("mean", Align::Right),
-            ("spread", Align::Right),
-            ("fires", Align::Right),
-            ("state", Align::Left),
-        ];
+        let mut columns = FIGURES.to_vec();
         if measured {
             columns.push(("loss without", Align::Right));
         }

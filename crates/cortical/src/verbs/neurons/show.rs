@@ -110,15 +110,8 @@ pub(super) fn text(
     let class = |class: usize| survey.classes.get(class).cloned().unwrap_or_default();
     let measured = survey.silenced_on > 0;
     for layer in &survey.layers {
-        let mut columns = vec![
-            ("neuron", Align::Right),
-            ("mean", Align::Right),
-            ("spread", Align::Right),
-            ("fires", Align::Right),
-            ("state", Align::Left),
-            ("class", Align::Left),
-            ("selectivity", Align::Right),
-        ];
+        let mut columns = FIGURES.to_vec();
+        columns.extend([("class", Align::Left), ("selectivity", Align::Right)]);
         if measured {
             columns.push(("loss without", Align::Right));
             columns.push(("accuracy", Align::Right));
@@ -184,6 +177,15 @@ pub(super) fn text(
 fn points(change: f64) -> String {
     format!("{:+.2}", 100.0 * change)
 }
+
+/// The columns of a unit's [`figures`].
+pub(super) const FIGURES: [(&str, Align); 5] = [
+    ("neuron", Align::Right),
+    ("mean", Align::Right),
+    ("spread", Align::Right),
+    ("fires", Align::Right),
+    ("state", Align::Left),
+];
 
 /// Place, mean, spread, share of inputs, state.
 pub(super) fn figures(unit: &Unit) -> Vec<String> {
