@@ -62,6 +62,9 @@ fn shortened(example: &str) -> String {
         // The small model has few positions.
         return format!("{example} --max-tokens 8");
     }
+    if example.starts_with("cortical prune smollm2.gguf") {
+        return format!("{example} --tokens 100 --test notes.txt");
+    }
     if example.starts_with("cortical neurons") {
         return format!("{example} --inputs 40 --silence 4");
     }
