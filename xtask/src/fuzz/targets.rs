@@ -131,9 +131,9 @@ pub(super) const TARGETS: &[Target] = &[
     ),
     target(
         "reference to verify with",
-        ["finished", "run/model.safetensors"],
+        ["verify", "reference.safetensors"],
         Format::Safetensors,
-        "verify run --against run/model.safetensors",
+        "verify llama --against reference.safetensors",
     ),
     target(
         "model to predict",
