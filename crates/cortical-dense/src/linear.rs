@@ -479,22 +479,31 @@ impl Layer for Linear {
             let expected = format!("[…, {inputs}]");
             return Err(named(wrong_sample("linear", expected, sample)));
         };
-        let weight = self.weight().ok_or_else(|| named(Error::NotDescribed))?;
-        let mut formula = match self.bias() {
-            Some(_) => format!("out·in + out = {outputs}·{inputs} + {outputs}"),
-            None => format!("out·in = {outputs}·{inputs}"),
+        let mut formula = match (&self.weight, self.bias()) {
+            (Weight::Constant(matrix), Some(_)) => {
+                format!("out = {outputs}, its weights are {}", matrix.form())
+            }
+            (Weight::Constant(matrix), None) => format!("0, its weights are {}", matrix.form()),
+            (_, Some(_)) => format!("out·in + out = {outputs}·{inputs} + {outputs}"),
+            (_, None) => format!("out·in = {outputs}·{inputs}"),
         };
         if let Some(change) = &self.change {
             formula += &change.formula();
         }
         let output: Vec<usize> = rows.iter().copied().chain([outputs]).collect();
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
-        Description::new("Linear", &self.name, &output)
+        let described = Description::new("Linear", &self.name, &output)
             .activation(self.activation())
             .reads(format!("each of {outputs} neurons reads all {last} inputs"))
             .keeping_sums_of(self.activation())
-            .parameters(self.params(), formula)
-            .uses(weight, times)
+            .parameters(self.params(), formula);
+        match &self.weight {
+            Weight::Rows(weight) | Weight::Columns(weight) => described.uses(weight, times),
+            Weight::Constant(matrix) => Ok(described.costs(
+                product(&[matrix.connections(), times]),
+                product(&[matrix.rows(), matrix.cols(), times]),
+            )),
+        }
     }
 }
 

@@ -18,6 +18,11 @@ pub trait ConstantMatrix: fmt::Debug + Send + Sync {
     /// Columns: inputs of a neuron.
     fn cols(&self) -> usize;
 
+    /// Connections that are left.
+    fn connections(&self) -> usize {
+        self.rows() * self.cols()
+    }
+
     /// All weights as `f32`, row after row.
     fn dense(&self) -> Vec<f32>;
 
@@ -58,6 +63,9 @@ impl ConstantMatrix for QuantizedMatrix {
 impl ConstantMatrix for SparseMatrix {
     fn form(&self) -> &'static str {
         "sparse"
+    }
+    fn connections(&self) -> usize {
+        self.connections()
     }
     fn rows(&self) -> usize {
         self.rows()

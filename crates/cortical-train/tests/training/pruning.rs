@@ -1,6 +1,7 @@
 //! Weights that are pruned while a network trains, and stay so whatever interrupts it.
 
-use cortical_io::TensorFile;
+use cortical_io::{TensorFile, save_tensors, sparse_tensors};
+use cortical_kernels::sparse::{Precision, SparseMatrix};
 
 use super::*;
 
@@ -143,5 +144,41 @@ fn mistakes_are_told_before_the_first_step() {
         let text = format!("version = 2\n[prune]\n{table}");
         let error = Recipe::from_toml(&text, None, &[]).unwrap_err().to_string();
         assert!(error.contains(want), "{error}");
+    }
+}
+
+#[test]
+fn a_model_file_with_sparse_weights_predicts_what_the_dense_one_does() {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = temporary.path().join("run");
+    let recipe = pruned("sparsity = 0.75");
+    uninterrupted(&root, &recipe);
+    let dense = RunPaths::new(&root).model();
+    let file = TensorFile::open(&dense).unwrap();
+    let mut tensors = Vec::new();
+    for (name, tensor) in file.load_all(&Device::Cpu).unwrap() {
+        let &[rows, cols] = tensor.dims() else {
+            tensors.push((name, tensor));
+            continue;
+        };
+        let weights: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        let matrix = SparseMatrix::from_dense(rows, cols, &weights, Precision::F32);
+        tensors.extend(sparse_tensors(&name, &matrix).unwrap());
+    }
+    let sparse = temporary.path().join("sparse.safetensors");
+    save_tensors(&sparse, &tensors, file.metadata()).unwrap();
+    let [dense, sparse] =
+        [dense, sparse].map(|path| TrainedModel::load(&path, &Device::Cpu).unwrap());
+    // The weights are no parameters there: the layers compute with them as they lie.
+    assert!(dense.params().get("fc1.weight").is_ok());
+    assert!(sparse.params().get("fc1.weight").is_err());
+    let splits = recipe.open_samples(&[]).unwrap();
+    for batch in [1, 5, 64] {
+        let predict = |model: &TrainedModel| model.predict(splits.test.inputs(), batch).unwrap();
+        for (a, b) in predict(&dense).iter().zip(predict(&sparse)) {
+            for (a, b) in a.probabilities.iter().zip(&b.probabilities) {
+                assert!((a - b).abs() < 1e-5, "{a} {b}");
+            }
+        }
     }
 }
