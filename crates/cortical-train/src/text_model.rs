@@ -9,7 +9,7 @@ use cortical_text::Tokenizer;
 use crate::evaluate::Evaluation;
 use crate::model_file::{Prediction, prediction};
 use crate::recipe::ClassifyRecipe;
-use crate::task::{LabelledTexts, evaluation, scores, tokens};
+use crate::task::{evaluation, scores, tokens};
 use crate::{Error, Result, RunPaths};
 
 /// Texts at a time where no recipe says how many.
@@ -112,23 +112,6 @@ impl TextModel {
             path: path.to_owned(),
         })?;
         evaluation(&self.scores(&read.texts)?, &labels, &self.classes)
-    }
-
-    /// Tests on the texts that the run in the folder held out; `None` if it held out none, or the folder is no run.
-    ///
-    /// # Errors
-    /// A recipe or a table that cannot be read.
-    pub fn evaluate_held_out(&self, folder: &Path) -> Result<Option<Evaluation>> {
-        let paths = RunPaths::new(folder);
-        if !paths.is_run() {
-            return Ok(None);
-        }
-        let test = LabelledTexts::open(&paths.read_recipe()?, &self.columns)?.test;
-        if test.texts.is_empty() {
-            return Ok(None);
-        }
-        let scores = self.scores(&test.texts)?;
-        evaluation(&scores, &test.labels, &self.classes).map(Some)
     }
 
     fn scores(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
