@@ -27,7 +27,7 @@ pub enum Error {
         /// What was given.
         got: String,
     },
-    /// A checksum that is no number: something was computed wrongly, so its time means nothing.
+    /// A checksum that is non-finite: something was computed wrongly, so its time means nothing.
     #[error(
         "{bench}: the checksum is {got}, so the results are wrong and their time means nothing"
     )]

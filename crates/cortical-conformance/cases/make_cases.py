@@ -35,7 +35,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from case_calls import CALL_ARGUMENTS, CALLS
-from case_composites import COMPOSITES, OWN
+from case_fused import FUSED, OWN
 from case_extremes import EXTREMES
 from case_options import OPTIONS
 from case_tables import TABLES
@@ -439,7 +439,7 @@ def main(arguments):
         sys.exit(f"these cases are PyTorch {PINNED}'s, this is {torch.__version__}; run `cargo xtask cases`")
     folder = pathlib.Path(arguments[0])
     torch.set_num_threads(1)
-    tables = [*TABLES.items(), *OPTIONS.items(), *COMPOSITES.items()]
+    tables = [*TABLES.items(), *OPTIONS.items(), *FUSED.items()]
     written = [make(folder, kind, *case) for kind, cases in tables for case in cases]
     if len(set(written)) != len(written):
         sys.exit("two cases have the same name; give one another tag")

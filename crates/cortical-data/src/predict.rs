@@ -14,7 +14,7 @@ use crate::pictures;
 use crate::preprocess::Preprocess;
 
 /// Opens a file of samples for a model whose preprocessing was saved: a CSV file (with or without a label column) or a
-/// file of IDX images, told apart by their first bytes; either may be compressed with gzip. Or a PNG or JPEG picture,
+/// file of IDX images, recognised by their first bytes; either may be compressed with gzip. Or a PNG or JPEG picture,
 /// or a folder of them in the order of their names, which are brought to the model's size.
 ///
 /// With [`CsvOptions::classes`] set to the model's classes, labels that the file has are given as their numbers.

@@ -263,13 +263,13 @@ impl AxisMap {
     ) -> Self {
         assert!(input > 0, "there is something to interpolate");
         let scale = places.scale(input, output);
-        let stretch = scale.max(1.0);
+        let widening = scale.max(1.0);
         Self::new(input, output, |p| {
             let centre = scale * (p as f64 + 0.5);
-            let reach = reach * stretch;
+            let reach = reach * widening;
             let start = ((centre - reach + 0.5).max(0.0) as usize).min(input - 1);
             let end = ((centre + reach + 0.5) as usize).clamp(start + 1, input);
-            let weights = (start..end).map(|i| filter((i as f64 - centre + 0.5) / stretch));
+            let weights = (start..end).map(|i| filter((i as f64 - centre + 0.5) / widening));
             let weights: Vec<f64> = weights.collect();
             let sum: f64 = weights.iter().sum();
             let sum = if sum == 0.0 { 1.0 } else { sum };

@@ -414,6 +414,19 @@ impl From<cortical_models::Error> for Error {
 }
 
 impl Error {
+    /// Data have other classes than a model.
+    pub(crate) fn classes(expected: &[String], found: &[String]) -> Self {
+        let list = |classes: &[String]| {
+            let shown = classes[..classes.len().min(12)].join(", ");
+            let more = if classes.len() > 12 { ", ..." } else { "" };
+            format!("{shown}{more}")
+        };
+        Self::Classes {
+            expected: list(expected),
+            found: list(found),
+        }
+    }
+
     /// For `map_err`: text could not be used.
     pub(crate) fn text(error: cortical_text::Error) -> Self {
         Self::Text(Box::new(error))

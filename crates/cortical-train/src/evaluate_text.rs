@@ -4,33 +4,26 @@ use cortical_models::language::{self, LoadOptions};
 use cortical_text::Tokenizer;
 
 use crate::folder::RunPaths;
-use crate::measured::TextScores;
+use crate::measured::Measured;
 use crate::task::{Corpus, text_scores};
 use crate::{Error, Result};
 
-/// Tests the language model of a finished run: on the blocks of the held-out text that the training tested it on, or on
-/// all whole blocks of another text, `moby-dick`, a file or a folder. `None` where that has no whole block.
+/// Tests the language model of a finished run on all whole blocks of a text: `moby-dick`, a file or a folder. `None`
+/// where it has no whole block.
 ///
 /// # Errors
-/// [`Error::NotARun`], [`Error::NotFinished`]; a model or a text that cannot be read; a run of
-/// another task.
-pub fn evaluate_text(paths: &RunPaths, text: Option<&str>) -> Result<Option<TextScores>> {
+/// [`Error::NotARun`], [`Error::NotFinished`]; a model or a text that cannot be read; a run of another task.
+pub fn evaluate_text(paths: &RunPaths, text: &str) -> Result<Option<Measured>> {
     let (recipe, _) = paths.read_finished()?;
     let of_text = recipe.text()?;
     let tokenizer = Tokenizer::open(paths.root()).map_err(Error::text)?;
     let loaded = language::open(paths.root(), &LoadOptions::default())?;
     let mut data = recipe.data.clone();
-    if let Some(name) = text {
-        data.name = name.to_owned();
-        (data.test_fraction, data.valid_fraction) = (0.0, 0.0);
-    }
+    data.name = text.to_owned();
+    (data.test_fraction, data.valid_fraction) = (0.0, 0.0);
     let corpus = Corpus::open(&data, "model", Some(tokenizer))?;
-    let (tokens, blocks) = match text {
-        Some(_) => (&corpus.train, 0),
-        None => (&corpus.test, of_text.train.eval_blocks),
-    };
     let shape = (recipe.train.batch_size, of_text.train.block);
-    text_scores(&loaded.model, tokens, blocks, shape)
+    text_scores(&loaded.model, &corpus.train, 0, shape)
 }
 
 /// The tokens of the text that a finished run held out, or of another text.

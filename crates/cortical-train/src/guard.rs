@@ -4,28 +4,13 @@ use candle_core::{DType, Tensor};
 use cortical_neuron::{Buffer, Observer, Params, Pass};
 use cortical_tensor::Rng;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// The place of what is non-finite before the network has seen it.
 pub(crate) const INPUTS: &str = "the inputs";
 
 /// The place of what comes up nowhere before.
 pub(crate) const LOSS: &str = "the loss itself";
-
-/// Why the batches of a step make no step.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// The loss is non-finite.
-    Loss(f64),
-    /// Something else went wrong, which nothing can mend.
-    Error(Box<Error>),
-}
-
-impl From<Error> for Broken {
-    fn from(error: Error) -> Self {
-        Self::Error(Box::new(error))
-    }
-}
 
 /// Where something non-finite comes up first on the way that `forward` goes to a loss or to scores: in training with
 /// these random numbers, or in evaluation.

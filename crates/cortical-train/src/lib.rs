@@ -7,8 +7,8 @@
 //!   break. What is learned is a task to it: classes of pictures or tables, the next token of a text, classes of texts.
 //! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin
 //!   with.
-//! - [`TrainedModel`], [`TextModel`], [`evaluate`] and [`evaluate_text`]: what a trained model knows and how good it
-//!   is.
+//! - [`TrainedModel`], [`TextModel`], [`evaluate_run`], [`evaluate`] and [`evaluate_text`]: what a trained model knows
+//!   and how good it is.
 //!
 //! The central choice: a run is a function of its recipe. Whoever watches ([`Observer`]) or stops it ([`Stop`]) is
 //! handed in, nothing is printed, and neither threads nor interruptions change what it computes. This crate does not
@@ -30,7 +30,7 @@
 mod best;
 mod error;
 mod evaluate;
-mod evaluate_stopped;
+mod evaluate_run;
 mod evaluate_text;
 mod folder;
 mod guard;
@@ -57,15 +57,15 @@ mod trainer;
 
 pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
-pub use evaluate_stopped::evaluate_stopped;
+pub use evaluate_run::evaluate_run;
 pub use evaluate_text::{evaluate_text, test_tokens};
 pub use folder::{Made, RunFolder, RunPaths, read_recipe_file};
 pub use lr_finder::{LrFinding, find_lr};
-pub use measured::{Measure, Measured, TextMistake, TextScores};
+pub use measured::{Measure, Measured, TextMistake, Unit};
 pub use memory::{Activations, MemoryNeed, ParameterShape};
 pub use model_file::{Prediction, TrainedModel, plan_of};
 pub use observe::{
-    DataSize, EarlyEnd, Event, Observer, PhaseMetrics, Setup, StepMetrics, Stop, Unit, Validation,
+    DataSize, EarlyEnd, Event, Observer, PhaseMetrics, Setup, StepMetrics, Stop, Validation,
     Warning,
 };
 pub use page::write_page;

@@ -2,8 +2,9 @@
 
 use cortical_report::{LineChart, Page, Series, number as shown};
 
-use crate::recipe::TaskKind;
-use crate::task::{Classification, NextToken, Task, TextClasses, number};
+use crate::recipe::OnNan;
+use crate::task::{Task, Visitor};
+use crate::trainer::step::{Attempt, Learner, USELESS};
 use crate::{Error, Recipe, Result, start};
 
 /// What the finder found.
@@ -27,7 +28,8 @@ const EXPLODED: f64 = 4.0;
 /// Trains the recipe's network for up to `steps` steps, each with a learning rate that is the same factor higher than
 /// the last.
 ///
-/// Nothing is written, and the recipe's own learning rate and schedule play no part.
+/// Each step is one of the training itself: as many batches, limits on gradients, and guard as the recipe says. Nothing
+/// is written, and the recipe's own learning rate and schedule play no part.
 ///
 /// # Errors
 /// As [`train`](crate::train); [`Error::TooFewSteps`] for fewer than 10.
@@ -38,45 +40,58 @@ pub fn find_lr(recipe: &Recipe, steps: u64) -> Result<LrFinding> {
     if steps < 10 {
         return Err(Error::TooFewSteps { steps });
     }
-    match recipe.kind() {
-        TaskKind::Classification => find::<Classification<'_>>(recipe, steps),
-        TaskKind::NextToken => find::<NextToken<'_>>(recipe, steps),
-        TaskKind::TextClassification => find::<TextClasses<'_>>(recipe, steps),
-    }
+    recipe.kind().visit(Search { recipe, steps })
 }
 
-fn find<'r, T: Task<'r>>(recipe: &'r Recipe, steps: u64) -> Result<LrFinding> {
-    let (mut task, params) = T::open(recipe)?;
-    start::take_weights(&recipe.start, &params)?;
-    start::freeze(&recipe.start, &params)?;
-    let mut optimizer = recipe.optim.config.build(&params, recipe.optim.groups())?;
-    let mut rng = params.rng("lr finder");
-    let (mut mean, mut weight) = (0.0, 0.0);
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    for step in 0..steps {
-        let lr = FROM * (TO / FROM).powf(step as f64 / (steps - 1) as f64);
-        optimizer.set_lr(lr)?;
-        let batch = task.next_batch()?;
-        let (loss, _) = task.loss(&batch, &mut rng)?;
-        let value = number(&loss)?;
-        if !value.is_finite() {
-            break;
+/// A search that is to begin.
+struct Search<'r> {
+    recipe: &'r Recipe,
+    steps: u64,
+}
+
+impl<'r> Visitor<'r> for Search<'r> {
+    type Output = LrFinding;
+
+    fn visit<T: Task<'r>>(self) -> Result<LrFinding> {
+        let Self { recipe, steps } = self;
+        let (mut task, params) = T::open(recipe, None)?;
+        start::take_weights(&recipe.start, &params)?;
+        start::freeze(&recipe.start, &params)?;
+        let mut optimizer = recipe.optim.config.build(&params, recipe.optim.groups())?;
+        let mut learner = Learner {
+            recipe,
+            task: &mut task,
+            params: &params,
+            optimizer: &mut *optimizer,
+            pruner: None,
+            rng: &mut params.rng("lr finder"),
+        };
+        let (mut mean, mut weight, mut skips) = (0.0, 0.0, 0);
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        for step in 0..steps {
+            let lr = FROM * (TO / FROM).powf(step as f64 / (steps - 1) as f64);
+            learner.optimizer.set_lr(lr)?;
+            let batches = learner.next_batches()?;
+            let Attempt::Taken(done) = learner.step(&batches)? else {
+                // A batch that the recipe leaves out, or the explosion.
+                skips += 1;
+                match recipe.guard.on_nan == OnNan::Skip && skips < USELESS {
+                    true => continue,
+                    false => break,
+                }
+            };
+            skips = 0;
+            (mean, weight) = (KEEP * mean + done.loss, KEEP * weight + 1.0);
+            let smooth = mean / weight;
+            points.push((lr, smooth));
+            let lowest = points.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
+            if smooth > EXPLODED * lowest {
+                break;
+            }
         }
-        (mean, weight) = (KEEP * mean + value, KEEP * weight + 1.0);
-        let smooth = mean / weight;
-        points.push((lr, smooth));
-        let lowest = points.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
-        if smooth > EXPLODED * lowest {
-            break;
-        }
-        params.backward(&loss)?;
-        match optimizer.step() {
-            Err(cortical_optim::Error::NotFinite { .. }) => break,
-            other => other?,
-        }
+        let suggestion = suggestion(&points);
+        Ok(LrFinding { points, suggestion })
     }
-    let suggestion = suggestion(&points);
-    Ok(LrFinding { points, suggestion })
 }
 
 fn suggestion(points: &[(f64, f64)]) -> Option<f64> {
@@ -132,6 +147,35 @@ mod tests {
         );
         let html = finding.to_html(&recipe);
         assert!(html.contains("suggested learning rate"));
+    }
+
+    #[test]
+    fn a_step_is_one_of_the_training_itself() {
+        let find = |set: &[&str]| {
+            let set: Vec<crate::Override> = set.iter().map(|set| set.parse().unwrap()).collect();
+            let recipe = Recipe::from_toml("version = 2\ndata.name = \"iris\"", None, &set);
+            find_lr(&recipe.unwrap(), 60).unwrap()
+        };
+        let plain = find(&[]);
+        for set in [
+            // Gradients that come to nothing move nothing.
+            &["optim.clip_norm=1e-12"][..],
+            &["optim.clip_value=1e-12"],
+        ] {
+            let sgd = [
+                "optim={ kind = \"sgd\", weight_decay = 0 }",
+                "train.batch_size=1000",
+            ];
+            let finding = find(&[&sgd[..], set].concat());
+            assert_eq!(finding.suggestion, None, "{set:?}");
+        }
+        // Two batches of four make the step of one batch of eight, but for sums in another order.
+        let halves = find(&["train.batch_size=4", "train.accumulate=2"]);
+        let whole = find(&["train.batch_size=8"]);
+        for (a, b) in halves.points.iter().zip(&whole.points).take(20) {
+            assert!((a.1 - b.1).abs() < 1e-4, "{a:?} {b:?}");
+        }
+        assert_ne!(halves, plain);
     }
 
     #[test]

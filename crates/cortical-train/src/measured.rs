@@ -15,7 +15,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// Its name in `metrics.jsonl`, behind `train_` or `valid_`.
+    /// Its name, for people and behind `train_` or `valid_` in `metrics.jsonl`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -24,49 +24,94 @@ impl Measure {
         }
     }
 
-    /// Whether it is a share of the samples, shown in per cent.
+    /// Whether it is a share of the samples: each step has it too, and it is shown in per cent.
     #[must_use]
     pub fn is_share(self) -> bool {
         matches!(self, Self::Accuracy)
     }
+
+    /// Whether more of it is better.
+    #[must_use]
+    pub fn larger_is_better(self) -> bool {
+        matches!(self, Self::Accuracy)
+    }
+
+    /// What the loss beside it is counted in.
+    #[must_use]
+    pub fn loss_unit(self) -> &'static str {
+        match self {
+            Self::Accuracy => "nats",
+            Self::Perplexity => "nats a token",
+        }
+    }
+
+    /// A figure as people read it.
+    #[must_use]
+    pub fn format(self, figure: f64) -> String {
+        match self.is_share() {
+            true => format!("{:.2} %", 100.0 * figure),
+            false => format!("{figure:.2}"),
+        }
+    }
+}
+
+/// What the speed of a training is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unit {
+    /// Pictures or rows.
+    Samples,
+    /// Tokens of text.
+    Tokens,
+}
+
+impl Unit {
+    /// The unit's name, in the plural.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Tokens => "tokens",
+        }
+    }
+
+    /// The key of the speed in `metrics.jsonl`.
+    #[must_use]
+    pub fn speed(self) -> &'static str {
+        match self {
+            Self::Samples => "samples_per_second",
+            Self::Tokens => "tokens_per_second",
+        }
+    }
 }
 
 /// What a validation or a test found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub enum Measured {
-    /// Classes of pictures or of rows of numbers.
-    Classes(Evaluation),
-    /// The next token of a text.
-    Text(TextScores),
-    /// Classes of texts, and those that the model is most wrong about.
-    Texts {
-        /// The scores.
-        classes: Evaluation,
-        /// The texts.
-        mistakes: Vec<TextMistake>,
-    },
-}
-
-/// How well a model predicts the next token of a text, and what it writes itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TextScores {
-    /// The mean of `−ln p` in nats a token; `null` where no whole block was held out.
+pub struct Measured {
+    /// The mean loss in nats; `None` where nothing was held out that has one.
     pub loss: Option<f64>,
-    /// Tokens that were to be predicted.
-    #[serde(default)]
-    pub tokens: u64,
-    /// How the model continues a text.
-    #[serde(default)]
+    /// What was measured beside it.
+    pub figure: Option<f64>,
+    /// Samples or tokens that were looked at; 0 where that is not known.
+    pub count: u64,
+    /// How well each class was recognised, where there are any.
+    pub classes: Option<Evaluation>,
+    /// How the model continues a text; nothing where it writes nothing.
     pub sample: String,
+    /// The texts that the model is most wrong about.
+    pub mistakes: Vec<TextMistake>,
 }
 
-impl TextScores {
-    /// `e^loss`.
-    #[must_use]
-    pub fn perplexity(&self) -> Option<f64> {
-        self.loss.map(f64::exp)
+impl From<Evaluation> for Measured {
+    fn from(classes: Evaluation) -> Self {
+        Self {
+            loss: Some(classes.loss),
+            figure: Some(classes.accuracy),
+            count: classes.samples,
+            classes: Some(classes),
+            ..Self::default()
+        }
     }
 }
 
@@ -84,42 +129,4 @@ pub struct TextMistake {
     pub probability: f64,
     /// The loss in nats.
     pub loss: f64,
-}
-
-impl Measured {
-    /// The mean loss in nats, where anything was held out.
-    #[must_use]
-    pub fn loss(&self) -> Option<f64> {
-        match self {
-            Self::Classes(found) | Self::Texts { classes: found, .. } => Some(found.loss),
-            Self::Text(found) => found.loss,
-        }
-    }
-
-    /// What was measured beside it.
-    #[must_use]
-    pub fn figure(&self) -> Option<f64> {
-        match self {
-            Self::Classes(found) | Self::Texts { classes: found, .. } => Some(found.accuracy),
-            Self::Text(found) => found.perplexity(),
-        }
-    }
-
-    /// What the model wrote; nothing where it writes nothing.
-    #[must_use]
-    pub fn sample(&self) -> &str {
-        match self {
-            Self::Text(found) => &found.sample,
-            _ => "",
-        }
-    }
-
-    /// How well classes were recognised, where there are any.
-    #[must_use]
-    pub fn classes(&self) -> Option<&Evaluation> {
-        match self {
-            Self::Classes(found) | Self::Texts { classes: found, .. } => Some(found),
-            Self::Text(_) => None,
-        }
-    }
 }

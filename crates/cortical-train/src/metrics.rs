@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::folder::RunPaths;
-use crate::measured::Measure;
-use crate::observe::{PhaseMetrics, StepMetrics, Unit};
-use crate::recipe::LogRecipe;
+use crate::observe::{PhaseMetrics, StepMetrics};
+use crate::recipe::{LogRecipe, TaskKind};
 use crate::tensorboard::EventFile;
 use crate::{Error, Result};
 
@@ -19,7 +18,7 @@ use crate::{Error, Result};
 pub(crate) struct MetricsLog {
     lines: Appended,
     columns: Vec<String>,
-    unit: Unit,
+    task: TaskKind,
     csv: Option<Appended>,
     events: Option<EventFile>,
 }
@@ -32,12 +31,13 @@ struct Appended {
 }
 
 /// The columns of `metrics.csv`.
-fn columns(unit: Unit, measure: Measure) -> Vec<String> {
-    let valid = format!("valid_{}", measure.name());
+fn columns(task: TaskKind) -> Vec<String> {
+    let (name, of_steps) = (task.measure().name(), task.measure().is_share());
+    let [train, valid] = ["train", "valid"].map(|part| format!("{part}_{name}"));
     let mut columns = vec!["event", "step", "epoch", "loss"];
-    columns.extend(measure.is_share().then_some("accuracy"));
-    columns.extend(["lr", "grad_norm", unit.speed(), "train_loss"]);
-    columns.extend(measure.is_share().then_some("train_accuracy"));
+    columns.extend(of_steps.then_some(name));
+    columns.extend(["lr", "grad_norm", task.unit().speed(), "train_loss"]);
+    columns.extend(of_steps.then_some(&train[..]));
     columns.extend(["valid_loss", &valid, "train_seconds"]);
     columns.into_iter().map(str::to_owned).collect()
 }
@@ -48,10 +48,10 @@ impl MetricsLog {
     pub(crate) fn open(
         paths: &RunPaths,
         recipe: &LogRecipe,
-        (unit, measure): (Unit, Measure),
+        task: TaskKind,
         step: u64,
     ) -> Result<Self> {
-        let columns = columns(unit, measure);
+        let columns = columns(task);
         let path = paths.metrics();
         let kept = whole_lines(&path, step)?;
         if let Some(kept) = &kept {
@@ -79,7 +79,7 @@ impl MetricsLog {
         Ok(Self {
             lines: Appended::open(path)?,
             columns,
-            unit,
+            task,
             csv,
             events,
         })
@@ -95,15 +95,16 @@ impl MetricsLog {
             "lr": metrics.lr,
             "grad_norm": metrics.grad_norm,
         });
-        line[self.unit.speed()] = json!(per_second);
+        line[self.task.unit().speed()] = json!(per_second);
         if let Some(accuracy) = metrics.accuracy {
-            line["accuracy"] = json!(accuracy);
+            line[self.task.measure().name()] = json!(accuracy);
         }
         self.record(&line)
     }
 
     /// A line about an epoch, or about a validation between two.
-    pub(crate) fn phase(&mut self, metrics: &PhaseMetrics, measure: Measure) -> Result<()> {
+    pub(crate) fn phase(&mut self, metrics: &PhaseMetrics) -> Result<()> {
+        let name = self.task.measure().name();
         let mut line = json!({
             "event": if metrics.epoch.is_some() { "epoch" } else { "validation" },
             "step": metrics.step,
@@ -114,11 +115,11 @@ impl MetricsLog {
             line["epoch"] = json!(epoch);
         }
         if let Some(accuracy) = metrics.train_accuracy {
-            line["train_accuracy"] = json!(accuracy);
+            line[format!("train_{name}")] = json!(accuracy);
         }
         if let Some(valid) = &metrics.valid {
             line["valid_loss"] = json!(valid.loss);
-            line[format!("valid_{}", measure.name())] = json!(valid.figure);
+            line[format!("valid_{name}")] = json!(valid.figure);
             if !valid.sample.is_empty() {
                 line["sample"] = json!(valid.sample);
             }
@@ -251,8 +252,7 @@ mod tests {
         let text = "{\"step\":1}\n{\"step\":5}\n{\"step\":6}\n{\"ste";
         std::fs::write(paths.metrics(), text).unwrap();
         let recipe = LogRecipe::default();
-        let mut log =
-            MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 5).unwrap();
+        let mut log = MetricsLog::open(&paths, &recipe, TaskKind::Classification, 5).unwrap();
         log.step(&metrics(6), 10.0).unwrap();
         log.sync().unwrap();
         let steps = || {
@@ -264,7 +264,7 @@ mod tests {
         log.cut(5).unwrap();
         log.step(&metrics(6), 10.0).unwrap();
         assert_eq!(steps(), [1, 5, 6]);
-        drop(MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 0).unwrap());
+        drop(MetricsLog::open(&paths, &recipe, TaskKind::Classification, 0).unwrap());
         assert_eq!(std::fs::read_to_string(paths.metrics()).unwrap(), "");
     }
 
@@ -276,14 +276,12 @@ mod tests {
             csv: true,
             ..LogRecipe::default()
         };
-        let mut log =
-            MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 0).unwrap();
+        let mut log = MetricsLog::open(&paths, &recipe, TaskKind::Classification, 0).unwrap();
         log.step(&metrics(1), 10.0).unwrap();
         log.step(&metrics(2), 10.0).unwrap();
         log.finish().unwrap();
         // Reopened after step 1, the row of step 2 is gone, as in the lines.
-        let mut log =
-            MetricsLog::open(&paths, &recipe, (Unit::Samples, Measure::Accuracy), 1).unwrap();
+        let mut log = MetricsLog::open(&paths, &recipe, TaskKind::Classification, 1).unwrap();
         let phase = PhaseMetrics {
             step: 2,
             epoch: None,
@@ -296,11 +294,11 @@ mod tests {
             }),
             train_seconds: 1.5,
         };
-        log.phase(&phase, Measure::Accuracy).unwrap();
+        log.phase(&phase).unwrap();
         let text = std::fs::read_to_string(paths.metrics_csv()).unwrap();
         let want = format!(
             "{}\nstep,1,1,0.5,1.0,0.1,3.0,10.0,,,,,\nvalidation,2,,,,,,,0.75,0.25,0.25,0.5,1.5\n",
-            columns(Unit::Samples, Measure::Accuracy).join(",")
+            columns(TaskKind::Classification).join(",")
         );
         assert_eq!(text, want);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use cortical_data::csv::Column;
-use cortical_data::{Inputs, Preprocess};
+use cortical_data::{Dataset, Inputs, Preprocess};
 use cortical_io::{Metadata, SparseWeights, TensorFile};
 use cortical_models::{Kinds, Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
@@ -188,6 +188,29 @@ impl TrainedModel {
     #[must_use]
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Samples to test on, preprocessed as those were that the model has learned from.
+    ///
+    /// # Errors
+    /// [`Error::Classes`], [`Error::SampleShape`] for samples of other classes or another shape.
+    pub fn prepared(&self, dataset: &Dataset) -> Result<Dataset> {
+        if dataset.classes() != self.classes {
+            return Err(Error::classes(&self.classes, dataset.classes()));
+        }
+        let shape = self.preprocess.input_shape();
+        if dataset.input_shape() != shape {
+            return Err(Error::SampleShape {
+                expected: shape.to_vec(),
+                found: dataset.input_shape().to_vec(),
+            });
+        }
+        Ok(dataset.preprocessed(&self.preprocess)?)
+    }
+
+    /// The network with its parameters.
+    pub(crate) fn into_network(self) -> (Network, Params) {
+        (self.network, self.params)
     }
 
     /// Predicts the class of every sample; `inputs` are raw, with as many values as the training data had.

@@ -8,7 +8,7 @@ use cortical_kernels::isa;
 use serde::{Deserialize, Serialize};
 
 use crate::Recipe;
-use crate::measured::Measure;
+use crate::measured::{Measure, Unit};
 
 /// What a training is about to do.
 #[derive(Clone, Debug)]
@@ -54,36 +54,6 @@ pub struct DataSize {
     pub shape: Vec<usize>,
     /// How the files were understood, a line each: what a reader of tables guessed, what was left out.
     pub understood: Vec<String>,
-}
-
-/// What the speed of a training is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unit {
-    /// Pictures or rows.
-    Samples,
-    /// Tokens of text.
-    Tokens,
-}
-
-impl Unit {
-    /// The unit's name, in the plural.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Samples => "samples",
-            Self::Tokens => "tokens",
-        }
-    }
-
-    /// The key of the speed in `metrics.jsonl`.
-    #[must_use]
-    pub fn speed(self) -> &'static str {
-        match self {
-            Self::Samples => "samples_per_second",
-            Self::Tokens => "tokens_per_second",
-        }
-    }
 }
 
 /// One step.

@@ -41,7 +41,7 @@ pub fn rehearse(subject: &Subject, recipe: &Recipe, batch: usize, effort: Durati
             let params = Params::with_dtype(&Device::Cpu, Seed(recipe.seed), dtype);
             params.adapt(adapters(text));
             let model = LanguageModel::build(config, &params)?;
-            train_changes_only(text, &params);
+            train_changes_only(text, config, &params)?;
             let mut rng = Rng::new(Seed(recipe.seed), STREAM);
             let ids = tokens(&mut rng, config.vocab_size(), &[batch, text.train.block])?;
             let mut loss = |rng: &mut Rng| -> Result<Tensor> {

@@ -62,22 +62,27 @@ fn is_zero(count: &usize) -> bool {
 
 impl Report {
     /// Adds what the test at the end found.
-    pub(crate) fn set_test(&mut self, test: Option<Measured>) {
-        let Some(test) = test else {
-            return;
-        };
-        self.test_loss = test.loss();
-        match test {
-            Measured::Classes(found) => self.test = Some(found),
-            Measured::Texts { classes, mistakes } => {
-                self.test = Some(classes);
-                self.mistakes = mistakes;
-            }
-            Measured::Text(found) => {
-                self.perplexity = found.perplexity();
-                self.sample = found.sample;
-            }
-        }
+    pub(crate) fn set_test(&mut self, test: Measured) {
+        self.test_loss = test.loss;
+        self.perplexity = test.figure.filter(|_| test.classes.is_none());
+        self.test = test.classes;
+        self.sample = test.sample;
+        self.mistakes = test.mistakes;
+    }
+
+    /// What the test at the end found; `None` where nothing was held out.
+    #[must_use]
+    pub fn tested(&self) -> Option<Measured> {
+        let figure = self.test.as_ref().map(|test| test.accuracy);
+        let figure = figure.or(self.perplexity);
+        (figure.is_some() || !self.sample.is_empty()).then(|| Measured {
+            loss: self.test_loss,
+            figure,
+            count: self.test.as_ref().map_or(0, |test| test.samples),
+            classes: self.test.clone(),
+            sample: self.sample.clone(),
+            mistakes: self.mistakes.clone(),
+        })
     }
 
     /// Reads a report of this version or of the first one.

@@ -106,7 +106,8 @@ impl TextModel {
         if !paths.is_run() {
             return Ok(None);
         }
-        let test = LabelledTexts::open(&paths.read_recipe()?, &self.columns)?.test;
+        let recipe = paths.read_recipe()?;
+        let test = LabelledTexts::open(&recipe, recipe.text()?)?.test;
         Ok((!test.texts.is_empty()).then_some((test.texts, test.labels)))
     }
 
@@ -140,17 +141,6 @@ impl TextModel {
             path: path.to_owned(),
         })?;
         evaluation(&self.scores(&read.texts)?, &labels, &self.classes)
-    }
-
-    /// Tests on the texts that the run in the folder held out; `None` if it held out none, or the folder is no run.
-    ///
-    /// # Errors
-    /// A recipe or a table that cannot be read.
-    pub fn evaluate_held_out(&self, folder: &Path) -> Result<Option<Evaluation>> {
-        let Some((texts, labels)) = self.held_out(folder)? else {
-            return Ok(None);
-        };
-        evaluation(&self.scores(&texts)?, &labels, &self.classes).map(Some)
     }
 
     fn scores(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use cortical_explain::{Machine, NumberType};
-use cortical_train::Override;
+use cortical_train::{Override, presets};
 
 use crate::cli_language::{
     ChatArgs, GenerateArgs, LogitsArgs, MergeArgs, PerplexityArgs, TokensArgs,
@@ -46,6 +46,12 @@ pub(crate) struct Common {
     /// Decides what is random: initial weights, order of samples, dropout
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
+}
+
+/// What `--preset` takes.
+fn preset_help() -> String {
+    let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+    format!("Start from a built-in recipe: {}", names.join(", "))
 }
 
 /// A number of threads.
@@ -109,9 +115,7 @@ pub(crate) enum Verb {
     after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set 'model.hidden=[128,64]' --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 \\\n    --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
 )]
 pub(crate) struct TrainArgs {
-    /// Start from a built-in recipe: digits, edges, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a
-    /// language model
-    #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
+    #[arg(long, value_name = "NAME", conflicts_with = "recipe", help = preset_help())]
     pub(crate) preset: Option<String>,
     /// Start from a recipe in a TOML file
     #[arg(long, value_name = "FILE")]
@@ -150,7 +154,7 @@ pub(crate) struct TrainArgs {
     pub(crate) overfit_batches: Option<u64>,
     /// Try rising learning rates, suggest one, plot the losses into the file given by --out (lr-finder.html when
     /// absent)
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["fast_dev_run", "tensorboard", "tui"])]
     pub(crate) find_lr: bool,
     /// With --find-lr: replace that file even if it holds something else
     #[arg(long, requires = "find_lr")]

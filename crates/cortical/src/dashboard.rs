@@ -181,14 +181,6 @@ impl State {
         self.speed.pause();
     }
 
-    /// A figure beside the loss as it is read.
-    fn shown(&self, figure: f64) -> String {
-        match self.measure {
-            Some(measure) if !measure.is_share() => format!("{figure:.2}"),
-            _ => percent(figure),
-        }
-    }
-
     /// Everything, as lines that fit the terminal.
     fn frame(&self, size: Size) -> String {
         let cut = |line: String| line.chars().take(size.width).collect::<String>();
@@ -225,12 +217,13 @@ impl State {
         let valid = |curves: &[Vec<(f64, f64)>; 2]| curves[1].last().map(|(_, figure)| *figure);
         let loss = valid(&self.loss).map_or(String::new(), |x| format!(", valid {x:.4}"));
         let left = format!("loss {:.4}{loss}", last.loss);
-        let mut right = self.measure.map_or("accuracy", Measure::name).to_owned();
+        let measure = self.measure.unwrap_or(Measure::Accuracy);
+        let mut right = measure.name().to_owned();
         if let Some(accuracy) = last.accuracy {
-            right += &format!(" {},", self.shown(accuracy));
+            right += &format!(" {},", measure.format(accuracy));
         }
         if let Some(figure) = valid(&self.figure) {
-            right += &format!(" valid {}", self.shown(figure));
+            right += &format!(" valid {}", measure.format(figure));
         }
         lines.push(format!("  {left:<width$}   {right}", width = columns));
         let end = total as f64;

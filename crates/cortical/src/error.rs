@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// A model file alone does not say which data to test on.
     #[error("{} is a model file, not a run, and does not say which data to test on; name it with --data", path.display())]
     NoData { path: PathBuf },
+    /// A label column is named for data that have no columns.
+    #[error("--label names a column of a table, and {data} is none; leave it out")]
+    NoTable { data: String },
     /// Two data sets are named.
     #[error(
         "the data set to describe is {expected:?}, but --set names {found:?}; leave one of them out"
@@ -138,6 +141,7 @@ impl Error {
             Self::UnknownPreset { .. }
             | Self::OtherSeed { .. }
             | Self::NoData { .. }
+            | Self::NoTable { .. }
             | Self::NotFound { .. }
             | Self::Occupied { .. }
             | Self::OtherData { .. }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics, TaskKind};
+use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Output;
@@ -114,7 +114,8 @@ impl<'a> Progress<'a> {
         let mut text = format!("loss {:.4}", mean(|m| m.loss));
         if self.measure.is_share() {
             let accuracy = mean(|m| m.accuracy.unwrap_or(0.0));
-            text += &format!("  accuracy {}", percent(accuracy));
+            let measure = self.measure;
+            text += &format!("  {} {}", measure.name(), measure.format(accuracy));
         }
         if let Some(rate) = self.speed.rate() {
             let left = duration(rate.time_for(self.total_steps.saturating_sub(step)));
@@ -137,44 +138,39 @@ impl<'a> Progress<'a> {
             return;
         }
         self.last_line = Instant::now();
-        let has_accuracy = self.measure.is_share();
-        let accuracy = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
+        let measure = self.measure;
+        let shown = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| measure.format(x));
         let number = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
         let valid = metrics.valid.as_ref();
-        let figure = valid.and_then(|valid| valid.figure);
-        let mut row = vec![
-            count(metrics.step),
-            match (metrics.epoch, self.total_epochs) {
-                (Some(epoch), 0) => epoch.to_string(),
-                (Some(epoch), all) => format!("{epoch}/{all}"),
-                (None, _) => String::new(),
-            },
-            number(Some(metrics.train_loss)),
+        let epoch = match (metrics.epoch, self.total_epochs) {
+            (Some(epoch), 0) => epoch.to_string(),
+            (Some(epoch), all) => format!("{epoch}/{all}"),
+            (None, _) => String::new(),
+        };
+        let mut cells = vec![
+            ("step".to_owned(), count(metrics.step)),
+            ("epoch".to_owned(), epoch),
+            ("train loss".to_owned(), number(Some(metrics.train_loss))),
         ];
-        let mut head = vec!["step", "epoch", "train loss"];
-        if has_accuracy {
-            row.push(accuracy(metrics.train_accuracy));
-            head.push("train acc");
+        let name = measure.name();
+        if measure.is_share() {
+            cells.push((format!("train {name}"), shown(metrics.train_accuracy)));
         }
-        row.push(number(valid.and_then(|valid| valid.loss)));
-        row.push(match has_accuracy {
-            true => accuracy(figure),
-            false => figure.map_or_else(|| "-".to_owned(), |x| format!("{x:.2}")),
-        });
-        row.push(duration(metrics.train_seconds));
-        head.extend(["valid loss"]);
-        head.push(if has_accuracy {
-            "valid acc"
-        } else {
-            "perplexity"
-        });
-        head.push("training");
+        let figure = valid.and_then(|valid| valid.figure);
+        cells.extend([
+            (
+                "valid loss".to_owned(),
+                number(valid.and_then(|valid| valid.loss)),
+            ),
+            (format!("valid {name}"), shown(figure)),
+            ("training".to_owned(), duration(metrics.train_seconds)),
+        ]);
         if !self.has_header {
             self.has_header = true;
-            let head: Vec<String> = head.into_iter().map(str::to_owned).collect();
-            self.line(&self.output.err.bold(&columns(&head)));
+            let head = columns(&cells, |(head, _)| head);
+            self.line(&self.output.err.bold(&head));
         }
-        self.line(&columns(&row));
+        self.line(&columns(&cells, |(_, cell)| cell));
         if let Some(valid) = valid.filter(|valid| !valid.sample.is_empty()) {
             let sample = valid.sample.replace('\n', " ");
             self.line(&format!("    {}", self.output.err.dim(&sample)));
@@ -214,19 +210,22 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// Cells in columns.
-fn columns(cells: &[String]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>10}")).collect();
-    cells.join("  ")
+/// The heads or the cells, in columns.
+fn columns(cells: &[(String, String)], which: fn(&(String, String)) -> &String) -> String {
+    let column = |cell| {
+        let (head, _): &(String, String) = cell;
+        format!("{:>width$}", which(cell), width = head.len().max(10))
+    };
+    cells.iter().map(column).collect::<Vec<_>>().join("  ")
 }
 
 /// What is about to be trained, in a few lines.
 fn describe(setup: &Setup<'_>) -> Vec<String> {
     let (recipe, data) = (setup.recipe, &setup.data);
-    let (what, of) = match recipe.kind() {
-        TaskKind::NextToken => ("tokens", String::new()),
-        TaskKind::TextClassification => ("texts", String::new()),
-        _ => ("samples", format!(" of {}", shape(&data.shape))),
+    let what = recipe.kind().samples();
+    let of = match data.shape.is_empty() {
+        true => String::new(),
+        false => format!(" of {}", shape(&data.shape)),
     };
     let classes = data.classes.map_or_else(String::new, |classes| {
         format!(", {} classes", count(classes))

@@ -1,6 +1,6 @@
 //! What a finished run achieved, for people and for machines, whatever it learned.
 
-use cortical_train::{Report, TaskKind};
+use cortical_train::{Report, RunPaths, TaskKind, Unit};
 use serde_json::{Map, Value, json};
 
 use crate::scores;
@@ -17,63 +17,41 @@ pub(crate) fn to_json(run: &str, report: &Report) -> Value {
     set("train_seconds", json!(report.train_seconds));
     set("parameters", json!(report.parameters));
     set("trainable", json!(report.trainable));
-    if report.task != TaskKind::Classification {
+    if report.task.unit() == Unit::Tokens {
         set("tokens", json!(report.seen));
     }
     if report.valid_loss.is_some() {
         set("valid_loss", json!(report.valid_loss));
-        let figure = match report.task {
-            TaskKind::NextToken => "valid_perplexity",
-            _ => "valid_accuracy",
-        };
-        set(figure, json!(report.valid_figure));
+        let figure = format!("valid_{}", report.task.measure().name());
+        set(&figure, json!(report.valid_figure));
     }
-    set("test_loss", json!(report.test_loss));
-    if report.task == TaskKind::NextToken {
-        set("perplexity", json!(report.perplexity));
-        set("sample", json!(report.sample));
-    }
-    if let Some(test) = &report.test {
-        object.extend(scores::to_json(test));
-    }
+    let test = report.tested();
+    object.extend(scores::to_json(report.task.measure(), test.as_ref()));
     Value::Object(object)
 }
 
 /// The test in one line.
 pub(crate) fn headline(report: &Report, style: &Style) -> String {
-    match (&report.test, report.test_loss, report.perplexity) {
-        (Some(test), _, _) => scores::headline(test, style),
-        (None, Some(loss), Some(perplexity)) => format!(
-            "test loss {} nats a token, perplexity {perplexity:.2}",
-            style.bold(&format!("{loss:.4}"))
-        ),
-        _ => "nothing was held out to test on".to_owned(),
-    }
+    let test = report.tested();
+    scores::headline(report.task.measure(), test.as_ref(), style)
 }
 
 /// The end of a training: scores, and what can be done with the model.
 pub(crate) fn finished(run: &str, report: &Report, style: &Style) -> String {
     let mut text = String::from("\n");
-    if let (Some(test), TaskKind::Classification) = (&report.test, report.task) {
+    if let Some(test) = &report.test {
         text += &format!("{}\n", scores::details(test, style));
     }
-    let mut time = duration(report.train_seconds);
-    if report.task != TaskKind::Classification {
+    let mut time = format!("{} of training", duration(report.train_seconds));
+    if report.task.unit() == Unit::Tokens {
         let rate = report.seen as f64 / report.train_seconds.max(1e-9);
-        time = format!(
-            "{time} of training ({} tokens a second)",
-            count(rate as u64)
-        );
-    } else {
-        time += " of training";
+        time += &format!(" ({} tokens a second)", count(rate as u64));
     }
     text += &format!("{} after {time}\n\n", headline(report, style));
     let mut line = |what: &str, which: String| text += &format!("  {what:<15}  {which}\n");
     let command = |verb: &str| style.bold(&format!("cortical {verb}"));
-    let is_file = report
-        .trainable
-        .is_none_or(|trained| trained == report.parameters);
-    if report.task == TaskKind::Classification || is_file {
+    // Low-rank changes are files of their own.
+    if RunPaths::new(run).model().is_file() {
         line("model", format!("{run}/model.safetensors"));
     }
     line("pictures", format!("{run}/report.html"));

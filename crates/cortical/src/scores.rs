@@ -1,6 +1,6 @@
 //! How good a network is, for people and for machines.
 
-use cortical_train::Evaluation;
+use cortical_train::{Evaluation, Measure, Measured};
 use serde_json::{Map, Value, json};
 
 use crate::style::{Style, count, percent};
@@ -13,8 +13,22 @@ const LISTED_CLASSES: usize = 200;
 /// Characters of a class name at the head of a matrix.
 const HEAD_CHARS: usize = 7;
 
-/// The keys that every evaluation has.
-pub(crate) fn to_json(evaluation: &Evaluation) -> Map<String, Value> {
+/// The keys that every test has.
+pub(crate) fn to_json(measure: Measure, found: Option<&Measured>) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    set("test_loss", json!(found.and_then(|found| found.loss)));
+    let key = match measure {
+        Measure::Perplexity => "perplexity".to_owned(),
+        other => format!("test_{}", other.name()),
+    };
+    set(&key, json!(found.and_then(|found| found.figure)));
+    let Some(evaluation) = found.and_then(|found| found.classes.as_ref()) else {
+        if !measure.is_share() {
+            set("sample", json!(found.map_or("", |found| &found.sample)));
+        }
+        return object;
+    };
     let classes: Vec<Value> = evaluation
         .per_class()
         .into_iter()
@@ -27,25 +41,30 @@ pub(crate) fn to_json(evaluation: &Evaluation) -> Map<String, Value> {
             })
         })
         .collect();
-    let mut object = Map::new();
-    object.insert("test_accuracy".to_owned(), json!(evaluation.accuracy));
-    object.insert("test_loss".to_owned(), json!(evaluation.loss));
-    object.insert("test_samples".to_owned(), json!(evaluation.samples));
-    object.insert("per_class".to_owned(), json!(classes));
+    set("test_samples", json!(evaluation.samples));
+    set("per_class", json!(classes));
     let confusion = Some(&evaluation.confusion).filter(|rows| !rows.is_empty());
-    object.insert("confusion".to_owned(), json!(confusion));
+    set("confusion", json!(confusion));
     object
 }
 
-/// The accuracy in one line.
-pub(crate) fn headline(evaluation: &Evaluation, style: &Style) -> String {
+/// The test in one line.
+pub(crate) fn headline(measure: Measure, found: Option<&Measured>, style: &Style) -> String {
+    let Some((found, loss, figure)) = found.and_then(|f| Some((f, f.loss?, f.figure?))) else {
+        return "nothing was held out to test on".to_owned();
+    };
+    let about = match &found.classes {
+        Some(classes) => format!(
+            "{} of {} right, loss {loss:.4}",
+            count(classes.right()),
+            count(classes.samples)
+        ),
+        None => format!("loss {loss:.4} {}", measure.loss_unit()),
+    };
     format!(
-        "{} {} ({} of {} right, loss {:.4})",
-        style.bold("test accuracy"),
-        style.green(&percent(evaluation.accuracy)),
-        count(evaluation.right()),
-        count(evaluation.samples),
-        evaluation.loss
+        "{} {} ({about})",
+        style.bold(&format!("test {}", measure.name())),
+        style.green(&measure.format(figure)),
     )
 }
 

@@ -1,4 +1,4 @@
-//! Operations that join several, under their own names: PyTorch has them only in parts (`case_composites.py`).
+//! Operations that join several, under their own names: PyTorch has them only in parts (`case_fused.py`).
 
 use super::Made;
 use crate::Stop;

@@ -284,7 +284,6 @@ pub(crate) fn activation(fields: &mut JsonFields, name: &str, default: &str) -> 
     activation_by_name(&text).ok_or_else(|| Error::UnsupportedConfig {
         field: name.to_owned(),
         got: format!("{text:?}"),
-        expected: "silu, gelu, gelu_new, gelu_pytorch_tanh, relu, relu6, leaky_relu, sigmoid, tanh, mish, hardswish or linear"
-            .to_owned(),
+        expected: ACTIVATIONS.map(|(_, names)| names.join(", ")).join(", "),
     })
 }

@@ -12,7 +12,7 @@ use crate::error::Result;
 choice! {
     /// What a recurrent layer hands on.
     #[derive(Debug)]
-    pub(super) enum Shown: "output" {
+    pub(super) enum Output: "output" {
         All = "all",
         Last = "last",
     }
@@ -21,7 +21,7 @@ choice! {
 choice! {
     /// What a plain recurrent neuron does with its sum.
     #[derive(Debug)]
-    pub(super) enum Bend: "nonlinearity" {
+    pub(super) enum Nonlinearity: "nonlinearity" {
         Tanh = "tanh",
         Relu = "relu",
     }
@@ -34,10 +34,10 @@ settings! {
         hidden_size: usize, "how many numbers a direction remembers", at_least(1);
         num_layers: usize = 1, "layers on one another", between(1, 1000);
         bidirectional: bool = false, "whether half of the neurons read from the end";
-        output: Shown = Shown::All, "\"all\" steps, or the \"last\" state of each direction in a row";
+        output: Output = Output::All, "\"all\" steps, or the \"last\" state of each direction in a row";
         bias: bool = true, "whether neurons have biases";
         dropout: f64 = 0.0, "between layers, while training", probability();
-        nonlinearity: Bend = Bend::Tanh, "of an rnn: tanh or relu";
+        nonlinearity: Nonlinearity = Nonlinearity::Tanh, "of an rnn: tanh or relu";
         proj_size: usize = 0, "of an lstm: how many numbers a direction shows, if not all";
     }
 }
@@ -65,15 +65,15 @@ impl Layer for LastState {
     }
 }
 
-/// What remembers.
+/// The cells.
 pub(super) const RNN: usize = 0;
 pub(super) const LSTM: usize = 1;
 pub(super) const GRU: usize = 2;
 
-/// Neurons that remember, of one of these cells.
-pub(super) struct Memory<const CELL: usize>;
+/// A recurrent layer of one of these cells.
+pub(super) struct Cell<const CELL: usize>;
 
-impl<const CELL: usize> LayerKind for Memory<CELL> {
+impl<const CELL: usize> LayerKind for Cell<CELL> {
     const KIND: &'static str = ["rnn", "lstm", "gru"][CELL];
     const SUMMARY: &'static str = [
         "plain recurrent neurons over [steps, features]",
@@ -87,21 +87,21 @@ impl<const CELL: usize> LayerKind for Memory<CELL> {
     type Settings = RecurrentSettings;
 
     fn broken(settings: &RecurrentSettings) -> Option<Broken> {
-        let (size, bend) = (settings.proj_size, settings.nonlinearity);
+        let (size, nonlinearity) = (settings.proj_size, settings.nonlinearity);
         if size > 0 && CELL != LSTM {
             let expected = "0, as only an lstm is projected";
             return Some(Broken::new("proj_size", expected, size));
         }
         let expected = "\"tanh\", as only an rnn has another";
-        (bend != Bend::Tanh && CELL != RNN)
+        (nonlinearity != Nonlinearity::Tanh && CELL != RNN)
             .then(|| Broken::new("nonlinearity", expected, "\"relu\""))
     }
 
     fn build(settings: &RecurrentSettings, site: &Site<'_>) -> Result<AnyLayer> {
         let ([_, features], size) = (site.sequence()?, settings.hidden_size);
         let config = match (CELL, settings.nonlinearity) {
-            (RNN, Bend::Tanh) => Rnn::config(features, size),
-            (RNN, Bend::Relu) => Rnn::config(features, size).relu(),
+            (RNN, Nonlinearity::Tanh) => Rnn::config(features, size),
+            (RNN, Nonlinearity::Relu) => Rnn::config(features, size).relu(),
             (LSTM, _) => Lstm::config(features, size).proj_size(settings.proj_size),
             _ => Gru::config(features, size),
         };
@@ -113,8 +113,8 @@ impl<const CELL: usize> LayerKind for Memory<CELL> {
             .batch_first(true);
         let layer = config.build(site.scope())?;
         Ok(match settings.output {
-            Shown::All => Box::new(layer),
-            Shown::Last => {
+            Output::All => Box::new(layer),
+            Output::Last => {
                 let directions = 1 + usize::from(settings.bidirectional);
                 Box::new(LastState { layer, directions })
             }

@@ -104,7 +104,7 @@ impl LayerKind for Residual {
             let at = (specs.len(), spec.name());
             let site = segment::site(spec, at, scope, layers.output(), classes);
             let norm = BatchNorm::make(norm, settings.activation, &site);
-            norm.map_err(|error| site.blame(error))
+            norm.map_err(|error| site.error(error))
         });
         let norm = norm.transpose()?;
         let shortcut = settings.shortcut.as_deref();

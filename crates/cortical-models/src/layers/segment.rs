@@ -46,9 +46,9 @@ impl Segment {
         for (i, (spec, name)) in specs.iter().zip(&names).enumerate() {
             let site = site(spec, (i, name.as_deref()), scope, segment.output(), classes);
             let before = scope.params().count();
-            let layer = spec.build(&site).map_err(|error| site.blame(error))?;
+            let layer = spec.build(&site).map_err(|error| site.error(error))?;
             let described = layer.describe(site.input());
-            let mut description = described.map_err(|error| site.blame_layer(error))?;
+            let mut description = described.map_err(|error| site.layer_error(error))?;
             site.check_output(&description.output)?;
             let place = site.scope().path().to_owned();
             description.name.clone_from(&place);

@@ -115,15 +115,15 @@ impl Site<'_> {
     }
 
     /// The error of a layer that could not be built or described, with the layer's name.
-    pub(crate) fn blame(&self, error: Error) -> Error {
+    pub(crate) fn error(&self, error: Error) -> Error {
         match error {
-            Error::Build(source) => self.blame_layer(source),
+            Error::Build(source) => self.layer_error(source),
             other => other,
         }
     }
 
-    /// As [`blame`](Self::blame).
-    pub(crate) fn blame_layer(&self, mut error: NeuronError) -> Error {
+    /// As [`error`](Self::error).
+    pub(crate) fn layer_error(&self, mut error: NeuronError) -> Error {
         while let NeuronError::InLayer { source, .. } = error {
             error = *source;
         }

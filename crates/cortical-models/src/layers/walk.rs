@@ -30,9 +30,9 @@ impl Widths {
             // A store of its own for each, as layers inside layers are built more than once.
             let scope = Params::dry(usize::MAX).at(place);
             let site = segment::site(spec, (i, name.as_deref()), &scope, &shape, classes);
-            let layer = spec.build(&site).map_err(|error| site.blame(error))?;
+            let layer = spec.build(&site).map_err(|error| site.error(error))?;
             let described = layer.describe(&shape);
-            let output = described.map_err(|error| site.blame_layer(error))?.output;
+            let output = described.map_err(|error| site.layer_error(error))?.output;
             width = spec.widths(&site, &width, self)?;
             shape = output;
         }

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::evaluate::Evaluation;
 use crate::folder::RunPaths;
+use crate::measured::Unit;
 use crate::metrics::whole_lines;
-use crate::recipe::{TaskKind, TaskRecipe};
+use crate::recipe::TaskRecipe;
 use crate::report::Report;
 use crate::{Recipe, Result};
 
@@ -82,9 +83,16 @@ impl Run<'_> {
     fn figures(&self) -> Vec<(String, String)> {
         let (report, mut figures) = (self.report, Vec::new());
         let mut add = |name: &str, value: String| figures.push((name.to_owned(), value));
+        let (measure, unit) = (report.task.measure(), report.task.unit());
+        if let Some((found, figure)) = report.tested().and_then(|t| Some((t.loss?, t.figure?))) {
+            let shown = measure.format(figure).replace(' ', "\u{a0}");
+            add(&format!("test {}", measure.name()), shown);
+            add(
+                &format!("test loss, {}", measure.loss_unit()),
+                number(found),
+            );
+        }
         if let Some(test) = &report.test {
-            add("test accuracy", percent(test.accuracy));
-            add("test loss", number(test.loss));
             add("macro F1", number(test.macro_f1));
             if let Some(auroc) = test.auroc {
                 add("AUROC", number(auroc));
@@ -92,21 +100,13 @@ impl Run<'_> {
             if let Some(top) = test.top_5 {
                 add("top 5", percent(top));
             }
-        } else if let (Some(loss), Some(perplexity)) = (report.test_loss, report.perplexity) {
-            add("test loss, nats a token", number(loss));
-            add("test perplexity", number(perplexity));
         }
-        if report.task != TaskKind::Classification {
+        if unit == Unit::Tokens {
             add("tokens read", report.seen.to_string());
         }
         add("seconds of training", number(report.train_seconds));
-        for (name, key) in [
-            ("samples a second", "samples_per_second"),
-            ("tokens a second", "tokens_per_second"),
-        ] {
-            if let Some(speed) = self.mean(key) {
-                add(name, number(speed));
-            }
+        if let Some(speed) = self.mean(unit.speed()) {
+            add(&format!("{} a second", unit.name()), number(speed));
         }
         let trainable = report.trainable.unwrap_or(report.parameters);
         if trainable < report.parameters {
@@ -119,38 +119,29 @@ impl Run<'_> {
     /// Loss, what is measured beside it, learning rate and gradients over the steps.
     fn curves(&self, page: &mut Page) {
         let chart = |title: &str| LineChart::new(title, "step");
-        let unit = match self.report.task {
-            TaskKind::NextToken => "Loss, nats a token",
-            _ => "Loss",
-        };
+        let measure = self.report.task.measure();
         let loss = self.steps("step", "loss");
         let smooth = loss.smoothed(0.9);
         let epochs = self.series("train", "epoch", "train_loss");
         let mean = if epochs.is_empty() { smooth } else { epochs };
         page.section("Curves").chart(
-            &chart(unit)
+            &chart(&format!("Loss, {}", measure.loss_unit()))
                 .series(loss.faint())
                 .series(mean)
                 .series(self.validations("loss"))
                 .log_y()
                 .to_svg(),
         );
-        match self.report.task {
-            TaskKind::NextToken => page.chart(
-                &chart("Perplexity of the validation text")
-                    .series(self.validations("perplexity"))
-                    .log_y()
-                    .to_svg(),
-            ),
-            _ => page.chart(
-                &chart("Accuracy")
-                    .series(self.steps("step", "accuracy").faint())
-                    .series(self.series("train", "epoch", "train_accuracy"))
-                    .series(self.validations("accuracy"))
-                    .percent()
-                    .to_svg(),
-            ),
+        let name = measure.name();
+        let figures = chart(&capital(name))
+            .series(self.steps("step", name).faint())
+            .series(self.series("train", "epoch", &format!("train_{name}")))
+            .series(self.validations(name));
+        let figures = match measure.is_share() {
+            true => figures.percent(),
+            false => figures.log_y(),
         };
+        page.chart(&figures.to_svg());
         page.chart(
             &chart("Learning rate")
                 .series(self.steps("step", "lr"))
@@ -213,6 +204,12 @@ impl Run<'_> {
 fn short(name: &str) -> &str {
     let last = Path::new(name).file_name().and_then(|last| last.to_str());
     last.unwrap_or(name)
+}
+
+/// A word as a title.
+fn capital(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    first.to_uppercase() + rest
 }
 
 fn percent(share: f64) -> String {

@@ -36,7 +36,7 @@ impl Opened {
             checked => {
                 checked?;
                 let splits = run.recipe.open_samples(model.preprocess().columns())?;
-                Ok(splits.test.preprocessed(model.preprocess())?)
+                Ok(model.prepared(&splits.test)?)
             }
         };
         Ok(Self { model, test })

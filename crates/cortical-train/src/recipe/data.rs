@@ -79,5 +79,8 @@ settings! {
                 let size = name.strip_prefix("bpe-").map(str::parse::<u32>);
                 ["auto", "model", "bytes", "characters"].contains(&name.as_str()) || matches!(size, Some(Ok(_)))
             });
+        /// Draws which labelled texts are held out; the run's seed when absent.
+        pub split_seed: Option<u64> = None, "draws which labelled texts are held out; the run's seed by default",
+            at_most(i64::MAX as u64).optional();
     }
 }

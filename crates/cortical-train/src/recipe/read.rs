@@ -223,12 +223,33 @@ impl Recipe {
             classify: table_or::<ClassifyRecipe>(table, "classify", base.classify.as_ref())?,
             lora: table_or::<LoraRecipe>(table, "lora", base.lora.as_ref())?,
         };
-        if text.classify.is_some() && text.train.sample_tokens > 0 {
-            return Err(FieldError::Range {
-                path: "train.sample_tokens".to_owned(),
-                expected: "0, as a model of classes writes no text".to_owned(),
-                found: text.train.sample_tokens.to_string(),
-            });
+        let (learns_classes, own) = (text.classify.is_some(), &text.train);
+        let idle = |path: &str, expected: &str, found: String| {
+            Err(FieldError::Range {
+                path: path.to_owned(),
+                expected: expected.to_owned(),
+                found,
+            })
+        };
+        if learns_classes && own.sample_tokens > 0 {
+            let expected = "0, as a model of classes writes no text";
+            return idle(
+                "train.sample_tokens",
+                expected,
+                own.sample_tokens.to_string(),
+            );
+        }
+        if !learns_classes && own.label_smoothing > 0.0 {
+            let expected = "0, as labels are smoothed with [classify] only";
+            return idle(
+                "train.label_smoothing",
+                expected,
+                own.label_smoothing.to_string(),
+            );
+        }
+        if let Some(seed) = text.data.split_seed.filter(|_| !learns_classes) {
+            let expected = "nothing, as without [classify] the end of the text is held out";
+            return idle("data.split_seed", expected, seed.to_string());
         }
         Ok((TaskRecipe::Text(text), data, train))
     }

@@ -6,6 +6,8 @@ use cortical_models::ModelSpec;
 use cortical_tensor::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::measured::{Measure, Unit};
+
 use super::{
     ClassifyRecipe, DataRecipe, LoraRecipe, SampleData, SampleTraining, TextData, TextTraining,
 };
@@ -32,6 +34,34 @@ impl TaskKind {
             Self::Classification => "classes of pictures or of rows of numbers",
             Self::NextToken => "the next token of a text",
             Self::TextClassification => "classes of texts",
+        }
+    }
+
+    /// What is measured beside the loss.
+    #[must_use]
+    pub fn measure(self) -> Measure {
+        match self {
+            Self::NextToken => Measure::Perplexity,
+            Self::Classification | Self::TextClassification => Measure::Accuracy,
+        }
+    }
+
+    /// What speed is counted in.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Classification => Unit::Samples,
+            Self::NextToken | Self::TextClassification => Unit::Tokens,
+        }
+    }
+
+    /// What the data are counted in, in the plural.
+    #[must_use]
+    pub fn samples(self) -> &'static str {
+        match self {
+            Self::Classification => "samples",
+            Self::NextToken => "tokens",
+            Self::TextClassification => "texts",
         }
     }
 }

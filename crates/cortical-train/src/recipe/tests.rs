@@ -84,6 +84,29 @@ fn what_a_recipe_does_not_say_suits_its_data() {
 }
 
 #[test]
+fn remarks_name_kinds_that_there_are() {
+    let text = read("version = 2", &[]).unwrap().to_toml();
+    let remarks = text.lines().filter_map(|line| line.split_once("kind = "));
+    let mut lists = remarks.filter_map(|(_, rest)| Some(rest.split_once("# ")?.1));
+    for table in ["model", "optim", "schedule", "average"] {
+        let names = lists
+            .next()
+            .unwrap()
+            .replace(" or ", ", ")
+            .replace(':', ",");
+        for name in names.split(", ").take_while(|name| !name.contains(' ')) {
+            if name == "layers" || name == "..." {
+                continue;
+            }
+            let text = format!("version = 2\n[{table}]\nkind = {name:?}");
+            if let Err(error) = read(&text, &[]) {
+                assert!(!error.to_string().contains("there is no"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn mistakes_are_named_with_their_full_path() {
     let check = |set: &str, want: &str| {
         let error = read("version = 2", &[set]).unwrap_err().to_string();

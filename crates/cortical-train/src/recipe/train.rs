@@ -4,6 +4,8 @@ use cortical_settings::{
     at_least, at_most, between, choice, not_negative, settings, share_below_one,
 };
 
+use crate::measured::Measure;
+
 /// What is counted in memory stays far from where it would wrap.
 const MILLION: u64 = 1 << 20;
 
@@ -48,6 +50,16 @@ choice! {
     }
 }
 
+impl Monitor {
+    /// The measure that it is; `None` for the loss.
+    pub(crate) fn measure(self) -> Option<Measure> {
+        match self {
+            Self::ValidLoss => None,
+            Self::ValidAccuracy => Some(Measure::Accuracy),
+        }
+    }
+}
+
 settings! {
     /// The fields of `[train]` for pictures and tables.
     #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +96,8 @@ settings! {
         pub eval_blocks: usize = 64, "blocks or texts of a validation or test; 0: all that is held out";
         /// Tokens of the text that the model writes at each validation.
         pub sample_tokens: usize = 200, "tokens that the model writes at a validation", at_most(4096);
+        /// The share of each label that is spread over all classes, where classes of texts are learned.
+        pub label_smoothing: f64 = 0.0, "share of a label spread over all classes, with [classify]", share_below_one();
         /// How weights lie in memory and in the model's file.
         pub dtype: StorageType = StorageType::F32, "f32, or bf16 for weights of half the size";
     }

@@ -9,6 +9,38 @@ use cortical_settings::{Table, Value};
 use super::RECIPE_VERSION;
 use crate::{Error, Result};
 
+/// The fields of the earliest recipes of language models, and their names since they share the tables of all others.
+const RENAMED: [(&str, &str); 10] = [
+    ("data.text", "data.name"),
+    ("data.held_out", "data.test_fraction"),
+    ("train.steps", "train.max_steps"),
+    ("train.batch", "train.batch_size"),
+    ("train.eval_every", "train.validate_every"),
+    ("train.checkpoint_every", "checkpoint.every_steps"),
+    ("train.keep", "checkpoint.keep"),
+    ("train.log_every", "log.every_steps"),
+    ("optim.min_factor", "schedule.min_factor"),
+    ("optim.warmup", "schedule.warmup_steps"),
+];
+
+/// Moves a field to where it stands today, unless it stands there already.
+fn rename(table: &mut Table, before: &str, after: &str) {
+    let (Some((old, before)), Some((new, after))) = (before.split_once('.'), after.split_once('.'))
+    else {
+        return;
+    };
+    let old = table.get_mut(old).and_then(Value::as_table_mut);
+    let Some(value) = old.and_then(|section| section.remove(before)) else {
+        return;
+    };
+    let new = table
+        .entry(new)
+        .or_insert_with(|| Value::Table(Table::new()));
+    if let Some(section) = new.as_table_mut() {
+        section.entry(after).or_insert(value);
+    }
+}
+
 /// Brings a recipe to today's version.
 ///
 /// # Errors
@@ -45,6 +77,16 @@ pub(super) fn upgrade(table: &mut Table) -> Result<()> {
     table.insert("version".to_owned(), Value::Integer(current));
     if table.get("kind").and_then(Value::as_str) == Some("language") {
         table.remove("kind");
+        for (before, after) in RENAMED {
+            rename(table, before, after);
+        }
+        // 0 was for no limit.
+        if let Some(Value::Table(optim)) = table.get_mut("optim")
+            && let Some(norm) = optim.get_mut("clip_norm")
+            && matches!(norm, Value::Float(0.0) | Value::Integer(0))
+        {
+            *norm = Value::Float(f64::INFINITY);
+        }
     }
     let mut section = |name: &str| {
         let table = table
@@ -80,6 +122,41 @@ mod tests {
             (old.data.valid_fraction, old.data.test_fraction),
             (0.0, 0.1)
         );
+    }
+
+    #[test]
+    fn the_earliest_recipe_of_a_language_model_means_the_same() {
+        let old = r#"
+kind = "language"
+version = 1
+seed = 3
+model = "llama-tiny"
+data = { text = "notes.txt", tokenizer = "bytes", held_out = 0.2 }
+optim = { lr = 0.002, min_factor = 0.3, warmup = 7, weight_decay = 0.1, betas = [0.9, 0.95], clip_norm = 0.0 }
+[train]
+steps = 500
+batch = 4
+block = 64
+eval_every = 50
+eval_blocks = 16
+sample_tokens = 20
+checkpoint_every = 30
+keep = 5
+log_every = 15
+"#;
+        let new = r#"
+version = 2
+seed = 3
+model = "llama-tiny"
+data = { name = "notes.txt", tokenizer = "bytes", test_fraction = 0.2, valid_fraction = 0 }
+optim = { lr = 0.002, clip_norm = inf }
+schedule = { min_factor = 0.3, warmup_steps = 7 }
+train = { max_steps = 500, batch_size = 4, block = 64, validate_every = 50, eval_blocks = 16, sample_tokens = 20 }
+checkpoint = { every_steps = 30, keep = 5 }
+log.every_steps = 15
+"#;
+        let read = |text: &str| Recipe::from_toml(text, None, &[]).unwrap();
+        assert_eq!(read(old), read(new));
     }
 
     #[test]

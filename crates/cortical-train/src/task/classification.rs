@@ -4,25 +4,26 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use cortical_data::{
-    About, Batch as Samples, Dataset, Loader, Position, Prefetch, Splits, Weights,
+    About, Batch as Samples, Dataset, Loader, Position, Prefetch, Splits, Weights, catalog,
 };
 use cortical_io::Metadata;
 use cortical_models::{Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
-use cortical_tensor::ops::{CrossEntropy, cross_entropy};
+use cortical_settings::FieldError;
 use cortical_tensor::{Rng, Seed};
 
 use super::mix::Mix;
-use super::{Batch, Part, Task};
+use super::{Batch, Part, Task, smoothed};
 use crate::evaluate::{evaluate_batches, right};
-use crate::measured::{Measure, Measured};
+use crate::folder::RunPaths;
+use crate::measured::Measured;
 use crate::memory::MemoryNeed;
-use crate::observe::{DataSize, Unit};
-use crate::recipe::{DeviceRecipe, Recipe, SampleRecipe};
+use crate::observe::DataSize;
+use crate::recipe::{DeviceRecipe, Recipe, SampleRecipe, TaskKind};
 use crate::{Result, guard, model_file, start};
 
 /// A network with the samples that it learns from.
-pub(crate) struct Classification<'r> {
+pub(crate) struct SampleClasses<'r> {
     recipe: &'r SampleRecipe,
     splits: Splits,
     loader: Prefetch,
@@ -42,21 +43,38 @@ impl Batch for Samples {
     }
 }
 
-impl<'r> Task<'r> for Classification<'r> {
+impl<'r> Task<'r> for SampleClasses<'r> {
     type Batch = Samples;
 
-    fn open(recipe: &'r Recipe) -> Result<(Self, Params)> {
+    fn open(recipe: &'r Recipe, finished: Option<&RunPaths>) -> Result<(Self, Params)> {
         let DeviceRecipe::Cpu = recipe.device;
         let device = Device::Cpu;
         let samples = recipe.samples()?;
-        let splits = recipe.open_samples(&start::columns(&recipe.start)?)?;
+        let trained = finished.map(|run| run.load_model(&device)).transpose()?;
+        let columns = match &trained {
+            Some(model) => model.preprocess().columns().to_vec(),
+            None => start::columns(&recipe.start)?,
+        };
+        let mut splits = recipe.open_samples(&columns)?;
+        if trained.is_none() {
+            refuse_idle(recipe, samples, splits.train.input_shape())?;
+        }
+        if let Some(model) = &trained {
+            splits.test = model.prepared(&splits.test)?;
+        }
         let classes = splits.train.classes();
         let layers = samples.model.layers();
         let plan = Plan::new(&layers, splits.train.input_shape(), classes.len())?;
         let recompute = samples.train.recompute;
-        MemoryNeed::of_network(recipe, &plan, recompute, splits.train.len()).check()?;
-        let params = Params::new(&device, Seed(recipe.seed));
-        let network = Network::build(&plan, &params)?.recompute(samples.train.recompute);
+        let (network, params) = match trained {
+            Some(model) => model.into_network(),
+            None => {
+                MemoryNeed::of_network(recipe, &plan, recompute, splits.train.len()).check()?;
+                let params = Params::new(&device, Seed(recipe.seed));
+                let network = Network::build(&plan, &params)?.recompute(recompute);
+                (network, params)
+            }
+        };
         let preprocess = splits.train.preprocess();
         let metadata = model_file::metadata(samples.model.kind(), &plan, preprocess, classes);
         let loader = loader(recipe, samples, &splits.train, &device)?;
@@ -72,13 +90,9 @@ impl<'r> Task<'r> for Classification<'r> {
         Ok((task, params))
     }
 
-    fn measure(&self) -> Measure {
-        Measure::Accuracy
-    }
-
     fn data_size(&self) -> DataSize {
         DataSize {
-            unit: Unit::Samples,
+            unit: TaskKind::Classification.unit(),
             train: self.splits.train.len(),
             valid: self.splits.valid.as_ref().map_or(0, Dataset::len),
             test: self.splits.test.len(),
@@ -112,12 +126,7 @@ impl<'r> Task<'r> for Classification<'r> {
         let labels = batch.labels.to_vec1::<u32>()?;
         let (inputs, targets) = self.mixed(batch, &labels, rng)?;
         let logits = self.network.forward(&inputs, &mut Pass::train(rng))?;
-        let options = CrossEntropy {
-            label_smoothing: self.recipe.train.label_smoothing,
-            ..CrossEntropy::default()
-        };
-        let loss =
-            cross_entropy(&logits, &targets, &options).map_err(cortical_neuron::Error::from)?;
+        let loss = smoothed(&logits, &targets, self.recipe.train.label_smoothing)?;
         Ok((loss, Some(right(&logits, &labels)?)))
     }
 
@@ -135,7 +144,7 @@ impl<'r> Task<'r> for Classification<'r> {
                 train.limit_eval_batches,
                 &self.device,
             )
-            .map(Measured::Classes)
+            .map(Measured::from)
         };
         dataset.map(evaluate).transpose()
     }
@@ -154,7 +163,7 @@ impl<'r> Task<'r> for Classification<'r> {
     }
 }
 
-impl Classification<'_> {
+impl SampleClasses<'_> {
     /// A batch as the network is to see it, with its labels or, mixed with others, their shares.
     fn mixed(&self, batch: &Samples, labels: &[u32], rng: &mut Rng) -> Result<(Tensor, Tensor)> {
         let mix = Mix {
@@ -165,6 +174,36 @@ impl Classification<'_> {
             return Ok((batch.inputs.clone(), batch.labels.clone()));
         }
         mix.apply(rng, &batch.inputs, labels, self.plan.classes())
+    }
+}
+
+/// Refuses fields that mean nothing to these samples.
+fn refuse_idle(recipe: &Recipe, samples: &SampleRecipe, shape: &[usize]) -> Result<()> {
+    let (name, own) = (&recipe.data.name, &samples.data);
+    let refuse = |path: &str, owner, here| -> Result<()> {
+        let path = path.to_owned();
+        Err(FieldError::Elsewhere { path, owner, here }.into())
+    };
+    if samples.train.cutmix > 0.0 && shape.len() != 3 {
+        return refuse("train.cutmix", "pictures", "rows of numbers");
+    }
+    let entry = catalog().iter().find(|entry| entry.name == name);
+    if own.dir.is_some() && entry.is_none_or(|entry| entry.install.is_none()) {
+        let owner = "data sets that are installed by name, such as fashion-mnist";
+        return refuse("data.dir", owner, "one that is embedded or has a path");
+    }
+    if entry.is_none() && Path::new(name).is_file() {
+        return Ok(());
+    }
+    let set = [
+        ("data.label", own.label.is_some()),
+        ("data.one_hot", !own.one_hot.is_empty()),
+        ("data.ignore", !own.ignore.is_empty()),
+        ("data.header", own.header.is_some()),
+    ];
+    match set.iter().find(|(_, is_set)| *is_set) {
+        Some((path, _)) => refuse(path, "CSV files", "data without columns"),
+        None => Ok(()),
     }
 }
 

@@ -11,17 +11,14 @@ use cortical_neuron::{Params, Pass};
 use cortical_tensor::{Rng, Seed};
 use cortical_text::Tokenizer;
 
-use super::text::{
-    check, check_memory, describe, drawn, options, own_tokenizer, save_changes, tokenizer,
-    train_changes_only,
-};
-use super::{Batch, Batches, Part, Task, number};
+use super::text::{Origin, check, describe, save_changes, tokenizer, train_changes_only};
+use super::{Batch, Batches, Part, Task, number, smoothed};
 use crate::evaluate::{Evaluation, right};
 use crate::folder::RunPaths;
-use crate::measured::{Measure, Measured, TextMistake};
+use crate::measured::{Measured, TextMistake};
 use crate::model_file::prediction;
-use crate::observe::{DataSize, Unit};
-use crate::recipe::{ClassifyRecipe, Recipe, TextRecipe};
+use crate::observe::DataSize;
+use crate::recipe::{Recipe, TextRecipe};
 use crate::scores::{Classification, rounded};
 use crate::{Error, Result, guard};
 
@@ -39,24 +36,25 @@ pub(crate) struct Labelled {
 /// The labelled texts of a recipe.
 #[derive(Clone, Debug)]
 pub(crate) struct LabelledTexts {
-    pub(crate) classes: Vec<String>,
-    pub(crate) train: Labelled,
-    pub(crate) valid: Labelled,
+    classes: Vec<String>,
+    train: Labelled,
+    valid: Labelled,
     pub(crate) test: Labelled,
 }
 
 impl LabelledTexts {
     /// Reads the table that the recipe names; the shares that are held out are drawn from its seed.
-    pub(crate) fn open(recipe: &Recipe, classify: &ClassifyRecipe) -> Result<Self> {
+    pub(crate) fn open(recipe: &Recipe, text: &TextRecipe) -> Result<Self> {
+        let classify = text.classify.clone().unwrap_or_default();
         let options = TextOptions {
-            text: classify.text.clone(),
-            label: classify.label.clone(),
+            text: classify.text,
+            label: classify.label,
             ..TextOptions::default()
         };
         let read = read_texts(Path::new(&recipe.data.name), &options)?;
         let labels = read.labels.unwrap_or_default();
         let data = &recipe.data;
-        let seed = Seed(recipe.seed);
+        let seed = Seed(text.data.split_seed.unwrap_or(recipe.seed));
         let rows = split_rows(&labels, data.test_fraction, data.valid_fraction, seed)?;
         let part = |rows: Vec<usize>| Labelled {
             texts: rows.iter().map(|row| read.texts[*row].clone()).collect(),
@@ -147,30 +145,34 @@ impl Batch for Texts {
 impl<'r> Task<'r> for TextClasses<'r> {
     type Batch = Texts;
 
-    fn open(recipe: &'r Recipe) -> Result<(Self, Params)> {
+    fn open(recipe: &'r Recipe, finished: Option<&RunPaths>) -> Result<(Self, Params)> {
         let text = recipe.text()?;
-        check_memory(recipe, text)?;
-        let columns = text.classify.clone().unwrap_or_default();
+        let origin = Origin::new(recipe, text, finished)?;
         let LabelledTexts {
             classes,
             train,
             valid,
             test,
-        } = LabelledTexts::open(recipe, &columns)?;
-        let tokenizer = tokenizer(&text.data.tokenizer, own_tokenizer(text), &train.texts)?;
-        let (classifier, params) = match drawn(recipe, text, &tokenizer) {
+        } = LabelledTexts::open(recipe, text)?;
+        let (name, own) = origin.tokenizer()?;
+        let tokenizer = tokenizer(name, own, &train.texts)?;
+        let (classifier, params) = match origin.drawn(&tokenizer) {
             Some((config, params)) => (
                 TextClassifier::build(&config, classes.len(), &params)?,
                 params,
             ),
             None => {
                 // Other classes need another head.
-                let own = language::read_classes(&text.model)?;
+                let own = language::read_classes(origin.path())?;
+                let new_head = own.as_ref().is_some_and(|own| *own != classes);
+                if let Some(own) = own.filter(|_| new_head && finished.is_some()) {
+                    return Err(Error::classes(&own, &classes));
+                }
                 let options = LoadOptions {
-                    new_head: own.is_some_and(|own| own != classes),
-                    ..options(recipe, text)
+                    new_head,
+                    ..origin.options()
                 };
-                TextClassifier::open(&text.model, classes.len(), &options)?
+                TextClassifier::open(origin.path(), classes.len(), &options)?
             }
         };
         let block = text.train.block;
@@ -189,7 +191,9 @@ impl<'r> Task<'r> for TextClasses<'r> {
             classifier.model().config(),
             block,
         )?;
-        train_changes_only(text, &params);
+        if finished.is_none() {
+            train_changes_only(text, classifier.model().config(), &params)?;
+        }
         let mut task = Self {
             order: (0, Vec::new()),
             batches: Batches::new(&recipe.train, train.tokens.len(), recipe.train.batch_size),
@@ -206,13 +210,9 @@ impl<'r> Task<'r> for TextClasses<'r> {
         Ok((task, params))
     }
 
-    fn measure(&self) -> Measure {
-        Measure::Accuracy
-    }
-
     fn data_size(&self) -> DataSize {
         DataSize {
-            unit: Unit::Tokens,
+            unit: self.recipe.kind().unit(),
             train: self.train.tokens.len(),
             valid: self.valid.tokens.len(),
             test: self.test.tokens.len(),
@@ -260,7 +260,7 @@ impl<'r> Task<'r> for TextClasses<'r> {
     fn loss(&mut self, batch: &Texts, rng: &mut Rng) -> Result<(Tensor, Option<f64>)> {
         let logits = self.logits(batch, &mut Pass::train(rng))?;
         let labels = Tensor::new(&batch.labels[..], &Device::Cpu)?;
-        let loss = cross_entropy(&logits, &labels)?;
+        let loss = smoothed(&logits, &labels, self.text.train.label_smoothing)?;
         Ok((loss, Some(right(&logits, &batch.labels)?)))
     }
 
@@ -278,9 +278,9 @@ impl<'r> Task<'r> for TextClasses<'r> {
         let texts: Vec<&[u32]> = rows.iter().map(|row| &part.tokens[*row][..]).collect();
         let labels: Vec<u32> = rows.iter().map(|row| part.labelled.labels[*row]).collect();
         let scores = scores(&self.classifier, &texts, self.recipe.train.batch_size)?;
-        Ok(Some(Measured::Texts {
-            classes: evaluation(&scores, &labels, &self.classes)?,
+        Ok(Some(Measured {
             mistakes: self.mistakes(part, &rows, &scores),
+            ..evaluation(&scores, &labels, &self.classes)?.into()
         }))
     }
 

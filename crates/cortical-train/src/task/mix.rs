@@ -21,7 +21,7 @@ impl Mix {
     /// `λ ~ Beta(α, α)`.
     ///
     /// # Shapes
-    /// - `inputs`: `[n, shape...]`; cutmix wants `[n, channels, height, width]` and leaves others as they are
+    /// - `inputs`: `[n, shape...]`; cutmix wants `[n, channels, height, width]`
     /// - returns inputs of the same shape, and labels as distributions `[n, classes]`
     ///
     /// # Source
@@ -52,7 +52,8 @@ impl Mix {
                     *x = own * *x + other * y;
                 }
             }
-        } else if let &[_, _, height, width] = inputs.dims() {
+        } else {
+            let (_, _, height, width) = inputs.dims4()?;
             let rectangle = rectangle(rng, lambda, (height, width));
             let area = rectangle.0.len() * rectangle.1.len();
             kept = 1.0 - area as f64 / (height * width) as f64;
@@ -67,8 +68,6 @@ impl Mix {
                     }
                 }
             }
-        } else {
-            kept = 1.0;
         }
         let mut soft = vec![0.0_f32; n * classes];
         for (i, &partner) in partners.iter().enumerate() {

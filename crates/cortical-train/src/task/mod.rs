@@ -13,16 +13,19 @@ use candle_core::{DType, Tensor};
 use cortical_data::Position;
 use cortical_neuron::Params;
 use cortical_tensor::Rng;
+use cortical_tensor::ops::{CrossEntropy, cross_entropy};
 
 use crate::Result;
 use crate::folder::RunPaths;
-use crate::measured::{Measure, Measured};
+use crate::measured::Measured;
 use crate::observe::DataSize;
-use crate::recipe::{Recipe, TrainRecipe};
+use crate::recipe::{Recipe, TaskKind, TrainRecipe};
 
-pub(crate) use classification::Classification;
-pub(crate) use labelled::{LabelledTexts, TextClasses, evaluation, scores, tokens};
-pub(crate) use next_token::{NextToken, text_scores};
+use classification::SampleClasses;
+use labelled::TextClasses;
+pub(crate) use labelled::{LabelledTexts, evaluation, scores, tokens};
+use next_token::NextToken;
+pub(crate) use next_token::text_scores;
 pub(crate) use text::{Corpus, adapters, own_tokenizer, text_files, train_changes_only};
 
 /// The random stream inside steps: dropout, and what else is drawn while a batch goes forward.
@@ -33,11 +36,8 @@ pub(crate) trait Task<'r>: Sized {
     /// Samples that go forward together.
     type Batch: Batch;
 
-    /// Opens the data, and opens or draws the model.
-    fn open(recipe: &'r Recipe) -> Result<(Self, Params)>;
-
-    /// What is measured beside the loss.
-    fn measure(&self) -> Measure;
+    /// Opens the data, and opens or draws the model that the recipe names; to test it, that of the finished run.
+    fn open(recipe: &'r Recipe, finished: Option<&RunPaths>) -> Result<(Self, Params)>;
 
     /// What there is to learn from, to validate on and to test on.
     fn data_size(&self) -> DataSize;
@@ -83,6 +83,26 @@ pub(crate) trait Task<'r>: Sized {
     /// Writes the model of the finished run.
     fn save(&self, paths: &RunPaths, params: &Params) -> Result<()> {
         self.save_weights(&paths.model(), params)
+    }
+}
+
+/// Something that is done with a task, whichever it is.
+pub(crate) trait Visitor<'r> {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn visit<T: Task<'r>>(self) -> Result<Self::Output>;
+}
+
+impl TaskKind {
+    /// Does something with the task of this kind.
+    pub(crate) fn visit<'r, V: Visitor<'r>>(self, visitor: V) -> Result<V::Output> {
+        match self {
+            Self::Classification => visitor.visit::<SampleClasses<'r>>(),
+            Self::NextToken => visitor.visit::<NextToken<'r>>(),
+            Self::TextClassification => visitor.visit::<TextClasses<'r>>(),
+        }
     }
 }
 
@@ -160,6 +180,16 @@ pub(crate) fn position_of(number: u64, batches_per_epoch: u64) -> Position {
         epoch: number / batches_per_epoch,
         batch: number % batches_per_epoch,
     }
+}
+
+/// The loss of classes, with a share of each label spread over all of them.
+fn smoothed(logits: &Tensor, labels: &Tensor, label_smoothing: f64) -> Result<Tensor> {
+    let options = CrossEntropy {
+        label_smoothing,
+        ..CrossEntropy::default()
+    };
+    let loss = cross_entropy(logits, labels, &options);
+    Ok(loss.map_err(cortical_neuron::Error::from)?)
 }
 
 /// A loss as a number.

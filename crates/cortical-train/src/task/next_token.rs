@@ -9,14 +9,11 @@ use cortical_neuron::{Params, Pass};
 use cortical_tensor::{Rng, Seed};
 use cortical_text::{Generator, Sampler, Sampling};
 
-use super::text::{
-    Corpus, check, check_memory, cut, describe, drawn, options, own_tokenizer, save_changes,
-    starts, train_changes_only,
-};
+use super::text::{Corpus, Origin, check, cut, describe, save_changes, starts, train_changes_only};
 use super::{Batch, Batches, Part, Task, number};
 use crate::folder::RunPaths;
-use crate::measured::{Measure, Measured, TextScores};
-use crate::observe::{DataSize, Unit};
+use crate::measured::Measured;
+use crate::observe::DataSize;
 use crate::recipe::{Recipe, TextRecipe};
 use crate::{Error, Result, guard};
 
@@ -58,25 +55,28 @@ impl Batch for Blocks {
 impl<'r> Task<'r> for NextToken<'r> {
     type Batch = Blocks;
 
-    fn open(recipe: &'r Recipe) -> Result<(Self, Params)> {
+    fn open(recipe: &'r Recipe, finished: Option<&RunPaths>) -> Result<(Self, Params)> {
         let text = recipe.text()?;
-        check_memory(recipe, text)?;
-        let corpus = Corpus::open(&recipe.data, &text.data.tokenizer, own_tokenizer(text))?;
+        let origin = Origin::new(recipe, text, finished)?;
+        let (name, own) = origin.tokenizer()?;
+        let corpus = Corpus::open(&recipe.data, name, own)?;
         let (block, tokens) = (text.train.block, corpus.train.len());
         if tokens <= block + 1 {
             return Err(Error::ShortText { tokens, block });
         }
-        let (model, params) = match drawn(recipe, text, &corpus.tokenizer) {
+        let (model, params) = match origin.drawn(&corpus.tokenizer) {
             Some((config, params)) => (LanguageModel::build(&config, &params)?, params),
             None => {
                 let Loaded { model, params, .. } =
-                    language::open(&text.model, &options(recipe, text))?;
+                    language::open(origin.path(), &origin.options())?;
                 (model, params)
             }
         };
         let all = corpus.train.iter().chain(&corpus.valid).chain(&corpus.test);
         check(all, model.config(), block)?;
-        train_changes_only(text, &params);
+        if finished.is_none() {
+            train_changes_only(text, model.config(), &params)?;
+        }
         let of_batch = recipe.train.batch_size.saturating_mul(block);
         let task = Self {
             places: Rng::new(Seed(recipe.seed), BLOCKS),
@@ -89,13 +89,9 @@ impl<'r> Task<'r> for NextToken<'r> {
         Ok((task, params))
     }
 
-    fn measure(&self) -> Measure {
-        Measure::Perplexity
-    }
-
     fn data_size(&self) -> DataSize {
         DataSize {
-            unit: Unit::Tokens,
+            unit: self.recipe.kind().unit(),
             train: self.corpus.train.len(),
             valid: self.corpus.valid.len(),
             test: self.corpus.test.len(),
@@ -160,10 +156,10 @@ impl<'r> Task<'r> for NextToken<'r> {
         if found.is_none() && sample.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Measured::Text(TextScores {
+        Ok(Some(Measured {
             sample,
             ..found.unwrap_or_default()
-        })))
+        }))
     }
 
     fn non_finite(&self, batch: &Blocks, rng: Option<&Rng>) -> Result<Option<String>> {
@@ -180,7 +176,8 @@ impl<'r> Task<'r> for NextToken<'r> {
         if params.adapters().is_none() {
             return Ok(cortical_io::save(path, params)?);
         }
-        // Trained on from a model with low-rank changes, as a whole: a whole model comes of it.
+        // Changes of a model that was drawn for this run, or one with changes that is trained on as a whole: a whole
+        // model comes of it.
         let tensors = merged_tensors(&self.model, params)?;
         let metadata = cortical_io::model_metadata(&Default::default());
         Ok(cortical_io::save_tensors(path, &tensors, &metadata)?)
@@ -232,7 +229,7 @@ pub(crate) fn text_scores(
     tokens: &[u32],
     blocks: usize,
     (batch, block): (usize, usize),
-) -> Result<Option<TextScores>> {
+) -> Result<Option<Measured>> {
     let starts = starts(tokens.len(), blocks, block);
     let mut sum = 0.0;
     for part in starts.chunks(batch) {
@@ -240,9 +237,13 @@ pub(crate) fn text_scores(
         let loss = model.loss(&ids, &labels, &mut Pass::eval())?;
         sum += number(&loss)? * part.len() as f64;
     }
-    Ok((!starts.is_empty()).then(|| TextScores {
-        loss: Some(sum / starts.len() as f64),
-        tokens: (starts.len() * block) as u64,
-        sample: String::new(),
+    Ok((!starts.is_empty()).then(|| {
+        let loss = sum / starts.len() as f64;
+        Measured {
+            loss: Some(loss),
+            figure: Some(loss.exp()),
+            count: (starts.len() * block) as u64,
+            ..Measured::default()
+        }
     }))
 }

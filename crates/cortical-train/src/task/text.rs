@@ -156,51 +156,90 @@ pub(crate) fn tokenizer(
     }
 }
 
-/// The tokenizer that the named model brings.
+/// The tokenizer that the model of a recipe brings.
 pub(crate) fn own_tokenizer(text: &TextRecipe) -> Option<Tokenizer> {
     match preset(&text.model) {
         Some(_) => None,
-        None => Tokenizer::open(&text.model).ok(),
+        None => Tokenizer::open(Path::new(&text.model)).ok(),
     }
 }
 
-/// Refuses a model that is larger than this machine, before anything is read or drawn.
-pub(crate) fn check_memory(recipe: &Recipe, text: &TextRecipe) -> Result<()> {
-    let need = match preset(&text.model) {
-        Some(preset) => Some(MemoryNeed::of_drawn(recipe, text, &preset.config)),
-        None => MemoryNeed::of_stored(recipe, text),
-    };
-    need.map_or(Ok(()), MemoryNeed::check)
+/// Where a language model comes from: from what the recipe names, or from the folder of the run that it has trained.
+pub(crate) struct Origin<'a> {
+    recipe: &'a Recipe,
+    text: &'a TextRecipe,
+    finished: Option<&'a RunPaths>,
 }
 
-/// The sizes of a preset with a place for its parameters, if the recipe names one: a fresh model learns the tokens that
-/// there are.
-pub(crate) fn drawn(
-    recipe: &Recipe,
-    text: &TextRecipe,
-    tokenizer: &Tokenizer,
-) -> Option<(LanguageConfig, Params)> {
-    let config = preset(&text.model)?.config;
-    let tokens = tokenizer.vocab_size().max(config.vocab_size());
-    let dtype = match text.train.dtype {
-        StorageType::F32 => DType::F32,
-        StorageType::Bf16 => DType::BF16,
-    };
-    let params = Params::with_dtype(&Device::Cpu, Seed(recipe.seed), dtype);
-    params.adapt(adapters(text));
-    Some((config.with_vocab_size(tokens), params))
-}
+impl<'a> Origin<'a> {
+    /// Refuses a training that is larger than this machine, before anything is read or drawn.
+    pub(crate) fn new(
+        recipe: &'a Recipe,
+        text: &'a TextRecipe,
+        finished: Option<&'a RunPaths>,
+    ) -> Result<Self> {
+        let need = match (finished, preset(&text.model)) {
+            (Some(_), _) => None,
+            (None, Some(preset)) => Some(MemoryNeed::of_drawn(recipe, text, &preset.config)),
+            (None, None) => MemoryNeed::of_stored(recipe, text),
+        };
+        need.map_or(Ok(()), MemoryNeed::check)?;
+        Ok(Self {
+            recipe,
+            text,
+            finished,
+        })
+    }
 
-/// How the recipe opens a model that is there.
-pub(crate) fn options(recipe: &Recipe, text: &TextRecipe) -> LoadOptions {
-    LoadOptions {
-        weights: match text.train.dtype {
-            StorageType::F32 => Weights::Single,
-            StorageType::Bf16 => Weights::Bf16,
-        },
-        adapters: adapters(text),
-        seed: recipe.seed,
-        ..Default::default()
+    /// The folder or the file of the model, where it is not drawn.
+    pub(crate) fn path(&self) -> &'a Path {
+        self.finished
+            .map_or(Path::new(&self.text.model), RunPaths::root)
+    }
+
+    /// The tokenizer by its name in a recipe, and the one that the model brings.
+    pub(crate) fn tokenizer(&self) -> Result<(&'a str, Option<Tokenizer>)> {
+        let name = self.text.data.tokenizer.as_str();
+        Ok(match self.finished {
+            Some(run) => {
+                let own = Tokenizer::open(run.root()).map_err(Error::text)?;
+                ("model", Some(own))
+            }
+            None => (name, own_tokenizer(self.text)),
+        })
+    }
+
+    /// The sizes of a preset with a place for its parameters, if the recipe names one: a fresh model learns the tokens
+    /// that there are.
+    pub(crate) fn drawn(&self, tokenizer: &Tokenizer) -> Option<(LanguageConfig, Params)> {
+        if self.finished.is_some() {
+            return None;
+        }
+        let config = preset(&self.text.model)?.config;
+        let tokens = tokenizer.vocab_size().max(config.vocab_size());
+        let dtype = match self.text.train.dtype {
+            StorageType::F32 => DType::F32,
+            StorageType::Bf16 => DType::BF16,
+        };
+        let params = Params::with_dtype(&Device::Cpu, Seed(self.recipe.seed), dtype);
+        params.adapt(adapters(self.text));
+        Some((config.with_vocab_size(tokens), params))
+    }
+
+    /// How a model that is there is opened. That of a finished run has its low-rank changes already.
+    pub(crate) fn options(&self) -> LoadOptions {
+        LoadOptions {
+            weights: match self.text.train.dtype {
+                StorageType::F32 => Weights::Single,
+                StorageType::Bf16 => Weights::Bf16,
+            },
+            adapters: match self.finished {
+                Some(_) => None,
+                None => adapters(self.text),
+            },
+            seed: self.recipe.seed,
+            ..Default::default()
+        }
     }
 }
 
@@ -214,13 +253,45 @@ pub(crate) fn adapters(text: &TextRecipe) -> Option<Adapters> {
 }
 
 /// Where low-rank changes are learned, nothing else is but a head over classes.
-pub(crate) fn train_changes_only(text: &TextRecipe, params: &Params) {
-    if text.lora.is_some() {
-        for param in params.all() {
-            let name = param.name();
-            param.set_trainable(name.contains("lora_") || TextClassifier::is_head(name));
+///
+/// # Errors
+/// [`Error::NoMatch`] for a target that no layer of the model has for a name.
+pub(crate) fn train_changes_only(
+    text: &TextRecipe,
+    config: &LanguageConfig,
+    params: &Params,
+) -> Result<()> {
+    let Some(lora) = &text.lora else {
+        return Ok(());
+    };
+    let all = params.all();
+    for target in &lora.targets {
+        let adapted = format!(".{target}.lora_A.weight");
+        if !all.iter().any(|param| param.name().ends_with(&adapted)) {
+            return Err(Error::NoMatch {
+                field: "lora.targets",
+                pattern: target.clone(),
+                known: layers(config).join(", "),
+            });
         }
     }
+    for param in &all {
+        let name = param.name();
+        param.set_trainable(name.contains("lora_") || TextClassifier::is_head(name));
+    }
+    Ok(())
+}
+
+/// The last parts of the names of a model's linear layers.
+fn layers(config: &LanguageConfig) -> Vec<String> {
+    let mut names = Vec::new();
+    for tensor in config.tensors() {
+        let name = tensor.name.strip_suffix(".weight");
+        let last = name.and_then(|name| name.rsplit('.').next());
+        let last = last.filter(|last| tensor.shape.len() == 2 && !last.contains("embed"));
+        names.extend(last.map(str::to_owned).filter(|last| !names.contains(last)));
+    }
+    names
 }
 
 /// Refuses tokens and lengths that a model does not have.
@@ -260,14 +331,15 @@ pub(crate) fn describe(
     write("tokenizer.json", &tokenizer.to_json().map_err(Error::text)?)
 }
 
-/// Writes the low-rank changes of a finished run, if that is what it learned; whether it was.
+/// Writes the low-rank changes of a finished run, if that is what it learned; whether it was. Those of a model that was
+/// drawn for the run belong to weights that are nowhere else: the whole model is to be written.
 pub(crate) fn save_changes(
     paths: &RunPaths,
     text: &TextRecipe,
     config: &LanguageConfig,
     params: &Params,
 ) -> Result<bool> {
-    if text.lora.is_none() {
+    if text.lora.is_none() || preset(&text.model).is_some() {
         return Ok(false);
     }
     save_adapter(paths.root(), params, config, &text.model)?;

@@ -2,7 +2,7 @@
 
 mod keep;
 mod open;
-mod step;
+pub(crate) mod step;
 mod validate;
 
 #[cfg(test)]
@@ -24,10 +24,10 @@ use crate::measured::Measured;
 use crate::metrics::MetricsLog;
 use crate::observe::{Event, Observer, Stop};
 use crate::pruner::Pruner;
-use crate::recipe::{OnNan, Recipe, TaskKind};
+use crate::recipe::{OnNan, Recipe};
 use crate::report::Report;
 use crate::sources::Sources;
-use crate::task::{Classification, NextToken, Task, TextClasses};
+use crate::task::{Task, Visitor};
 
 /// Lines about steps that even a short run has, if it has so many steps.
 const SHORT_RUN: u64 = 50;
@@ -69,24 +69,32 @@ pub fn train(
     if let Some(report) = folder.paths().read_report()? {
         return Ok(Outcome::AlreadyFinished(report));
     }
-    match recipe.kind() {
-        TaskKind::Classification => run::<Classification<'_>>(folder, recipe, stop, observer),
-        TaskKind::NextToken => run::<NextToken<'_>>(folder, recipe, stop, observer),
-        TaskKind::TextClassification => run::<TextClasses<'_>>(folder, recipe, stop, observer),
-    }
+    recipe.kind().visit(Run {
+        folder,
+        recipe,
+        stop,
+        observer,
+    })
 }
 
-fn run<'r, T: Task<'r>>(
+/// A training that is to run to its end.
+struct Run<'a, 'r> {
     folder: RunFolder,
     recipe: &'r Recipe,
-    stop: &dyn Stop,
-    observer: &mut dyn Observer,
-) -> Result<Outcome> {
-    match Trainer::<T>::open(&folder, recipe, observer) {
-        Ok(trainer) => trainer.run(stop, observer),
-        Err(error) => {
-            folder.discard_if_new();
-            Err(error)
+    stop: &'a dyn Stop,
+    observer: &'a mut dyn Observer,
+}
+
+impl<'r> Visitor<'r> for Run<'_, 'r> {
+    type Output = Outcome;
+
+    fn visit<T: Task<'r>>(self) -> Result<Outcome> {
+        match Trainer::<T>::open(&self.folder, self.recipe, self.observer) {
+            Ok(trainer) => trainer.run(self.stop, self.observer),
+            Err(error) => {
+                self.folder.discard_if_new();
+                Err(error)
+            }
         }
     }
 }

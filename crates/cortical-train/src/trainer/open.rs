@@ -13,7 +13,7 @@ use crate::observe::{DataSize, Event, Observer, Setup, Warning};
 use crate::pruner::Pruner;
 use crate::recipe::Recipe;
 use crate::task::{STREAM, Task};
-use crate::{Error, Monitor, Result, pruner, sources, start};
+use crate::{Error, Result, pruner, sources, start};
 
 impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
     /// Opens the data and the model, and goes to where the newest checkpoint was written.
@@ -23,7 +23,7 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let sources = sources::open(folder, recipe, observer)?;
-        let (task, params) = T::open(recipe)?;
+        let (task, params) = T::open(recipe, None)?;
         refuse_blind_choices(recipe, &task.data_size())?;
         let latest = folder.paths().checkpoints().latest_valid(params.device())?;
         // What a checkpoint holds has begun from the other network already.
@@ -52,12 +52,7 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
         }
         let step = latest.checkpoint.as_ref().map_or(0, |c| c.state.step);
         let average = recipe.average.averaging();
-        let metrics = MetricsLog::open(
-            folder.paths(),
-            &recipe.log,
-            (task.data_size().unit, task.measure()),
-            step,
-        )?;
+        let metrics = MetricsLog::open(folder.paths(), &recipe.log, recipe.kind(), step)?;
         let mut trainer = Self {
             optimizer: recipe.optim.config.build(&params, recipe.optim.groups())?,
             plateau: match recipe.schedule.plateau() {
@@ -115,7 +110,7 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
             trainable,
             bytes,
             data: self.task.data_size(),
-            measure: self.task.measure(),
+            measure: self.recipe.kind().measure(),
             start_step: self.step,
             total_steps: self.total_steps,
         })
@@ -124,7 +119,8 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
 
 /// Refuses choices for which there is nothing to look at: the test part is none of them.
 fn refuse_blind_choices(recipe: &Recipe, data: &DataSize) -> Result<()> {
-    if recipe.train.monitor == Monitor::ValidAccuracy && data.classes.is_none() {
+    let monitored = recipe.train.monitor.measure();
+    if monitored.is_some_and(|monitored| monitored != recipe.kind().measure()) {
         return Err(Error::NoAccuracy);
     }
     if data.valid > 0 {

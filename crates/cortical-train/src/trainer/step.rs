@@ -4,33 +4,149 @@ use std::time::Instant;
 
 use cortical_data::Position;
 use cortical_kernels::parallel::keep_spinning;
-use cortical_optim::clip_grad_value;
+use cortical_neuron::Params;
+use cortical_optim::{Optimizer, clip_grad_value};
 use cortical_tensor::Rng;
 
 use super::Trainer;
-use crate::guard::{self, Broken};
+use crate::guard;
 use crate::observe::{Event, Observer, StepMetrics, Warning};
-use crate::recipe::OnNan;
+use crate::pruner::Pruner;
+use crate::recipe::{OnNan, Recipe};
 use crate::task::{Batch, Task, number};
 use crate::{Error, Result};
 
 /// After so many non-finite steps in a row the weights are taken to be spoilt, though all of them are finite.
-const USELESS: u64 = 3;
+pub(crate) const USELESS: u64 = 3;
+
+/// What takes a step, in a training or in the search for its learning rate.
+pub(crate) struct Learner<'a, 'r, T: Task<'r>> {
+    pub(crate) recipe: &'r Recipe,
+    pub(crate) task: &'a mut T,
+    pub(crate) params: &'a Params,
+    pub(crate) optimizer: &'a mut dyn Optimizer,
+    /// What prunes while the weights are trained.
+    pub(crate) pruner: Option<&'a mut Pruner>,
+    pub(crate) rng: &'a mut Rng,
+}
 
 /// What the batches of one step came to.
 #[derive(Clone, Copy, Debug, Default)]
-struct Accumulated {
+pub(crate) struct Accumulated {
     samples: usize,
     units: usize,
-    loss: f64,
+    pub(crate) loss: f64,
     right: Option<f64>,
+    /// The norm of all gradients together, before it was limited.
+    grad_norm: f64,
+}
+
+/// What a step came to.
+pub(crate) enum Attempt {
+    /// The weights are updated.
+    Taken(Accumulated),
+    /// The loss or the norm of the gradients is non-finite, and came up first at this place; the weights are as they
+    /// were.
+    NonFinite { figure: f64, place: String },
+}
+
+impl<'r, T: Task<'r>> Learner<'_, 'r, T> {
+    /// The batches of the next step: as many as are accumulated, or as the epoch still has.
+    pub(crate) fn next_batches(&mut self) -> Result<Vec<T::Batch>> {
+        let mut batches = Vec::new();
+        for _ in 0..self.recipe.train.accumulate {
+            batches.push(self.task.next_batch()?);
+            if self.task.position().batch == 0 {
+                break;
+            }
+        }
+        Ok(batches)
+    }
+
+    /// A step with these batches, or nothing at all if something is non-finite.
+    pub(crate) fn step(&mut self, batches: &[T::Batch]) -> Result<Attempt> {
+        let (rng, buffers) = (self.rng.clone(), guard::buffers(self.params));
+        let gradients = &self.recipe.optim.gradients;
+        let limit = gradients.clip_norm.unwrap_or(f64::INFINITY);
+        let norm = self.recipe.optim.norm();
+        let (figure, place) = match keep_spinning(|| self.accumulate(batches))? {
+            Err(loss) => (loss, self.place(&batches[0], &rng)?),
+            Ok(done) => {
+                if let Some(pruner) = &mut self.pruner {
+                    pruner.see_gradients()?;
+                }
+                match keep_spinning(|| self.optimizer.step_clipped(limit, norm)) {
+                    Ok(grad_norm) => return Ok(Attempt::Taken(Accumulated { grad_norm, ..done })),
+                    Err(cortical_optim::Error::NotFinite { name, norm }) => {
+                        (norm, format!("the gradient of {name}"))
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        guard::restore(buffers)?;
+        self.params.zero_grad();
+        Ok(Attempt::NonFinite { figure, place })
+    }
+
+    /// Forward and backward for each batch; each counts by its share of the samples, so that the gradients are those of
+    /// one large batch. A loss that is non-finite ends it.
+    fn accumulate(&mut self, batches: &[T::Batch]) -> Result<Result<Accumulated, f64>> {
+        let samples: usize = batches.iter().map(Batch::samples).sum();
+        let mut done = Accumulated {
+            samples,
+            ..Accumulated::default()
+        };
+        for batch in batches {
+            let (mut loss, right) = self.task.loss(batch, self.rng)?;
+            let value = number(&loss)?;
+            if !value.is_finite() {
+                return Ok(Err(value));
+            }
+            let share = batch.samples() as f64 / samples as f64;
+            if batches.len() > 1 {
+                loss = loss.affine(share, 0.0)?;
+            }
+            self.params.backward(&loss)?;
+            done.loss += value * share;
+            done.units += batch.units();
+            if let Some(right) = right {
+                *done.right.get_or_insert(0.0) += right;
+            }
+        }
+        if let Some(limit) = self.recipe.optim.gradients.clip_value {
+            clip_grad_value(self.params, limit)?;
+        }
+        Ok(Ok(done))
+    }
+
+    /// Where a non-finite loss came up first: the step's first batch goes forward once more, with the same random
+    /// numbers and somebody looking on.
+    fn place(&self, batch: &T::Batch, rng: &Rng) -> Result<String> {
+        if let Some(name) = guard::broken_weight(self.params)? {
+            return Ok(format!("the parameter {name}"));
+        }
+        let place = self.task.non_finite(batch, Some(rng))?;
+        Ok(place.unwrap_or_else(|| guard::LOSS.to_owned()))
+    }
 }
 
 impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
+    fn learner(&mut self) -> Learner<'_, 'r, T> {
+        Learner {
+            recipe: self.recipe,
+            task: &mut self.task,
+            params: &self.params,
+            optimizer: &mut *self.optimizer,
+            pruner: self.pruner.as_mut(),
+            rng: &mut self.rng,
+        }
+    }
+
     /// Takes a step. `None` if it was left out.
     pub(super) fn take_step(&mut self, observer: &mut dyn Observer) -> Result<Option<StepMetrics>> {
         let started = Instant::now();
-        let batches = self.next_batches()?;
+        let batches = self.learner().next_batches()?;
         let first = batches[0].position();
         if self.left_out.contains(&first) {
             self.step += 1;
@@ -41,35 +157,11 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         if let Some(momentum) = self.schedule.momentum(self.step) {
             self.optimizer.set_momentum(momentum)?;
         }
-        let (rng, buffers) = (self.rng.clone(), guard::buffers(&self.params));
-        let done = match keep_spinning(|| self.accumulate(&batches)) {
-            Ok(done) => done,
-            Err(Broken::Error(error)) => return Err(*error),
-            Err(Broken::Loss(loss)) => {
-                let place = self.place(&batches[0], &rng)?;
-                guard::restore(buffers)?;
-                self.params.zero_grad();
-                return self.leave_out(first, loss, place, observer);
+        let done = match self.learner().step(&batches)? {
+            Attempt::Taken(done) => done,
+            Attempt::NonFinite { figure, place } => {
+                return self.leave_out(first, figure, place, observer);
             }
-        };
-        if let Some(pruner) = &mut self.pruner {
-            pruner.see_gradients()?;
-        }
-        let limit = self
-            .recipe
-            .optim
-            .gradients
-            .clip_norm
-            .unwrap_or(f64::INFINITY);
-        let norm = self.recipe.optim.norm();
-        let grad_norm = match keep_spinning(|| self.optimizer.step_clipped(limit, norm)) {
-            Ok(norm) => norm,
-            Err(cortical_optim::Error::NotFinite { name, norm }) => {
-                guard::restore(buffers)?;
-                self.params.zero_grad();
-                return self.leave_out(first, norm, format!("the gradient of {name}"), observer);
-            }
-            Err(error) => return Err(error.into()),
         };
         self.step += 1;
         self.skips = 0;
@@ -93,51 +185,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             accuracy: done.right.map(|right| right / samples),
             lr,
             units: done.units,
-            grad_norm,
+            grad_norm: done.grad_norm,
         }))
-    }
-
-    /// The batches of the next step: as many as are accumulated, or as the epoch still has.
-    fn next_batches(&mut self) -> Result<Vec<T::Batch>> {
-        let mut batches = Vec::new();
-        for _ in 0..self.recipe.train.accumulate {
-            batches.push(self.task.next_batch()?);
-            if self.task.position().batch == 0 {
-                break;
-            }
-        }
-        Ok(batches)
-    }
-
-    /// Forward and backward for each batch; each counts by its share of the samples, so that the gradients are those of
-    /// one large batch.
-    fn accumulate(&mut self, batches: &[T::Batch]) -> Result<Accumulated, Broken> {
-        let samples: usize = batches.iter().map(Batch::samples).sum();
-        let mut done = Accumulated {
-            samples,
-            ..Accumulated::default()
-        };
-        for batch in batches {
-            let (mut loss, right) = self.task.loss(batch, &mut self.rng)?;
-            let value = number(&loss)?;
-            if !value.is_finite() {
-                return Err(Broken::Loss(value));
-            }
-            let share = batch.samples() as f64 / samples as f64;
-            if batches.len() > 1 {
-                loss = loss.affine(share, 0.0).map_err(Error::from)?;
-            }
-            self.params.backward(&loss).map_err(Error::from)?;
-            done.loss += value * share;
-            done.units += batch.units();
-            if let Some(right) = right {
-                *done.right.get_or_insert(0.0) += right;
-            }
-        }
-        if let Some(limit) = self.recipe.optim.gradients.clip_value {
-            clip_grad_value(&self.params, limit).map_err(Error::from)?;
-        }
-        Ok(done)
     }
 
     /// The learning rate that the schedule starts from: the recipe's, or what a plateau has left of it.
@@ -146,16 +195,6 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             Some(plateau) => plateau.lr(),
             None => self.recipe.optim.lr(),
         }
-    }
-
-    /// Where a non-finite loss came up first: the step's first batch goes forward once more, with the same random
-    /// numbers and somebody looking on.
-    fn place(&self, batch: &T::Batch, rng: &Rng) -> Result<String> {
-        if let Some(name) = guard::broken_weight(&self.params)? {
-            return Ok(format!("the parameter {name}"));
-        }
-        let place = self.task.non_finite(batch, Some(rng))?;
-        Ok(place.unwrap_or_else(|| guard::LOSS.to_owned()))
     }
 
     /// A step that led to something non-finite: the run ends, or the weights stay as they are and its batches are left

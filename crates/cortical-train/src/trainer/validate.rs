@@ -3,7 +3,6 @@
 use super::{Sums, Trainer};
 use crate::measured::Measured;
 use crate::observe::{Event, Observer, PhaseMetrics, Validation};
-use crate::recipe::Monitor;
 use crate::scores::rounded;
 use crate::task::{Part, Task};
 use crate::{Error, Report, Result, guard, pruner};
@@ -13,17 +12,17 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
     pub(super) fn end_phase(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let valid = self.validate()?;
         let position = self.task.position();
-        let sums = &self.sums;
+        let (sums, measure) = (&self.sums, self.recipe.kind().measure());
         let metrics = PhaseMetrics {
             step: self.step,
             epoch: (position.batch == 0).then_some(position.epoch),
             train_loss: sums.loss / sums.samples,
-            train_accuracy: self.has_accuracy().then(|| sums.right / sums.samples),
+            train_accuracy: measure.is_share().then(|| sums.right / sums.samples),
             valid,
             train_seconds: sums.train_seconds,
         };
         if metrics.epoch.is_some() || metrics.valid.is_some() {
-            self.metrics.phase(&metrics, self.task.measure())?;
+            self.metrics.phase(&metrics)?;
             observer.event(Event::Phase(&metrics));
         }
         if metrics.epoch.is_some() {
@@ -36,26 +35,21 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
         Ok(())
     }
 
-    fn has_accuracy(&self) -> bool {
-        self.task.data_size().classes.is_some()
-    }
-
     /// Validates, and notes what follows: the best figure so far, the plateau's learning rate, the models in `best/`.
     fn validate(&mut self) -> Result<Option<Validation>> {
         let found = self.evaluate(Part::Valid)?;
         let valid = found.as_ref().map(|found| Validation {
-            loss: found.loss(),
-            figure: found.figure(),
-            sample: found.sample().to_owned(),
+            loss: found.loss,
+            figure: found.figure,
+            sample: found.sample.clone(),
         });
-        if let Some(loss) = found.as_ref().and_then(Measured::loss) {
-            let (figure, larger) = match self.recipe.train.monitor {
-                Monitor::ValidLoss => (loss, false),
-                Monitor::ValidAccuracy => (
-                    found.as_ref().and_then(Measured::figure).unwrap_or(loss),
-                    true,
-                ),
-            };
+        let monitored = found.as_ref().and_then(|found| {
+            Some(match self.recipe.train.monitor.measure() {
+                None => (found.loss?, false),
+                Some(measure) => (found.figure?, measure.larger_is_better()),
+            })
+        });
+        if let Some((figure, larger)) = monitored {
             self.best.note(figure, larger);
             self.keep_if_best(figure, larger)?;
             if let Some(plateau) = &mut self.plateau {
@@ -85,11 +79,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             return Err(self.diverged(format!("the parameter {name}")));
         }
         let test = self.evaluate(Part::Test)?;
-        if test
-            .as_ref()
-            .and_then(Measured::loss)
-            .is_some_and(|loss| !loss.is_finite())
-        {
+        let loss = test.as_ref().and_then(|test| test.loss);
+        if loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(self.diverged("the loss of the test".to_owned()));
         }
         self.save_model()?;
@@ -104,15 +95,17 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             parameters: self.params.count(),
             trainable: Some(trainable.iter().map(|param| param.count()).sum()),
             pruned: pruner::count(&self.params)?,
-            valid_loss: valid.as_ref().and_then(Measured::loss),
-            valid_figure: valid.as_ref().and_then(Measured::figure),
+            valid_loss: valid.as_ref().and_then(|valid| valid.loss),
+            valid_figure: valid.as_ref().and_then(|valid| valid.figure),
             test_loss: None,
             test: None,
             perplexity: None,
             sample: String::new(),
             mistakes: Vec::new(),
         };
-        report.set_test(test);
+        if let Some(test) = test {
+            report.set_test(test);
+        }
         self.folder.paths().write_report(&report)?;
         Ok(report)
     }

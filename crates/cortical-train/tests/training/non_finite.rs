@@ -95,7 +95,10 @@ fn what_is_non_finite_is_named_and_its_batches_can_be_left_out() {
         for (name, tensor) in checkpoints.load(step, &Device::Cpu).unwrap().model {
             let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let sound = values.iter().all(|x| x.is_finite());
-            assert!(sound, "step {step}: {name} was committed as no number");
+            assert!(
+                sound,
+                "step {step}: {name} was committed, and is non-finite"
+            );
         }
     }
 }

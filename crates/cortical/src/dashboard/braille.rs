@@ -4,7 +4,7 @@
 const DOTS: [[u32; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
 
 /// Plots curves from 0 to `end` in so many columns and rows. All share the height; the first is drawn as the mean of
-/// each dot's stretch.
+/// each dot's segment.
 pub(super) fn plot(
     curves: &[Vec<(f64, f64)>],
     end: f64,

@@ -171,6 +171,9 @@ pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Res
 fn work(folder: RunFolder, recipe: &Recipe, watch: &Watch<'_>) -> Result<Outcome> {
     let (output, listener) = (watch.output, &watch.listener);
     let root = folder.paths().root().to_owned();
+    if watch.tui && !Dashboard::is_possible(output) {
+        output.remark("--tui draws on a terminal, and stderr is none: lines instead");
+    }
     let watcher: Box<dyn Observer> = match watch.tui && Dashboard::is_possible(output) {
         true => Box::new(Dashboard::new()),
         false => Box::new(Progress::new(output)),

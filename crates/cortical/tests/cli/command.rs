@@ -99,6 +99,57 @@ fn one_way_through_every_verb() {
 }
 
 #[test]
+fn what_an_option_cannot_do_is_said() {
+    let place = Place::new();
+    for other in ["--tui", "--tensorboard", "--fast-dev-run"] {
+        let said = place.run(&format!("train --data iris --find-lr {other}"));
+        let said = said.expect(2);
+        assert!(said.err.contains("cannot be used with"), "{}", said.err);
+    }
+    let said = place.run(&format!("{QUICK} --tui")).expect(0);
+    let remark = "--tui draws on a terminal, and stderr is none";
+    assert!(said.err.contains(remark), "{}", said.err);
+    for (line, want) in [
+        (
+            "--data iris --set train.cutmix=1",
+            "train.cutmix is a setting for pictures, and this recipe is for rows of numbers",
+        ),
+        (
+            "--data digits --set data.label=foo",
+            "data.label is a setting for CSV files, and this recipe is for data without columns",
+        ),
+        (
+            "--data digits --set data.one_hot=[a]",
+            "data.one_hot is a setting for CSV files",
+        ),
+        (
+            "--data digits --set data.header=true",
+            "data.header is a setting for CSV files",
+        ),
+        (
+            "--data iris --set data.dir=x",
+            "data.dir is a setting for data sets that are installed by name",
+        ),
+    ] {
+        let said = place.run(&format!("train {line}")).expect(2);
+        assert!(said.err.contains(want), "{line}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_test_keeps_to_the_limits_of_its_run() {
+    let place = Place::new();
+    let line = "--out r --set train.limit_eval_batches=1 --set train.eval_batch_size=4";
+    place.run(&format!("{QUICK} {line}")).expect(0);
+    let report: serde_json::Value = serde_json::from_slice(&place.read("r/report.json")).unwrap();
+    let said = place.run("eval r --data iris --label foo").expect(2);
+    assert!(said.err.contains("and iris is none"), "{}", said.err);
+    let found = place.run("eval r --json").expect(0).json();
+    assert_eq!(found["test_samples"], 4);
+    assert_eq!(found["test_accuracy"], report["test"]["accuracy"]);
+}
+
+#[test]
 fn every_verb_speaks_json() {
     let place = Place::new();
     let train = place

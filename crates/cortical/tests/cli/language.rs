@@ -53,6 +53,29 @@ fn a_merged_model_computes_what_the_adapted_one_does() {
 }
 
 #[test]
+fn a_text_has_no_label_column() {
+    let place = trained();
+    let said = place.run("eval base --data text.txt --label foo").expect(2);
+    let want = "--label names a column of a table, and text.txt is none; leave it out";
+    assert!(said.err.contains(want), "{}", said.err);
+    place.run("eval base --data text.txt").expect(0);
+}
+
+#[test]
+fn low_rank_changes_of_a_fresh_model_make_a_whole_one() {
+    let place = trained();
+    let small =
+        "--set train.block=16 --set train.max_steps=1 --set train.sample_tokens=0 --batch 2";
+    let line = "train --model llama-tiny --data text.txt --set lora.rank=4 --out fresh";
+    let said = place.run(&format!("{line} {small}")).expect(0);
+    assert!(said.out.contains("fresh/model.safetensors"), "{}", said.out);
+    place
+        .run("generate fresh --prompt the --max-tokens 2")
+        .expect(0);
+    place.run("eval fresh").expect(0);
+}
+
+#[test]
 fn the_preset_is_a_recipe_whose_fields_can_be_set() {
     let place = Place::new();
     let line = "train --preset moby-dick --print-recipe --set train.max_steps=3 --lr 0.1";

@@ -63,8 +63,8 @@ fn a_word_is_learned_and_the_folder_is_a_model_of_classes() {
     assert_eq!(model.classes(), ["bad", "good"]);
     let found = model.predict(&["lovely in rain", "awful"]).unwrap();
     assert_eq!([found[0].class, found[1].class], [1, 0]);
-    let again = model.evaluate_held_out(&root).unwrap();
-    assert_eq!(again.as_ref(), Some(test));
+    let (_, again) = crate::evaluate_run(&RunPaths::new(&root)).unwrap();
+    assert_eq!(again.unwrap().classes.as_ref(), Some(test));
     let all = model.evaluate(Path::new(&recipe.data.name), &model.options());
     assert_eq!(all.unwrap().samples, 24);
 
@@ -79,6 +79,37 @@ fn a_word_is_learned_and_the_folder_is_a_model_of_classes() {
     );
     let other = cortical_models::language::read_classes(folder.path());
     assert_eq!(other.unwrap(), None);
+}
+
+#[test]
+fn a_test_of_a_finished_run_keeps_to_its_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), &["train.eval_blocks=3", "train.epochs=1"]);
+    let root = folder.path().join("run");
+    let report = trained(&root, &recipe);
+    let (_, again) = crate::evaluate_run(&RunPaths::new(&root)).unwrap();
+    let again = again.unwrap();
+    assert_eq!(again.count, 3);
+    assert_eq!(again.classes, report.test);
+}
+
+#[test]
+fn labels_are_smoothed_and_texts_held_out_as_the_recipe_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, set: &[&str]| {
+        let mut all = vec!["train.max_steps=2"];
+        all.extend(set);
+        let root = folder.path().join(name);
+        trained(&root, &recipe(folder.path(), &all));
+        model_bytes(&root)
+    };
+    let plain = run("plain", &[]);
+    assert!(plain != run("smooth", &["train.label_smoothing=0.2"]));
+    assert!(
+        plain == run("own-seed", &["data.split_seed=0"]),
+        "the run's seed is 0"
+    );
+    assert!(plain != run("other-seed", &["data.split_seed=5"]));
 }
 
 #[test]
@@ -119,10 +150,9 @@ fn a_head_is_trained_and_kept_beside_low_rank_changes() {
         let report = trained(&root, &recipe);
         assert!(report.trainable.unwrap() * 10 < report.parameters);
         assert!(!RunPaths::new(&root).model().exists());
-        let model = TextModel::open(&root).unwrap().unwrap();
-        let again = model.evaluate_held_out(&root).unwrap().unwrap();
-        let before = report.test.unwrap();
-        // The changes are opened over weights in single precision.
+        let (_, again) = crate::evaluate_run(&RunPaths::new(&root)).unwrap();
+        let again = again.unwrap();
+        let (again, before) = (again.classes.unwrap(), report.test.unwrap());
         assert_eq!(again.confusion, before.confusion);
         assert!(
             (again.loss - before.loss).abs() < 0.02,

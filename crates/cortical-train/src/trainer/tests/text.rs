@@ -100,9 +100,8 @@ fn the_folder_is_a_model_with_a_page() {
         loaded.model.config().vocab_size(),
         tokenizer.vocab_size().max(256)
     );
-    let again = crate::evaluate_text(&RunPaths::new(&root), None);
-    let again = again.unwrap().unwrap();
-    assert_eq!(again.loss, report.test_loss);
+    let (step, again) = crate::evaluate_run(&RunPaths::new(&root)).unwrap();
+    assert_eq!((step, again.unwrap().loss), (None, report.test_loss));
     let page = crate::write_page(&RunPaths::new(&root)).unwrap();
     for part in ["Perplexity", "What it writes", "After step 3", "bpe-300"] {
         assert!(page.contains(part), "{part}");
@@ -118,14 +117,28 @@ fn the_folder_is_a_model_with_a_page() {
 #[test]
 fn low_rank_changes_are_trained_alone_and_saved_for_peft() {
     let folder = tempfile::tempdir().unwrap();
+    let drawn = recipe(folder.path(), &[]);
+    let base = folder.path().join("base");
+    trained(&base, &drawn);
     for dora in [false, true] {
-        let mut recipe = recipe(folder.path(), &[]);
+        let mut recipe = drawn.clone();
         text_of(&mut recipe).lora = Some(LoraRecipe {
             dora,
             ..LoraRecipe::default()
         });
+        // What was drawn for the run is nowhere else: the whole model is written.
+        let root = folder.path().join(format!("drawn-{dora}"));
+        let (report, _) = trained(&root, &recipe);
+        let (_, again) = crate::evaluate_run(&RunPaths::new(&root)).unwrap();
+        let off = again.unwrap().loss.unwrap() - report.test_loss.unwrap();
+        assert!(off.abs() < 1e-4, "{off}");
+        language::open(&root, &LoadOptions::default()).unwrap();
+
+        text_of(&mut recipe).model = base.display().to_string();
         let root = folder.path().join(format!("lora-{dora}"));
         let (report, _) = trained(&root, &recipe);
+        let (_, again) = crate::evaluate_run(&RunPaths::new(&root)).unwrap();
+        assert_eq!(again.unwrap().loss, report.test_loss);
         let trainable = report.trainable.unwrap();
         assert!(trainable > 0 && trainable * 10 < report.parameters);
         let adapter = language::read_adapter_config(&root).unwrap();
@@ -147,9 +160,21 @@ fn training_on_from_low_rank_changes_gives_a_whole_model() {
     let mut on = base;
     text_of(&mut on).model = root("adapted").display().to_string();
     let (report, _) = trained(&root("on"), &on);
-    let again = crate::evaluate_text(&RunPaths::new(root("on")), None);
-    let again = again.unwrap().unwrap().loss.unwrap();
+    let (_, again) = crate::evaluate_run(&RunPaths::new(root("on"))).unwrap();
+    let again = again.unwrap().loss.unwrap();
     assert!((again - report.test_loss.unwrap()).abs() < 1e-4, "{again}");
+}
+
+#[test]
+fn a_test_of_a_finished_run_keeps_to_its_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), &["train.eval_blocks=2"]);
+    let root = folder.path().join("run");
+    let (report, _) = trained(&root, &recipe);
+    let (_, again) = crate::evaluate_run(&RunPaths::new(&root)).unwrap();
+    let again = again.unwrap();
+    assert_eq!((again.loss, again.count), (report.test_loss, 2 * 16));
+    assert_eq!(again.sample, report.sample);
 }
 
 #[test]
@@ -198,6 +223,10 @@ fn what_cannot_be_trained_says_why_and_leaves_no_folder() {
     check(
         &["data.tokenizer=model"],
         "data.tokenizer is \"model\", but the model brings no tokenizer; choose bytes, characters or bpe-N",
+    );
+    check(
+        &["lora.targets=[q_proj,nope]"],
+        "lora.targets: \"nope\" fits no name; there are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
     );
     check(
         &["schedule.warmup_steps=6"],

@@ -80,7 +80,7 @@ def function(name, tag, config, *inputs, **extra):
 CHANNELS = [(3, 2, 4, 3), (2,), (2,), (3, 2, 4, 3)]
 MOMENTS = {"running_mean": (2,), "running_var": ("positive", (2,))}
 HALF = [(2, 5, 6), (6,), (8, 6), (4, 6), (4, 6), (6, 8)]
-COMPOSITES = {
+FUSED = {
     "function": [
         function("residual", "plain", {"activation": "none"}, (3, 4), (3, 4)),
         function("residual", "relu", {}, (2, 3, 4), (2, 3, 4)),
