@@ -101,8 +101,7 @@ fn steps(
     loss: &mut dyn FnMut(&mut Rng) -> Result<Tensor>,
 ) -> Result<f64> {
     let mut optimizer = recipe.optim.config.build(params, recipe.optim.groups())?;
-    let limit = recipe.optim.gradients.clip_norm.unwrap_or(f64::INFINITY);
-    let norm = recipe.optim.norm();
+    let (limit, norm) = (recipe.optim.limit(), recipe.optim.norm());
     let mut rng = Rng::new(Seed(recipe.seed), STREAM);
     let began = Instant::now();
     let mut taken = Vec::new();

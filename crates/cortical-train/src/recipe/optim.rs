@@ -25,9 +25,8 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct GradientRecipe {
-        /// The largest norm of all gradients together, if there is a limit.
-        pub clip_norm: Option<f64> = None, "the largest norm of all gradients together",
-            rule("a norm above 0", |norm: &f64| *norm > 0.0).optional();
+        /// The largest norm of all gradients together; 0 for no limit.
+        pub clip_norm: Option<f64> = None, "the largest norm of all gradients together; 0: no limit", not_negative().optional();
         /// Which norm that is: 2, 1, any p above 0, or infinity.
         pub clip_norm_type: NormType = NormType(2.0), "which norm: 2, 1, another p, or inf",
             rule("a number above 0", |p: &NormType| p.0 > 0.0);
@@ -90,6 +89,13 @@ impl OptimRecipe {
     #[must_use]
     pub fn lr(&self) -> f64 {
         self.config.lr()
+    }
+
+    /// The largest norm that gradients may have together; infinite where there is no limit.
+    #[must_use]
+    pub fn limit(&self) -> f64 {
+        let limit = self.gradients.clip_norm.filter(|norm| *norm > 0.0);
+        limit.unwrap_or(f64::INFINITY)
     }
 
     /// The norm that [`clip_norm`](GradientRecipe::clip_norm) limits.

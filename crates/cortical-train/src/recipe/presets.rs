@@ -8,8 +8,9 @@ use cortical_optim::{AdamWConfig, OptimizerConfig};
 
 use super::{
     AverageRecipe, CheckpointRecipe, ClassifyRecipe, DataRecipe, DeviceRecipe, GuardRecipe,
-    LogRecipe, OptimRecipe, Override, Recipe, SampleData, SampleRecipe, SampleTraining,
-    ScheduleRecipe, StartRecipe, TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe,
+    LogRecipe, LoraRecipe, OptimRecipe, Override, PruneRecipe, Recipe, SampleData, SampleRecipe,
+    SampleTraining, ScheduleRecipe, StartRecipe, TaskKind, TaskRecipe, TextData, TextRecipe,
+    TextTraining, TrainRecipe,
 };
 use crate::Result;
 
@@ -197,6 +198,22 @@ impl Recipe {
         if let TaskRecipe::Text(text) = &mut recipe.task {
             (text.train.eval_blocks, text.train.sample_tokens) = (0, 0);
             text.classify = Some(ClassifyRecipe::default());
+        }
+        recipe
+    }
+}
+
+impl Recipe {
+    /// A recipe of this kind with every table that it may have.
+    pub(super) fn with_every_table(kind: TaskKind) -> Self {
+        let mut recipe = match kind {
+            TaskKind::Classification => Self::for_data("digits"),
+            TaskKind::NextToken | TaskKind::TextClassification => Self::for_text("llama-tiny"),
+        };
+        recipe.prune = Some(PruneRecipe::default());
+        if let TaskRecipe::Text(text) = &mut recipe.task {
+            text.classify = Some(ClassifyRecipe::default());
+            text.lora = Some(LoraRecipe::default());
         }
         recipe
     }

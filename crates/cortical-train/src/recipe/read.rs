@@ -27,24 +27,6 @@ settings! {
     }
 }
 
-/// The tables that every recipe may have.
-const TABLES: [&str; 10] = [
-    "data",
-    "optim",
-    "schedule",
-    "train",
-    "average",
-    "start",
-    "prune",
-    "guard",
-    "checkpoint",
-    "log",
-];
-
-/// The tables of some tasks only, beside `model`, which is a table or a name.
-const SAMPLE_TABLES: &[&str] = &["augment"];
-const TEXT_TABLES: &[&str] = &["classify", "lora"];
-
 impl Recipe {
     /// Reads a recipe; what it does not say is as in `base`, or as in the preset that suits its data or its model.
     ///
@@ -92,18 +74,13 @@ impl Recipe {
         base: Option<&Self>,
         kinds: &Kinds,
     ) -> Result<Self, FieldError> {
-        let (own, other) = match is_text(kind) {
-            true => (TEXT_TABLES, SAMPLE_TABLES),
-            false => (SAMPLE_TABLES, TEXT_TABLES),
-        };
-        if let Some(name) = other.iter().find(|name| table.contains_key(**name)) {
+        let known = Self::with_every_table(kind).outermost();
+        let elsewhere_known = Self::with_every_table(other_kind(kind)).outermost();
+        let other = |name: &&str| !known.contains(name) && table.contains_key(*name);
+        if let Some(name) = elsewhere_known.into_iter().find(other) {
             return Err(elsewhere(name, kind));
         }
-        let known = Head::names().chain(["model"]).chain(TABLES);
-        refuse_unknown("", table, known.chain(own.iter().copied()))?;
-        for name in TABLES {
-            section("", table, name)?;
-        }
+        refuse_unknown("", table, known.into_iter())?;
         let part = |name: &str| section("", table, name);
         let data = part("data")?;
         let default;
@@ -280,6 +257,14 @@ fn is_text(kind: TaskKind) -> bool {
     kind != TaskKind::Classification
 }
 
+/// A kind of the tasks that this one is none of.
+fn other_kind(kind: TaskKind) -> TaskKind {
+    match is_text(kind) {
+        true => TaskKind::Classification,
+        false => TaskKind::NextToken,
+    }
+}
+
 /// What a table says that it learns, if it says so: a language model is named, a network has a table.
 fn kind_of(table: &Table) -> Option<TaskKind> {
     match table.get("model") {
@@ -387,12 +372,7 @@ fn with_hint(error: FieldError, kind: TaskKind) -> FieldError {
     else {
         return error;
     };
-    let paths = match kind {
-        TaskKind::Classification => Recipe::for_data("digits"),
-        TaskKind::NextToken => Recipe::for_text("llama-tiny"),
-        TaskKind::TextClassification => Recipe::for_text_classes("llama-tiny"),
-    }
-    .paths();
+    let paths = Recipe::with_every_table(kind).paths();
     let leaf = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let wanted = leaf(&path);
     let leaves: Vec<String> = paths.iter().map(|path| leaf(path)).collect();

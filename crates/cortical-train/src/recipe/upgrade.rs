@@ -80,13 +80,6 @@ pub(super) fn upgrade(table: &mut Table) -> Result<()> {
         for (before, after) in RENAMED {
             rename(table, before, after);
         }
-        // 0 was for no limit.
-        if let Some(Value::Table(optim)) = table.get_mut("optim")
-            && let Some(norm) = optim.get_mut("clip_norm")
-            && matches!(norm, Value::Float(0.0) | Value::Integer(0))
-        {
-            *norm = Value::Float(f64::INFINITY);
-        }
     }
     let mut section = |name: &str| {
         let table = table
@@ -149,7 +142,7 @@ version = 2
 seed = 3
 model = "llama-tiny"
 data = { name = "notes.txt", tokenizer = "bytes", test_fraction = 0.2, valid_fraction = 0 }
-optim = { lr = 0.002, clip_norm = inf }
+optim = { lr = 0.002, clip_norm = 0 }
 schedule = { min_factor = 0.3, warmup_steps = 7 }
 train = { max_steps = 500, batch_size = 4, block = 64, validate_every = 50, eval_blocks = 16, sample_tokens = 20 }
 checkpoint = { every_steps = 30, keep = 5 }

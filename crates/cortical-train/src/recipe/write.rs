@@ -38,7 +38,18 @@ impl Recipe {
             .collect()
     }
 
-    /// Every table with its fields.
+    /// What a recipe like this may have outermost: the fields before the first table, and the tables.
+    pub(super) fn outermost(&self) -> Vec<&'static str> {
+        let tables = self.tables().into_iter();
+        tables
+            .flat_map(|(name, lines)| match name {
+                "" => lines.iter().map(|line| line.name).collect(),
+                _ => vec![name],
+            })
+            .collect()
+    }
+
+    /// Every table with its fields: the one list of them.
     fn tables(&self) -> Vec<(&'static str, Vec<Line>)> {
         let head = Head {
             seed: self.seed,

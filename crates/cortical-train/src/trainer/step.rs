@@ -66,9 +66,7 @@ impl<'r, T: Task<'r>> Learner<'_, 'r, T> {
     /// A step with these batches, or nothing at all if something is non-finite.
     pub(crate) fn step(&mut self, batches: &[T::Batch]) -> Result<Attempt> {
         let (rng, buffers) = (self.rng.clone(), guard::buffers(self.params));
-        let gradients = &self.recipe.optim.gradients;
-        let limit = gradients.clip_norm.unwrap_or(f64::INFINITY);
-        let norm = self.recipe.optim.norm();
+        let (limit, norm) = (self.recipe.optim.limit(), self.recipe.optim.norm());
         let (figure, place) = match keep_spinning(|| self.accumulate(batches))? {
             Err(loss) => (loss, self.place(&batches[0], &rng)?),
             Ok(done) => {
