@@ -35,6 +35,11 @@ fn labelled(name: &str) -> CsvOptions {
     }
 }
 
+/// Labels all of which are classes.
+fn known(labels: Option<Vec<Option<u32>>>) -> Option<Vec<u32>> {
+    labels?.into_iter().collect()
+}
+
 /// What a model trained on a table keeps of it, through the form in which it is saved.
 fn saved(dataset: &Dataset) -> Preprocess {
     let fitted = Preprocess::fit(Normalize::Auto, dataset.inputs()).unwrap();
@@ -124,6 +129,86 @@ fn what_the_first_row_is_follows_from_the_table() {
 }
 
 #[test]
+fn a_first_row_of_numbers_is_no_class_without_a_word() {
+    let body = |end: &str| -> String {
+        let classes = ["red", "green", "blue"];
+        let row = |i: usize| format!("{}.25,{}{end},{}\n", i % 7, (i * 3) % 5, classes[i % 3]);
+        (0..12).map(row).collect()
+    };
+    // Decimal numbers over the columns, and a word over the labels that is none of them.
+    for header in [
+        "1100.5,1101.25,variety",
+        "0,0.1,colour",
+        "1e-3,1e-2,colour",
+        "0.5,1.5,y",
+        "7,2,kind",
+    ] {
+        for end in ["", ".5"] {
+            let text = format!("{header}\n{}", body(end));
+            match parse(&text) {
+                Ok(read) => {
+                    assert_eq!(read.classes(), ["blue", "green", "red"], "{text}");
+                    assert_eq!(read.len(), 12, "{text}");
+                }
+                Err(error) => {
+                    let cells = header.replace(',', ", ");
+                    let want = format!(
+                        "t.csv, line 1: ({cells}) may be the header, or a row of a class of its own; say which with data.header=true or data.header=false"
+                    );
+                    assert_eq!(error.to_string(), want);
+                }
+            }
+        }
+    }
+    // Wavelengths, evenly apart or not.
+    let wide = |header: &str| {
+        let row = |i: usize| format!("0.{i},0.{i}5,0.1,{}\n", ["a", "b"][i % 2]);
+        let text = format!("{header}\n{}", (0..8).map(row).collect::<String>());
+        parse(&text).unwrap().about().summary.clone()
+    };
+    assert_eq!(
+        wide("1100.5,1101.0,1101.5,variety"),
+        "8 rows, 3 numbers, label \"variety\" with 2 classes, header in line 1"
+    );
+}
+
+#[test]
+fn columns_that_are_counted_are_a_header_at_any_width() {
+    let check = |text: &str, line: &str, note: Option<&str>| {
+        let read = parse(text).unwrap_or_else(|error| panic!("{text}{error}"));
+        let about = read.about();
+        assert!(about.summary.ends_with(line), "{text}{about:?}");
+        let found = about.notes.iter().find(|note| note.starts_with("line 1 "));
+        assert_eq!(found.map(String::as_str), note, "{text}");
+    };
+    let note =
+        "line 1 (0, 1, 2) is taken as the header; if it is a row of data, say data.header=false";
+    check(
+        "0,1,2\n0.5,1.5,0\n0.1,0.2,2\n0.3,0.4,1\n0.5,0.1,2\n",
+        "header in line 1",
+        Some(note),
+    );
+    let note =
+        "line 1 (0, 1) is taken as the header; if it is a row of data, say data.header=false";
+    check("0,1\n0.5,0\n0.1,1\n0.2,1\n", "header in line 1", Some(note));
+    let note =
+        "line 1 (0, 1, 2) is taken as a row of data; if it is the header, say data.header=true";
+    check("0,1,2\n5,1,0\n7,2,2\n3,4,1\n", "no header", Some(note));
+    // An empty name over the numbers of the rows is pandas' as well.
+    check(
+        ",0,1,2\n0,5,1,0\n1,7,2,2\n2,3,4,1\n",
+        "header in line 1",
+        None,
+    );
+    check(
+        "0,1,2,3,4\n5,6,1,2,0\n4,3,2,9,4\n5,6,1,2,0\n",
+        "header in line 1",
+        None,
+    );
+    check("5,6,1\n4,3,2\n5,6,1\n", "no header", None);
+}
+
+#[test]
 fn a_header_can_be_said_to_be_there_or_not() {
     let read = |text: &str, header: bool| {
         let options = CsvOptions {
@@ -187,6 +272,16 @@ fn a_label_that_says_that_there_is_none_is_refused() {
     // Sodium, and what is the absence of something.
     let read = parse("1,Na\n2,None\n3,-\n4,none\n").unwrap();
     assert_eq!(read.classes(), ["-", "Na", "None", "none"]);
+    // Python writes that for a missing value too, so it is said.
+    let notes = &read.about().notes;
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.starts_with("\"None\" is taken for a class")),
+        "{notes:?}"
+    );
+    let read = parse("1,Na\n2,none\n3,Na\n4,none\n").unwrap();
+    assert!(read.about().notes.is_empty(), "{:?}", read.about());
 }
 
 #[test]
@@ -213,7 +308,7 @@ fn a_models_columns_are_found_by_their_names() {
         assert_eq!(rows(&read(name).inputs), rows(seen.inputs()), "{name}");
     }
     assert_eq!(
-        read("reordered.csv").labels.as_deref(),
+        known(read("reordered.csv").labels).as_deref(),
         Some(trained.labels())
     );
     assert_eq!(read("reordered_nolabel.csv").labels, None);
@@ -303,7 +398,7 @@ fn labels_that_are_not_last_are_known_again() {
         ..CsvOptions::default()
     };
     let read = open_features(&file("labelfirst.csv"), &saved(&trained), &options).unwrap();
-    assert_eq!(read.labels.as_deref(), Some(trained.labels()));
+    assert_eq!(known(read.labels).as_deref(), Some(trained.labels()));
     assert_eq!(rows(&read.inputs).len(), 80);
     // Without a header the place of the label is kept.
     let first = CsvOptions {
@@ -318,7 +413,7 @@ fn labels_that_are_not_last_are_known_again() {
         ..CsvOptions::default()
     };
     let read = read_features_from(bare.as_bytes(), Path::new("t.csv"), 2, &options).unwrap();
-    assert_eq!(read.labels.as_deref(), Some(trained.labels()));
+    assert_eq!(known(read.labels).as_deref(), Some(trained.labels()));
 }
 
 #[test]

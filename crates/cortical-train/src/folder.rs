@@ -14,6 +14,8 @@ use crate::{Error, Recipe, Result};
 
 /// Bytes of a recipe that are read at most.
 const RECIPE_BYTES: u64 = 1 << 20;
+/// Bytes of a report that are read at most: one of many classes has a line of some hundred for each.
+const REPORT_BYTES: u64 = 1 << 28;
 
 /// The names in a run folder, without opening it.
 #[derive(Clone, Debug)]
@@ -125,7 +127,8 @@ impl RunPaths {
                 path: self.root.clone(),
             });
         }
-        Recipe::from_toml_with(&recipe_text(&path)?, None, &[], &self.kinds)
+        let read = Recipe::from_toml_with(&recipe_text(&path)?, None, &[], &self.kinds);
+        read.map_err(|why| why.of_recipe(&path))
     }
 
     /// Reads the network of pictures or of a table that a training wrote here.
@@ -163,13 +166,13 @@ impl RunPaths {
     /// A file that cannot be read, or is no report.
     pub fn read_report(&self) -> Result<Option<Report>> {
         let path = self.report();
-        match fs::read(&path) {
-            Ok(json) => match Report::from_json(&json) {
-                Ok(report) => Ok(Some(report)),
-                Err(why) => Err(Error::BadReport { path, why }),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::file(path)(error)),
+        if fs::symlink_metadata(&path).is_err_and(|why| why.kind() == ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let json = cortical_io::read_text(&path, REPORT_BYTES)?;
+        match Report::from_json(json.as_bytes()) {
+            Ok(report) => Ok(Some(report)),
+            Err(why) => Err(Error::BadReport { path, why }),
         }
     }
 
@@ -204,7 +207,8 @@ impl RunPaths {
 /// # Errors
 /// A file that cannot be read, is larger than a mebibyte or is no recipe.
 pub fn read_recipe_file(path: &Path, overrides: &[crate::Override]) -> Result<Recipe> {
-    Recipe::from_toml(&recipe_text(path)?, None, overrides)
+    let read = Recipe::from_toml(&recipe_text(path)?, None, overrides);
+    read.map_err(|why| why.of_recipe(path))
 }
 
 /// The text of a recipe.

@@ -50,6 +50,7 @@ impl<'r> Task<'r> for Classification<'r> {
         let device = Device::Cpu;
         let samples = recipe.samples()?;
         let splits = recipe.open_samples(&start::columns(&recipe.start)?)?;
+        start::check_classes(&recipe.start, &splits.train)?;
         let classes = splits.train.classes();
         let layers = samples.model.layers();
         let plan = Plan::new(&layers, splits.train.input_shape(), classes.len())?;

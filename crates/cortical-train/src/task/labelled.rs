@@ -54,7 +54,8 @@ impl LabelledTexts {
             ..TextOptions::default()
         };
         let read = read_texts(Path::new(&recipe.data.name), &options)?;
-        let labels = read.labels.unwrap_or_default();
+        // Every row has one, as none may lack here.
+        let labels: Vec<u32> = read.labels.into_iter().flatten().flatten().collect();
         let data = &recipe.data;
         let seed = Seed(recipe.seed);
         let rows = split_rows(&labels, data.test_fraction, data.valid_fraction, seed)?;

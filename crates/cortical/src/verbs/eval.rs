@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use cortical_data::csv::{CsvOptions, LabelColumn};
-use cortical_data::{Dataset, catalog, open_features};
+use cortical_data::{CsvDefect, Dataset, Place, catalog, open_features};
 use cortical_train::{
     Evaluation, Measured, Recipe, RunPaths, SampleRecipe, TaskKind, TextModel, TextScores,
     TrainedModel, evaluate, evaluate_stopped, evaluate_text, in_pool,
@@ -82,7 +82,7 @@ fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
         return Ok(Found::Text(evaluate_text(&paths, args.data.as_deref())?));
     }
     let (model, run) = load_model(&args.run)?;
-    let (dataset, batch_size) = dataset(args, &model, run.as_ref())?;
+    let (dataset, batch_size) = dataset(args, &model, run.as_ref(), output)?;
     let found = evaluate(model.network(), &dataset, batch_size, &Device::Cpu)?;
     Ok(Found::Classes(found))
 }
@@ -122,6 +122,7 @@ fn dataset(
     args: &EvalArgs,
     model: &TrainedModel,
     run: Option<&RunPaths>,
+    output: &Output,
 ) -> Result<(Dataset, usize)> {
     let recipe = match run {
         Some(run) if run.is_run() => Some(run.read_recipe()?),
@@ -138,21 +139,9 @@ fn dataset(
         }
         (Some(name), _) => named(name, args, model, samples)?,
     };
-    if dataset.classes() != model.classes() {
-        let list = |classes: &[String]| {
-            let shown = classes
-                .iter()
-                .take(12)
-                .map(String::as_str)
-                .collect::<Vec<_>>();
-            let more = if classes.len() > 12 { ", ..." } else { "" };
-            format!("{}{more}", shown.join(", "))
-        };
-        let error = cortical_train::Error::Classes {
-            expected: list(model.classes()),
-            found: list(dataset.classes()),
-        };
-        return Err(error.into());
+    let dataset = dataset.in_classes(model.classes())?;
+    for note in &dataset.about().notes {
+        output.remark(note);
     }
     let shape = model.preprocess().input_shape();
     if dataset.input_shape() != shape {
@@ -176,8 +165,11 @@ fn named(
     let is_known = catalog().iter().any(|entry| entry.name == name);
     let label = match (&args.label, trained) {
         (Some(label), _) => Some(LabelColumn::parse(label)),
-        (None, Some(trained)) => trained.data.label.clone(),
-        (None, None) => None,
+        // Models of older versions do not keep the columns of their table.
+        (None, Some(trained)) if model.preprocess().columns().is_empty() => {
+            trained.data.label.clone()
+        }
+        (None, _) => None,
     };
     if !is_known && path.is_file() {
         let options = CsvOptions {
@@ -186,7 +178,8 @@ fn named(
             ..CsvOptions::default()
         };
         let features = open_features(path, model.preprocess(), &options)?;
-        let labels = features.labels.ok_or_else(|| Error::NoLabels {
+        let labels: Option<Vec<u32>> = features.labels.and_then(|all| all.into_iter().collect());
+        let labels = labels.ok_or_else(|| Error::NoLabels {
             path: path.to_owned(),
         })?;
         return Ok(Dataset::new(
@@ -195,21 +188,29 @@ fn named(
             model.classes().to_vec(),
         )?);
     }
+    if let Some(label) = &args.label {
+        return Err(no_columns(path, label));
+    }
     let recipe = Recipe::for_data(name);
     let mut options = recipe.samples()?.options(&recipe.data);
     if path.is_dir() {
         // Pictures come in any size.
         options.input_shape = Some(model.preprocess().input_shape().to_vec());
     }
-    let test = cortical_data::open(name, &options)?.test;
-    if !is_known && test.classes().len() == model.classes().len() {
-        // A folder of IDX files numbers its classes and does not name them.
-        let labels = test.labels().to_vec();
-        return Ok(Dataset::new(
-            test.inputs().clone(),
-            labels,
-            model.classes().to_vec(),
-        )?);
+    Ok(cortical_data::open(name, &options)?.test)
+}
+
+/// The error for a label column of what has none.
+fn no_columns(path: &Path, label: &str) -> Error {
+    let defect = CsvDefect::NoColumn {
+        what: "label column",
+        expected: format!("{label:?}"),
+        found: "data without columns; leave --label out".to_owned(),
+    };
+    cortical_data::Error::Csv {
+        path: path.to_owned(),
+        place: Place::File,
+        defect: Box::new(defect),
     }
-    Ok(test)
+    .into()
 }
