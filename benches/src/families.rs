@@ -34,7 +34,7 @@ pub struct Family {
 }
 
 /// Modules of `cortical_kernels` that are no family: what the families are made of, and where the reasons stand.
-pub const NO_FAMILY: [(&str, &str); 7] = [
+pub const NO_FAMILY: [(&str, &str); 8] = [
     (
         "alloc",
         "memory, which the workloads measure with everything else",
@@ -45,6 +45,10 @@ pub const NO_FAMILY: [(&str, &str); 7] = [
     ("real", "what a number can do"),
     ("slice_sums", "sums inside of other kernels"),
     ("roofline", "it measures the machine, not us"),
+    (
+        "constant",
+        "what quantized and sparse matrices have in common",
+    ),
 ];
 
 /// Every family, in the order of their modules.

@@ -177,7 +177,17 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
                 "serde_json",
                 "whether a .json file is a configuration or an index",
             ),
-            allow("candle-core", "tests: tensors that are written to files"),
+            CANDLE,
+            allow("toml", "tests: layers of networks"),
+            TEMPFILE,
+        ],
+    ),
+    (
+        "cortical-prune",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("serde_json", "reports for machines"),
             TEMPFILE,
         ],
     ),

@@ -1,6 +1,6 @@
 //! Products and what is made of them.
 
-use super::{Family, op};
+use super::{Family, Run, op};
 use crate::error::Result;
 use crate::workloads::{Size, classes, normal};
 use candle_core::Tensor;
@@ -8,7 +8,9 @@ use cortical_kernels::activation::Activation;
 use cortical_kernels::matmul::Transposes;
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_kernels::recurrent::Cell;
+use cortical_kernels::sparse::{Precision, SparseMatrix};
 use cortical_tensor::ops::{self, Attention, CrossEntropy, RecurrentWeights, Reduction, Time};
+use std::sync::Arc;
 
 pub(super) fn families(size: Size) -> Result<Vec<Family>> {
     let [n, i, o] = [size.pick(512, 3), size.pick(768, 4), size.pick(512, 5)];
@@ -93,6 +95,7 @@ pub(super) fn families(size: Size) -> Result<Vec<Family>> {
             ops::bilinear(&t[0], &t[1], &t[2], None)
         })?,
         quantized(size)?,
+        sparse(size)?,
     ])
 }
 
@@ -109,35 +112,53 @@ fn cross_entropy(scores: Tensor, labels: Tensor) -> Result<Family> {
     })
 }
 
-/// Weights in four bits by one row.
-fn quantized(size: Size) -> Result<Family> {
-    let (rows, cols) = (size.pick(2048, 3), size.pick(2048, 64));
-    let values: Vec<f32> = normal("packed", &[rows, cols])?.flatten_all()?.to_vec1()?;
-    let matrix = QuantizedMatrix::quantize(Format::Q8_0, rows, cols, &values);
-    let matrix = std::sync::Arc::new(matrix.expect("whole blocks in a row"));
+/// One row by a matrix of `[rows, cols]`, by its own product and by the naive one.
+fn one_row<M: 'static>(
+    matrix: M,
+    [rows, cols]: [usize; 2],
+    product: fn(&M, &[f32], &mut [f32]),
+) -> Result<Run> {
     let x: Vec<f32> = normal("x", &[cols])?.to_vec1()?;
-    let run = move |naive: bool| {
-        let (matrix, x) = (matrix.clone(), x.clone());
-        move || {
-            let mut y = vec![0.0; matrix.rows()];
-            match naive {
-                true => matrix.product_naive(1, &x, &mut y),
-                false => matrix.product(1, &x, &mut y),
-            }
-            Ok(vec![Tensor::from_vec(
-                y,
-                matrix.rows(),
-                &candle_core::Device::Cpu,
-            )?])
-        }
-    };
+    Ok(Box::new(move || {
+        let mut y = vec![0.0; rows];
+        product(&matrix, &x, &mut y);
+        Ok(vec![Tensor::from_vec(y, rows, &candle_core::Device::Cpu)?])
+    }))
+}
+
+/// Weights in eight bits by one row.
+fn quantized(size: Size) -> Result<Family> {
+    let shape = [size.pick(2048, 3), size.pick(2048, 64)];
+    let values: Vec<f32> = normal("quantized", &shape)?.flatten_all()?.to_vec1()?;
+    let matrix = QuantizedMatrix::quantize(Format::Q8_0, shape[0], shape[1], &values);
+    let matrix = Arc::new(matrix.expect("whole blocks in a row"));
     Ok(Family {
         module: "quantized",
         name: "one row by weights in 8 bits",
-        ours: Box::new(run(false)),
+        ours: one_row(matrix.clone(), shape, |m, x, y| m.product(1, x, y))?,
         opponent: "the naive product of dequantized weights",
-        theirs: Box::new(run(true)),
+        theirs: one_row(matrix, shape, |m, x, y| m.product_naive(1, x, y))?,
         // Inputs are rounded to eight bits.
         same: false,
+    })
+}
+
+/// Half of the weights by one row.
+fn sparse(size: Size) -> Result<Family> {
+    let shape = [size.pick(2048, 3), size.pick(2048, 64)];
+    let mut values: Vec<f32> = normal("sparse", &shape)?.flatten_all()?.to_vec1()?;
+    values
+        .iter_mut()
+        .filter(|w| w.abs() < 0.6745)
+        .for_each(|w| *w = 0.0);
+    let matrix = SparseMatrix::from_dense(shape[0], shape[1], &values, Precision::F32);
+    let matrix = Arc::new(matrix);
+    Ok(Family {
+        module: "sparse",
+        name: "one row by half of the connections",
+        ours: one_row(matrix.clone(), shape, |m, x, y| m.product(1, x, y))?,
+        opponent: "the naive product",
+        theirs: one_row(matrix, shape, |m, x, y| m.product_naive(1, x, y))?,
+        same: true,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu, SwiGluConfig};
 use candle_core::Tensor;
-use cortical_neuron::{Description, Layer, Pass, Place, Result, RmsNorm};
+use cortical_neuron::{Description, Layer, Pass, Place, Result, RmsNorm, View, product};
 
 /// The options of a [`DecoderBlock`].
 #[derive(Clone, Debug)]
@@ -65,6 +65,7 @@ impl DecoderBlockConfig {
             before_mlp: norm(before_mlp)?,
             mlp: self.feed_forward.build(&scope.at("mlp"))?,
             behind_mlp: norm(behind_mlp)?,
+            name: scope.path().to_owned(),
         })
     }
 }
@@ -108,6 +109,7 @@ pub struct DecoderBlock {
     before_mlp: Option<RmsNorm>,
     mlp: SwiGlu,
     behind_mlp: Option<RmsNorm>,
+    name: String,
 }
 
 impl DecoderBlock {
@@ -156,14 +158,15 @@ impl DecoderBlock {
                 (x + normed(behind.as_ref(), &y, pass)?)?
             }
         };
-        match (&self.before_mlp, &self.behind_mlp) {
-            (Some(norm), None) => self.mlp.sublayer(&h, norm, pass),
+        let y = match (&self.before_mlp, &self.behind_mlp) {
+            (Some(norm), None) => self.mlp.sublayer(&h, norm, pass)?,
             (before, behind) => {
                 let y = normed(before.as_ref(), &h, pass)?;
                 let y = self.mlp.forward(&y, pass)?;
-                Ok((&h + normed(behind.as_ref(), &y, pass)?)?)
+                (&h + normed(behind.as_ref(), &y, pass)?)?
             }
-        }
+        };
+        pass.observe_in(View::Modules, &self.name, y)
     }
 }
 
@@ -193,7 +196,11 @@ impl Layer for DecoderBlock {
         let parts = layers
             .map(|layer| layer.describe(sample))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Description::of_parts("DecoderBlock", "", parts, sample))
+        let block = Description::of_parts("DecoderBlock", "", parts, sample);
+        // One operation with a norm before it makes its sum as well; with a norm behind it the sum is one more.
+        let behind = [&self.behind_attention, &self.behind_mlp].into_iter();
+        let sums = behind.flatten().map(|_| product(sample));
+        Ok(block.keeping(sums))
     }
 }
 
@@ -224,6 +231,12 @@ mod tests {
         let y = normed(block.before_mlp.as_ref(), &h, pass).unwrap();
         let y = block.mlp.forward(&y, pass).unwrap();
         (&h + normed(block.behind_mlp.as_ref(), &y, pass).unwrap()).unwrap()
+    }
+
+    fn assert_close(what: &str, a: &[f32], b: &[f32], within: f32) {
+        assert_eq!(a.len(), b.len(), "{what}");
+        let far = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        assert!(far.fold(0.0, f32::max) < within, "{what}: {a:?} {b:?}");
     }
 
     fn numbers(t: &Tensor) -> Vec<f32> {
@@ -307,6 +320,61 @@ mod tests {
             numbers(&y),
             numbers(&block.forward(&x, &mut Pass::eval()).unwrap())
         );
+    }
+
+    #[test]
+    fn an_observer_may_ask_for_more_and_put_other_outputs_in_their_place() {
+        struct All(Vec<(String, Vec<usize>)>, Option<&'static str>);
+        impl Observer for All {
+            fn activation(&mut self, layer: &str, output: &Tensor) {
+                self.0.push((layer.to_string(), output.dims().to_vec()));
+            }
+            fn wants(&self, view: View) -> bool {
+                view != View::Replacements || self.1.is_some()
+            }
+            fn replacement(&mut self, layer: &str, output: &Tensor) -> Result<Option<Tensor>> {
+                Ok((self.1 == Some(layer))
+                    .then(|| output.zeros_like())
+                    .transpose()?)
+            }
+        }
+        let params = Params::new(&Device::Cpu, Seed(3));
+        let block = block(&params);
+        let x = Tensor::arange(0.0_f32, 36.0, &Device::Cpu).unwrap();
+        let x = (x.reshape((1, 3, 12)).unwrap() / 36.0).unwrap();
+        let run = |all: &mut All| {
+            block
+                .forward(&x, &mut Pass::eval().observed_by(all))
+                .unwrap()
+        };
+        let mut all = All(Vec::new(), None);
+        let y = run(&mut all);
+        let whole = block.forward(&x, &mut Pass::eval()).unwrap();
+        assert_close("layer by layer", &numbers(&y), &numbers(&whole), 1e-5);
+        let shape = |name: &str| {
+            let named = all.0.iter().find(|(own, _)| own == name);
+            named
+                .unwrap_or_else(|| panic!("{name}: {:?}", all.0))
+                .1
+                .clone()
+        };
+        assert_eq!(shape("block.self_attn.k_proj"), [1, 3, 6]);
+        assert_eq!(shape("block.self_attn.weights"), [1, 4, 3, 3]);
+        assert_eq!(shape("block.mlp.down_proj.input"), [1, 3, 20]);
+        assert_eq!(shape("block"), [1, 3, 12]);
+        // Without its two sublayers a block gives what it is given.
+        let without = run(&mut All(Vec::new(), Some("block.mlp")));
+        let mut only = All(Vec::new(), Some("block.self_attn"));
+        let both = block
+            .mlp
+            .sublayer(&x, block.before_mlp.as_ref().unwrap(), &mut Pass::eval());
+        assert_close(
+            "no attention",
+            &numbers(&run(&mut only)),
+            &numbers(&both.unwrap()),
+            1e-5,
+        );
+        assert_ne!(numbers(&without), numbers(&whole));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::encoder::{BlockOptions, FeedForward, block_options};
 use crate::{Attend, MultiHeadAttention};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Description, Dropout, Layer, LayerNorm, Pass, Result, Scope};
+use cortical_neuron::{Description, Dropout, Layer, LayerNorm, Pass, Result, Scope, product};
 
 /// The options of a [`TransformerDecoderLayer`].
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +129,7 @@ impl TransformerDecoderLayer {
                 x = self.norms[part].forward(&x, pass)?;
             }
         }
-        pass.observe(&self.name, &x);
-        Ok(x)
+        pass.observe(&self.name, x)
     }
 
     /// What the block is made of and what it costs for a target of this shape with a memory of as many rows.
@@ -147,11 +146,7 @@ impl TransformerDecoderLayer {
             parts.push(norm.describe(sample)?);
         }
         let name = &self.name;
-        Ok(Description::of_parts(
-            "TransformerDecoderLayer",
-            name,
-            parts,
-            sample,
-        ))
+        let block = Description::of_parts("TransformerDecoderLayer", name, parts, sample);
+        Ok(block.keeping([product(sample); 3]))
     }
 }

@@ -153,13 +153,11 @@ impl FeedForward {
     }
 
     pub(crate) fn run(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let run = |layer: &Linear, x: &Tensor, pass: &Pass<'_>| {
-            let y = layer.apply(x, pass);
-            y.map_err(|e| e.in_layer(layer.name()))
-        };
-        let hidden = run(&self.linear1, x, pass)?;
+        let hidden = self.linear1.apply(x, pass);
+        let hidden = hidden.map_err(|e| e.in_layer(self.linear1.name()))?;
         let hidden = self.dropout.forward(&hidden, pass)?;
-        run(&self.linear2, &hidden, pass)
+        let y = self.linear2.apply_to_units(hidden, pass);
+        y.map_err(|e| e.in_layer(self.linear2.name()))
     }
 
     pub(crate) fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -173,6 +171,7 @@ impl FeedForward {
         };
         let mut description = Description::new("FeedForward", "", sample)
             .reads("each neuron reads its row")
+            .keeping([product(&[rows, wide])])
             .parameters(
                 layers.into_iter().flat_map(Linear::params),
                 format!("2·wide·d{biases} with d = {narrow}, wide = {wide}"),
@@ -318,11 +317,7 @@ impl Layer for TransformerEncoderLayer {
             self.norm2.describe(sample)?,
         ];
         let name = &self.name;
-        Ok(Description::of_parts(
-            "TransformerEncoderLayer",
-            name,
-            parts,
-            sample,
-        ))
+        let block = Description::of_parts("TransformerEncoderLayer", name, parts, sample);
+        Ok(block.keeping([product(sample); 2]))
     }
 }

@@ -1,7 +1,7 @@
 //! Attention whose query heads share heads of keys and values.
 
 use crate::sublayer::{scale, show};
-use crate::{Cache, Rotary};
+use crate::{Cache, Rotary, observed_attention};
 use candle_core::{Device, Tensor};
 use cortical_dense::Linear;
 use cortical_neuron::{
@@ -290,8 +290,7 @@ impl GroupedQueryAttention {
         let y = self
             .run(x, cache, pass)
             .map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     /// The linear layers: queries, keys and values, or all in one, and the output.
@@ -321,7 +320,9 @@ impl GroupedQueryAttention {
     ) -> Result<Tensor> {
         let rows = x.dims().get(1).copied().unwrap_or(0);
         let parts = match &self.qkv {
-            Qkv::Split(layers) if self.is_plain(rows) && !norm.is_plus_one() => {
+            Qkv::Split(layers)
+                if self.is_plain(rows) && !norm.is_plus_one() && !pass.is_layer_by_layer() =>
+            {
                 let [q, k, v] = &**layers;
                 [q, k, v, &self.o].map(|part| part.plain_inputs(pass))
             }
@@ -356,7 +357,7 @@ impl GroupedQueryAttention {
         };
         let sublayer = ops::attention_sublayer(x, sublayer)
             .map_err(|e| Error::from(e).in_layer(&self.name))?;
-        Ok(show(sublayer, norm.name(), &self.name, pass))
+        show(sublayer, norm.name(), &self.name, pass)
     }
 
     fn run(&self, x: &Tensor, cache: Option<&mut Cache>, pass: &mut Pass<'_>) -> Result<Tensor> {
@@ -408,7 +409,7 @@ impl GroupedQueryAttention {
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        let y = ops::attention(&q, &k, &v, options)?;
+        let y = observed_attention(&self.name, [&q, &k, &v], options, pass)?;
         self.o.apply(&y.flatten_from(2)?, pass)
     }
 
@@ -510,14 +511,25 @@ impl Layer for GroupedQueryAttention {
         }
         let formula =
             format!("d·dim·(2·heads + 2·kv_heads) = {d}·{dim}·(2·{heads} + 2·{kv}){bias}");
+        let window = self.config.window.unwrap_or(rows).min(rows);
         let pairs = match self.config.causal {
-            true => product(&[rows, rows.saturating_add(1)]) / 2,
+            // The first queries see what is there, the others a window each.
+            true => (product(&[window, window.saturating_add(1)]) / 2)
+                .saturating_add(product(&[rows - window, window])),
             false => product(&[rows, rows]),
         };
         let pairs = pairs.saturating_mul(product(&[heads]));
+        // Queries, keys and values, and what attention makes of them; norms of heads keep their inputs.
+        let [of_q, of_kv] = [heads, kv].map(|heads| product(&[rows, heads, dim]));
+        let mut kept = vec![of_q, of_kv, of_kv, of_q];
+        if norms > 0 {
+            // A block with them has its sum apart from the attention.
+            kept.extend([of_q, of_kv, product(&[rows, d])]);
+        }
         let mut description = Description::new("GroupedQueryAttention", &self.name, sample)
             .reads("each query reads the values of the rows before it, by how well their keys match; neighbouring heads share keys and values")
             .parameters(params, formula)
+            .keeping(kept)
             .costs(pairs, pairs.saturating_mul(2).saturating_mul(product(&[dim])));
         description.parameters += norms;
         for part in self.projections() {

@@ -34,6 +34,7 @@ mod encoder;
 mod feed_forward;
 mod grouped;
 mod multi_head;
+mod observed;
 mod rotary;
 mod sublayer;
 
@@ -44,6 +45,7 @@ pub use encoder::{TransformerEncoderLayer, TransformerEncoderLayerConfig};
 pub use feed_forward::{SwiGlu, SwiGluConfig};
 pub use grouped::{GroupedQueryAttention, GroupedQueryAttentionConfig};
 pub use multi_head::{Attend, MultiHeadAttention, MultiHeadAttentionConfig};
+pub use observed::observed_attention;
 pub use rotary::Rotary;
 
 #[cfg(test)]

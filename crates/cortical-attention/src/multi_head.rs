@@ -6,6 +6,7 @@ mod projections;
 
 pub use inputs::Attend;
 
+use crate::observed_attention;
 use candle_core::{D, Tensor};
 use cortical_dense::Linear;
 use cortical_kernels::matmul::Transposes;
@@ -211,8 +212,7 @@ impl MultiHeadAttention {
             .run(x, attend, None, pass)
             .map_err(|e| e.in_layer(&self.name))?
             .0;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     /// Attention, and how much each query has looked at each key: `[batch, rows, keys]` on average over the heads, or
@@ -229,7 +229,7 @@ impl MultiHeadAttention {
     ) -> Result<(Tensor, Tensor)> {
         let run = self.run(x, attend, Some(average), pass);
         let (y, weights) = run.map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
+        let y = pass.observe(&self.name, y)?;
         Ok((y, weights.expect("they were asked for")))
     }
 
@@ -340,7 +340,7 @@ impl MultiHeadAttention {
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        Ok(ops::attention(&q, &k, &v, options)?)
+        observed_attention(&self.name, [&q, &k, &v], options, pass)
     }
 
     /// Attention with all its weights, `[batch, heads, rows, keys]`.
@@ -407,6 +407,7 @@ impl Layer for MultiHeadAttention {
         let mut description = Description::new("MultiHeadAttention", &self.name, sample)
             .reads("each query reads every value, by how well its key matches")
             .parameters(params, formula)
+            .keeping([product(&[rows, d]); 4])
             .costs(pairs, product(&[2, rows, rows, d]));
         for weight in weights {
             description = description.uses(weight, rows)?;

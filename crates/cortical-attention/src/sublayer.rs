@@ -14,11 +14,16 @@ pub(crate) fn scale(norm: &RmsNorm) -> Result<&Param> {
 }
 
 /// Shows the observer what the norm and the layer behind it have computed, and returns the sublayer's output.
-pub(crate) fn show(sublayer: Sublayer, norm: &str, layer: &str, pass: &mut Pass<'_>) -> Tensor {
+pub(crate) fn show(
+    sublayer: Sublayer,
+    norm: &str,
+    layer: &str,
+    pass: &mut Pass<'_>,
+) -> Result<Tensor> {
     for (name, inside) in [(norm, sublayer.normed), (layer, sublayer.branch)] {
         if let Some(inside) = inside {
-            pass.observe(name, &inside);
+            pass.observe(name, inside)?;
         }
     }
-    sublayer.output
+    Ok(sublayer.output)
 }

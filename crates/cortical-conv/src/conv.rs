@@ -6,7 +6,7 @@ use crate::axes::{
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
-    Affine, Description, Error, Layer, Param, Pass, Place, Result, wrong_sample,
+    Affine, Description, Error, Layer, Param, Pass, Place, Result, View, product, wrong_sample,
 };
 use cortical_tensor::ops::{self, ConvOptions, MaxPoolOptions};
 
@@ -258,6 +258,19 @@ impl<const AXES: usize> Layer for Conv<AXES> {
                 &padded
             }
         };
+        let is_fused =
+            self.config.max_pool.is_some() || self.options.activation != Activation::Identity;
+        if is_fused && pass.wants(View::Modules) {
+            let mut options = self.options;
+            options.activation = Activation::Identity;
+            let sums = ops::conv(x, weight, bias, &options).map_err(|e| named(Error::from(e)))?;
+            let sums = pass.observe(self.neurons.name(), sums)?;
+            let y = ops::activate(&sums, self.options.activation)?;
+            return Ok(match &self.config.max_pool {
+                Some(pool) => ops::max_pool2d(&y, pool)?,
+                None => y,
+            });
+        }
         let y = match &self.config.max_pool {
             Some(pool) => {
                 // Only the configuration of two axes sets a pool.
@@ -273,8 +286,7 @@ impl<const AXES: usize> Layer for Conv<AXES> {
             None => ops::conv(x, weight, bias, &self.options),
         };
         let y = y.map_err(|e| named(Error::from(e)))?;
-        pass.observe(self.neurons.name(), &y);
-        Ok(y)
+        pass.observe(self.neurons.name(), y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -310,7 +322,15 @@ impl<const AXES: usize> Layer for Conv<AXES> {
             "out·(in / groups)·kernel{words} = {}·{per_group}·{taps}{bias}",
             config.out_channels
         );
-        Description::new("Conv", self.neurons.name(), &output)
+        // The activation's sums, or the winners of a pool, a byte each.
+        let own = Description::new("Conv", self.neurons.name(), &output)
+            .channels_first()
+            .activation(config.activation);
+        let own = match &config.max_pool {
+            Some(_) => own.keeping([product(&output).div_ceil(4)]),
+            None => own.keeping_sums_of(self.options.activation),
+        };
+        own
             .reads(format!(
                 "each neuron reads a window of {taps} places in {per_group} channels; those of a channel share their weights"
             ))

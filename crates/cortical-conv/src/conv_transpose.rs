@@ -3,7 +3,7 @@
 use crate::axes::{Axes, check_positive, per_group, positions, sample_axes, span};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Description, Error, Init, Layer, Param, Pass, Place, Result};
+use cortical_neuron::{Description, Error, Init, Layer, Param, Pass, Place, Result, View};
 use cortical_tensor::ops::{self, ConvTransposeOptions};
 
 /// The options of a [`ConvTranspose`].
@@ -204,10 +204,19 @@ impl<const AXES: usize> Layer for ConvTranspose<AXES> {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let weight = self.weight.input(pass);
         let bias = self.bias.as_ref().map(|bias| bias.input(pass));
-        let y = ops::conv_transpose(x, weight, bias, self.options());
+        let mut options = *self.options();
+        let activation = options.activation;
+        let is_apart = activation != Activation::Identity && pass.wants(View::Modules);
+        if is_apart {
+            options.activation = Activation::Identity;
+        }
+        let y = ops::conv_transpose(x, weight, bias, &options);
         let y = y.map_err(|e| Error::from(e).in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        let y = pass.observe(&self.name, y)?;
+        match is_apart {
+            true => Ok(ops::activate(&y, activation)?),
+            false => Ok(y),
+        }
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -235,9 +244,12 @@ impl<const AXES: usize> Layer for ConvTranspose<AXES> {
             self.weight.dims()[1]
         );
         Description::new("ConvTranspose", &self.name, &output)
+            .channels_first()
+            .activation(options.activation)
             .reads(format!(
                 "each input is spread over a window of {taps} places"
             ))
+            .keeping_sums_of(options.activation)
             .parameters([&self.weight].into_iter().chain(&self.bias), formula)
             .uses(&self.weight, positions(&axes))
     }

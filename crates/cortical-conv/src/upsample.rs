@@ -133,7 +133,7 @@ impl Layer for Upsample {
         let connections = product(&output).saturating_mul(read);
         let reads = "each output reads the inputs around its place, without weights";
         let description = Description::new("Upsample", "", &output).reads(reads);
-        Ok(description.costs(connections, if read == 1 { 0 } else { connections }))
+        Ok(description.costs(connections, 0))
     }
 }
 

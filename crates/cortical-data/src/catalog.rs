@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::csv::{self, Column, ColumnKind, CsvOptions};
 use crate::dataset::{Dataset, Splits};
+use crate::edges::{self, edges};
 use crate::embedded::{digits, iris, moby_dick};
 use crate::error::{Error, Result, list};
 use crate::idx;
@@ -61,6 +62,17 @@ const CATALOG: &[Entry] = &[
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         licence: "CC BY 4.0 (UCI), BSD-3-Clause (scikit-learn)",
         source: "UCI Optical Recognition of Handwritten Digits, as scikit-learn ships it",
+        install: None,
+    },
+    Entry {
+        name: "edges",
+        summary: "edges in four directions, 12x12 pixels, drawn by the program",
+        samples: edges::SAMPLES,
+        test_samples: None,
+        input_shape: &[1, edges::SIDE, edges::SIDE],
+        classes: &edges::CLASSES,
+        licence: "that of this program",
+        source: "drawn by this program, the same every time",
         install: None,
     },
     Entry {
@@ -220,6 +232,7 @@ impl Default for OpenOptions {
 pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
     let raw = match name_or_path {
         "digits" => hold_out(&digits()?, options)?,
+        "edges" => hold_out(&edges()?, options)?,
         "iris" => hold_out(&iris()?, options)?,
         FASHION_MNIST => fashion_mnist(options)?,
         _ => {

@@ -72,6 +72,20 @@ impl Splits {
         self.train.about()
     }
 
+    /// The bytes that the samples of all parts take in memory; values that parts share count once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let storage = self.parts().map(|(_, part)| part.inputs().storage());
+        let unique: std::collections::BTreeMap<usize, u64> = storage.collect();
+        let labels = self
+            .parts()
+            .map(|(_, part)| size_of_val(part.labels()) as u64);
+        unique
+            .into_values()
+            .chain(labels)
+            .fold(0, u64::saturating_add)
+    }
+
     /// Every part that there is, with what it is called.
     pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Dataset)> {
         let valid = self.valid.as_ref().map(|valid| ("valid", valid));

@@ -314,6 +314,16 @@ impl Inputs {
         }
     }
 
+    /// Where the raw values are, and the bytes that they take: other samples may share them.
+    pub(crate) fn storage(&self) -> (usize, u64) {
+        let bytes = match &*self.values {
+            Values::F32(values) => size_of_val(&values[..]),
+            Values::F64(values) => size_of_val(&values[..]),
+            Values::U8(bytes) => bytes.len(),
+        };
+        (Arc::as_ptr(&self.values).addr(), bytes as u64)
+    }
+
     /// Whether values are kept in double precision.
     pub(crate) fn is_double(&self) -> bool {
         matches!(*self.values, Values::F64(_))

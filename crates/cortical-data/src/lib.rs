@@ -29,6 +29,7 @@ mod catalog;
 mod column;
 pub mod csv;
 mod dataset;
+mod edges;
 mod embedded;
 mod error;
 mod features;
@@ -51,6 +52,7 @@ pub use about::About;
 pub use augment::Augment;
 pub use catalog::{Entry, OpenOptions, Text, catalog, open, texts};
 pub use dataset::{Dataset, Splits};
+pub use edges::edges;
 pub use embedded::{digits, iris, moby_dick};
 pub use error::{
     AugmentDefect, CsvDefect, Error, IdxDefect, LoadDefect, PictureDefect, Place, PreprocessDefect,

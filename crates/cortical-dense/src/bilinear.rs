@@ -102,8 +102,7 @@ impl Bilinear {
         let bias = self.bias.as_ref().map(|b| b.input(pass));
         let y = ops::bilinear(x1, x2, self.weight.tracked(pass), bias);
         let y = y.map_err(|e| Error::from(e).in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     /// What the layer is made of and what it costs for so many rows.

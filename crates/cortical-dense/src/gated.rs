@@ -90,7 +90,7 @@ impl GatedUnit {
         }
     }
 
-    fn run(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    fn run(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let (gate, up) = (self.gate.apply(x, pass)?, self.up.apply(x, pass)?);
         Ok(ops::gated(&gate, &up, self.config.gate)?)
     }
@@ -99,8 +99,7 @@ impl GatedUnit {
 impl Layer for GatedUnit {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = self.run(x, pass).map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -119,7 +118,7 @@ impl Layer for GatedUnit {
         let mut description = Description::new("GatedUnit", &self.name, &output)
             .reads(format!("each of {o} pairs of neurons reads all {i} inputs"))
             .parameters(both.into_iter().flat_map(Linear::params), formula)
-            .costs(0, product(&output));
+            .keeping([product(&output); 2]);
         for layer in both {
             let weight = layer.weight();
             let weight = weight.ok_or_else(|| Error::NotDescribed.in_layer(&self.name))?;
@@ -168,7 +167,7 @@ mod tests {
         let described = layer.describe(&[4, 3]).unwrap();
         assert_eq!(
             (described.parameters, described.multiply_adds),
-            (16, 4 * (2 * 6 + 2))
+            (16, 4 * 2 * 6)
         );
         assert_eq!(described.formula, "2·(out·in + out) = 2·(2·3 + 2)");
     }

@@ -76,7 +76,7 @@ impl Linear {
         x: &Tensor,
         labels: &Tensor,
         options: &CrossEntropy,
-        pass: &Pass<'_>,
+        pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
         let scores = self.apply(x, pass)?;
         let rows = scores.flatten_to(scores.rank().saturating_sub(2))?;

@@ -4,10 +4,10 @@ mod low_rank;
 
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
+use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::matmul::Transposes;
-use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::{
-    Description, Error, Init, Layer, Param, Pass, Place, Result, Scope, product, wrong_sample,
+    Description, Error, Init, Layer, Param, Pass, Place, Result, Scope, View, product, wrong_sample,
 };
 use cortical_tensor::{Input, ops};
 use low_rank::LowRank;
@@ -74,8 +74,8 @@ impl LinearConfig {
         let adapters = scope.params().adapters();
         let adapters = adapters.filter(|adapters| adapters.names(scope.path()));
         let weight = self.weight(scope)?;
-        if adapters.is_some() && matches!(weight, Weight::Quantized(_)) {
-            return Err(fixed(scope.path(), "adapted"));
+        if let (Some(_), Weight::Constant(matrix)) = (&adapters, &weight) {
+            return Err(fixed(scope.path(), matrix.form(), "adapted"));
         }
         let mut layer = self.with(weight, scope)?;
         if let Some(adapters) = adapters {
@@ -127,14 +127,14 @@ impl LinearConfig {
         }
     }
 
-    /// Quantized weights where the store's source has them, a parameter otherwise.
+    /// Weights in a form of their own where the store's source has them, a parameter otherwise.
     fn weight(&self, scope: &Scope) -> Result<Weight> {
         let shape = self.shape();
         if self.layout == Layout::Rows
             && let Some(source) = scope.params().source()
-            && let Some(matrix) = source.quantized(&scope.name_of("weight"), &shape)?
+            && let Some(matrix) = source.constant(&scope.name_of("weight"), &shape)?
         {
-            return Ok(Weight::Quantized(matrix));
+            return Ok(Weight::Constant(matrix));
         }
         // PyTorch's default asks the last dimension how many inputs there are, which is the other one in columns.
         let init = match self.layout {
@@ -174,9 +174,9 @@ impl LinearConfig {
 ///
 /// `out · in + out` parameters, as many multiply-adds a row as there are weights.
 ///
-/// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, as a file holds them; or a parameter with a
-/// low-rank change beside it (LoRA, DoRA). Which of them is decided where the layer is built, by the store's source and
-/// its adapters, so that one network serves training, fine-tuning and generation.
+/// The weights are a parameter; or quantized to 16, 8, 6 or 4 bits, or with severed connections, as a file holds them;
+/// or a parameter with a low-rank change beside it (LoRA, DoRA). Which of them is decided where the layer is built, by
+/// the store's source and its adapters, so that one network serves training, fine-tuning and generation.
 ///
 /// # Shapes
 /// - input: `[…, in_features]`
@@ -219,8 +219,8 @@ enum Weight {
     Rows(Param),
     /// `[in, out]`
     Columns(Param),
-    /// `[out, in]`, constant.
-    Quantized(Arc<QuantizedMatrix>),
+    /// `[out, in]`, not trained: quantized, or with severed connections.
+    Constant(Arc<dyn ConstantMatrix>),
 }
 
 impl Linear {
@@ -249,18 +249,24 @@ impl Linear {
         self.config.out_features
     }
 
+    /// How the weights lie.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.config.layout
+    }
+
     /// What each neuron does with its weighted sum.
     #[must_use]
     pub fn activation(&self) -> Activation {
         self.config.activation
     }
 
-    /// The weights, where they are a parameter: not where they are quantized.
+    /// The weights, where they are a parameter: not where they are quantized or sparse.
     #[must_use]
     pub fn weight(&self) -> Option<&Param> {
         match &self.weight {
             Weight::Rows(weight) | Weight::Columns(weight) => Some(weight),
-            Weight::Quantized(_) => None,
+            Weight::Constant(_) => None,
         }
     }
 
@@ -289,14 +295,17 @@ impl Linear {
     }
 
     /// Weights of `[out, in]` and biases as arguments of an operation that does more than this layer, where the layer
-    /// is nothing but these: not where it is quantized, carries a low-rank change or has its weights in columns.
+    /// is nothing but these: not where it is quantized or sparse, carries a low-rank change or has its weights in
+    /// columns, and not in a pass that shows what it reads.
     #[must_use]
     pub fn plain_inputs(&self, pass: &Pass<'_>) -> Option<(Input<'_>, Option<Input<'_>>)> {
         match &self.weight {
-            Weight::Rows(weight) if self.change_beside().is_none() => Some((
-                weight.input(pass),
-                self.bias.as_ref().map(|bias| bias.input(pass)),
-            )),
+            Weight::Rows(weight) if self.change_beside().is_none() && !pass.shows_inputs() => {
+                Some((
+                    weight.input(pass),
+                    self.bias.as_ref().map(|bias| bias.input(pass)),
+                ))
+            }
             _ => None,
         }
     }
@@ -307,17 +316,40 @@ impl Linear {
         change.filter(|change| change.unmerged().is_none())
     }
 
-    /// The output for `x` in this pass, which no observer sees: for layers that are made of this one.
+    /// The output for `x` in this pass, for layers that are made of this one: only an observer who asks for
+    /// [modules](View::Modules) sees it.
     ///
     /// # Errors
     /// When the shape or dtype of `x` does not fit.
-    pub fn apply(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    pub fn apply(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        match pass.wants(View::Modules) {
+            true => self.forward(x, pass),
+            false => self.run(x, self.activation(), pass),
+        }
+    }
+
+    /// As [`Self::apply`] for the last projection of a feed-forward layer: the observer who asks for
+    /// [units](View::Units) sees `x` as `NAME.input`.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_to_units(&self, x: Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        if !pass.wants(View::Units) {
+            return self.apply(&x, pass);
+        }
+        let x = pass.observe(&format!("{}.input", self.name), x)?;
+        self.apply(&x, pass)
+    }
+
+    /// The output for `x` with this activation.
+    fn run(&self, x: &Tensor, activation: Activation, pass: &Pass<'_>) -> Result<Tensor> {
+        pass.show_input(&self.name, x)?;
         let Some(change) = self.change_beside() else {
-            return self.base(x, self.bias(), self.activation(), pass);
+            return self.base(x, self.bias(), activation, pass);
         };
         let base = self.base(x, None, Activation::Identity, pass)?;
         let y = change.apply(x, &base, &self.rows()?, pass)?;
-        finish(y, self.bias(), self.activation(), pass)
+        finish(y, self.bias(), activation, pass)
     }
 
     /// `activation(x Wᵀ + bias)` without a low-rank change.
@@ -338,13 +370,13 @@ impl Linear {
                 finish(y, bias, activation, pass)
             }
             // The operation takes its biases for constants.
-            Weight::Quantized(matrix) if bias.is_some_and(|b| b.tracked(pass).track_op()) => {
-                let y = ops::quantized_linear(x, matrix, None, Activation::Identity)?;
+            Weight::Constant(matrix) if bias.is_some_and(|b| b.tracked(pass).track_op()) => {
+                let y = ops::constant_linear(x, matrix, None, Activation::Identity)?;
                 finish(y, bias, activation, pass)
             }
-            Weight::Quantized(matrix) => {
+            Weight::Constant(matrix) => {
                 let bias = bias.map(Param::tensor);
-                Ok(ops::quantized_linear(x, matrix, bias, activation)?)
+                Ok(ops::constant_linear(x, matrix, bias, activation)?)
             }
         }
     }
@@ -354,7 +386,9 @@ impl Linear {
         Ok(match &self.weight {
             Weight::Rows(weight) => weight.tensor().clone(),
             Weight::Columns(weight) => weight.tensor().t()?.contiguous()?,
-            Weight::Quantized(_) => return Err(fixed(&self.name, "read as parameters")),
+            Weight::Constant(matrix) => {
+                return Err(fixed(&self.name, matrix.form(), "read as parameters"));
+            }
         })
     }
 
@@ -362,7 +396,9 @@ impl Linear {
         match &self.weight {
             Weight::Rows(weight) => weight.set(rows),
             Weight::Columns(weight) => weight.set(&rows.t()?.contiguous()?),
-            Weight::Quantized(_) => Err(fixed(&self.name, "merged with a change")),
+            Weight::Constant(matrix) => {
+                Err(fixed(&self.name, matrix.form(), "merged with a change"))
+            }
         }
     }
 
@@ -411,19 +447,29 @@ fn finish(
     })
 }
 
-fn fixed(name: &str, asked: &'static str) -> Error {
+fn fixed(name: &str, what: &'static str, asked: &'static str) -> Error {
     Error::Fixed {
         name: name.to_string(),
-        what: "quantized",
+        what,
         asked,
     }
 }
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let y = self.apply(x, pass).map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        let activation = self.activation();
+        let is_apart = activation != Activation::Identity && pass.wants(View::Modules);
+        let fused = if is_apart {
+            Activation::Identity
+        } else {
+            activation
+        };
+        let y = self.run(x, fused, pass);
+        let y = pass.observe(&self.name, y.map_err(|e| e.in_layer(&self.name))?)?;
+        match is_apart {
+            true => Ok(ops::activate(&y, activation)?),
+            false => Ok(y),
+        }
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -433,20 +479,31 @@ impl Layer for Linear {
             let expected = format!("[…, {inputs}]");
             return Err(named(wrong_sample("linear", expected, sample)));
         };
-        let weight = self.weight().ok_or_else(|| named(Error::NotDescribed))?;
-        let mut formula = match self.bias() {
-            Some(_) => format!("out·in + out = {outputs}·{inputs} + {outputs}"),
-            None => format!("out·in = {outputs}·{inputs}"),
+        let mut formula = match (&self.weight, self.bias()) {
+            (Weight::Constant(matrix), Some(_)) => {
+                format!("out = {outputs}, its weights are {}", matrix.form())
+            }
+            (Weight::Constant(matrix), None) => format!("0, its weights are {}", matrix.form()),
+            (_, Some(_)) => format!("out·in + out = {outputs}·{inputs} + {outputs}"),
+            (_, None) => format!("out·in = {outputs}·{inputs}"),
         };
         if let Some(change) = &self.change {
             formula += &change.formula();
         }
         let output: Vec<usize> = rows.iter().copied().chain([outputs]).collect();
         let times = usize::try_from(product(rows)).unwrap_or(usize::MAX);
-        Description::new("Linear", &self.name, &output)
+        let described = Description::new("Linear", &self.name, &output)
+            .activation(self.activation())
             .reads(format!("each of {outputs} neurons reads all {last} inputs"))
-            .parameters(self.params(), formula)
-            .uses(weight, times)
+            .keeping_sums_of(self.activation())
+            .parameters(self.params(), formula);
+        match &self.weight {
+            Weight::Rows(weight) | Weight::Columns(weight) => described.uses(weight, times),
+            Weight::Constant(matrix) => Ok(described.costs(
+                product(&[matrix.connections(), times]),
+                product(&[matrix.rows(), matrix.cols(), times]),
+            )),
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 use candle_core::{DType, Device, Tensor};
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
+use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
+use cortical_kernels::sparse::{Precision, SparseMatrix};
 use cortical_neuron::{Adapters, Error, Layer, Params, Pass, Result, Source};
 use cortical_tensor::Seed;
 use std::sync::Arc;
@@ -24,6 +26,25 @@ impl Source for Quantized {
         let values: Vec<f32> = (0..count).map(|i| ((i * 7) % 11) as f32 * 0.01).collect();
         let matrix = QuantizedMatrix::quantize(Format::Q8_0, shape[0], shape[1], &values);
         Ok(Some(matrix.unwrap().into()))
+    }
+}
+
+/// Whose weights have every second connection.
+#[derive(Debug)]
+struct Sparse;
+
+impl Source for Sparse {
+    fn tensor(&self, _: &str, _: &[usize]) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    fn constant(&self, _: &str, shape: &[usize]) -> Result<Option<Arc<dyn ConstantMatrix>>> {
+        let count = shape[0] * shape[1];
+        let values: Vec<f32> = (0..count)
+            .map(|i| (i % 2 * ((i * 7) % 11)) as f32 * 0.01)
+            .collect();
+        let matrix = SparseMatrix::from_dense(shape[0], shape[1], &values, Precision::F32);
+        Ok(Some(Arc::new(matrix)))
     }
 }
 
@@ -54,6 +75,7 @@ fn layers() -> Vec<(&'static str, Params, Linear)> {
         (params, layer)
     };
     let source = Params::with_source(&Device::Cpu, Seed(1), DType::F32, Arc::new(Quantized));
+    let sparse = Params::with_source(&Device::Cpu, Seed(1), DType::F32, Arc::new(Sparse));
     let cases = [
         ("rows", store(None), Layout::Rows),
         ("columns", store(None), Layout::Columns),
@@ -62,6 +84,7 @@ fn layers() -> Vec<(&'static str, Params, Linear)> {
         ("rows with DoRA", store(Some(true)), Layout::Rows),
         ("columns with DoRA", store(Some(true)), Layout::Columns),
         ("quantized", source, Layout::Rows),
+        ("sparse", sparse, Layout::Rows),
     ];
     let cases = cases.into_iter().map(|(what, params, layout)| {
         let (params, layer) = build(params, layout);
@@ -147,10 +170,10 @@ fn a_merged_change_gives_the_same_output_and_comes_out_again_bit_for_bit() {
     for (what, params, layer) in layers() {
         let before: Vec<_> = params.named_tensors();
         let before: Vec<_> = before.iter().map(|(_, t)| numbers(t)).collect();
-        let apart = numbers(&layer.apply(&input(), &Pass::eval()).unwrap());
+        let apart = numbers(&layer.apply(&input(), &mut Pass::eval()).unwrap());
         layer.merge().unwrap();
         layer.merge().unwrap(); // once is enough
-        let merged = numbers(&layer.apply(&input(), &Pass::eval()).unwrap());
+        let merged = numbers(&layer.apply(&input(), &mut Pass::eval()).unwrap());
         for (a, b) in apart.iter().zip(&merged) {
             assert!((a - b).abs() < 1e-5, "{what}: {apart:?} {merged:?}");
         }
@@ -166,17 +189,23 @@ fn a_merged_change_gives_the_same_output_and_comes_out_again_bit_for_bit() {
 }
 
 #[test]
-fn a_description_counts_the_change_and_says_when_there_is_nothing_to_count() {
+fn a_description_counts_the_change_and_only_what_are_parameters() {
     for (what, params, layer) in layers() {
         let described = layer.describe(&[5, INPUTS]);
-        if what == "quantized" {
-            assert!(layer.weight().is_none());
-            let error = described.unwrap_err().to_string();
-            assert!(error.contains("\"fc\""), "{error}");
-            continue;
-        }
         let described = described.unwrap();
         assert_eq!(described.parameters, params.count(), "{what}");
+        if what == "quantized" || what == "sparse" {
+            assert!(layer.weight().is_none());
+            let want = format!("out = 3, its weights are {what}");
+            assert_eq!(described.formula, want);
+            // Every second weight of the sparse ones is 0, and of the others one in eleven.
+            let left = if what == "sparse" { 44 } else { 96 };
+            assert_eq!(
+                (described.connections, described.multiply_adds),
+                (5 * left, 5 * 96)
+            );
+            continue;
+        }
         let want = match what.split(" with ").nth(1) {
             Some("LoRA") => "out·in + out = 3·32 + 3 + 2·(32 + 3)",
             Some(_) => "out·in + out = 3·32 + 3 + 2·(32 + 3) + 3",

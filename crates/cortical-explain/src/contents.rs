@@ -6,7 +6,7 @@ use crate::kind::Kind;
 use crate::stats::Stats;
 use crate::weights::Weights;
 use cortical_models::Plan;
-use cortical_models::language::{Head, LanguageConfig, Part};
+use cortical_models::language::{Head, LanguageConfig, Part, TensorSpec, TextCosts};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -35,12 +35,28 @@ pub struct Contents {
     pub plan: Option<Plan>,
     /// Tensors that have no elements of their own, and whose they share.
     pub ties: Vec<(String, String)>,
+    /// The tokens of the text that costs are those of, and what attention multiplies in each block of a language model:
+    /// the module that it belongs to, and its multiply-adds.
+    pub text: Option<Text>,
     /// What the file says about itself.
     pub metadata: BTreeMap<String, String>,
     /// What a person should know.
     pub remarks: Vec<String>,
     pub(crate) weights: Vec<Weights>,
 }
+
+/// The text that the costs of a language model are those of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Text {
+    /// Its tokens.
+    pub tokens: usize,
+    /// The products of scores and of values: in which module, and how many multiply-adds for the whole text.
+    pub attention: Vec<(String, u64)>,
+}
+
+/// Tokens of a text that costs are those of where nobody says how many, or as many as the model has positions.
+const TOKENS: usize = 2048;
 
 impl Contents {
     /// What a configuration describes.
@@ -62,6 +78,7 @@ impl Contents {
             config: None,
             plan: None,
             ties: Vec::new(),
+            text: None,
             metadata: BTreeMap::new(),
             remarks: Vec::new(),
             weights: Vec::new(),
@@ -88,11 +105,27 @@ impl Contents {
             .iter()
             .any(|e| e.common_name() == "lm_head.weight");
         let is_tied = config.head() == Head::Tied && !has_head;
+        let positions = config.max_positions();
+        let tokens = match &self.text {
+            Some(text) => text.tokens,
+            None => TOKENS.min(positions).max(1),
+        };
         for entry in &mut self.entries {
             let is_head = is_tied && table.as_ref() == Some(&entry.name);
             if entry.shape.len() == 2 && (entry.kind != Kind::Embedding || is_head) {
-                entry.multiply_adds = Some(entry.count() as u64);
+                // A pooler reads the first token of a text.
+                let times = if is_pooler(&entry.name) { 1 } else { tokens };
+                entry.multiply_adds = Some((entry.count() as u64).saturating_mul(times as u64));
             }
+        }
+        match config.costs(tokens) {
+            Ok(costs) => {
+                let attention = self.attention(&costs, &specs, tokens);
+                self.text = Some(Text { tokens, attention });
+            }
+            Err(why) => self
+                .remarks
+                .push(format!("what attention costs is not known: {why}")),
         }
         if let (true, Some(table)) = (is_tied, table) {
             let head = "lm_head.weight".to_owned();
@@ -101,6 +134,47 @@ impl Contents {
             }
         }
         self.config = Some(config);
+    }
+
+    /// What attention multiplies, block by block, and the module that has the block's last projection.
+    fn attention(
+        &self,
+        costs: &TextCosts,
+        specs: &[TensorSpec],
+        tokens: usize,
+    ) -> Vec<(String, u64)> {
+        let blocks = costs.blocks.iter().enumerate();
+        let of_block = blocks.filter_map(|(block, cost)| {
+            let number = block.to_string();
+            let own = specs
+                .iter()
+                .filter(|spec| spec.name.split('.').any(|part| part == number));
+            let weights = own.clone().filter(|spec| spec.shape.len() == 2);
+            let weights = weights.map(|spec| spec.count().unwrap_or(usize::MAX) as u64);
+            let weights = weights.fold(0, u64::saturating_add);
+            let products = weights.saturating_mul(tokens as u64);
+            let output = own.clone().find(|spec| spec.part == Part::Output)?;
+            let is_output = |entry: &&Entry| entry.common_name() == output.name;
+            let name = self.entries.iter().find(is_output)?.name.as_str();
+            let layer = name.strip_suffix(".weight").unwrap_or(name);
+            let module = layer.rsplit_once('.').map_or("", |(module, _)| module);
+            let attention = cost.multiply_adds.saturating_sub(products);
+            Some((module.to_owned(), attention))
+        });
+        of_block.collect()
+    }
+
+    /// The same with the costs of a text of so many tokens. Nothing changes for what is no language model.
+    #[must_use]
+    pub fn at_context(mut self, tokens: usize) -> Self {
+        if let Some(config) = self.config.take() {
+            self.text = Some(Text {
+                tokens: tokens.max(1),
+                attention: Vec::new(),
+            });
+            self.describe(config);
+        }
+        self
     }
 
     /// Adds what the description of a network tells: the order, multiply-adds, which layer gives the scores.
@@ -178,15 +252,26 @@ impl Contents {
         bytes.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
     }
 
-    /// Multiplications, with the addition that follows each, for one input: a sample, or a token of a language model
-    /// without the products of attention, which grow with the text. `None` where the model is not known.
+    /// Multiplications, with the addition that follows each, for one input: a sample, or the [`text`](Self::text) of
+    /// a language model, with the products of attention. Norms, activations and pools do not count. `None` where the
+    /// model is not known.
+    ///
+    /// ```
+    /// use cortical_explain::Contents;
+    /// let gpt2 = Contents::open("gpt2".as_ref())?.at_context(1024);
+    /// let (weights, attention) = (50_257 * 768 + 12 * 12 * 768 * 768, 12 * 2 * 768 * (1024 * 1025 / 2));
+    /// assert_eq!(gpt2.multiply_adds(), Some(1024 * weights + attention));
+    /// # Ok::<(), cortical_explain::Error>(())
+    /// ```
     #[must_use]
     pub fn multiply_adds(&self) -> Option<u64> {
         match (&self.plan, &self.config) {
             (Some(plan), _) => Some(plan.multiply_adds()),
             (None, Some(_)) => {
                 let known = self.entries.iter().filter_map(|entry| entry.multiply_adds);
-                Some(known.fold(0, u64::saturating_add))
+                let attention = self.text.iter().flat_map(|text| &text.attention);
+                let all = known.chain(attention.map(|(_, products)| *products));
+                Some(all.fold(0, u64::saturating_add))
             }
             (None, None) => None,
         }
@@ -223,6 +308,11 @@ impl Contents {
             path: self.path.clone(),
         })
     }
+}
+
+/// Whether a tensor is that of a pooler, which reads one token of a text.
+fn is_pooler(name: &str) -> bool {
+    name.split('.').any(|part| part == "pooler")
 }
 
 /// A layer inside a network: its name, its kind, its multiply-adds.

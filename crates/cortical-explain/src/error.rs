@@ -15,8 +15,8 @@ pub enum Error {
         /// What was asked for.
         path: PathBuf,
     },
-    /// There is neither a file nor a language model of this name.
-    #[error("{found} does not exist, and there is no language model of that name{hint}; language models: {known}", hint = nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
+    /// There is neither a file nor a preset of this name.
+    #[error("{found} does not exist, and there is no model of that name{hint}; {known}", hint = nearest.as_ref().map_or(String::new(), |near| format!(" (did you mean {near:?}?)")))]
     UnknownName {
         /// What was asked for.
         found: String,
@@ -67,6 +67,12 @@ pub enum Error {
         /// What was asked for.
         path: PathBuf,
     },
+    /// Tensors are there, but nothing says what is computed with them.
+    #[error("{} has tensors, but nothing says which model they make: a plan needs a config.json beside them, a run's recipe, or a model file that a training wrote", path.display())]
+    NotDescribed {
+        /// What was asked for.
+        path: PathBuf,
+    },
     /// A folder or file that cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -75,6 +81,59 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A language model is to be looked at over a text that has no token.
+    #[error(
+        "there is no text to look at the model with: give it a prompt or a text (--prompt, --data)"
+    )]
+    NoText,
+    /// A file that is no reference to compare a model with.
+    #[error("{} is no reference: it needs `input` and `output.NAME` or `grad.NAME`, as docs/dump.py writes them, and has {holds}", path.display())]
+    NoReference {
+        /// The file.
+        path: PathBuf,
+        /// Some of what it has.
+        holds: String,
+    },
+    /// A reference whose input cannot be used.
+    #[error("{}: `input` must be samples of floating-point numbers or tokens from 0, but is {got}", path.display())]
+    ReferenceInput {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        got: String,
+    },
+    /// A reference of another kind of model.
+    #[error(
+        "the model reads {expected}, but the reference's `input` has {dtype} of shape {shape:?}: was it made with another model?"
+    )]
+    ReferenceKind {
+        /// What the model reads.
+        expected: &'static str,
+        /// The element type of the input.
+        dtype: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A reference with no token or too many.
+    #[error("the reference's `input` has {got} tokens; expected 1 to {most}")]
+    ReferenceTokens {
+        /// The most.
+        most: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// A tensor cannot be made or read.
+    #[error(transparent)]
+    Tensor(Box<candle_core::Error>),
+    /// A layer refuses what it is given.
+    #[error(transparent)]
+    Neuron(Box<cortical_neuron::Error>),
+    /// Samples.
+    #[error(transparent)]
+    Data(Box<cortical_data::Error>),
+    /// Tokens.
+    #[error(transparent)]
+    Text(Box<cortical_text::Error>),
     /// Configurations of language models.
     #[error(transparent)]
     Model(Box<cortical_models::Error>),
@@ -97,7 +156,11 @@ impl Error {
             | Self::SeveralModels { .. }
             | Self::NoWeightsYet { .. }
             | Self::OtherJson { .. }
-            | Self::NoNumbers { .. } => true,
+            | Self::NoText
+            | Self::NoReference { .. }
+            | Self::ReferenceKind { .. }
+            | Self::NoNumbers { .. }
+            | Self::NotDescribed { .. } => true,
             Self::Train(error) => error.is_usage(),
             _ => false,
         }
@@ -107,6 +170,30 @@ impl Error {
 impl From<cortical_models::Error> for Error {
     fn from(error: cortical_models::Error) -> Self {
         Self::Model(Box::new(error))
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(Box::new(error))
+    }
+}
+
+impl From<cortical_neuron::Error> for Error {
+    fn from(error: cortical_neuron::Error) -> Self {
+        Self::Neuron(Box::new(error))
+    }
+}
+
+impl From<cortical_data::Error> for Error {
+    fn from(error: cortical_data::Error) -> Self {
+        Self::Data(Box::new(error))
+    }
+}
+
+impl From<cortical_text::Error> for Error {
+    fn from(error: cortical_text::Error) -> Self {
+        Self::Text(Box::new(error))
     }
 }
 

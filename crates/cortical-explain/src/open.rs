@@ -6,9 +6,13 @@ use crate::error::{Error, Result};
 use crate::weights::Weights;
 use cortical_io::{GgufFile, ModelFiles, TensorFile, printable, read_text};
 use cortical_models::language::{GgufTensors, LanguageConfig, adapter_base, presets, read_classes};
+use cortical_models::{ModelSpec, Network, Plan};
+use cortical_neuron::Params;
 use cortical_optim::fits;
 use cortical_settings::nearest;
-use cortical_train::{RunPaths, plan_of};
+use cortical_train::{
+    Recipe, RunPaths, Subject, SubjectModel, plan_of, presets as recipes, read_recipe_file,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -23,8 +27,8 @@ const LISTED: usize = 8;
 const PEFT: &str = "base_model.model.";
 
 impl Contents {
-    /// Looks into a run, a safetensors or GGUF file, a folder with one model of any form, a `config.json`, or the
-    /// preset of a language model by its name.
+    /// Looks into a run, a safetensors or GGUF file, a folder with one model of any form, a `config.json`, a recipe,
+    /// or a preset by its name: a language model, a network, or a recipe.
     ///
     /// # Errors
     /// Names what the path holds where that is nothing which can be looked into; files that are damaged.
@@ -39,6 +43,36 @@ impl Contents {
     }
 }
 
+impl Contents {
+    /// What a network is made of, before it has weights.
+    ///
+    /// # Errors
+    /// Layers that cannot be built.
+    pub fn of_plan(what: &'static str, path: &Path, plan: Plan) -> Result<Self> {
+        let params = Params::dry(usize::MAX);
+        Network::build(&plan, &params)?;
+        let mut contents = Self::new(what, path);
+        let all = params.all().into_iter();
+        contents.entries = all.map(|p| Entry::new(p.name(), p.dims())).collect();
+        contents.plan(plan);
+        Ok(contents)
+    }
+
+    /// What a recipe trains. Its data are opened, for they say how large it is.
+    ///
+    /// # Errors
+    /// Data that cannot be opened, a model that does not fit to them.
+    pub fn of_recipe(what: &'static str, path: &Path, recipe: &Recipe) -> Result<Self> {
+        let mut contents = match Subject::of(recipe)?.model {
+            SubjectModel::Network(plan) => Self::of_plan(what, path, plan)?,
+            SubjectModel::Language(config, _) => Self::of_config(what, path, config),
+            _ => return Err(Error::NotFound { path: path.into() }),
+        };
+        trained_by(&mut contents, recipe);
+        Ok(contents)
+    }
+}
+
 /// The preset of this name.
 fn by_name(what: &Path) -> Result<Contents> {
     let name = what.display().to_string();
@@ -46,14 +80,37 @@ fn by_name(what: &Path) -> Result<Contents> {
     if let Some(preset) = all.iter().find(|preset| preset.name == name) {
         return Ok(Contents::of_config("preset", what, preset.config.clone()));
     }
+    let networks = || ModelSpec::kinds().filter(|kind| kind.name != "layers");
+    if networks().any(|kind| kind.name == name) {
+        let spec: ModelSpec = name.parse().map_err(cortical_train::Error::from)?;
+        let (shape, classes) = spec.usual_samples().expect("a preset is for some samples");
+        let plan = Plan::new(&spec.layers(), shape, classes)?;
+        let mut contents = Contents::of_plan("preset", what, plan)?;
+        let said = format!(
+            "for samples of shape {shape:?} and {classes} classes; a recipe may have others"
+        );
+        contents.remarks.push(said);
+        return Ok(contents);
+    }
+    if let Some(recipe) = Recipe::preset(&name) {
+        return Contents::of_recipe("preset", what, &recipe);
+    }
     if name.contains(['/', '\\', '.']) {
         return Err(Error::NotFound { path: what.into() });
     }
-    let names: Vec<&str> = all.iter().map(|preset| preset.name).collect();
+    let models: Vec<&str> = all.iter().map(|preset| preset.name).collect();
+    let networks: Vec<&str> = networks().map(|kind| kind.name).collect();
+    let recipes: Vec<&str> = recipes().iter().map(|recipe| recipe.name).collect();
+    let names = [&models[..], &networks, &recipes].concat();
     Err(Error::UnknownName {
-        nearest: nearest(&name, names.iter().copied()).map(str::to_owned),
+        nearest: nearest(&name, names).map(str::to_owned),
         found: name,
-        known: names.join(", "),
+        known: format!(
+            "language models: {}; networks: {}; recipes: {}",
+            models.join(", "),
+            networks.join(", "),
+            recipes.join(", ")
+        ),
     })
 }
 
@@ -78,12 +135,19 @@ fn file(path: &Path) -> Result<Contents> {
             (false, false) => Err(Error::OtherJson { path: path.into() }),
         };
     }
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        let recipe = read_recipe_file(path, &[])?;
+        return Contents::of_recipe("recipe", path, &recipe);
+    }
     refuse_pickle(path)?;
     safetensors("safetensors file", path, ModelFiles::open(path)?)
 }
 
 /// Names an archive of PyTorch's as what it is.
-fn refuse_pickle(path: &Path) -> Result<()> {
+pub(crate) fn refuse_pickle(path: &Path) -> Result<()> {
     let mut start = [0; 4];
     let read = path.is_file()
         && File::open(path)
@@ -291,16 +355,16 @@ fn of_run(contents: &mut Contents, run: &RunPaths) {
         Err(why) => contents
             .remarks
             .push(format!("what was trained is not known: {why}")),
-        Ok(recipe) => {
-            for entry in contents.entries.iter_mut().filter(|entry| !entry.is_buffer) {
-                let frozen = recipe
-                    .start
-                    .freeze
-                    .iter()
-                    .any(|pattern| fits(pattern, &entry.name));
-                entry.trainable = Some(!frozen);
-            }
-        }
+        Ok(recipe) => trained_by(contents, &recipe),
+    }
+}
+
+/// Adds which parameters a recipe trains.
+fn trained_by(contents: &mut Contents, recipe: &Recipe) {
+    for entry in contents.entries.iter_mut().filter(|entry| !entry.is_buffer) {
+        let mut patterns = recipe.start.freeze.iter();
+        let frozen = patterns.any(|pattern| fits(pattern, &entry.name));
+        entry.trainable = Some(!frozen);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The modules of a model as a tree, in which blocks that are alike stand once.
 
-use crate::contents::Contents;
+use crate::contents::{Contents, Text};
 use crate::entry::{Entry, product};
 use crate::stats::Stats;
 use cortical_models::language::grouped;
@@ -59,14 +59,18 @@ impl Contents {
     /// ```
     #[must_use]
     pub fn tree(&self) -> Node {
-        tree(&self.entries, &vec![None; self.entries.len()])
+        tree(
+            &self.entries,
+            &vec![None; self.entries.len()],
+            self.text.as_ref(),
+        )
     }
 
     /// As [`tree`](Self::tree), with what the elements of each tensor come to, as [`stats`](Self::stats) gathered it.
     #[must_use]
     pub fn tree_with(&self, stats: &[Stats]) -> Node {
         let all: Vec<Option<Stats>> = stats.iter().copied().map(Some).collect();
-        tree(&self.entries, &all)
+        tree(&self.entries, &all, self.text.as_ref())
     }
 }
 
@@ -80,9 +84,14 @@ struct Module<'a> {
 enum Part<'a> {
     Module(&'a str, Module<'a>),
     Tensor(&'a str, usize),
+    /// What attention multiplies for a text of so many tokens.
+    Products(usize, u64),
 }
 
-fn tree(entries: &[Entry], stats: &[Option<Stats>]) -> Node {
+/// What stands for the products of attention, which are no tensor.
+const PRODUCTS: &str = "scores and values";
+
+fn tree(entries: &[Entry], stats: &[Option<Stats>], text: Option<&Text>) -> Node {
     let mut root = Module::default();
     for (at, entry) in entries.iter().enumerate() {
         let mut parts: Vec<&str> = entry.name.splitn(DEPTH, '.').collect();
@@ -100,6 +109,21 @@ fn tree(entries: &[Entry], stats: &[Option<Stats>]) -> Node {
             module = inner;
         }
         module.order.push(Part::Tensor(last, at));
+    }
+    if let Some(Text { tokens, attention }) = text {
+        for (name, products) in attention {
+            let mut module = &mut root;
+            for part in name.split('.').filter(|part| !part.is_empty()) {
+                let Some(place) = module.modules.get(part).copied() else {
+                    break;
+                };
+                let Part::Module(_, inner) = &mut module.order[place] else {
+                    unreachable!("the places of modules hold modules");
+                };
+                module = inner;
+            }
+            module.order.push(Part::Products(*tokens, *products));
+        }
     }
     node("", &root, entries, stats).0
 }
@@ -121,6 +145,15 @@ fn node<'a>(
                 let (child, text) = leaf(name, &entries[*at], stats[*at]);
                 signature += &format!("{name}\0{text}\0");
                 children.push(child);
+            }
+            Part::Products(tokens, products) => {
+                signature += &format!("{PRODUCTS}\0{products}\0");
+                children.push(Node {
+                    name: PRODUCTS.to_owned(),
+                    formula: format!("{} tokens", grouped(*tokens)),
+                    multiply_adds: *products,
+                    ..Node::module("")
+                });
             }
             Part::Module(name, inner) => {
                 let (child, text) = node(name, inner, entries, stats);
@@ -151,17 +184,7 @@ fn node<'a>(
             child.formula = format!("{} × {}", grouped(numbers.len()), grouped(one));
         }
     }
-    let mut module = Node {
-        name: name.to_owned(),
-        times: 1,
-        parameters: 0,
-        formula: String::new(),
-        multiply_adds: 0,
-        trainable: None,
-        tensor: None,
-        stats: None,
-        children: Vec::new(),
-    };
+    let mut module = Node::module(name);
     for child in &children {
         module.take(child);
     }
@@ -205,6 +228,21 @@ fn leaf(name: &str, entry: &Entry, stats: Option<Stats>) -> (Node, String) {
 }
 
 impl Node {
+    /// A module without anything in it.
+    fn module(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            times: 1,
+            parameters: 0,
+            formula: String::new(),
+            multiply_adds: 0,
+            trainable: None,
+            tensor: None,
+            stats: None,
+            children: Vec::new(),
+        }
+    }
+
     /// Adds another one's numbers, and those of what is inside where both are alike.
     fn take(&mut self, other: &Self) {
         self.parameters = self.parameters.saturating_add(other.parameters);
@@ -270,7 +308,7 @@ mod tests {
             ("h.2.fc.weight", &[8, 4]),
             ("h.3.fc.weight", &[4, 4]),
         ]);
-        let root = tree(&entries, &[None; 5]);
+        let root = tree(&entries, &[None; 5], None);
         assert_eq!(root.parameters, 40 + 48 + 32);
         assert_eq!(root.children[0].name, "emb.weight");
         let blocks = &root.children[1];
@@ -296,7 +334,7 @@ mod tests {
             stats.add(&numbers);
             Some(stats)
         });
-        let root = tree(&entries, &stats);
+        let root = tree(&entries, &stats, None);
         assert_eq!(root.stats.unwrap().norm(), 5.0);
         assert_eq!(root.children[0].children[0].stats.unwrap().sparsity(), 0.5);
     }
@@ -304,7 +342,7 @@ mod tests {
     #[test]
     fn a_name_without_end_is_one_part() {
         let name = "a.".repeat(500);
-        let root = tree(&entries(&[(&name, &[2])]), &[None]);
+        let root = tree(&entries(&[(&name, &[2])]), &[None], None);
         assert_eq!(root.parameters, 2);
     }
 }

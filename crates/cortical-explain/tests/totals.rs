@@ -63,10 +63,13 @@ fn what_differs_between_13b_and_70b_is_said() {
 }
 
 #[test]
-fn a_token_costs_every_weight_but_the_tables() {
+fn a_token_costs_every_weight_but_the_tables_and_what_it_sees() {
     let cost = |name: &str| {
-        let contents = Contents::open(name.as_ref()).unwrap();
-        contents.multiply_adds().unwrap()
+        let contents = Contents::open(name.as_ref()).unwrap().at_context(10);
+        let attention = 2 * contents.config.as_ref().unwrap().hidden_size() as u64 * (10 * 11 / 2);
+        let layers = contents.config.as_ref().unwrap().layers() as u64;
+        let whole = contents.multiply_adds().unwrap();
+        (whole - layers * attention) / 10
     };
     // 6,738,415,616 less the table of tokens and 65 norms.
     assert_eq!(cost("llama2-7b"), 6_738_415_616 - 32_000 * 4096 - 65 * 4096);

@@ -366,6 +366,14 @@ pub enum Defect {
         /// Where it ends.
         end: u64,
     },
+    /// The tensors that stand for a sparse weight do not fit together.
+    #[error("the sparse weight {name:?} cannot be read: {why}")]
+    Sparse {
+        /// The weight's name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Two tensors share bytes, or bytes lie between them that belong to none.
     #[error("tensor {name:?} starts at {got}, where the one before it ends at {expected}")]
     Gap {

@@ -6,8 +6,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, WithDType};
+use cortical_kernels::sparse::SparseMatrix;
 use rayon::prelude::*;
 
+use crate::bitmask::{self, Trouble};
 use crate::element::Number;
 use crate::header::Header;
 use crate::limits;
@@ -66,9 +68,14 @@ impl TensorFile {
             Err(defect) => return Err(Error::malformed(path)(defect)),
         };
         let data_start = 8 + json.len() as u64;
-        let header =
+        let mut header =
             Header::parse(&json, file_bytes - data_start).map_err(Error::malformed(path))?;
         let source = source(file).map_err(read())?;
+        let behind = |at: u64, out: &mut [u8]| source.read_exact_at(data_start + at, out);
+        header
+            .fold(&behind)
+            .map_err(read())?
+            .map_err(Error::malformed(path))?;
         Ok(Self {
             path: path.into(),
             source,
@@ -102,6 +109,53 @@ impl TensorFile {
             .index
             .get(name)
             .map(|&index| &self.header.tensors[index])
+    }
+
+    /// Whether a tensor of this name is stored, be it as a part of a sparse weight.
+    pub(crate) fn stores(&self, name: &str) -> bool {
+        let part_of = bitmask::whole(name).and_then(|whole| self.info(whole));
+        self.info(name).is_some_and(|info| !info.is_sparse())
+            || part_of.is_some_and(TensorInfo::is_sparse)
+    }
+
+    /// The weight called `name` with the connections that are left, where it is stored so.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::load`].
+    pub fn sparse(&self, name: &str) -> Result<Option<SparseMatrix>> {
+        let Some(info) = self.info(name) else {
+            return Err(Error::NoTensor {
+                path: self.path.clone(),
+                name: name.into(),
+            });
+        };
+        self.sparse_of(info)
+    }
+
+    fn sparse_of(&self, info: &TensorInfo) -> Result<Option<SparseMatrix>> {
+        let Some(parts) = &info.bitmask else {
+            return Ok(None);
+        };
+        let matrix = parts.matrix(info.element, info.shape(), &self.behind());
+        matrix.map(Some).map_err(|why| self.trouble(info, why))
+    }
+
+    /// Reads bytes behind the header.
+    fn behind(&self) -> impl Fn(u64, &mut [u8]) -> io::Result<()> + '_ {
+        |at, out| self.source.read_exact_at(self.data_start + at, out)
+    }
+
+    fn trouble(&self, info: &TensorInfo, why: Trouble) -> Error {
+        let (path, name) = (self.path.clone(), info.name.clone());
+        match why {
+            Trouble::Memory => Error::OutOfMemory {
+                path,
+                name,
+                bytes: info.bytes(),
+            },
+            Trouble::Read(source) => Error::Read { path, source },
+            Trouble::Content(why) => Error::malformed(&path)(Defect::Sparse { name, why }),
+        }
     }
 
     /// Loads the tensor called `name`.
@@ -151,6 +205,10 @@ impl TensorFile {
                 count: info.count(),
             });
         }
+        if let Some(parts) = &info.bitmask {
+            let found = parts.numbers(info.element, info.shape(), from, out, &self.behind());
+            return found.map_err(|why| self.trouble(info, why));
+        }
         let size = info.element.size();
         let per_chunk = CHUNK_BYTES / size;
         let mut bytes = vec![0; CHUNK_BYTES.min(out.len() * size)];
@@ -181,6 +239,14 @@ impl TensorFile {
                 element: info.element,
             });
         };
+        if let Some(matrix) = self.sparse_of(info)? {
+            zeros::<f32>(info.count()).map_err(|_| self.trouble(info, Trouble::Memory))?;
+            return bitmask::dense(&matrix, dtype, device).map_err(|source| Error::Tensor {
+                path,
+                name,
+                source: Box::new(source),
+            });
+        }
         let loaded = match dtype {
             DType::U8 => self.numbers::<u8>(info, device),
             DType::I16 => self.numbers::<i16>(info, device),

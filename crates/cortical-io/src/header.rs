@@ -10,10 +10,12 @@
 //! keys and long lists are refused where they start and nothing is built from them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::{fmt, io};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+// circle: the entry of a tensor says where the parts of a sparse weight lie
+use crate::bitmask::{self, Bitmask};
 use crate::{Defect, Element, limits};
 
 /// Key of the header that is not a tensor.
@@ -28,6 +30,8 @@ pub struct TensorInfo {
     /// From the first byte behind the header.
     pub(crate) start: u64,
     pub(crate) end: u64,
+    /// Where the parts of a sparse weight lie.
+    pub(crate) bitmask: Option<Box<Bitmask>>,
 }
 
 impl TensorInfo {
@@ -58,7 +62,17 @@ impl TensorInfo {
     /// Size of its elements in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.end - self.start
+        match &self.bitmask {
+            Some(parts) => parts.bytes,
+            None => self.end - self.start,
+        }
+    }
+
+    /// Whether only the connections that are left are stored, as a mask and their weights; it loads as the dense
+    /// weight.
+    #[must_use]
+    pub fn is_sparse(&self) -> bool {
+        self.bitmask.is_some()
     }
 }
 
@@ -93,6 +107,24 @@ impl Header {
         })
     }
 
+    /// Shows the tensors that stand for a sparse weight as one.
+    pub(crate) fn fold(&mut self, read: bitmask::Read<'_>) -> io::Result<Result<(), Defect>> {
+        if !self
+            .tensors
+            .iter()
+            .any(|tensor| tensor.name.ends_with(".bitmask"))
+        {
+            return Ok(Ok(()));
+        }
+        match bitmask::fold(std::mem::take(&mut self.tensors), read)? {
+            Err(defect) => return Ok(Err(defect)),
+            Ok(tensors) => self.tensors = tensors,
+        }
+        let names = self.tensors.iter().map(|tensor| tensor.name.clone());
+        self.index = names.zip(0..).collect();
+        Ok(Ok(()))
+    }
+
     /// The header's bytes, length included, padded with spaces so that the elements start at a multiple of 8.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let quote = |text: &str| serde_json::Value::from(text).to_string();
@@ -114,6 +146,7 @@ impl Header {
             shape,
             start,
             end,
+            ..
         } in &self.tensors
         {
             let shape = shape
@@ -219,6 +252,7 @@ pub(crate) fn check_tensor(
         shape,
         start,
         end,
+        bitmask: None,
     })
 }
 

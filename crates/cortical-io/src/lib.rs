@@ -34,6 +34,7 @@
 //! ```
 
 mod atomic;
+mod bitmask;
 mod checkpoint;
 mod difference;
 mod digest;
@@ -51,10 +52,12 @@ mod mmap;
 mod model;
 mod printable;
 mod sharded;
+mod sparse_weights;
 mod text;
 mod write;
 
 pub use atomic::write_atomic;
+pub use bitmask::sparse_tensors;
 pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
 };
@@ -67,9 +70,10 @@ pub use gguf::{GgufDefect, GgufFile, GgufTensor, GgufType, GgufValue};
 pub use header::TensorInfo;
 pub use index_defect::IndexDefect;
 pub use lock::RunLock;
-pub use machine::machine_memory;
-pub use model::{load_into, model_metadata, save, save_with};
+pub use machine::{machine_memory, resident_memory};
+pub use model::{load_into, load_rest, model_metadata, save, save_with};
 pub use printable::printable;
 pub use sharded::ModelFiles;
+pub use sparse_weights::SparseWeights;
 pub use text::{as_text, read_text};
 pub use write::{Metadata, save_tensors};

@@ -11,6 +11,21 @@ pub fn machine_memory() -> Option<u64> {
     Some([group, process].into_iter().flatten().fold(whole, u64::min))
 }
 
+/// The bytes of memory that this process holds now. `None` where the system does not say.
+#[must_use]
+pub fn resident_memory() -> Option<u64> {
+    resident(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// What a process holds, from the text of Linux's `/proc/self/status`, which counts in KiB.
+fn resident(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 /// The soft limit of the address space from the text of Linux's `/proc/self/limits`; `None` for none.
 fn address_space(limits: &str) -> Option<u64> {
     let mut lines = limits.lines();
@@ -31,6 +46,12 @@ fn total(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_process_holds_is_read() {
+        assert_eq!(resident("Name:\tx\nVmRSS:\t   2048 kB\n"), Some(2 << 20));
+        assert_eq!(resident("Name:\tx\n"), None);
+    }
 
     #[test]
     fn the_address_space_may_be_limited() {

@@ -1,11 +1,14 @@
 //! Model files: the parameters and buffers of a [`Params`], saved and loaded by name.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use candle_core::{DType, Tensor};
 use cortical_neuron::Params;
 
-use crate::{Checkpoint, Difference, Error, Metadata, ModelFiles, Result, save_tensors};
+use crate::{
+    Checkpoint, Difference, Error, Metadata, ModelFiles, Result, TensorInfo, save_tensors,
+};
 
 /// Saves all parameters and buffers as a model file: [`save_with`] without metadata of one's own.
 ///
@@ -67,14 +70,28 @@ pub fn model_metadata(metadata: &Metadata) -> Metadata {
 /// [`Error::Mismatch`] with every tensor that is missing, unexpected, or of another shape or type; those of
 /// [`ModelFiles`].
 pub fn load_into(path: impl AsRef<Path>, params: &Params) -> Result<()> {
+    load_rest(path, params, &BTreeSet::new())
+}
+
+/// As [`load_into`] but for the weights that layers have taken already, as [`SparseWeights`](crate::SparseWeights)
+/// hands them out.
+///
+/// # Errors
+/// Those of [`load_into`].
+pub fn load_rest(path: impl AsRef<Path>, params: &Params, taken: &BTreeSet<String>) -> Result<()> {
     let path = path.as_ref();
     let file = ModelFiles::open(path)?;
-    let offered = file.tensors();
-    let offered = offered
+    let rest = || file.tensors().filter(|info| !taken.contains(info.name()));
+    let offered = rest()
         .map(|info| (info.name(), info.shape(), info.element().dtype()))
         .collect();
     compare(&path.display().to_string(), params, offered)?;
-    assign(params, &file.load_all(params.device())?)
+    let load = |info: &TensorInfo| {
+        let name = info.name();
+        Ok((name.to_owned(), file.load(name, params.device())?))
+    };
+    let tensors: Vec<_> = rest().map(load).collect::<Result<_>>()?;
+    assign(params, &tensors)
 }
 
 impl Checkpoint {

@@ -11,10 +11,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use cortical_kernels::sparse::SparseMatrix;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use crate::{Error, IndexDefect, Result, TensorFile, TensorInfo, limits};
+use crate::{Error, IndexDefect, Result, TensorFile, TensorInfo, bitmask, limits};
 
 /// Names of a model's file, or of its index, in a folder.
 const MODEL: &str = "model.safetensors";
@@ -104,8 +105,13 @@ impl ModelFiles {
                 return Err(wrong(IndexDefect::FileName { name: name.into() }));
             }
             let file = TensorFile::open(path.with_file_name(name))?;
-            let here =
-                |tensor: &&TensorInfo| listed.get(tensor.name()).is_some_and(|at| at == name);
+            let here = |tensor: &&TensorInfo| {
+                let stored = match tensor.is_sparse() {
+                    true => listed.get(&bitmask::first_part(tensor.name())),
+                    false => listed.get(tensor.name()),
+                };
+                stored.is_some_and(|at| at == name)
+            };
             if let Some(tensor) = file.tensors().iter().find(|tensor| !here(tensor)) {
                 let (tensor, file) = (tensor.name().to_owned(), name.to_owned());
                 return Err(wrong(IndexDefect::NotListed { tensor, file }));
@@ -113,7 +119,7 @@ impl ModelFiles {
             files.insert(name, file);
         }
         for (tensor, file) in listed {
-            if files[file.as_str()].info(tensor).is_none() {
+            if !files[file.as_str()].stores(tensor) {
                 let (tensor, file) = (tensor.clone(), file.clone());
                 return Err(wrong(IndexDefect::NotThere { tensor, file }));
             }
@@ -156,6 +162,21 @@ impl ModelFiles {
     pub fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
         match self.files.iter().find(|file| file.info(name).is_some()) {
             Some(file) => file.load(name, device),
+            None => Err(Error::NoTensor {
+                path: self.path.clone(),
+                name: name.into(),
+            }),
+        }
+    }
+
+    /// The weight called `name` with the connections that are left, where it is stored so; see
+    /// [`TensorFile::sparse`].
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::sparse`].
+    pub fn sparse(&self, name: &str) -> Result<Option<SparseMatrix>> {
+        match self.files.iter().find(|file| file.info(name).is_some()) {
+            Some(file) => file.sparse(name),
             None => Err(Error::NoTensor {
                 path: self.path.clone(),
                 name: name.into(),

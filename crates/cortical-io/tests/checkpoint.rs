@@ -64,6 +64,8 @@ fn assert_same(got: &Checkpoint, want: &Checkpoint) {
     assert_eq!(got.metadata, want.metadata);
     assert_eq!(bits(&got.model), bits(&want.model));
     assert_eq!(bits(&got.optimizer), bits(&want.optimizer));
+    assert_eq!(bits(&got.average), bits(&want.average));
+    assert_eq!(bits(&got.pruning), bits(&want.pruning));
 }
 
 /// A folder of checkpoints in a folder that goes away.
@@ -207,17 +209,32 @@ fn nothing_but_damage_is_nothing_found_and_all_of_it_is_reported() {
 }
 
 #[test]
+fn what_is_averaged_and_pruned_is_kept_and_damage_to_it_is_noticed() {
+    let (_folder, checkpoints) = folder();
+    let pruned = Checkpoint {
+        average: vec![("b.average".into(), tensor(&[2.0]))],
+        pruning: vec![("b.mask".into(), tensor(&[1.0, 0.0]))],
+        ..checkpoint(7)
+    };
+    let path = checkpoints.save(&pruned).unwrap();
+    assert_same(&checkpoints.load(7, &Device::Cpu).unwrap(), &pruned);
+    fs::remove_file(path.join("pruning.safetensors")).unwrap();
+    let error = checkpoints.load(7, &Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("pruning.safetensors is missing"), "{error}");
+}
+
+#[test]
 fn a_newer_version_is_an_error_and_not_passed_over() {
     let (_folder, checkpoints) = folder();
     checkpoints.save(&checkpoint(1)).unwrap();
     let state = checkpoints.save(&checkpoint(2)).unwrap().join("state.json");
     let newer = fs::read_to_string(&state)
         .unwrap()
-        .replace("\"version\": 3", "\"version\": 4");
+        .replace("\"version\": 4", "\"version\": 5");
     fs::write(&state, newer).unwrap();
     let error = checkpoints.latest_valid(&Device::Cpu).unwrap_err();
     assert!(
-        matches!(error, Error::NewerCheckpoint { version: 4, .. }),
+        matches!(error, Error::NewerCheckpoint { version: 5, .. }),
         "{error}"
     );
 }

@@ -133,6 +133,26 @@ impl CachingAllocator {
     }
 }
 
+/// The bytes of the block that [`CachingAllocator`] takes for so many: as many, or a larger size of which blocks are
+/// kept for the next one who wants that.
+///
+/// ```
+/// use cortical_kernels::alloc::block_bytes;
+/// assert_eq!([1000, 100_000, 4_000_000].map(block_bytes), [1000, 114_688, 4_194_304]);
+/// ```
+#[must_use]
+pub fn block_bytes(bytes: usize) -> usize {
+    let layout = Layout::from_size_align(bytes, 1).ok();
+    let class = layout.and_then(class_of);
+    class.map_or(bytes, size_of_class)
+}
+
+/// Whether [`CachingAllocator`] keeps a block of so many bytes when it is freed.
+#[must_use]
+pub fn is_kept(bytes: usize) -> bool {
+    (MIN_BYTES..=MAX_BYTES).contains(&bytes)
+}
+
 /// The class of a layout that is kept.
 fn class_of(layout: Layout) -> Option<usize> {
     let size = layout.size();

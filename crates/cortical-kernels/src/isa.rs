@@ -52,7 +52,8 @@ fn detect() -> InstructionSet {
     let avx2 = is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
         && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2");
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("popcnt");
     let avx512 = avx2
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
@@ -211,12 +212,12 @@ macro_rules! multiversion {
             fn body<I: $crate::isa::Isa $(, $t: $bound)?>($($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,popcnt")]
             fn avx512 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
                 body::<$crate::isa::Avx512 $(, $t)?>($($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
             fn avx2 $(<$t: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
                 body::<$crate::isa::Avx2 $(, $t)?>($($arg),*)
             }

@@ -17,6 +17,8 @@
 //! - [`reduction`]: sums, extremes and norms along an axis;
 //! - [`loss`]: losses between two numbers, and the likelihood of classes; [`ctc`]: that of label sequences;
 //! - [`quantized`]: weights in 16, 8, 6 and 4 bits and products computed from them;
+//! - [`sparse`]: weights of which most connections are severed, and products over those that are left;
+//!   [`constant`]: what both can do;
 //! - [`dropout`], [`philox`]: randomness as a function of a key and a counter;
 //! - [`roofline`]: what the machine allows at most; [`alloc`], [`buffer`]: memory for steps that repeat.
 //!
@@ -46,6 +48,7 @@ pub mod activation;
 pub mod alloc;
 pub mod attention;
 pub mod buffer;
+pub mod constant;
 pub mod conv;
 pub mod cross_entropy;
 pub mod ctc;
@@ -53,6 +56,7 @@ mod disjoint;
 pub mod dropout;
 pub mod embedding;
 pub mod gated;
+mod half;
 pub mod linear;
 pub mod loss;
 pub mod matmul;
@@ -75,6 +79,7 @@ pub mod rope;
 mod scratch;
 pub mod slice_sums;
 pub mod softmax;
+pub mod sparse;
 mod stream;
 #[cfg(test)]
 mod testing;

@@ -26,7 +26,9 @@ mod plan;
 mod presets;
 
 pub use error::{Error, Result};
-pub use layers::{AnyLayer, Kinds, LayerKind, LayerSpec, Site};
+pub use layers::{
+    AnyLayer, Kinds, LayerKind, LayerSpec, NeuronGroup, Role, Shapes, Site, Slice, Width, Widths,
+};
 pub use model_spec::{Kind, ModelSpec};
 pub use network::Network;
 pub use plan::{Plan, PlannedLayer};

@@ -167,6 +167,16 @@ impl ModelSpec {
         }
     }
 
+    /// The shape of the samples that a preset is for where nobody says otherwise, and how many classes they have;
+    /// `None` for layers that are listed.
+    #[must_use]
+    pub fn usual_samples(&self) -> Option<(&'static [usize], usize)> {
+        match &self.0 {
+            Model::Preset(preset) => Some(preset.samples()),
+            Model::Layers(_) => None,
+        }
+    }
+
     /// The preset that suits samples of a shape best: a network that every data set can start with.
     #[must_use]
     pub fn suggested_for(input_shape: &[usize]) -> Self {

@@ -74,6 +74,22 @@ impl Network {
         Self { layers, ..self }
     }
 
+    /// What the layers behind the one at `place` make of its output, so that another output in its place costs only
+    /// what comes after it; `None` where no layer of the network's list is called so.
+    ///
+    /// # Errors
+    /// As those of the layers.
+    pub fn forward_behind(
+        &self,
+        place: &str,
+        output: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> Option<cortical_neuron::Result<Tensor>> {
+        let mut segments = self.segments().into_iter();
+        let first = segments.find_map(|segment| segment.forward_behind(place, output, pass))?;
+        Some(first.and_then(|y| segments.try_fold(y, |y, segment| segment.forward(&y, pass))))
+    }
+
     /// The layers, in one segment or several.
     fn segments(&self) -> Vec<&Segment> {
         match &self.layers {

@@ -1,11 +1,14 @@
 //! Shapes through a network, known before anything is allocated.
 
+use std::collections::BTreeMap;
+
 use cortical_neuron::{Description, Params};
 use toml::Value;
 
 use crate::error::{Error, Result};
 use crate::layers::segment::{self, Segment};
-use crate::layers::{Kinds, LayerSpec};
+use crate::layers::{Kinds, LayerSpec, NeuronGroup, Shapes, Widths};
+use crate::model_spec::ModelSpec;
 
 /// A layer whose sizes are known.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +146,42 @@ impl Plan {
     /// The network's layers, with everything but their names and sizes as they were given.
     pub(crate) fn specs(&self) -> Vec<LayerSpec> {
         self.layers.iter().map(|layer| layer.spec.clone()).collect()
+    }
+
+    /// The neurons of the network in groups that are there or gone together, with every tensor that makes, passes on or
+    /// reads them: what each kind of layer says of itself ([`LayerKind::widths`](crate::LayerKind::widths)).
+    ///
+    /// ```
+    /// use cortical_models::{ModelSpec, Plan};
+    /// let lenet: ModelSpec = "lenet".parse()?;
+    /// let plan = Plan::new(&lenet.layers(), &[1, 28, 28], 10)?;
+    /// let groups = plan.groups()?;
+    /// let conv2 = groups.iter().find(|group| group.makers() == ["conv2"]).expect("it is there");
+    /// let reads = conv2.slices.last().expect("the dense layer");
+    /// assert_eq!((conv2.count, reads.tensor.as_str(), reads.each), (64, "fc1.weight", 12 * 12));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A layer that cannot be built, which a plan has none of.
+    pub fn groups(&self) -> Result<Vec<NeuronGroup>> {
+        Widths::of(&self.specs(), &self.input_shape, self.classes)
+    }
+
+    /// The same network in the sizes of these tensors, by their names, of which some neurons were removed.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`], where shapes do not fit together.
+    pub fn narrowed(&self, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Self> {
+        let mut specs = self.specs();
+        Shapes::new(shapes).narrow(&mut specs, "")?;
+        Self::new(&specs, &self.input_shape, self.classes)
+    }
+
+    /// The layers, as a recipe lists them.
+    #[must_use]
+    pub fn to_spec(&self) -> ModelSpec {
+        ModelSpec::listed(self.specs())
     }
 
     /// The layers as one line of JSON with every name and width filled in: what a model file keeps.

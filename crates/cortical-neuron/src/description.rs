@@ -1,11 +1,12 @@
 //! What a layer is made of and what it costs, in numbers and in words.
 
 use crate::{Error, Param, Result};
+use cortical_kernels::activation::{Activation, Saves};
 
 /// A layer in numbers and in words: what `inspect` and `plan` print.
 ///
 /// Costs are those of one sample, without its place in a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Description {
     /// The kind of layer, such as `Linear`.
@@ -20,10 +21,20 @@ pub struct Description {
     pub formula: String,
     /// The shape of the output for one sample.
     pub output: Vec<usize>,
+    /// Whether the layer's neurons stand along the first axis of that shape, as channels do, not along the last.
+    pub channels_first: bool,
+    /// What each neuron does with its sum.
+    pub activation: Activation,
     /// Pairs of an input and a neuron that reads it, pruned ones not counted.
     pub connections: u64,
-    /// Multiplications with the addition that follows each.
+    /// Multiplications with the addition that follows each, of products with weights and of attention: what
+    /// `cortical_tensor::multiply_adds_of` counts. Norms, activations, gates and pools do not count.
     pub multiply_adds: u64,
+    /// Whether the output is the input itself in another shape, which takes no memory of its own.
+    pub is_view: bool,
+    /// Elements that a training keeps of a sample for the way back, tensor by tensor, beside the output and beside what
+    /// the parts keep.
+    pub keeps: Vec<u64>,
     /// The layers inside.
     pub parts: Vec<Description>,
 }
@@ -51,6 +62,61 @@ impl Description {
     #[must_use]
     pub fn output(mut self, shape: &[usize]) -> Self {
         self.output = shape.to_vec();
+        self
+    }
+
+    /// The output is the input in another shape.
+    #[must_use]
+    pub fn view(mut self) -> Self {
+        self.is_view = true;
+        self
+    }
+
+    /// A training keeps tensors of so many elements for the way back as well, beside the output.
+    #[must_use]
+    pub fn keeping(mut self, elements: impl IntoIterator<Item = u64>) -> Self {
+        self.keeps.extend(elements);
+        self
+    }
+
+    /// A training keeps the sums before this activation as well, if its derivative needs them.
+    #[must_use]
+    pub fn keeping_sums_of(self, activation: Activation) -> Self {
+        let elements = product(&self.output);
+        self.keeping((activation.saves() == Saves::Input).then_some(elements))
+    }
+
+    /// The layers inside that have no layers inside, in the order in which they run.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<&Self> {
+        match self.parts.is_empty() {
+            true => vec![self],
+            false => self.parts.iter().flat_map(Self::leaves).collect(),
+        }
+    }
+
+    /// Elements of each tensor that a training keeps of a sample for the way back.
+    #[must_use]
+    pub fn kept(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.parts.iter().flat_map(Self::kept).collect();
+        all.extend(&self.keeps);
+        if self.parts.is_empty() && !self.is_view {
+            all.push(product(&self.output));
+        }
+        all
+    }
+
+    /// That the neurons are channels, which stand along the first axis of the output.
+    #[must_use]
+    pub fn channels_first(mut self) -> Self {
+        self.channels_first = true;
+        self
+    }
+
+    /// What each neuron does with its sum; nothing by default.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
         self
     }
 
@@ -97,8 +163,12 @@ impl Description {
             parameters: parts.iter().map(|p| p.parameters).sum(),
             formula: "the sum of its parts".to_string(),
             output: output.to_vec(),
+            channels_first: parts.last().is_some_and(|part| part.channels_first),
+            activation: parts.last().map(|part| part.activation).unwrap_or_default(),
             connections: sum(|p| p.connections),
             multiply_adds: sum(|p| p.multiply_adds),
+            is_view: false,
+            keeps: Vec::new(),
             parts,
         }
     }

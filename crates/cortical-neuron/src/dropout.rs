@@ -67,8 +67,7 @@ impl Layer for Dropout {
         let mut rng = pass.rng(&self.name)?;
         let y =
             ops::dropout(x, self.p, &mut rng).map_err(|e| Error::from(e).in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

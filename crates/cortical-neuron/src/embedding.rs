@@ -117,8 +117,7 @@ impl Layer for Embedding {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = ops::embedding(x, self.weight.input(pass), self.padding)
             .map_err(|e| Error::from(e).in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

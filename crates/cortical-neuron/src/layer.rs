@@ -104,7 +104,8 @@ impl Layer for Activation {
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
         let reads = "each neuron reads one input and has no weight";
-        Ok(Description::new("Activation", "", sample).reads(reads))
+        let description = Description::new("Activation", "", sample).activation(*self);
+        Ok(description.reads(reads))
     }
 }
 

@@ -42,6 +42,7 @@ mod error;
 mod init;
 mod layer;
 pub mod loss;
+mod masks;
 mod network;
 mod norm;
 mod param;
@@ -62,13 +63,14 @@ pub use embedding::{Embedding, EmbeddingConfig};
 pub use error::{Error, Result};
 pub use init::{Fan, Init};
 pub use layer::{AsModule, FromModule, Layer};
+pub use masks::{Pattern, kept, largest, largest_of_rows};
 pub use norm::{
     BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig,
     LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig,
 };
 pub use param::{Buffer, Param};
 pub use params::Params;
-pub use pass::{Observer, Pass};
+pub use pass::{InputObserver, Observer, Pass, View};
 pub use pointwise::{Glu, PRelu, RRelu, Softmax};
 pub use recompute::Recompute;
 pub use scope::{Place, Scope};

@@ -212,8 +212,7 @@ impl Layer for PRelu {
             _ => ops::prelu(x, self.weight.input(pass)).map_err(Error::from),
         };
         let y = y.map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -222,7 +221,7 @@ impl Layer for PRelu {
         Ok(Description::new("PRelu", &self.name, sample)
             .reads("each neuron reads one input")
             .parameters([&self.weight], formula)
-            .costs(elements, elements))
+            .costs(elements, 0))
     }
 }
 
@@ -293,8 +292,7 @@ impl Layer for RRelu {
         }
         let y = ops::rrelu(x, self.lower, self.upper, &mut pass.rng(&self.name)?)
             .map_err(|e| Error::from(e).in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

@@ -250,7 +250,8 @@ impl Layer for Residual {
                 &past,
             ));
         }
-        let description = Description::of_parts("Residual", "", parts, &output);
+        let sum = crate::description::product(&output);
+        let description = Description::of_parts("Residual", "", parts, &output).keeping([sum]);
         Ok(description.reads("each neuron reads one of the layer's and one of the shortcut's"))
     }
 }

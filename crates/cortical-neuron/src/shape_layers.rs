@@ -29,7 +29,9 @@ impl Layer for Identity {
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
-        Ok(Description::new("Identity", "", sample).reads("each output is its input"))
+        Ok(Description::new("Identity", "", sample)
+            .reads("each output is its input")
+            .view())
     }
 }
 
@@ -122,7 +124,7 @@ impl Layer for Flatten {
         let batch: Vec<usize> = std::iter::once(1).chain(sample.iter().copied()).collect();
         let flat = self.flat(&batch)?;
         let description = Description::new("Flatten", "", &flat[1..]);
-        Ok(description.reads("each output is its input"))
+        Ok(description.reads("each output is its input").view())
     }
 }
 
@@ -206,7 +208,7 @@ impl Layer for Unflatten {
             ));
         }
         let description = Description::new("Unflatten", "", &shape[1..]);
-        Ok(description.reads("each output is its input"))
+        Ok(description.reads("each output is its input").view())
     }
 }
 

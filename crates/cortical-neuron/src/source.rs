@@ -2,6 +2,7 @@
 
 use crate::Result;
 use candle_core::Tensor;
+use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::quantized::QuantizedMatrix;
 use std::fmt;
 use std::sync::Arc;
@@ -23,5 +24,15 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn quantized(&self, name: &str, shape: &[usize]) -> Result<Option<Arc<QuantizedMatrix>>> {
         let _ = (name, shape);
         Ok(None)
+    }
+
+    /// The weights `name` of `[out, in]` in any form that products can be computed from, where there is one: quantized,
+    /// or with severed connections.
+    ///
+    /// # Errors
+    /// As [`Source::tensor`].
+    fn constant(&self, name: &str, shape: &[usize]) -> Result<Option<Arc<dyn ConstantMatrix>>> {
+        let quantized = self.quantized(name, shape)?;
+        Ok(quantized.map(|matrix| matrix as Arc<dyn ConstantMatrix>))
     }
 }

@@ -6,7 +6,7 @@ use crate::rnn_layer::{LayerState, RnnLayer};
 use candle_core::{D, Tensor};
 use cortical_kernels::recurrent::Cell;
 use cortical_neuron::{
-    Description, Dropout, Error, Layer, Pass, Place, Result, Scope, wrong_sample,
+    Description, Dropout, Error, Layer, Pass, Place, Result, Scope, product, wrong_sample,
 };
 
 /// What neurons remember: `h` and, for an LSTM, the cells `c`, each `[layers · directions, batch, size]`; without the
@@ -223,14 +223,13 @@ impl Recurrent {
             let run = self.run_layers(&x.unsqueeze(dim)?, None, state.as_ref(), pass)?;
             let c = run.state.c.map(|c| c.squeeze(1)).transpose()?;
             let (output, h) = (run.output.squeeze(dim)?, run.state.h.squeeze(1)?);
-            pass.observe(&self.name, &output);
             return Ok(Run {
-                output,
+                output: pass.observe(&self.name, output)?,
                 state: State { h, c },
             });
         }
-        let run = self.run_layers(x, lengths, state, pass)?;
-        pass.observe(&self.name, &run.output);
+        let mut run = self.run_layers(x, lengths, state, pass)?;
+        run.output = pass.observe(&self.name, run.output)?;
         Ok(run)
     }
 
@@ -420,6 +419,14 @@ impl Layer for Recurrent {
         let mut description = Description::new(kind, &self.name, &output)
             .reads(reads)
             .parameters(self.layers.iter().flat_map(RnnLayer::params), formula);
+        // Of each layer and direction the gates, the cell's states and the output once more, and of all but the last
+        // their outputs.
+        let states = product(&[steps, hidden]);
+        let of_layer = [states.saturating_mul(product(&[gates])), states, states];
+        let inner = self.layers.len().saturating_sub(directions);
+        let inner = std::iter::repeat_n(states, inner);
+        let all = std::iter::repeat_n(of_layer, self.layers.len()).flatten();
+        description = description.keeping(all.chain(inner));
         for weight in self.layers.iter().flat_map(RnnLayer::weights) {
             description = description.uses(weight, steps)?;
         }

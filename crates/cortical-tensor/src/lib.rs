@@ -38,10 +38,13 @@ pub mod ops;
 mod path;
 mod rng;
 mod shape;
+mod tally;
 
 pub use element::{Element, Values, values};
 pub use error::{Error, Result};
 pub use graph::{Backward, Op, Output, apply, apply_one};
 pub use input::{GradSlot, Input, Operand};
+pub use ops::attention::attention_weights;
 pub use path::{is_fallback, with_fallback};
 pub use rng::{Rng, RngState, Seed};
+pub use tally::multiply_adds_of;

@@ -51,6 +51,27 @@ pub enum Error {
     /// The accuracy of a task without classes is to be looked at.
     #[error("train.monitor is valid_accuracy, but nothing is classified; set it to valid_loss")]
     NoAccuracy,
+    /// There is no weight that may be pruned.
+    #[error("nothing is left to prune: prune.exclude names every weight of the network")]
+    NothingToPrune,
+    /// Pruning would begin behind the end.
+    #[error("prune.from_step is {from_step}, but the run has {total_steps} steps")]
+    LatePruning {
+        /// Where pruning would begin.
+        from_step: u64,
+        /// Steps of the run.
+        total_steps: u64,
+    },
+    /// A mask does not fit the network.
+    #[error("{path}: the mask {name:?} does not fit: {why}", path = path.display())]
+    Mask {
+        /// Where it is.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A recipe learns something else than what it is used for.
     #[error("expected a recipe that learns {expected}, found one that learns {found}")]
     OtherTask {

@@ -32,3 +32,23 @@ pub fn evaluate_text(paths: &RunPaths, text: Option<&str>) -> Result<Option<Text
     let shape = (recipe.train.batch_size, of_text.train.block);
     text_scores(&loaded.model, tokens, blocks, shape)
 }
+
+/// The tokens of the text that a finished run held out, or of another text.
+///
+/// # Errors
+/// As [`evaluate_text`].
+pub fn test_tokens(paths: &RunPaths, text: Option<&str>) -> Result<Vec<u32>> {
+    let (recipe, _) = paths.read_finished()?;
+    recipe.text()?;
+    let tokenizer = Tokenizer::open(paths.root()).map_err(Error::text)?;
+    let mut data = recipe.data.clone();
+    if let Some(name) = text {
+        data.name = name.to_owned();
+        (data.test_fraction, data.valid_fraction) = (0.0, 0.0);
+    }
+    let corpus = Corpus::open(&data, "model", Some(tokenizer))?;
+    Ok(match text {
+        Some(_) => corpus.train,
+        None => corpus.test,
+    })
+}

@@ -68,6 +68,12 @@ impl RunPaths {
         self.root.join("model.safetensors")
     }
 
+    /// Which weights of the trained model are connected, where some are pruned.
+    #[must_use]
+    pub fn masks(&self) -> PathBuf {
+        self.root.join("masks.safetensors")
+    }
+
     /// One line an epoch and one every so many steps.
     #[must_use]
     pub fn metrics(&self) -> PathBuf {

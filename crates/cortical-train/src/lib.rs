@@ -42,11 +42,14 @@ mod model_file;
 mod observe;
 mod page;
 mod pool;
+mod pruner;
 mod recipe;
+mod rehearsal;
 mod report;
 mod scores;
 mod sources;
 mod start;
+mod subject;
 mod task;
 mod tensorboard;
 mod text_model;
@@ -55,11 +58,11 @@ mod trainer;
 pub use error::{Error, Result};
 pub use evaluate::{ClassScore, Evaluation, evaluate};
 pub use evaluate_stopped::evaluate_stopped;
-pub use evaluate_text::evaluate_text;
+pub use evaluate_text::{evaluate_text, test_tokens};
 pub use folder::{Made, RunFolder, RunPaths, read_recipe_file};
 pub use lr_finder::{LrFinding, find_lr};
 pub use measured::{Measure, Measured, TextMistake, TextScores};
-pub use memory::MemoryNeed;
+pub use memory::{Activations, MemoryNeed, ParameterShape};
 pub use model_file::{Prediction, TrainedModel, plan_of};
 pub use observe::{
     DataSize, EarlyEnd, Event, Observer, PhaseMetrics, Setup, StepMetrics, Stop, Unit, Validation,
@@ -67,15 +70,18 @@ pub use observe::{
 };
 pub use page::write_page;
 pub use pool::in_pool;
+pub use pruner::prune_now;
 pub use recipe::{
     AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, ConstantRun, CosineRun,
     DataRecipe, DeviceRecipe, GradientRecipe, GroupRecipe, GuardRecipe, LinearRun, LogRecipe,
-    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset,
-    RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe,
-    StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining,
-    TrainRecipe, presets,
+    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset, PruneMethod,
+    PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe,
+    SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe,
+    TextData, TextRecipe, TextTraining, TrainRecipe, presets,
 };
+pub use rehearsal::{rehearse, rehearse_forward};
 pub use report::Report;
 pub use scores::{ClassCount, Classification, Regression};
+pub use subject::{Subject, SubjectModel};
 pub use text_model::TextModel;
 pub use trainer::{Outcome, train};

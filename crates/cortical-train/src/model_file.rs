@@ -1,11 +1,13 @@
 //! Model files that say what a prediction needs: the network, the preprocessing, the classes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use cortical_data::csv::Column;
 use cortical_data::{Inputs, Preprocess};
-use cortical_io::{Metadata, TensorFile};
+use cortical_io::{Metadata, SparseWeights, TensorFile};
 use cortical_models::{Kinds, Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
 use cortical_tensor::Seed;
@@ -148,10 +150,15 @@ impl TrainedModel {
                 stored,
             });
         }
-        drop(file);
-        let params = Params::new(device, Seed(0));
+        // Dense layers take sparse weights as they lie; every other layer has them as parameters, dense.
+        let sparse = SparseWeights::of(file).map(Arc::new);
+        let params = match &sparse {
+            Some(sparse) => Params::with_source(device, Seed(0), DType::F32, sparse.clone()),
+            None => Params::new(device, Seed(0)),
+        };
         let network = Network::build(&plan, &params)?;
-        cortical_io::load_into(path, &params)?;
+        let taken = sparse.map_or_else(BTreeSet::new, |sparse| sparse.taken());
+        cortical_io::load_rest(path, &params, &taken)?;
         Ok(Self {
             path: path.to_owned(),
             network,

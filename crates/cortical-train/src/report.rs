@@ -29,6 +29,9 @@ pub struct Report {
     /// Those of them that training changed; all, where an old report does not say.
     #[serde(default)]
     pub trainable: Option<usize>,
+    /// Those that are pruned: 0 for good.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pruned: usize,
     /// The mean loss on the validation samples at the end, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_loss: Option<f64>,
@@ -50,6 +53,11 @@ pub struct Report {
     /// The held-out texts that the model is most wrong about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mistakes: Vec<TextMistake>,
+}
+
+/// Whether there is nothing to say.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Report {

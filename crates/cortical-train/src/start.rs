@@ -150,7 +150,7 @@ pub(crate) fn freeze(start: &StartRecipe, params: &Params) -> Result<()> {
 }
 
 /// A pattern that fits no name is a mistake in it.
-fn refuse_idle<'n>(
+pub(crate) fn refuse_idle<'n>(
     field: &'static str,
     patterns: &[String],
     names: impl Iterator<Item = &'n str> + Clone,

@@ -82,6 +82,34 @@ impl TextModel {
         &self.classes
     }
 
+    /// The network, from tokens to scores.
+    #[must_use]
+    pub fn classifier(&self) -> &TextClassifier {
+        &self.classifier
+    }
+
+    /// The tokens that the model reads of a text.
+    ///
+    /// # Errors
+    /// A text that the tokenizer makes nothing of.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        tokens(&self.tokenizer, text, self.most)
+    }
+
+    /// The texts that the run in the folder held out, and their classes; `None` if it held out none, or the folder is
+    /// no run.
+    ///
+    /// # Errors
+    /// A recipe or a table that cannot be read.
+    pub fn held_out(&self, folder: &Path) -> Result<Option<(Vec<String>, Vec<u32>)>> {
+        let paths = RunPaths::new(folder);
+        if !paths.is_run() {
+            return Ok(None);
+        }
+        let test = LabelledTexts::open(&paths.read_recipe()?, &self.columns)?.test;
+        Ok((!test.texts.is_empty()).then_some((test.texts, test.labels)))
+    }
+
     /// How a table of texts is read: the columns that the model was trained on, and its classes.
     #[must_use]
     pub fn options(&self) -> TextOptions {
@@ -120,22 +148,16 @@ impl TextModel {
     /// # Errors
     /// A recipe or a table that cannot be read.
     pub fn evaluate_held_out(&self, folder: &Path) -> Result<Option<Evaluation>> {
-        let paths = RunPaths::new(folder);
-        if !paths.is_run() {
+        let Some((texts, labels)) = self.held_out(folder)? else {
             return Ok(None);
-        }
-        let test = LabelledTexts::open(&paths.read_recipe()?, &self.columns)?.test;
-        if test.texts.is_empty() {
-            return Ok(None);
-        }
-        let scores = self.scores(&test.texts)?;
-        evaluation(&scores, &test.labels, &self.classes).map(Some)
+        };
+        evaluation(&self.scores(&texts)?, &labels, &self.classes).map(Some)
     }
 
     fn scores(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
         let each = texts.iter();
         let ids: Vec<Vec<u32>> = each
-            .map(|text| tokens(&self.tokenizer, text.as_ref(), self.most))
+            .map(|text| self.tokens(text.as_ref()))
             .collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = ids.iter().map(|ids| &ids[..]).collect();
         scores(&self.classifier, &ids, self.batch)

@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+use cortical_explain::{Machine, NumberType};
 use cortical_train::Override;
 
 use crate::cli_language::{
     ChatArgs, GenerateArgs, LogitsArgs, MergeArgs, PerplexityArgs, TokensArgs,
 };
+use crate::cli_observe::{NeuronsArgs, VerifyArgs};
+use crate::cli_prune::PruneArgs;
 
 /// Train, resume, evaluate, use and inspect neural networks.
 #[derive(Debug, Parser)]
@@ -52,6 +56,14 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of tokens.
+pub(crate) fn tokens(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1 << 24).contains(&n) => Ok(n),
+        _ => Err("expected a number from 1 to 16777216".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Train a network; without arguments a small one on the embedded digits
@@ -62,10 +74,18 @@ pub(crate) enum Verb {
     Eval(EvalArgs),
     /// Predict a label and its probability for each row of a CSV file, each picture or each IDX image
     Predict(PredictArgs),
-    /// Show the modules of a run, a model file or folder, or a well-known language model, and explain its size
+    /// Show the modules of a run, a model file or folder, a recipe or a well-known model, and explain its size
     Inspect(InspectArgs),
+    /// Tell what training or using a model would take: memory, arithmetic, time, and what several machines would send
+    Plan(PlanArgs),
     /// Compare two models tensor by tensor, from whatever files they come
     Diff(DiffArgs),
+    /// Make a trained network smaller and faster: remove neurons or weights, train what is left, measure both
+    Prune(PruneArgs),
+    /// Show what single neurons do: how they answer, to which inputs, and what is lost without each
+    Neurons(NeuronsArgs),
+    /// Compare a model with PyTorch's outputs and gradients, layer by layer, and name the first layer that departs
+    Verify(VerifyArgs),
     /// Continue a prompt with a language model
     Generate(GenerateArgs),
     /// Talk with a language model
@@ -89,8 +109,8 @@ pub(crate) enum Verb {
     after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set 'model.hidden=[128,64]' --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 \\\n    --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
 )]
 pub(crate) struct TrainArgs {
-    /// Start from a built-in recipe: digits, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a language
-    /// model
+    /// Start from a built-in recipe: digits, edges, fashion-mnist, fashion-mnist-cnn, iris, table, or moby-dick for a
+    /// language model
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     pub(crate) preset: Option<String>,
     /// Start from a recipe in a TOML file
@@ -204,11 +224,11 @@ pub(crate) struct PredictArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical inspect runs/digits-001\n  cortical inspect model.safetensors --stats --json\n  cortical inspect llama2-70b --depth 3\n  cortical inspect llama2-7b --why"
+    after_help = "Examples:\n  cortical inspect runs/digits-001\n  cortical inspect model.safetensors --stats --json\n  cortical inspect llama2-70b --depth 3\n  cortical inspect llama2-7b --why\n  cortical inspect resnet20"
 )]
 pub(crate) struct InspectArgs {
-    /// The folder of a run or model, a safetensors or GGUF file, a config.json, or the name of a language model such as
-    /// llama2-7b
+    /// The folder of a run or model, a safetensors or GGUF file, a config.json, a recipe, or the name of a language
+    /// model such as llama2-7b, of a network such as lenet, or of a recipe such as digits
     #[arg(value_name = "RUN|FILE|NAME")]
     pub(crate) what: PathBuf,
     /// Explain the number of parameters part by part
@@ -220,6 +240,90 @@ pub(crate) struct InspectArgs {
     /// Show so many levels of modules
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<usize>,
+    /// Count multiply-adds for a text of so many tokens; as many as the model has positions, at most 2048, when absent
+    #[arg(long, value_name = "TOKENS", value_parser = tokens)]
+    pub(crate) context: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cortical plan lenet --batch 256\n  cortical plan my.toml --json\n  cortical plan llama2-7b --context 2048 --batch 1 --dtype bf16 --device h100\n  cortical plan gpt2 --device a100 --machines 4 --link 100Gbit\n  cortical plan a-folder-from-hugging-face --set lora.rank=8"
+)]
+pub(crate) struct PlanArgs {
+    /// A recipe, a run, the folder of a model or its config.json, a GGUF file, or the name of a language model such as
+    /// llama2-7b, of a network such as lenet, or of a recipe such as digits
+    #[arg(value_name = "RECIPE|RUN|MODEL|NAME")]
+    pub(crate) what: PathBuf,
+    /// The data set to train on, which takes memory too
+    #[arg(long, value_name = "NAME")]
+    pub(crate) data: Option<String>,
+    /// Samples or texts together
+    #[arg(long, value_name = "N", value_parser = batch)]
+    pub(crate) batch: Option<usize>,
+    /// Tokens of a text
+    #[arg(long, value_name = "TOKENS", value_parser = tokens)]
+    pub(crate) context: Option<usize>,
+    /// How weights lie in memory: f32, bf16 or, for a model that is used and not trained, another format such as q8_0
+    #[arg(long, value_name = "TYPE", value_parser = number_type())]
+    pub(crate) dtype: Option<String>,
+    /// The optimizer: adamw, sgd, lion, ...
+    #[arg(long, value_name = "NAME")]
+    pub(crate) optimizer: Option<String>,
+    /// Segments of a network's layers that run twice, for less memory
+    #[arg(long, value_name = "N")]
+    pub(crate) recompute: Option<usize>,
+    /// A card in place of this machine, such as h100
+    #[arg(long, value_name = "NAME", value_parser = card())]
+    pub(crate) device: Option<String>,
+    /// Machines that share the training
+    #[arg(long, value_name = "N", value_parser = machines)]
+    pub(crate) machines: Option<usize>,
+    /// What the link of each of them carries each way
+    #[arg(long, value_name = "RATE", value_parser = link, default_value = "10Gbit", requires = "machines")]
+    pub(crate) link: f64,
+    /// Set any field of the recipe, such as lora.rank=8; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<Override>,
+    /// Take no steps to see how long they take
+    #[arg(long)]
+    pub(crate) no_trial: bool,
+}
+
+/// A number of samples.
+fn batch(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1 << 20).contains(&n) => Ok(n),
+        _ => Err("expected a number from 1 to 1048576".to_owned()),
+    }
+}
+
+/// The names of forms of weights.
+fn number_type() -> PossibleValuesParser {
+    NumberType::names().collect::<Vec<_>>().into()
+}
+
+/// The names of cards.
+fn card() -> PossibleValuesParser {
+    Machine::cards().collect::<Vec<_>>().into()
+}
+
+/// A number of machines.
+fn machines(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (2..=1 << 20).contains(&n) => Ok(n),
+        _ => Err("expected a number from 2 to 1048576".to_owned()),
+    }
+}
+
+/// A rate such as 10Gbit or 50GB, in Gbit/s.
+fn link(text: &str) -> Result<f64, String> {
+    let units = [("Gbit", 1.0), ("Mbit", 1e-3), ("GB", 8.0), ("MB", 8e-3)];
+    let rate = units.into_iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        Some(number * factor)
+    });
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "expected a rate a second such as 10Gbit, 800Mbit or 50GB".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,6 @@
 
 mod braille;
 
-use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::escape::escape;
 use crate::output::Output;
+use crate::speed::Speed;
 use crate::style::{Style, count, duration, percent};
 
 /// How often it is drawn at most.
@@ -24,8 +24,6 @@ const COLUMNS: (usize, usize) = (12, 120);
 const ROWS: (usize, usize) = (3, 16);
 /// Lines of a frame beside those of the plots, with one for the prompt behind it.
 const OTHER_LINES: usize = 9;
-/// Steps that the speed is averaged over.
-const WINDOW: usize = 50;
 /// Points of a curve that are remembered; of more, every second is dropped.
 const POINTS: usize = 4096;
 
@@ -50,7 +48,7 @@ struct State {
     /// By step, for training and validations.
     loss: [Vec<(f64, f64)>; 2],
     figure: [Vec<(f64, f64)>; 2],
-    recent: VecDeque<(Instant, usize)>,
+    speed: Speed,
     remarks: Vec<String>,
 }
 
@@ -166,10 +164,7 @@ impl State {
         if let Some(accuracy) = metrics.accuracy {
             push(&mut self.figure[0], (at, accuracy));
         }
-        self.recent.push_back((Instant::now(), metrics.units));
-        if self.recent.len() > WINDOW {
-            self.recent.pop_front();
-        }
+        self.speed.step(Instant::now(), metrics.units);
         self.last = Some(*metrics);
     }
 
@@ -183,8 +178,7 @@ impl State {
                 push(&mut self.figure[1], (at, figure));
             }
         }
-        // The next step's speed must not contain the validation.
-        self.recent.clear();
+        self.speed.pause();
     }
 
     /// A figure beside the loss as it is read.
@@ -193,14 +187,6 @@ impl State {
             Some(measure) if !measure.is_share() => format!("{figure:.2}"),
             _ => percent(figure),
         }
-    }
-
-    /// Samples or tokens a second, over the last steps.
-    fn speed(&self) -> Option<f64> {
-        let (first, last) = (self.recent.front()?, self.recent.back()?);
-        let seconds = last.0.duration_since(first.0).as_secs_f64();
-        let samples: usize = self.recent.iter().skip(1).map(|(_, samples)| samples).sum();
-        (seconds > 0.0).then(|| samples as f64 / seconds)
     }
 
     /// Everything, as lines that fit the terminal.
@@ -256,11 +242,10 @@ impl State {
             lines.push(format!("  {left}   {right}"));
         }
         let mut figures = format!("  lr {:.2e}   gradient norm {:.3}", last.lr, last.grad_norm);
-        if let Some(speed) = self.speed() {
-            let steps = (total - last.step.min(total)) as f64;
-            let left = duration(steps * last.units as f64 / speed.max(1e-9));
-            let unit = self.unit;
-            figures += &format!("   {} {unit}/s   {left} left", count(speed as u64));
+        if let Some(rate) = self.speed.rate() {
+            let left = duration(rate.time_for(total.saturating_sub(last.step)));
+            let (speed, unit) = (count(rate.units_per_second as u64), self.unit);
+            figures += &format!("   {speed} {unit}/s   {left} left");
         }
         lines.push(figures);
         let remarks = self.remarks.iter().rev().take(2).rev();

@@ -5,6 +5,8 @@
 pub(crate) enum Done {
     /// The work is done.
     Finished,
+    /// What was compared differs, and the result says how.
+    Differs,
     /// The work was stopped on request, and everything is saved.
     Stopped,
 }

@@ -76,12 +76,23 @@ pub(crate) enum Error {
     /// A training was interrupted before its first step after resuming.
     #[error("interrupted before {run} went on; it is as it was")]
     NotResumed { run: String },
+    /// A trial of everything was interrupted.
+    #[error(
+        "interrupted after step {step} of {total}; not everything was tried, and nothing was kept"
+    )]
+    TrialStopped { step: u64, total: u64 },
     /// Signals cannot be listened to.
     #[error("cannot listen to signals: {why}")]
     Signals { why: std::io::Error },
     /// What is to be read cannot be.
     #[error("cannot read the input: {why}")]
     Input { why: std::io::Error },
+    /// Arguments of `prune` that do not go together.
+    #[error("{why}")]
+    PruneArguments { why: &'static str },
+    /// What is pruned.
+    #[error(transparent)]
+    Prune(Box<cortical_prune::Error>),
     /// What is looked into.
     #[error(transparent)]
     Explain(#[from] cortical_explain::Error),
@@ -108,6 +119,12 @@ pub(crate) enum Error {
 impl From<cortical_train::Error> for Error {
     fn from(error: cortical_train::Error) -> Self {
         Self::Train(Box::new(error))
+    }
+}
+
+impl From<cortical_prune::Error> for Error {
+    fn from(error: cortical_prune::Error) -> Self {
+        Self::Prune(Box::new(error))
     }
 }
 
@@ -138,7 +155,9 @@ impl Error {
             | Self::ContinuesTexts { .. }
             | Self::OutIsInput { .. }
             | Self::WouldReplace { .. }
+            | Self::PruneArguments { .. }
             | Self::PredictsClasses { .. } => true,
+            Self::Prune(error) => error.is_usage(),
             Self::Explain(error) => error.is_usage(),
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),

@@ -5,6 +5,8 @@
 
 mod cli;
 mod cli_language;
+mod cli_observe;
+mod cli_prune;
 mod dashboard;
 mod done;
 mod error;
@@ -15,6 +17,7 @@ mod progress;
 mod result;
 mod scores;
 mod signals;
+mod speed;
 mod style;
 mod table;
 mod verbs;
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let done = run(&cli, &output).and_then(|done| output.close().map(|()| done));
     match done {
         Ok(Done::Finished) => ExitCode::SUCCESS,
+        Ok(Done::Differs) => ExitCode::FAILURE,
         Ok(Done::Stopped) => ExitCode::from(75),
         Err(error) => {
             output.error(&error);
@@ -83,7 +87,11 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Eval(args) => verbs::eval::eval(args, common, output),
         Verb::Predict(args) => verbs::predict::predict(args, common, output),
         Verb::Inspect(args) => verbs::inspect::inspect(args, output),
+        Verb::Plan(args) => verbs::plan::plan(args, common, output),
         Verb::Diff(args) => verbs::diff::diff(args, output),
+        Verb::Prune(args) => verbs::prune::prune(args, common, output),
+        Verb::Neurons(args) => verbs::neurons::neurons(args, common, output),
+        Verb::Verify(args) => verbs::verify::verify(args, common, output),
         Verb::Generate(args) => {
             pooled(&|| verbs::language::generate::generate(args, common, output))
         }

@@ -28,12 +28,24 @@ pub(crate) const LOGITS: Kind = Kind {
 /// What `train --find-lr` writes.
 pub(crate) const LR_PAGE: Kind = Kind {
     name: "a page of the learning rate finder",
-    is_own: |path| {
-        let mut start = Vec::new();
-        let read = fs::File::open(path).and_then(|file| file.take(1024).read_to_end(&mut start));
-        read.is_ok() && String::from_utf8_lossy(&start).contains("<title>Learning rate finder")
-    },
+    is_own: |path| starts_with_title(path, "Learning rate finder"),
 };
+
+/// What the title of a page of `neurons` begins with.
+pub(crate) const NEURONS_TITLE: &str = "Neurons of";
+
+/// What `neurons` writes.
+pub(crate) const NEURONS_PAGE: Kind = Kind {
+    name: "a page of neurons",
+    is_own: |path| starts_with_title(path, NEURONS_TITLE),
+};
+
+/// Whether a file is a page whose title begins so.
+fn starts_with_title(path: &Path, title: &str) -> bool {
+    let mut start = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(1024).read_to_end(&mut start));
+    read.is_ok() && String::from_utf8_lossy(&start).contains(&format!("<title>{title}"))
+}
 
 /// Refuses to replace what the verb reads, whatever `force` says, and without it what is no file of this kind.
 ///

@@ -8,13 +8,14 @@ use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics,
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Output;
+use crate::speed::Speed;
 use crate::style::{bytes, count, duration, percent, shape};
 
 /// How often plain lines about steps appear at most.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// How often the bar is drawn at most.
 const BAR_EVERY: Duration = Duration::from_millis(100);
-/// Steps that loss, accuracy and speed are averaged over.
+/// Steps that loss and accuracy are averaged over.
 const WINDOW: usize = 50;
 /// A long run shows about so many epochs.
 const EPOCH_LINES: u64 = 30;
@@ -29,8 +30,9 @@ pub(crate) struct Progress<'a> {
     /// What speed is counted in, and what is measured beside the loss.
     unit: &'static str,
     measure: Measure,
-    /// The last steps, each with the moment at which it was done.
-    recent: VecDeque<(Instant, StepMetrics)>,
+    /// The last steps.
+    recent: VecDeque<StepMetrics>,
+    speed: Speed,
     last_line: Instant,
     has_header: bool,
 }
@@ -46,6 +48,7 @@ impl<'a> Progress<'a> {
             unit: "samples",
             measure: Measure::Accuracy,
             recent: VecDeque::new(),
+            speed: Speed::default(),
             last_line: now,
             has_header: false,
         }
@@ -79,7 +82,8 @@ impl<'a> Progress<'a> {
         if self.output.is_quiet() {
             return;
         }
-        self.recent.push_back((Instant::now(), *metrics));
+        self.speed.step(Instant::now(), metrics.units);
+        self.recent.push_back(*metrics);
         if self.recent.len() > WINDOW {
             self.recent.pop_front();
         }
@@ -106,35 +110,24 @@ impl<'a> Progress<'a> {
     /// Loss, accuracy, speed and time left, over the last steps.
     fn figures(&self, step: u64) -> String {
         let steps = self.recent.len().max(1) as f64;
-        let mean = |f: fn(&StepMetrics) -> f64| {
-            self.recent
-                .iter()
-                .map(|(_, metrics)| f(metrics))
-                .sum::<f64>()
-                / steps
-        };
+        let mean = |f: fn(&StepMetrics) -> f64| self.recent.iter().map(f).sum::<f64>() / steps;
         let mut text = format!("loss {:.4}", mean(|m| m.loss));
         if self.measure.is_share() {
             let accuracy = mean(|m| m.accuracy.unwrap_or(0.0));
             text += &format!("  accuracy {}", percent(accuracy));
         }
-        if let (Some((first, _)), Some((last, _))) = (self.recent.front(), self.recent.back()) {
-            let seconds = last.duration_since(*first).as_secs_f64();
-            if self.recent.len() > 1 && seconds > 0.0 {
-                let units: usize = self.recent.iter().skip(1).map(|(_, m)| m.units).sum();
-                let left = (self.total_steps - step) as f64 * seconds / (steps - 1.0);
-                let speed = count((units as f64 / seconds) as u64);
-                let unit = self.unit;
-                text += &format!("  {speed} {unit}/s  {} left", duration(left));
-            }
+        if let Some(rate) = self.speed.rate() {
+            let left = duration(rate.time_for(self.total_steps.saturating_sub(step)));
+            let (speed, unit) = (count(rate.units_per_second as u64), self.unit);
+            text += &format!("  {speed} {unit}/s  {left} left");
         }
         text
     }
 
     /// A row about an epoch, or about a validation between two.
     fn phase(&mut self, metrics: &PhaseMetrics) {
-        // The next step's speed must not contain the validation.
         self.recent.clear();
+        self.speed.pause();
         let every = self.total_epochs.div_ceil(EPOCH_LINES).max(1);
         let is_shown = match metrics.epoch {
             Some(epoch) => epoch.is_multiple_of(every) || epoch == 1 || epoch == self.total_epochs,

@@ -185,6 +185,11 @@ impl Seeds {
             &self.folder.join("adapter/lora-head"),
         )?;
         copy(&fixtures.join("llama"), &self.folder.join("chat"))?;
+        let references = root.join("crates/cortical-explain/tests/references");
+        copy(&references.join("llama"), &self.folder.join("verify/llama"))?;
+        let reference = references.join("llama.reference.safetensors");
+        let dump = fs::read(&reference).map_err(Error::file("read", &reference))?;
+        self.write("verify/reference.safetensors", dump)?;
         self.write("chat/tokenizer.json", TOKENIZER)?;
         self.write("chat/chat_template.jinja", TEMPLATE)?;
         let settings = r#"{"bos_token": "<unk>", "eos_token": "</s>", "add_bos_token": true, "model_max_length": 64}"#;

@@ -124,6 +124,18 @@ pub(super) const TARGETS: &[Target] = &[
         "inspect run/model.safetensors",
     ),
     target(
+        "model to look at neurons of",
+        ["finished", "run/model.safetensors"],
+        Format::Safetensors,
+        "neurons run --inputs 8 --silence 2",
+    ),
+    target(
+        "reference to verify with",
+        ["verify", "reference.safetensors"],
+        Format::Safetensors,
+        "verify llama --against reference.safetensors",
+    ),
+    target(
         "model to predict",
         ["finished", "run/model.safetensors"],
         Format::Safetensors,

@@ -7,7 +7,7 @@ use crate::rust_source::{Token, paths, tokens};
 use crate::tree::Tree;
 
 /// Where state lives that outlasts a call, and why nothing depends on it.
-const STATE: [(&str, &str); 6] = [
+const STATE: [(&str, &str); 7] = [
     (
         "crates/cortical-kernels/src/isa.rs",
         "the limit on instructions for tests, scoped to a thread",
@@ -19,6 +19,10 @@ const STATE: [(&str, &str); 6] = [
     (
         "crates/cortical-tensor/src/path.rs",
         "the fallback for tests, scoped to a thread",
+    ),
+    (
+        "crates/cortical-tensor/src/tally.rs",
+        "the count of multiply-adds for tests, scoped to a thread",
     ),
     (
         "crates/cortical-tensor/src/graph/outlet.rs",

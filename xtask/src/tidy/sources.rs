@@ -16,12 +16,13 @@ const COMMENT_COLUMNS: usize = 120;
 const UNSAFE: [&str; 2] = ["crates/cortical-kernels/", "crates/cortical-io/src/mmap.rs"];
 
 /// Who may touch files.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "benches/",
     "crates/cortical-conformance/",
     "crates/cortical-data/",
     "crates/cortical-explain/",
     "crates/cortical-io/",
+    "crates/cortical-prune/",
     "crates/cortical-testkit/",
     "crates/cortical-text/",
     "crates/cortical-train/",

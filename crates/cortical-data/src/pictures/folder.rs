@@ -262,12 +262,12 @@ impl LeftOut {
             }
         };
         let (one, many) = ("folder", "folders");
-        add(&self.folders, one, many, "which is no class");
+        add(&self.folders, one, many, "not taken for a class");
         add(
             &self.empty,
             one,
             many,
-            "which has no picture called .png, .jpg or .jpeg",
+            "without a picture called .png, .jpg or .jpeg",
         );
         add(
             &self.within,
@@ -279,7 +279,7 @@ impl LeftOut {
             &self.no_part,
             one,
             many,
-            "which is no part of the data: train, valid or test",
+            "not called like a part of the data: train, valid or test",
         );
         let why = "beside the folders of the classes";
         add(&self.beside, "picture", "pictures", why);

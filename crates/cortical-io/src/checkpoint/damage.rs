@@ -1,7 +1,7 @@
 //! What can be wrong with a checkpoint.
 
 /// Version of the format of checkpoints. A reader refuses newer ones.
-pub const CHECKPOINT_VERSION: u64 = 3;
+pub const CHECKPOINT_VERSION: u64 = 4;
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,9 @@
 //! Checkpoints: `step-N/` folders that are complete or absent, verified when they are read.
 //!
 //! A folder has `model.safetensors` (weights and buffers, a model file like any other), `optimizer.safetensors` (the
-//! optimizer's tensors), where weights are averaged `average.safetensors`, and `state.json` (the numbers of
-//! [`TrainingState`], and sizes and checksums of the other files). The folder is written under a temporary name,
-//! `state.json` last; all of it is brought to the disk, and then renamed.
+//! optimizer's tensors), where weights are averaged `average.safetensors`, where some are pruned `pruning.safetensors`,
+//! and `state.json` (the numbers of [`TrainingState`], and sizes and checksums of the other files). The folder is
+//! written under a temporary name, `state.json` last; all of it is brought to the disk, and then renamed.
 
 mod damage;
 mod state;
@@ -29,6 +29,8 @@ const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// Absent without averages, and before version 2.
 const AVERAGE: &str = "average.safetensors";
+/// Absent where nothing is pruned, and before version 4.
+const PRUNING: &str = "pruning.safetensors";
 const STATE: &str = "state.json";
 
 /// Bytes of a `state.json` that we read at most.
@@ -47,6 +49,8 @@ pub struct Checkpoint {
     pub optimizer: Vec<(String, Tensor)>,
     /// Averages of the weights by name, empty where there are none.
     pub average: Vec<(String, Tensor)>,
+    /// Masks of pruned weights and what else pruning has to remember, by name; empty where nothing is pruned.
+    pub pruning: Vec<(String, Tensor)>,
 }
 
 /// The newest checkpoint that can be used, and what was found on the way to it.
@@ -161,10 +165,14 @@ impl CheckpointDir {
         let model = plan(&checkpoint.model, &checkpoint.metadata)?;
         let none = Metadata::new();
         let optimizer = plan(&checkpoint.optimizer, &none)?;
-        let average = plan(&checkpoint.average, &none)?;
         let mut contents = vec![(MODEL, model), (OPTIMIZER, optimizer)];
-        if !checkpoint.average.is_empty() {
-            contents.push((AVERAGE, average));
+        for (name, tensors) in [
+            (AVERAGE, &checkpoint.average),
+            (PRUNING, &checkpoint.pruning),
+        ] {
+            if !tensors.is_empty() {
+                contents.push((name, plan(tensors, &none)?));
+            }
         }
 
         self.create()?;
@@ -229,10 +237,10 @@ impl CheckpointDir {
                 got: manifest.state.step,
             }));
         }
-        let has_average = manifest.files.contains_key(AVERAGE);
+        let has = |file: &&str| manifest.files.contains_key(*file);
         let files = [MODEL, OPTIMIZER]
             .into_iter()
-            .chain(has_average.then_some(AVERAGE));
+            .chain([AVERAGE, PRUNING].into_iter().filter(has));
         for file in files {
             let record = manifest
                 .files
@@ -241,16 +249,18 @@ impl CheckpointDir {
             verify(&folder, file, record)?;
         }
         let model = TensorFile::open(folder.join(MODEL))?;
+        let optional = |file: &str| match has(&file) {
+            true => TensorFile::open(folder.join(file))?.load_all(device),
+            false => Ok(Vec::new()),
+        };
+        let (average, pruning) = (optional(AVERAGE)?, optional(PRUNING)?);
         Ok(Checkpoint {
             state: manifest.state,
             model: model.load_all(device)?,
             metadata: model.metadata().clone(),
             optimizer: TensorFile::open(folder.join(OPTIMIZER))?.load_all(device)?,
-            average: if has_average {
-                TensorFile::open(folder.join(AVERAGE))?.load_all(device)?
-            } else {
-                Vec::new()
-            },
+            average,
+            pruning,
         })
     }
 

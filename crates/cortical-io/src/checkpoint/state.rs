@@ -239,9 +239,9 @@ mod tests {
 
     #[test]
     fn newer_versions_and_other_files_are_named() {
-        let newer = parse(br#"{"format":"cortical-checkpoint","version":4,"new":[]}"#).unwrap_err();
+        let newer = parse(br#"{"format":"cortical-checkpoint","version":5,"new":[]}"#).unwrap_err();
         let want =
-            "step-1 is a checkpoint of version 4, this program knows 3; use a newer version of it";
+            "step-1 is a checkpoint of version 5, this program knows 4; use a newer version of it";
         assert_eq!(newer.to_string(), want);
         for (bytes, want) in [
             ("{}", "no checkpoint"),

@@ -7,7 +7,7 @@
 use super::Format;
 use super::activations::Activations;
 use super::format::{q4k_part, q6k_numbers, word};
-use super::half::{bf16_to_f32, f16_to_f32};
+use crate::half::{bf16_to_f32, f16_to_f32};
 use crate::isa::InstructionSet;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::detected;

@@ -1,6 +1,6 @@
 //! How quantized weights lie, and what their numbers mean.
 
-use super::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+use crate::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 /// A quantized form of a row of weights. The blocks are those of GGUF files, so that a file's bytes are used as they
 /// are.

@@ -8,7 +8,6 @@
 mod activations;
 mod dot;
 mod format;
-mod half;
 #[cfg(test)]
 mod tests;
 

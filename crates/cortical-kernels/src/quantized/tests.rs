@@ -1,8 +1,8 @@
 //! Quantized rows mean what their formats say, and every path computes the same products.
 
 use super::dot;
-use super::half::f32_to_f16;
 use super::*;
+use crate::half::f32_to_f16;
 use crate::testing::{numbers, on_every_isa, same_bits_on_any_threads, singles};
 use proptest::prelude::*;
 

@@ -24,6 +24,24 @@ const fn front() -> [[i32; 8]; 256] {
     table
 }
 
+/// For each mask of eight lanes, which of the first numbers comes to each set lane.
+static BACK: [[i32; 8]; 256] = back();
+
+const fn back() -> [[i32; 8]; 256] {
+    let mut table = [[0; 8]; 256];
+    let mut mask = 0;
+    while mask < 256 {
+        let (mut lane, mut from) = (0, 0);
+        while lane < 8 {
+            table[mask][lane] = from;
+            from += (mask >> lane & 1) as i32;
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+}
+
 /// Eight set lanes and then eight clear ones: a window of eight that starts at `8 − count` is the mask of the first
 /// `count`.
 static FIRST: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -85,6 +103,32 @@ impl Simd for Avx2 {
         unsafe {
             let lanes = FRONT.as_ptr().add(usize::from(keep & 0xff));
             _mm256_permutevar8x32_ps(v, _mm256_loadu_si256(lanes.cast()))
+        }
+    }
+    #[inline(always)]
+    unsafe fn expand(v: __m256, keep: u16) -> __m256 {
+        // SAFETY: the trait's contract; the table has an entry for every eight bits.
+        unsafe {
+            let numbers = BACK.as_ptr().add(usize::from(keep & 0xff));
+            _mm256_permutevar8x32_ps(v, _mm256_loadu_si256(numbers.cast()))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn fma_where(keep: u16, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_and_si256(_mm256_set1_epi32(keep.into()), bits);
+            let set = _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bits));
+            _mm256_blendv_ps(c, _mm256_fmadd_ps(a, b, c), set)
         }
     }
     #[inline(always)]

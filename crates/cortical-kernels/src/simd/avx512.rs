@@ -10,6 +10,25 @@ fn first(count: usize) -> __mmask16 {
     (0xffff_u32 >> (16 - count.min(16))) as __mmask16
 }
 
+/// The first numbers in the lanes of `keep`. Said by the instruction's name because the compiler would join it with a
+/// load before it, and from memory it takes some processors several times as long.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn expand(v: __m512, keep: __mmask16) -> __m512 {
+    let lanes: __m512;
+    // SAFETY: one instruction on registers, which the processor has.
+    unsafe {
+        std::arch::asm!(
+            "vexpandps {lanes} {{{keep}}} {{z}}, {v}",
+            lanes = lateout(zmm_reg) lanes,
+            keep = in(kreg) keep,
+            v = in(zmm_reg) v,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    lanes
+}
+
 // Each function's contract is the trait's; every block below is one intrinsic or a few of them.
 impl Simd for Avx512 {
     const LANES: usize = 16;
@@ -56,6 +75,24 @@ impl Simd for Avx512 {
     unsafe fn compress(v: __m512, keep: u16) -> __m512 {
         // SAFETY: the trait's contract.
         unsafe { _mm512_maskz_compress_ps(keep, v) }
+    }
+    #[inline(always)]
+    unsafe fn expand(v: __m512, keep: u16) -> __m512 {
+        // SAFETY: the trait's contract.
+        unsafe { expand(v, keep) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> __m512 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn fma_where(keep: u16, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm512_mask3_fmadd_ps(a, b, c, keep) }
     }
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {

@@ -47,6 +47,21 @@ pub(crate) trait Simd: Isa {
     /// # Safety
     /// As for [`Self::splat`].
     unsafe fn compress(v: Self::V, keep: u16) -> Self::V;
+    /// Moves the first numbers to the lanes whose bit is set in `keep`, in order; the other lanes hold anything.
+    ///
+    /// # Safety
+    /// As for [`Self::splat`].
+    unsafe fn expand(v: Self::V, keep: u16) -> Self::V;
+    /// `LANES` numbers of 16 bits that are the upper halves of `f32`.
+    ///
+    /// # Safety
+    /// `LANES` numbers can be read at `from`.
+    unsafe fn load_bf16(from: *const u16) -> Self::V;
+    /// `a · b + c` in the lanes whose bit is set in `keep`, `c` in the others, whatever `a` and `b` hold there.
+    ///
+    /// # Safety
+    /// As for [`Self::splat`].
+    unsafe fn fma_where(keep: u16, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a · b + c`, rounded once.
     ///
     /// # Safety
@@ -98,12 +113,12 @@ macro_rules! simd {
             #[inline(always)]
             unsafe fn body<S: $crate::simd::Simd>($($arg: $ty),*) $body
 
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,popcnt")]
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: the caller's promises.
                 unsafe { body::<$crate::isa::Avx512>($($arg),*) }
             }
-            #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: the caller's promises.
                 unsafe { body::<$crate::isa::Avx2>($($arg),*) }
@@ -147,6 +162,23 @@ mod tests {
                     assert_eq!(y[..count], want);
                     assert!(y[count..].iter().all(|y| *y == -1.0));
                 }
+                let (all, ones) = (S::load(x.as_ptr()), S::splat(1.0));
+                for keep in [0_u16, 1, 0b1010_1100, 0xff, 0x80] {
+                    let v = S::fma_where(keep, S::expand(all, keep), S::splat(2.0), ones);
+                    S::store(y.as_mut_ptr(), v);
+                    for i in 0..S::LANES {
+                        let before = (keep & ((1 << i) - 1)).count_ones() as f32;
+                        let want = if keep >> i & 1 == 1 { 2.0 * before + 1.0 } else { 1.0 };
+                        assert_eq!(y[i], want, "{keep:b} {i}");
+                    }
+                    // What is not kept is not even multiplied.
+                    let v = S::fma_where(keep, S::splat(f32::NAN), ones, ones);
+                    S::store(y.as_mut_ptr(), v);
+                    assert!((0..S::LANES).all(|i| y[i].is_nan() == (keep >> i & 1 == 1)));
+                }
+                let halves: Vec<u16> = x[..16].iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+                S::store(y.as_mut_ptr(), S::load_bf16(halves.as_ptr()));
+                assert_eq!(y[..S::LANES], x[..S::LANES]);
                 S::store(y.as_mut_ptr(), S::load_halves(x.as_ptr().add(3), x.as_ptr().add(40)));
                 assert_eq!((y[0], y[S::LANES / 2 - 1]), (3.0, 2.0 + (S::LANES / 2) as f32));
                 assert_eq!((y[S::LANES / 2], y[S::LANES - 1]), (40.0, 39.0 + (S::LANES / 2) as f32));

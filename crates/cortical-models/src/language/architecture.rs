@@ -10,10 +10,11 @@ use super::json::JsonFields;
 use super::keys::Keys;
 use super::parts::TensorSpec;
 use super::table::TokenTable;
+use super::widths::BlockWidths;
 use crate::error::Result;
 use candle_core::Tensor;
 use cortical_dense::Linear;
-use cortical_neuron::{Params, Pass};
+use cortical_neuron::{Description, Params, Pass};
 use serde_json::Value;
 use std::any::Any;
 use std::fmt::Debug;
@@ -92,8 +93,22 @@ pub(crate) trait Config: Any + AnyConfig + Debug + Send + Sync {
         self.names().body
     }
 
+    /// Numbers that a block keeps of each position while the model writes; 0 for one that reads whole texts only.
+    fn cache_width(&self) -> usize {
+        0
+    }
+
     /// Every tensor, in the order in which they are built.
     fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec>;
+
+    /// What can be removed from its blocks; `None` where it does not say.
+    fn widths(&self) -> Option<BlockWidths> {
+        None
+    }
+
+    /// Sets how many heads of keys and values a block has, each with as many queries as before, and how wide its
+    /// feed-forward part is; for those that say what can be removed.
+    fn narrow(&mut self, _heads: usize, _inner: usize) {}
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>>;
 
@@ -143,6 +158,10 @@ pub(crate) trait Model: Debug + Send + Sync {
         cache: Option<&mut ModelCache>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor>;
+
+    /// What its layers are made of and cost for a text of so many tokens, in the order in which they run, without the
+    /// head; every block is a [`BLOCK`](super::describe::BLOCK).
+    fn describe(&self, rows: usize) -> cortical_neuron::Result<Vec<Description>>;
 
     /// The table that tokens are looked up in.
     fn tokens(&self) -> &TokenTable;

@@ -6,6 +6,7 @@ use super::head::Head;
 use super::json::{JsonFields, short};
 use super::keys::Keys;
 use super::parts::TensorSpec;
+use super::widths::BlockGroups;
 use crate::error::{Error, Result};
 use cortical_io::GgufFile;
 use serde_json::{Value, json};
@@ -200,6 +201,30 @@ impl LanguageConfig {
     /// scores come from.
     pub(crate) fn settle(&mut self, has: &dyn Fn(&str) -> bool) -> (&'static str, Head) {
         self.0.settle(has)
+    }
+
+    /// Heads and neurons of its blocks that can be removed, with the tensors that make and read them. `None` for an
+    /// architecture that does not say it.
+    ///
+    /// ```
+    /// use cortical_models::language::preset;
+    /// let groups = preset("llama2-70b").expect("a preset").config.groups().expect("a llama");
+    /// // 8 heads of keys and values, each of which 8 heads of 128 queries share.
+    /// assert_eq!((groups.heads[0].count, groups.heads[0].slices[0].each), (8, 8 * 128));
+    /// assert_eq!(groups.inner[79].slices[2].tensor, "model.layers.79.mlp.down_proj.weight");
+    /// ```
+    #[must_use]
+    pub fn groups(&self) -> Option<BlockGroups> {
+        let widths = self.0.widths()?;
+        Some(widths.groups(self.prefix(), self.layers()))
+    }
+
+    /// The same with so many heads of keys and values in each block, each with as many queries as before, and so many
+    /// neurons in its feed-forward part: for a model whose [`groups`](Self::groups) have lost some.
+    #[must_use]
+    pub fn narrowed(mut self, heads: usize, inner: usize) -> Self {
+        self.0.narrow(heads, inner);
+        self
     }
 
     /// Every tensor of the whole model, by the names of Hugging Face's files, in the order in which they are built.

@@ -7,6 +7,7 @@ use super::source::{Weights, quantize, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use cortical_io::{ModelFiles, printable};
+use cortical_kernels::constant::ConstantMatrix;
 use cortical_kernels::quantized::QuantizedMatrix;
 use cortical_neuron::Source;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,12 +105,17 @@ pub(crate) struct FolderSource {
 }
 
 impl FolderSource {
-    fn load(&self, name: &str) -> cortical_neuron::Result<Option<Tensor>> {
+    /// The name under which the files have a parameter that is to come from them.
+    fn stored(&self, name: &str) -> Option<String> {
         if self.new_head && is_head(name) {
-            return Ok(None);
+            return None;
         }
         let has = |name: &str| self.files.tensors().any(|tensor| tensor.name() == name);
-        let Some(found) = stored_name(name, &self.aliases, &has) else {
+        stored_name(name, &self.aliases, &has)
+    }
+
+    fn load(&self, name: &str) -> cortical_neuron::Result<Option<Tensor>> {
+        let Some(found) = self.stored(name) else {
             return Ok(None);
         };
         let tensor = self.files.load(&found, &Device::Cpu);
@@ -120,6 +126,21 @@ impl FolderSource {
 impl Source for FolderSource {
     fn tensor(&self, name: &str, _shape: &[usize]) -> cortical_neuron::Result<Option<Tensor>> {
         self.load(name)
+    }
+
+    fn constant(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> cortical_neuron::Result<Option<Arc<dyn ConstantMatrix>>> {
+        if self.weights == Weights::Stored
+            && let Some(found) = self.stored(name)
+            && let Some(matrix) = self.files.sparse(&found).map_err(unreadable(name))?
+        {
+            return Ok(Some(Arc::new(matrix)));
+        }
+        let quantized = self.quantized(name, shape)?;
+        Ok(quantized.map(|matrix| matrix as Arc<dyn ConstantMatrix>))
     }
 
     fn quantized(

@@ -67,7 +67,7 @@ impl TokenHead {
     }
 
     /// The scores `[…, tokens]` of a hidden state `[…, dim]`.
-    pub(crate) fn scores(&self, hidden: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    pub(crate) fn scores(&self, hidden: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let scores = match &self.scorer {
             Scorer::Own(linear) => linear.apply(hidden, pass)?,
             Scorer::Tied(table) => table.scores(hidden, pass)?,
@@ -84,7 +84,12 @@ impl TokenHead {
     /// The mean cross-entropy of [`TokenHead::scores`] against the tokens that came. Of parameters in single precision
     /// it is one operation, which never holds all scores; quantized, changed or narrow weights and scores with a soft
     /// cap have to have them.
-    pub(crate) fn loss(&self, hidden: &Tensor, labels: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    pub(crate) fn loss(
+        &self,
+        hidden: &Tensor,
+        labels: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
         let inputs = match &self.scorer {
             _ if is_half(hidden) || self.softcap.is_some() => None,
             Scorer::Own(linear) => linear.plain_inputs(pass),

@@ -7,7 +7,7 @@ use super::head::{Head, TokenHead};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 use cortical_dense::Linear;
-use cortical_neuron::{Init, Params, Pass};
+use cortical_neuron::{Description, Init, Params, Pass};
 
 /// A language model: tokens in, hidden states and scores of tokens out.
 ///
@@ -142,6 +142,11 @@ impl LanguageModel {
         let head = self.head()?;
         let hidden = self.hidden(ids, None, pass)?;
         Ok(head.loss(&hidden, labels, pass)?)
+    }
+
+    /// What its layers are made of and cost for a text of so many tokens, without the head.
+    pub(crate) fn describe(&self, rows: usize) -> Result<Vec<Description>> {
+        Ok(self.model.describe(rows)?)
     }
 
     fn head(&self) -> Result<&TokenHead> {

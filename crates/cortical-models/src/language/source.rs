@@ -23,7 +23,7 @@ pub struct LoadOptions {
 /// How a model's weights lie in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weights {
-    /// Quantized where the file has them quantized (GGUF), else in single precision.
+    /// Quantized where the file has them quantized (GGUF), sparse where it has them sparse, else in single precision.
     #[default]
     Stored,
     /// In single precision, as training has them.

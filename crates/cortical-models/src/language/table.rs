@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::quantized::QuantizedMatrix;
-use cortical_neuron::{Embedding, Error, Init, Layer, Param, Pass, Result, Scope};
+use cortical_neuron::{Description, Embedding, Error, Init, Layer, Param, Pass, Result, Scope};
 use cortical_tensor::ops;
 use std::sync::Arc;
 
@@ -66,9 +66,17 @@ impl TokenTable {
                 Activation::Identity,
             )?,
             Self::Quantized(quantized) => {
-                ops::quantized_linear(hidden, quantized, None, Activation::Identity)?
+                ops::constant_linear(hidden, quantized, None, Activation::Identity)?
             }
         })
+    }
+
+    /// Looking so many tokens up.
+    pub(crate) fn describe(&self, rows: usize) -> Result<Description> {
+        match self {
+            Self::Table(table) => table.describe(&[rows]),
+            Self::Quantized(_) => Ok(Description::new("Embedding", "", &[rows, self.dim()])),
+        }
     }
 
     /// The vectors as a parameter, unless they are quantized.

@@ -8,7 +8,7 @@ use cortical_kernels::rope::Pairs;
 use cortical_settings::{at_least, positive, settings};
 
 use super::dropout::probability;
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Shapes, Site, Width, Widths};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
 use cortical_kernels::activation::Activation;
@@ -163,6 +163,39 @@ impl LayerKind for FeedForward {
             .bias(settings.bias)
             .activation(settings.activation.0);
         Ok(Box::new(config.build(site.scope())?))
+    }
+
+    fn widths(
+        settings: &SwigluSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        let last = site.input().len() - 1;
+        match input.axis() == last {
+            true => all.reads(site, &["gate_proj.weight", "up_proj.weight"], 1, input),
+            false => all.fix(input),
+        }
+        let pairs = all.neurons(settings.intermediate_size);
+        all.makes(site, &["gate_proj.weight", "up_proj.weight"], 0, &pairs);
+        all.reads(site, &["down_proj.weight"], 1, &pairs);
+        let output = all.neurons(site.features()?);
+        all.makes(site, &["down_proj.weight"], 0, &output);
+        if settings.bias {
+            all.makes(site, &["gate_proj.bias", "up_proj.bias"], 0, &pairs);
+            all.makes(site, &["down_proj.bias"], 0, &output);
+        }
+        // As wide as what enters.
+        let output = output.along(last);
+        all.fix(&output);
+        all.fix(input);
+        Ok(output)
+    }
+
+    fn narrow(settings: &mut SwigluSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        let pairs = shapes.length(place, "gate_proj.weight", 0);
+        settings.intermediate_size = pairs.unwrap_or(settings.intermediate_size);
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use cortical_conv::{Conv as ConvLayer, ConvConfig, Padding, PaddingMode};
 use cortical_settings::{Broken, at_least, choice, settings};
 
 use super::per_axis::{PerAxis, Surround, check_axes, positive_sizes};
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Shapes, Site, Width, Widths};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
 
@@ -102,6 +102,51 @@ where
             .pooled(settings.max_pool);
         Ok(Box::new(config.build(site.scope())?))
     }
+
+    fn widths(
+        settings: &ConvSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        let tensors: &[&str] = if settings.bias {
+            &["weight", "bias"]
+        } else {
+            &["weight"]
+        };
+        let channels = site.channels(AXES)?;
+        if (input.axis(), input.each()) == (0, 1) && is_depthwise(settings, channels) {
+            all.follows(site, tensors, 0, input);
+            return Ok(input.clone());
+        }
+        let neurons = all.neurons(settings.out_channels);
+        all.makes(site, tensors, 0, &neurons);
+        match settings.groups {
+            1 if input.axis() == 0 => all.reads(site, &["weight"], 1, input),
+            1 => all.fix(input),
+            // Each group reads channels of its own: as many have to stay in each.
+            _ => {
+                all.fix(input);
+                all.fix(&neurons);
+            }
+        }
+        Ok(neurons)
+    }
+
+    fn narrow(settings: &mut ConvSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        if let Some(channels) = shapes.length(place, "weight", 0) {
+            if settings.groups == settings.out_channels && settings.groups > 1 {
+                settings.groups = channels;
+            }
+            settings.out_channels = channels;
+        }
+        Ok(())
+    }
+}
+
+/// Whether each channel has a filter of its own and no filter another channel.
+fn is_depthwise(settings: &ConvSettings, channels: usize) -> bool {
+    settings.groups > 1 && settings.groups == channels && settings.out_channels == channels
 }
 
 /// What is expected of axes that are too short to stand in their own padding.

@@ -4,7 +4,7 @@ use cortical_conv::ConvTranspose as ConvTransposeLayer;
 use cortical_settings::{Broken, at_least, settings};
 
 use super::per_axis::{PerAxis, check_axes, positive_sizes};
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Shapes, Site, Width, Widths};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
 
@@ -64,5 +64,32 @@ impl<const AXES: usize> LayerKind for ConvTranspose<AXES> {
             .bias(settings.bias)
             .activation(settings.activation.0);
         Ok(Box::new(config.build(site.scope())?))
+    }
+
+    fn widths(
+        settings: &ConvTransposeSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        let neurons = all.neurons(settings.out_channels);
+        if settings.groups == 1 && input.axis() == 0 {
+            all.reads(site, &["weight"], 0, input);
+            all.makes(site, &["weight"], 1, &neurons);
+            if settings.bias {
+                all.makes(site, &["bias"], 0, &neurons);
+            }
+        } else {
+            all.fix(input);
+            all.fix(&neurons);
+        }
+        Ok(neurons)
+    }
+
+    fn narrow(settings: &mut ConvTransposeSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        if let (Some(channels), 1) = (shapes.length(place, "weight", 1), settings.groups) {
+            settings.out_channels = channels;
+        }
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use cortical_neuron::{Description, Layer, Pass, product};
 use cortical_settings::{FieldError, Setting, at_least, rule, settings};
 use toml::Value;
 
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Shapes, Site, Width as Lie, Widths};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
 
@@ -89,6 +89,33 @@ impl LayerKind for Linear {
             .bias(settings.bias)
             .activation(settings.activation.0);
         Ok(Box::new(config.build(site.scope())?))
+    }
+
+    fn widths(
+        settings: &LinearSettings,
+        site: &Site<'_>,
+        input: &Lie,
+        all: &mut Widths,
+    ) -> Result<Lie> {
+        let last = site.input().len() - 1;
+        match input.axis() == last {
+            true => all.reads(site, &["weight"], 1, input),
+            false => all.fix(input),
+        }
+        let neurons = all.neurons(settings.out_features.of(site.classes()));
+        let tensors: &[&str] = if settings.bias {
+            &["weight", "bias"]
+        } else {
+            &["weight"]
+        };
+        all.makes(site, tensors, 0, &neurons);
+        Ok(neurons.along(last))
+    }
+
+    fn narrow(settings: &mut LinearSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        let width = shapes.length(place, "weight", 0);
+        settings.out_features = width.map_or(settings.out_features, Width::Fixed);
+        Ok(())
     }
 }
 

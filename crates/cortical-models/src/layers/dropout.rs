@@ -6,7 +6,7 @@ use cortical_neuron::{
 };
 use cortical_settings::{Rule, rule, settings};
 
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Site, Width, Widths};
 use crate::error::Result;
 
 const EXAMPLE: &str = "a probability such as 0.25";
@@ -39,6 +39,10 @@ impl LayerKind for Dropout {
     fn build(settings: &Probability, site: &Site<'_>) -> Result<AnyLayer> {
         Ok(Box::new(DropoutLayer::new(settings.p, site.scope())?))
     }
+
+    fn widths(_: &Probability, _: &Site<'_>, input: &Width, _: &mut Widths) -> Result<Width> {
+        Ok(input.clone())
+    }
 }
 
 /// Some channels set to zero while training.
@@ -59,6 +63,10 @@ impl<const AXES: usize> LayerKind for ChannelDropout<AXES> {
             2 => Box::new(Dropout2d::new(p, scope)?),
             _ => Box::new(Dropout3d::new(p, scope)?),
         })
+    }
+
+    fn widths(_: &Probability, _: &Site<'_>, input: &Width, _: &mut Widths) -> Result<Width> {
+        Ok(input.clone())
     }
 }
 
@@ -81,5 +89,9 @@ impl<const CHANNELS: bool> LayerKind for AlphaDropout<CHANNELS> {
             false => Box::new(AlphaDropoutLayer::new(p, scope)?),
             true => Box::new(FeatureAlphaDropout::new(p, scope)?),
         })
+    }
+
+    fn widths(_: &Probability, _: &Site<'_>, input: &Width, _: &mut Widths) -> Result<Width> {
+        Ok(input.clone())
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use cortical_neuron::{Description, Embedding as EmbeddingLayer, Error, Layer, Pass};
 use cortical_settings::{at_least, settings};
 
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Shapes, Site, Width, Widths};
 use crate::error::Result;
 
 settings! {
@@ -34,6 +34,24 @@ impl LayerKind for Embedding {
             config = config.padding_idx(row);
         }
         Ok(Box::new(Lookup(config.build(site.scope())?)))
+    }
+
+    fn widths(
+        settings: &EmbeddingSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        all.fix(input);
+        let features = all.neurons(settings.embedding_dim);
+        all.makes(site, &["weight"], 1, &features);
+        Ok(features.along(site.input().len()))
+    }
+
+    fn narrow(settings: &mut EmbeddingSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        let features = shapes.length(place, "weight", 1);
+        settings.embedding_dim = features.unwrap_or(settings.embedding_dim);
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use cortical_neuron::Layer;
 use cortical_settings::{Broken, FieldError, Setting, Settings, join, refuse_unknown, show};
 use toml::{Table, Value};
 
-use super::{Kinds, LayerSpec, Site};
+use super::{Kinds, LayerSpec, Shapes, Site, Width, Widths};
 use crate::error::Result;
 
 /// A built layer of any type.
@@ -112,6 +112,32 @@ pub trait LayerKind: 'static {
     /// An input that the layer cannot take ([`Site::wrong_input`]); an option outside its range.
     fn build(settings: &Self::Settings, site: &Site<'_>) -> Result<AnyLayer>;
 
+    /// Which neurons the layer makes, passes on and reads, for neurons that lie like `input` in the sample that enters;
+    /// the result is how they lie in the one that leaves. What is known here can be removed from a network
+    /// ([`Plan::groups`](crate::Plan::groups)); a kind that does not say it keeps the layers around it as they are.
+    ///
+    /// # Errors
+    /// Those of layers inside.
+    fn widths(
+        settings: &Self::Settings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        let _ = (settings, site);
+        all.fix(input);
+        Ok(all.unknown())
+    }
+
+    /// Sets the sizes that follow from the shapes of the tensors of the layer, whose name is `place`.
+    ///
+    /// # Errors
+    /// Those of layers inside.
+    fn narrow(settings: &mut Self::Settings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        let _ = (settings, place, shapes);
+        Ok(())
+    }
+
     /// Whether a value is the short form.
     #[must_use]
     fn is_short(value: &Value) -> bool {
@@ -152,6 +178,8 @@ pub(super) trait AnySettings: Any + Send + Sync {
     fn advice(&self) -> &'static str;
     fn build(&self, site: &Site<'_>) -> Result<AnyLayer>;
     fn resolved(&self, classes: usize) -> Arc<dyn AnySettings>;
+    fn widths(&self, site: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width>;
+    fn narrowed(&self, place: &str, shapes: Shapes<'_>) -> Result<Arc<dyn AnySettings>>;
     fn to_value(&self, name: Option<&str>) -> Value;
 }
 
@@ -179,6 +207,16 @@ impl<K: LayerKind> AnySettings for Of<K> {
         let mut settings = self.0.clone();
         K::resolve(&mut settings, classes);
         Arc::new(Self(settings))
+    }
+
+    fn widths(&self, site: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width> {
+        K::widths(&self.0, site, input, all)
+    }
+
+    fn narrowed(&self, place: &str, shapes: Shapes<'_>) -> Result<Arc<dyn AnySettings>> {
+        let mut settings = self.0.clone();
+        K::narrow(&mut settings, place, shapes)?;
+        Ok(Arc::new(Self(settings)))
     }
 
     fn to_value(&self, name: Option<&str>) -> Value {

@@ -20,10 +20,13 @@ mod site;
 #[cfg(test)]
 mod tests;
 mod upsample;
+mod walk;
+mod width;
 
 pub(crate) use dropout::probability;
 pub use kind::{AnyLayer, LayerKind};
 pub use site::Site;
+pub use width::{NeuronGroup, Role, Shapes, Slice, Width, Widths};
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock};
@@ -103,6 +106,17 @@ impl LayerSpec {
     /// The layer with what follows from the number of classes.
     pub(crate) fn resolved(&self, classes: usize) -> Self {
         Self::new(self.name.clone(), self.settings.resolved(classes))
+    }
+
+    /// Where neurons lie behind the layer.
+    fn widths(&self, site: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width> {
+        self.settings.widths(site, input, all)
+    }
+
+    /// The layer of this name with the sizes of these tensors.
+    fn narrowed(&self, place: &str, shapes: Shapes<'_>) -> Result<Self> {
+        let settings = self.settings.narrowed(place, shapes)?;
+        Ok(Self::new(self.name.clone(), settings))
     }
 
     /// The layer under a name.

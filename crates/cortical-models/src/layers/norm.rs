@@ -6,7 +6,7 @@ use cortical_neuron::{
 };
 use cortical_settings::{at_least, positive, settings, share};
 
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Site, Width, Widths};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
 
@@ -53,6 +53,24 @@ impl LayerKind for BatchNorm {
     fn build(settings: &BatchNormSettings, site: &Site<'_>) -> Result<AnyLayer> {
         Ok(Box::new(Self::make(settings, settings.activation, site)?))
     }
+
+    fn widths(
+        settings: &BatchNormSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        if input.axis() != 0 {
+            return Ok(all.kept(input));
+        }
+        Ok(of_channels(
+            site,
+            input,
+            all,
+            settings.affine,
+            settings.track_running_stats,
+        ))
+    }
 }
 
 settings! {
@@ -83,6 +101,15 @@ impl LayerKind for LayerNorm {
             .bias(settings.bias);
         Ok(Box::new(config.build(site.scope())?))
     }
+
+    fn widths(
+        _: &LayerNormSettings,
+        _: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        Ok(all.kept(input))
+    }
 }
 
 settings! {
@@ -110,6 +137,10 @@ impl LayerKind for RmsNorm {
             .eps(settings.eps)
             .affine(settings.affine);
         Ok(Box::new(config.build(site.scope())?))
+    }
+
+    fn widths(_: &RmsNormSettings, _: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width> {
+        Ok(all.kept(input))
     }
 }
 
@@ -141,6 +172,15 @@ impl LayerKind for GroupNorm {
             .eps(settings.eps)
             .affine(settings.affine);
         Ok(Box::new(config.build(site.scope())?))
+    }
+
+    fn widths(
+        _: &GroupNormSettings,
+        _: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        Ok(all.kept(input))
     }
 }
 
@@ -176,4 +216,39 @@ impl LayerKind for InstanceNorm {
             .track_running_stats(settings.track_running_stats);
         Ok(Box::new(config.build(site.scope())?))
     }
+
+    fn widths(
+        settings: &InstanceNormSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        if (input.axis(), input.each()) != (0, 1) {
+            return Ok(all.kept(input));
+        }
+        Ok(of_channels(
+            site,
+            input,
+            all,
+            settings.affine,
+            settings.track_running_stats,
+        ))
+    }
+}
+
+/// What a norm of channels keeps of each goes with the channel: scale and shift, running mean and variance.
+fn of_channels(
+    site: &Site<'_>,
+    input: &Width,
+    all: &mut Widths,
+    affine: bool,
+    tracks: bool,
+) -> Width {
+    if affine {
+        all.follows(site, &["weight", "bias"], 0, input);
+    }
+    if tracks {
+        all.follows(site, &["running_mean", "running_var"], 0, input);
+    }
+    input.clone()
 }

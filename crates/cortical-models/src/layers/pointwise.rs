@@ -7,7 +7,7 @@ use cortical_neuron::{
 use cortical_settings::{Broken, at_least, settings};
 use toml::Value;
 
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Shapes, Site, Width, Widths};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
 
@@ -39,6 +39,10 @@ impl LayerKind for Activate {
 
     fn build(settings: &ActivateSettings, _: &Site<'_>) -> Result<AnyLayer> {
         Ok(Box::new(settings.activation.0))
+    }
+
+    fn widths(_: &ActivateSettings, _: &Site<'_>, input: &Width, _: &mut Widths) -> Result<Width> {
+        Ok(input.clone())
     }
 }
 
@@ -78,6 +82,26 @@ impl LayerKind for PRelu {
             site.scope(),
         )?))
     }
+
+    fn widths(
+        settings: &PReluSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        match (settings.num_parameters, input.axis()) {
+            (1, _) => {}
+            (_, 0) => all.follows(site, &["weight"], 0, input),
+            _ => all.fix(input),
+        }
+        Ok(input.clone())
+    }
+
+    fn narrow(settings: &mut PReluSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        let slopes = shapes.length(place, "weight", 0);
+        settings.num_parameters = slopes.unwrap_or(settings.num_parameters);
+        Ok(())
+    }
 }
 
 settings! {
@@ -103,6 +127,10 @@ impl LayerKind for RRelu {
     fn build(settings: &RReluSettings, site: &Site<'_>) -> Result<AnyLayer> {
         let (lower, upper) = (settings.lower, settings.upper);
         Ok(Box::new(RReluLayer::new(lower, upper, site.scope())?))
+    }
+
+    fn widths(_: &RReluSettings, _: &Site<'_>, input: &Width, _: &mut Widths) -> Result<Width> {
+        Ok(input.clone())
     }
 }
 
@@ -162,5 +190,9 @@ impl<const OF: usize> LayerKind for Softmax<OF> {
         site.check_dimension(settings.dim)?;
         let layer = [SoftmaxLayer::new, SoftmaxLayer::log, SoftmaxLayer::min][OF];
         Ok(Box::new(layer(settings.dim)))
+    }
+
+    fn widths(_: &Along, _: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width> {
+        Ok(all.kept(input))
     }
 }

@@ -8,7 +8,7 @@ use cortical_neuron::{Flatten, Sequential};
 use cortical_settings::{Broken, at_least, settings};
 
 use super::per_axis::{PerAxis, check_axes, positive_sizes};
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Site, Width, Widths};
 use crate::error::Result;
 
 const WINDOW: &str = "use a smaller window, more padding or fewer pools before it";
@@ -95,6 +95,10 @@ impl<const AXES: usize> LayerKind for MaxPool<AXES> {
             .ceil_mode(settings.ceil_mode);
         Ok(Box::new(config.build()?))
     }
+
+    fn widths(_: &MaxPoolSettings, _: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width> {
+        Ok(all.channels(input))
+    }
 }
 
 settings! {
@@ -153,6 +157,10 @@ impl<const AXES: usize> LayerKind for AvgPool<AXES> {
         }
         Ok(Box::new(config.build()?))
     }
+
+    fn widths(_: &AvgPoolSettings, _: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width> {
+        Ok(all.channels(input))
+    }
 }
 
 settings! {
@@ -199,6 +207,15 @@ impl<const AXES: usize, const OF: bool> LayerKind for AdaptivePool<AXES, OF> {
         site.channels(AXES)?;
         adaptive::<OF>(AXES, settings.output_size.each())
     }
+
+    fn widths(
+        _: &AdaptiveSettings,
+        _: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        Ok(all.channels(input))
+    }
 }
 
 /// The adaptive pool over so many axes, of these sizes.
@@ -240,5 +257,9 @@ impl<const OF: bool> LayerKind for GlobalPool<OF> {
         }
         let row = Sequential::new(site.scope()).push(adaptive::<OF>(axes, [1; 3])?);
         Ok(Box::new(row.push(Flatten::default())))
+    }
+
+    fn widths(_: &Nothing, _: &Site<'_>, input: &Width, all: &mut Widths) -> Result<Width> {
+        Ok(all.channels(input))
     }
 }

@@ -2,16 +2,19 @@
 
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{BatchNorm as BatchNormLayer, Description, Layer, Pass};
+use cortical_neuron::{BatchNorm as BatchNormLayer, Description, Layer, Pass, product};
 use cortical_settings::{FieldError, Rule, Settings, join, rule, settings};
 use cortical_tensor::ops;
 use toml::{Table, Value};
 
 use super::norm::BatchNorm;
 use super::segment::{self, Segment};
-use super::{AnyLayer, Kinds, LayerKind, LayerSpec, Site};
+use super::{AnyLayer, Kinds, LayerKind, LayerSpec, Shapes, Site, Width, Widths};
 use crate::activations::ActivationSetting;
 use crate::error::Result;
+
+/// The place of the layers on the way past a block.
+const SHORTCUT: &str = "shortcut";
 
 /// At least one layer.
 fn some() -> Rule<Vec<LayerSpec>> {
@@ -106,7 +109,7 @@ impl LayerKind for Residual {
         let norm = norm.transpose()?;
         let shortcut = settings.shortcut.as_deref();
         let shortcut = shortcut
-            .map(|specs| Segment::build(specs, &scope.at("shortcut"), input, classes))
+            .map(|specs| Segment::build(specs, &scope.at(SHORTCUT), input, classes))
             .transpose()?;
         // A norm leaves the shape as it is.
         let output = layers.output();
@@ -127,6 +130,36 @@ impl LayerKind for Residual {
             activation,
         }))
     }
+
+    fn widths(
+        settings: &ResidualSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        let (layers, shortcut) = places(site.scope().path());
+        let layers = all.through(&settings.layers, site, &layers, input)?;
+        let past = match &settings.shortcut {
+            Some(specs) => all.through(specs, site, &shortcut, input)?,
+            None => input.clone(),
+        };
+        // What is added has to be there on both ways.
+        Ok(all.join(&past, &layers))
+    }
+
+    fn narrow(settings: &mut ResidualSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        let (layers, shortcut) = places(place);
+        shapes.narrow(&mut settings.layers, &layers)?;
+        match &mut settings.shortcut {
+            Some(specs) => shapes.narrow(specs, &shortcut),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the layers of a block are, and those on the way past them.
+fn places(block: &str) -> (String, String) {
+    (block.to_owned(), format!("{block}.{SHORTCUT}"))
 }
 
 /// Layers and the way past them. With a batch norm at the end, its scaling, the sum and the activation are one pass
@@ -161,7 +194,9 @@ impl Layer for Block {
         if let Some(shortcut) = &self.shortcut {
             parts.push(shortcut.describe(sample)?);
         }
-        let description = Description::of_parts("Residual", "", parts, &output);
+        // The sum is the norm's output where there is one.
+        let sum = self.norm.is_none().then(|| product(&output));
+        let description = Description::of_parts("Residual", "", parts, &output).keeping(sum);
         Ok(description.reads("each neuron reads one of the layer's and one of the shortcut's"))
     }
 }
@@ -205,5 +240,18 @@ impl LayerKind for Sequential {
             site.input(),
             classes,
         )?))
+    }
+
+    fn widths(
+        settings: &SequentialSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        all.through(&settings.layers, site, site.scope().path(), input)
+    }
+
+    fn narrow(settings: &mut SequentialSettings, place: &str, shapes: Shapes<'_>) -> Result<()> {
+        shapes.narrow(&mut settings.layers, place)
     }
 }

@@ -93,6 +93,17 @@ impl Segment {
         parts
     }
 
+    /// What the layers behind the one at a place make of its output; `None` where none is called so.
+    pub(crate) fn forward_behind(
+        &self,
+        place: &str,
+        output: &Tensor,
+        pass: &mut Pass<'_>,
+    ) -> Option<cortical_neuron::Result<Tensor>> {
+        let at = self.links.iter().position(|link| link.place == place)?;
+        Some(run(&self.links[at + 1..], output, pass))
+    }
+
     /// What each layer is made of, and the shape after the last one.
     pub(crate) fn describe_links(
         &self,
@@ -110,14 +121,20 @@ impl Segment {
     }
 }
 
+/// One layer after the other.
+fn run(links: &[Link], x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
+    let mut x = x.clone();
+    for link in links {
+        let y = link.layer.forward(&x, pass);
+        let y = y.map_err(|e| e.in_unnamed_layer(&link.place))?;
+        x = pass.observe_end(&link.place, y)?;
+    }
+    Ok(x)
+}
+
 impl Layer for Segment {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
-        let mut x = x.clone();
-        for link in &self.links {
-            let y = link.layer.forward(&x, pass);
-            x = y.map_err(|e| e.in_unnamed_layer(&link.place))?;
-        }
-        Ok(x)
+        run(&self.links, x, pass)
     }
 
     fn describe(&self, sample: &[usize]) -> cortical_neuron::Result<Description> {

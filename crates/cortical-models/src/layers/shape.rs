@@ -7,7 +7,7 @@ use cortical_neuron::{
 use cortical_settings::{rule, settings};
 
 use super::pool::Nothing;
-use super::{AnyLayer, LayerKind, Site};
+use super::{AnyLayer, LayerKind, Site, Width, Widths};
 use crate::error::Result;
 
 settings! {
@@ -37,6 +37,21 @@ impl LayerKind for Flatten {
             settings.start_dim,
             settings.end_dim,
         )))
+    }
+
+    fn widths(
+        settings: &FlattenSettings,
+        site: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        let axes = site.input().len();
+        let to_end = settings.end_dim == -1 || usize::try_from(settings.end_dim) == Ok(axes);
+        if input.axis() != 0 || settings.start_dim != 1 || !to_end {
+            all.fix(input);
+            return Ok(all.unknown());
+        }
+        Ok(input.times(site.input()[1..].iter().product()))
     }
 }
 
@@ -90,6 +105,22 @@ impl LayerKind for Permute {
     fn build(settings: &PermuteSettings, _: &Site<'_>) -> Result<AnyLayer> {
         Ok(Box::new(PermuteLayer::new(&settings.dims)?))
     }
+
+    fn widths(
+        settings: &PermuteSettings,
+        _: &Site<'_>,
+        input: &Width,
+        all: &mut Widths,
+    ) -> Result<Width> {
+        let from = input.axis() + 1;
+        match settings.dims.iter().position(|dim| *dim == from) {
+            Some(axis) if !settings.dims.contains(&0) => Ok(input.along(axis)),
+            _ => {
+                all.fix(input);
+                Ok(all.unknown())
+            }
+        }
+    }
 }
 
 /// Nothing at all.
@@ -103,5 +134,9 @@ impl LayerKind for Identity {
 
     fn build(_: &Nothing, _: &Site<'_>) -> Result<AnyLayer> {
         Ok(Box::new(IdentityLayer))
+    }
+
+    fn widths(_: &Nothing, _: &Site<'_>, input: &Width, _: &mut Widths) -> Result<Width> {
+        Ok(input.clone())
     }
 }

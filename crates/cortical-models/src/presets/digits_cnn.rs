@@ -15,6 +15,8 @@ impl Preset for DigitsCnn {
     const SUMMARY: &'static str =
         "two 3x3 convolutions, pooling, two dense layers, dropout: for small pictures";
 
+    const SAMPLES: (&'static [usize], usize) = (&[1, 8, 8], 10);
+
     fn layers(&self) -> String {
         r#"[
             { conv2d = { name = "conv1", out_channels = 32, kernel_size = 3, padding = 1, activation = "relu" } },

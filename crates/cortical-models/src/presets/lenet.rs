@@ -16,6 +16,8 @@ impl Preset for LeNet {
     const SUMMARY: &'static str =
         "convolutions of 32 and 64 filters, pooling, dense layers of 128 and the classes";
 
+    const SAMPLES: (&'static [usize], usize) = (&[1, 28, 28], 10);
+
     fn layers(&self) -> String {
         r#"[
             { conv2d = { name = "conv1", out_channels = 32, kernel_size = 3, activation = "relu" } },

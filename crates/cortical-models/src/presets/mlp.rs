@@ -23,6 +23,8 @@ impl Preset for Mlp {
     const SUMMARY: &'static str =
         "dense layers: hidden = [64], activation = \"relu\", dropout = 0.0";
 
+    const SAMPLES: (&'static [usize], usize) = (&[1, 8, 8], 10);
+
     fn layers(&self) -> String {
         let activation = self
             .activation

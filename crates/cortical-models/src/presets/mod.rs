@@ -22,6 +22,9 @@ pub(crate) trait Preset: Settings + Debug + Send + Sync + 'static {
     /// What it is, in a line.
     const SUMMARY: &'static str;
 
+    /// The samples that it is for where nobody says otherwise: their shape, and how many classes they have.
+    const SAMPLES: (&'static [usize], usize);
+
     /// Its layers, as a recipe would list them: a TOML array.
     fn layers(&self) -> String;
 }
@@ -29,6 +32,7 @@ pub(crate) trait Preset: Settings + Debug + Send + Sync + 'static {
 /// A preset with its settings, whichever it is.
 pub(crate) trait AnyPreset: Debug + Send + Sync {
     fn name(&self) -> &'static str;
+    fn samples(&self) -> (&'static [usize], usize);
     fn layers(&self) -> Vec<LayerSpec>;
     fn lines(&self) -> Vec<Line>;
 }
@@ -36,6 +40,10 @@ pub(crate) trait AnyPreset: Debug + Send + Sync {
 impl<P: Preset> AnyPreset for P {
     fn name(&self) -> &'static str {
         P::NAME
+    }
+
+    fn samples(&self) -> (&'static [usize], usize) {
+        P::SAMPLES
     }
 
     fn layers(&self) -> Vec<LayerSpec> {

@@ -46,6 +46,8 @@ impl Preset for ResNet20 {
     const SUMMARY: &'static str =
         "nine residual blocks of 16, 32 and 64 filters: for pictures of 32x32";
 
+    const SAMPLES: (&'static [usize], usize) = (&[3, 32, 32], 10);
+
     fn layers(&self) -> String {
         let stem = "{ conv2d = { name = \"conv1\", out_channels = 16, kernel_size = 3, padding = 1, bias = false } },
             { batch_norm = { name = \"bn1\", activation = \"relu\" } }";

@@ -75,8 +75,7 @@ macro_rules! dropout_layer {
                 let ($layer, $x, $rng) = (self, x, &mut rng);
                 let mut run = || -> Result<Tensor> { $run };
                 let y = run().map_err(|e: Error| e.in_layer(&self.name))?;
-                pass.observe(&self.name, &y);
-                Ok(y)
+                pass.observe(&self.name, y)
             }
 
             fn describe(&self, sample: &[usize]) -> Result<Description> {

@@ -1,7 +1,7 @@
 //! Batch norm.
 
 use super::{Affine, check_channels};
-use crate::{Buffer, Description, Error, Layer, Pass, Place, Result, Scope};
+use crate::{Buffer, Description, Error, Layer, Pass, Place, Result, Scope, View};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_tensor::ops::{self, BatchNormOptions};
@@ -211,14 +211,29 @@ impl BatchNorm {
 
     /// What [`Self::run`] returns, with the layer's name on its errors, shown to the pass's observer.
     fn named(&self, x: &Tensor, branch: Option<&Tensor>, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let y = self
-            .run(x, branch, pass)
-            .map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        let named = |e: Error| e.in_layer(&self.name);
+        let activation = self.config.activation;
+        if pass.wants(View::Modules) && (branch.is_some() || activation != Activation::Identity) {
+            let y = self
+                .run(x, None, Activation::Identity, pass)
+                .map_err(named)?;
+            let y = pass.observe(&self.name, y)?;
+            return Ok(match branch {
+                Some(branch) => ops::residual(branch, &y, activation)?,
+                None => ops::activate(&y, activation)?,
+            });
+        }
+        let y = self.run(x, branch, activation, pass).map_err(named)?;
+        pass.observe(&self.name, y)
     }
 
-    fn run(&self, x: &Tensor, branch: Option<&Tensor>, pass: &Pass<'_>) -> Result<Tensor> {
+    fn run(
+        &self,
+        x: &Tensor,
+        branch: Option<&Tensor>,
+        activation: Activation,
+        pass: &Pass<'_>,
+    ) -> Result<Tensor> {
         check_channels("batch_norm", x, self.config.channels)?;
         let [weight, bias] = self.affine.inputs(pass);
         let options = BatchNormOptions {
@@ -226,7 +241,7 @@ impl BatchNorm {
             bias,
             branch: branch.map(Into::into),
             eps: self.config.eps,
-            activation: self.config.activation,
+            activation,
         };
         match &self.running {
             Some(running) if !pass.is_train() => {
@@ -258,7 +273,9 @@ impl Layer for BatchNorm {
     fn describe(&self, sample: &[usize]) -> Result<Description> {
         let reads = "each output reads its channel of the whole batch for the moments, and itself";
         let channels = (0, self.config.channels);
-        self.affine
-            .describe("BatchNorm", &self.name, sample, channels, reads)
+        let description = self
+            .affine
+            .describe("BatchNorm", &self.name, sample, channels, reads)?;
+        Ok(description.activation(self.config.activation))
     }
 }

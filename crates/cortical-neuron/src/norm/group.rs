@@ -103,8 +103,7 @@ impl Layer for GroupNorm {
                 Ok(ops::group_norm(x, groups, weight, bias, eps)?)
             })
             .map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

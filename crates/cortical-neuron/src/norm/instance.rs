@@ -180,8 +180,7 @@ impl InstanceNorm {
 impl Layer for InstanceNorm {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = self.run(x, pass).map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

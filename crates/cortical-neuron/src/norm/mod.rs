@@ -71,7 +71,11 @@ impl Affine {
             let expected = format!("[{channels}, …], a channel for each weight");
             return Err(wrong_sample("norm", expected, sample));
         }
-        Ok(self.described(kind, name, sample, reads))
+        let description = self.described(kind, name, sample, reads);
+        Ok(match at {
+            0 => description.channels_first(),
+            _ => description,
+        })
     }
 
     fn described(
@@ -87,12 +91,10 @@ impl Affine {
             _ => String::new(),
         };
         let elements = product(sample);
-        let scaled = if self.weight.is_some() { elements } else { 0 };
         Description::new(kind, name, sample)
             .reads(reads)
             .parameters(self.weight.iter().chain(&self.bias), formula)
-            // Square, standardise, scale.
-            .costs(elements, elements.saturating_mul(2).saturating_add(scaled))
+            .costs(elements, 0)
     }
 
     fn inputs(&self, pass: &Pass<'_>) -> [Option<Input<'_>>; 2] {

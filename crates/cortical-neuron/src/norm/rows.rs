@@ -98,8 +98,7 @@ impl Layer for LayerNorm {
         let [weight, bias] = self.affine.inputs(pass);
         let y = ops::layer_norm(x, &self.config.shape, weight, bias, self.config.eps)
             .map_err(|e| Error::from(e).in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -251,8 +250,7 @@ impl RmsNorm {
 impl Layer for RmsNorm {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = self.run(x, pass).map_err(|e| e.in_layer(&self.name))?;
-        pass.observe(&self.name, &y);
-        Ok(y)
+        pass.observe(&self.name, y)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {

@@ -7,7 +7,7 @@ use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_sha
 use crate::ops::rotary::HeadOrder;
 use crate::ops::softmax;
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, Rng, is_fallback, values};
+use crate::{Error, Input, Result, Rng, is_fallback, tally, values};
 use candle_core::{D, DType, Device, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::attention::{
@@ -99,10 +99,48 @@ pub fn attention<'a>(
         };
         return Ok(attention(&q?, &k?, &v?, options)?.to_dtype(dtype)?);
     }
+    count_products(sizes, options.causal, options.mask);
     if is_fallback(q.tensor().device()) {
         return fallback(sizes, [q, k, v].map(|t| t.tensor()), &options);
     }
     by_dtype!(NAME, "q", q.tensor(), T => forward::<T>(sizes, [q, k, v], options))
+}
+
+/// Counts the products of scores and of values, for pairs of a query and a key that it sees: those before it where it
+/// is causal, and those that a mask of u8 keeps.
+pub(super) fn count_products(sizes: Sizes, causal: Option<usize>, mask: Option<&Tensor>) {
+    if !tally::is_counting() {
+        return;
+    }
+    let seen = |query: usize| match causal {
+        Some(offset) => sizes
+            .keys
+            .min(query.saturating_add(offset).saturating_add(1)),
+        None => sizes.keys,
+    };
+    let kept = mask.filter(|mask| mask.dtype() == DType::U8);
+    let kept = kept.and_then(|mask| {
+        let whole = (sizes.batch, sizes.heads, sizes.queries, sizes.keys);
+        let values = mask.broadcast_as(whole).ok()?.flatten_all().ok()?;
+        values.to_vec1::<u8>().ok()
+    });
+    let (pairs, times) = match kept {
+        Some(kept) => {
+            let rows = kept.chunks(sizes.keys.max(1)).enumerate();
+            let seen = rows.map(|(row, keys)| {
+                let keys = keys.iter().take(seen(row % sizes.queries));
+                keys.filter(|keep| **keep != 0).count()
+            });
+            (seen.sum(), [1, 1])
+        }
+        None => {
+            let of_head: usize = (0..sizes.queries).map(seen).sum();
+            (of_head, [sizes.batch, sizes.heads])
+        }
+    };
+    let [batch, heads] = times;
+    tally::count(&[pairs, batch, heads, sizes.dim]);
+    tally::count(&[pairs, batch, heads, sizes.value_dim]);
 }
 
 /// `[batch, heads, rows, dim]` in either order.
@@ -345,6 +383,50 @@ impl<T: Element> Op for Fused<T> {
             Some(tensor(d_v, shape(2))?),
         ])
     }
+}
+
+/// The weights of [`attention`], how much each query looks at each key: all of them at once, so that memory grows with
+/// the square of the length. They are for looking at: no gradient flows through them.
+///
+/// # Shapes
+/// - `q`, `k`: as those of [`attention`]
+/// - result: `[batch, heads, queries, keys]`, each row with the sum 1, or 0 where a query may attend to nothing
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_weights(q: &Tensor, k: &Tensor, options: Attention<'_>) -> Result<Tensor> {
+    let (q, k) = (q.detach(), k.detach());
+    let sizes = check([&q, &k, &k], &options)?;
+    let wide = match is_half(q.dtype()) {
+        true => DType::F32,
+        false => q.dtype(),
+    };
+    // Values that are one column a key, 1 for its own and 0 for all others, make the result of each query its weights.
+    let keys = Tensor::eye(sizes.keys, wide, q.device())?;
+    let (batch, heads, keys_count) = (sizes.batch, sizes.kv_heads, sizes.keys);
+    let values = match options.order {
+        HeadOrder::Outside => keys.broadcast_as((batch, heads, keys_count, keys_count))?,
+        HeadOrder::Inside => {
+            let keys = keys.unsqueeze(1)?.unsqueeze(0)?;
+            keys.broadcast_as((batch, keys_count, heads, keys_count))?
+        }
+    };
+    let mask = match options.mask {
+        Some(mask) if is_half(mask.dtype()) => Some(mask.to_dtype(wide)?),
+        Some(mask) => Some(mask.clone()),
+        None => None,
+    };
+    let options = Attention {
+        mask: mask.as_ref(),
+        dropout: None,
+        ..options
+    };
+    let (q, k) = (q.to_dtype(wide)?, k.to_dtype(wide)?);
+    let weights = attention(&q, &k, &values.contiguous()?, options)?;
+    Ok(match options.order {
+        HeadOrder::Outside => weights,
+        HeadOrder::Inside => weights.transpose(1, 2)?.contiguous()?,
+    })
 }
 
 /// The same from candle's operations, with all scores at once.

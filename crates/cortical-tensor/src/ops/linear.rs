@@ -5,7 +5,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_fallback, values};
+use crate::{Input, Result, is_fallback, tally, values};
 use candle_core::Tensor;
 use cortical_kernels::activation::{self, Activation, Saves};
 use cortical_kernels::buffer::unspecified;
@@ -54,6 +54,7 @@ pub fn linear<'a>(
         let y = linear(&x, &weight, bias.as_ref().map(Into::into), activation)?;
         return Ok(y.to_dtype(dtype)?);
     }
+    tally::count(&dims);
     if is_fallback(x.tensor().device()) {
         return fallback(
             x.tensor(),

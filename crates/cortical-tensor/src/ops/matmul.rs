@@ -4,7 +4,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_fallback, values};
+use crate::{Input, Result, is_fallback, tally, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::matmul::{Transposes, batched};
@@ -64,6 +64,7 @@ pub fn matmul<'a>(
         let b = b.tensor().broadcast_left(leading)?;
         return matmul(a, &b, transposes);
     }
+    tally::count(&dims);
     if is_fallback(a.tensor().device()) {
         return fallback(a.tensor(), b.tensor(), transposes, dims);
     }

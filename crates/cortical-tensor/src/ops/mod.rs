@@ -5,9 +5,10 @@
 //! kernels; `f16` and `bf16` are computed in `f32` and rounded once at the end.
 
 mod activation;
-mod attention;
+pub(crate) mod attention;
 mod batch_norm;
 mod bilinear;
+mod constant;
 mod conv;
 mod cross_entropy;
 mod dropout;
@@ -23,7 +24,6 @@ mod pixel;
 mod pool;
 mod prelu;
 mod prepare;
-mod quantized;
 mod recurrent;
 mod reduction;
 mod residual;
@@ -43,6 +43,7 @@ pub use batch_norm::{
     batch_norm_with,
 };
 pub use bilinear::bilinear;
+pub use constant::constant_linear;
 pub use conv::{
     ConvOptions, ConvTransposeOptions, conv, conv_transpose, conv_transpose1d, conv_transpose2d,
     conv_transpose3d, conv1d, conv2d, conv2d_max_pool, conv3d,
@@ -75,7 +76,6 @@ pub use pool::{
     avg_pool2d, avg_pool3d, max_pool, max_pool1d, max_pool2d, max_pool3d,
 };
 pub use prelu::prelu;
-pub use quantized::quantized_linear;
 pub use recurrent::{Recurrent, RecurrentWeights, Time, recurrent};
 pub use reduction::{argmax, argmin, log_sum_exp, max, mean, min, norm, sum, variance};
 pub use residual::residual;

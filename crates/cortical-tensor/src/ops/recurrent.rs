@@ -5,7 +5,7 @@ use crate::graph::{Backward, Op, Output, apply};
 use crate::ops::activation::activate_fallback;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, widen, wrong_shape};
 use crate::shape::checked_count;
-use crate::{Error, Input, Result, is_fallback, values};
+use crate::{Error, Input, Result, is_fallback, tally, values};
 use candle_core::Tensor;
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
@@ -107,6 +107,9 @@ fn run(cell: Cell, sequence: Sequence, inputs: Inputs<'_>) -> Result<Recurrent> 
             c: r.c.map(|c| c.to_dtype(x.dtype())).transpose()?,
         });
     }
+    let s = sequence;
+    let row = s.input.saturating_add(s.hidden);
+    tally::count(&[s.steps, s.batch, cell.gates(), s.hidden, row]);
     if is_fallback(x.device()) {
         return Ok(fallback(
             cell,

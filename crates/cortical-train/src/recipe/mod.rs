@@ -5,6 +5,7 @@ mod optim;
 mod overrides;
 mod parts;
 mod presets;
+mod prune;
 mod read;
 mod schedule;
 mod task;
@@ -24,6 +25,7 @@ pub use parts::{
     LoraRecipe, OnNan, StartRecipe,
 };
 pub use presets::{Preset, presets};
+pub use prune::{PruneMethod, PruneRecipe, PruneScope};
 pub use schedule::{
     ConstantRun, CosineRun, LinearRun, OneCycleRun, RunSchedule, ScheduleRecipe, StepRun,
 };
@@ -69,6 +71,8 @@ pub struct Recipe {
     pub average: AverageRecipe,
     /// Where weights come from, and what of them is trained.
     pub start: StartRecipe,
+    /// Which weights are disconnected, if any are.
+    pub prune: Option<PruneRecipe>,
     /// What happens when something is non-finite.
     pub guard: GuardRecipe,
     /// When the state is saved.

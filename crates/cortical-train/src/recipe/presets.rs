@@ -24,11 +24,16 @@ pub struct Preset {
     text: &'static str,
 }
 
-const PRESETS: [Preset; 6] = [
+const PRESETS: [Preset; 7] = [
     Preset {
         name: "digits",
         summary: "a small convolutional network on the embedded digits",
         text: "version = 2\n[data]\nname = \"digits\"",
+    },
+    Preset {
+        name: "edges",
+        summary: "eight filters on edges in four directions, to look at with `cortical neurons`",
+        text: include_str!("edges.toml"),
     },
     Preset {
         name: "fashion-mnist",
@@ -110,6 +115,7 @@ impl Recipe {
             train: TrainRecipe::default(),
             average: AverageRecipe::default(),
             start: StartRecipe::default(),
+            prune: None,
             guard: GuardRecipe::default(),
             checkpoint: CheckpointRecipe::default(),
             log: LogRecipe::default(),

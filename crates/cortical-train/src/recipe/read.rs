@@ -1,5 +1,6 @@
 //! Recipes out of TOML.
 
+use cortical_models::language::preset;
 use cortical_models::{Kinds, ModelSpec};
 use cortical_settings::{
     FieldError, Settings, Table, Value, at_most, nearest, only, refuse_unknown, section, settings,
@@ -7,9 +8,9 @@ use cortical_settings::{
 };
 
 use super::{
-    ClassifyRecipe, DataRecipe, DeviceRecipe, LoraRecipe, OptimRecipe, Override, Recipe,
-    RunSchedule, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe, TaskKind, TaskRecipe,
-    TextData, TextRecipe, TextTraining, TrainRecipe, upgrade,
+    ClassifyRecipe, DataRecipe, DeviceRecipe, LoraRecipe, OptimRecipe, Override, PruneRecipe,
+    Recipe, RunSchedule, SampleData, SampleRecipe, SampleTraining, ScheduleRecipe, StartRecipe,
+    TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe, upgrade,
 };
 use crate::{Error, Result};
 
@@ -27,13 +28,14 @@ settings! {
 }
 
 /// The tables that every recipe may have.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "data",
     "optim",
     "schedule",
     "train",
     "average",
     "start",
+    "prune",
     "guard",
     "checkpoint",
     "log",
@@ -123,6 +125,8 @@ impl Recipe {
             TaskRecipe::Samples(samples) => base.read_samples(table, samples, kinds)?,
             TaskRecipe::Text(text) => base.read_text(table, text)?,
         };
+        let start: StartRecipe = Settings::read("start", part("start")?, Some(&base.start))?;
+        refuse_untrained(&train, &start, &task)?;
         Ok(Self {
             seed: head.seed,
             device: head.device,
@@ -132,7 +136,8 @@ impl Recipe {
             schedule: ScheduleRecipe::read(part("schedule")?, &warmed(base, kind, &train))?,
             train,
             average: Settings::read("average", part("average")?, Some(&base.average))?,
-            start: Settings::read("start", part("start")?, Some(&base.start))?,
+            start,
+            prune: table_or::<PruneRecipe>(table, "prune", base.prune.as_ref())?,
             guard: Settings::read("guard", part("guard")?, Some(&base.guard))?,
             checkpoint: Settings::read("checkpoint", part("checkpoint")?, Some(&base.checkpoint))?,
             log: Settings::read("log", part("log")?, Some(&base.log))?,
@@ -227,6 +232,26 @@ impl Recipe {
         }
         Ok((TaskRecipe::Text(text), data, train))
     }
+}
+
+/// A run without a step is one of weights that others have trained.
+fn refuse_untrained(
+    train: &TrainRecipe,
+    start: &StartRecipe,
+    task: &TaskRecipe,
+) -> Result<(), FieldError> {
+    let is_drawn = match task {
+        TaskRecipe::Samples(_) => true,
+        TaskRecipe::Text(text) => preset(&text.model).is_some(),
+    };
+    if train.epochs == 0 && train.max_steps == 0 && start.from.is_empty() && is_drawn {
+        return Err(FieldError::Range {
+            path: "train.epochs".to_owned(),
+            expected: "at least 1, unless train.max_steps says when the run ends".to_owned(),
+            found: "0".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether a task is one of a language model.

@@ -104,7 +104,7 @@ fn mistakes_are_named_with_their_full_path() {
     );
     check(
         "zebra=1",
-        "there is no field zebra; known: version, seed, device, model, data, optim, schedule, train, average, start, guard, checkpoint, log, augment",
+        "there is no field zebra; known: version, seed, device, model, data, optim, schedule, train, average, start, prune, guard, checkpoint, log, augment",
     );
     check(
         "optim.lr=fast",

@@ -1,7 +1,7 @@
 //! The table `[train]`: how long, and how much at a time.
 
 use cortical_settings::{
-    Broken, at_least, at_most, between, choice, not_negative, settings, share_below_one,
+    at_least, at_most, between, choice, not_negative, settings, share_below_one,
 };
 
 /// What is counted in memory stays far from where it would wrap.
@@ -13,7 +13,7 @@ settings! {
     #[non_exhaustive]
     pub struct TrainRecipe {
         /// How often every sample is seen; for a text how often as many tokens as it has are read. 0 for as many steps
-        /// as `max_steps` says.
+        /// as `max_steps` says: for none at all, where that is 0 too and the weights come from somewhere else.
         pub epochs: u64 = 1, "how often every sample is seen; 0: as max_steps says", at_most(1_000_000_000);
         /// Samples of a batch: pictures, rows, texts, or blocks of a text.
         pub batch_size: usize = 64, "samples of a batch", between(1, MILLION as usize);
@@ -34,8 +34,6 @@ settings! {
         /// them by heart has a mistake.
         pub overfit_batches: u64 = 0, "learn the first so many by heart; 0: all";
     }
-    check = |train| (train.epochs == 0 && train.max_steps == 0)
-        .then(|| Broken::new("epochs", "at least 1, unless train.max_steps says when the run ends", 0));
 }
 
 choice! {

@@ -83,6 +83,9 @@ impl Recipe {
         tables.extend([
             ("average", self.average.lines()),
             ("start", self.start.lines()),
+        ]);
+        tables.extend(self.prune.iter().map(|table| ("prune", table.lines())));
+        tables.extend([
             ("guard", self.guard.lines()),
             ("checkpoint", self.checkpoint.lines()),
             ("log", self.log.lines()),

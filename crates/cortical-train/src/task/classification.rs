@@ -54,7 +54,8 @@ impl<'r> Task<'r> for Classification<'r> {
         let classes = splits.train.classes();
         let layers = samples.model.layers();
         let plan = Plan::new(&layers, splits.train.input_shape(), classes.len())?;
-        MemoryNeed::of_network(recipe, &plan, samples.train.recompute > 0).check()?;
+        let recompute = samples.train.recompute;
+        MemoryNeed::of_network(recipe, &plan, recompute, splits.train.len()).check()?;
         let params = Params::new(&device, Seed(recipe.seed));
         let network = Network::build(&plan, &params)?.recompute(samples.train.recompute);
         let preprocess = splits.train.preprocess();

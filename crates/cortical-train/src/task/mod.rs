@@ -23,7 +23,7 @@ use crate::recipe::{Recipe, TrainRecipe};
 pub(crate) use classification::Classification;
 pub(crate) use labelled::{LabelledTexts, TextClasses, evaluation, scores, tokens};
 pub(crate) use next_token::{NextToken, text_scores};
-pub(crate) use text::{Corpus, text_files};
+pub(crate) use text::{Corpus, adapters, own_tokenizer, text_files, train_changes_only};
 
 /// The random stream inside steps: dropout, and what else is drawn while a batch goes forward.
 pub(crate) const STREAM: &str = "train";

@@ -204,7 +204,7 @@ pub(crate) fn options(recipe: &Recipe, text: &TextRecipe) -> LoadOptions {
     }
 }
 
-fn adapters(text: &TextRecipe) -> Option<Adapters> {
+pub(crate) fn adapters(text: &TextRecipe) -> Option<Adapters> {
     text.lora.as_ref().map(|lora| Adapters {
         rank: lora.rank,
         alpha: lora.alpha,

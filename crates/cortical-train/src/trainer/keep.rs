@@ -16,7 +16,7 @@ use crate::guard;
 use crate::observe::{Event, Observer, Warning};
 use crate::recipe::{OnNan, TaskKind};
 use crate::task::{STREAM, Task, position_of};
-use crate::{Error, Result, sources};
+use crate::{Error, Result, pruner, sources};
 
 /// The version of what a checkpoint says about a training, among its figures; the first version had none.
 const FORMAT: (&str, f64) = ("format", 2.0);
@@ -118,6 +118,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
                 Some(average) => average.state()?,
                 None => Vec::new(),
             },
+            pruning: pruner::state(&self.params, self.pruner.as_ref())?,
         })
     }
 
@@ -184,6 +185,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             false => position,
         };
         self.task.seek(position, of_task.as_ref())?;
+        pruner::restore(&checkpoint.pruning, &self.params, self.pruner.as_mut())?;
         checkpoint.restore_model(&self.params)?;
         self.optimizer.load_state(&checkpoint.optimizer)?;
         if let Some(average) = &mut self.average {
@@ -246,7 +248,8 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
     /// Writes the model of the finished run: with averaged weights, where there are any.
     pub(super) fn save_model(&mut self) -> Result<()> {
         let paths = self.folder.paths();
-        self.with_average(|task, params| task.save(paths, params))
+        self.with_average(|task, params| task.save(paths, params))?;
+        pruner::save(paths, &self.params)
     }
 
     fn with_average(&mut self, save: impl FnOnce(&T, &Params) -> Result<()>) -> Result<()> {

@@ -23,6 +23,7 @@ use crate::folder::RunFolder;
 use crate::measured::Measured;
 use crate::metrics::MetricsLog;
 use crate::observe::{Event, Observer, Stop};
+use crate::pruner::Pruner;
 use crate::recipe::{OnNan, Recipe, TaskKind};
 use crate::report::Report;
 use crate::sources::Sources;
@@ -115,6 +116,7 @@ struct Trainer<'f, 'r, T: Task<'r>> {
     schedule: Schedule,
     plateau: Option<Plateau>,
     average: Option<ModelEma>,
+    pruner: Option<Pruner>,
     /// Draws what is random inside steps.
     rng: Rng,
     metrics: MetricsLog,
@@ -150,6 +152,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             if stop.is_requested() && (self.skips == 0 || self.recipe.guard.max_skips == 0) {
                 return self.stop(observer);
             }
+            self.prune()?;
             if let Some(metrics) = self.take_step(observer)? {
                 observer.event(Event::Step(&metrics));
                 since_log.1 += metrics.units;
@@ -185,7 +188,18 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
                 self.commit(observer)?;
             }
         }
+        if self.total_steps == 0 {
+            self.prune()?;
+        }
         self.finish().map(Outcome::Finished)
+    }
+
+    /// Prunes what is to be pruned before the next step.
+    fn prune(&mut self) -> Result<()> {
+        let step = self.step;
+        self.pruner
+            .as_mut()
+            .map_or(Ok(()), |pruner| pruner.before_step(step))
     }
 
     /// Saves everything, because somebody asked to stop.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cortical_optim::{ModelEma, Plateau};
+use cortical_optim::{ModelEma, Plateau, Schedule};
 use cortical_tensor::{Rng, Seed};
 
 use super::{Sums, Trainer};
@@ -10,9 +10,10 @@ use crate::best::Best;
 use crate::folder::RunFolder;
 use crate::metrics::MetricsLog;
 use crate::observe::{DataSize, Event, Observer, Setup, Warning};
+use crate::pruner::Pruner;
 use crate::recipe::Recipe;
 use crate::task::{STREAM, Task};
-use crate::{Error, Monitor, Result, sources, start};
+use crate::{Error, Monitor, Result, pruner, sources, start};
 
 impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
     /// Opens the data and the model, and goes to where the newest checkpoint was written.
@@ -28,14 +29,26 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
         // What a checkpoint holds has begun from the other network already.
         if latest.checkpoint.is_none() {
             start::take_weights(&recipe.start, &params)?;
+            pruner::inherit(recipe, &params)?;
         }
         start::freeze(&recipe.start, &params)?;
         let total_steps = total_steps(recipe, task.batches_per_epoch())?;
-        let schedule = recipe.schedule.over(total_steps, recipe.optim.lr())?;
+        // A run without steps asks for no learning rate.
+        let schedule = match total_steps {
+            0 => Schedule::None,
+            steps => recipe.schedule.over(steps, recipe.optim.lr())?,
+        };
         schedule.validate()?;
         for skipped in &latest.skipped {
             let why = skipped.to_string();
             observer.event(Event::Warning(&Warning::CheckpointSkipped { why }));
+        }
+        let pruner = match &recipe.prune {
+            Some(prune) => Some(Pruner::new(prune, &params, recipe.seed, total_steps)?),
+            None => None,
+        };
+        if let (Some(pruner), None) = (&pruner, &latest.checkpoint) {
+            pruner.check_masks()?;
         }
         let step = latest.checkpoint.as_ref().map_or(0, |c| c.state.step);
         let average = recipe.average.averaging();
@@ -52,6 +65,7 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
                 None => None,
             },
             average: average.map(|a| ModelEma::new(&params, a)).transpose()?,
+            pruner,
             rng: Rng::new(Seed(recipe.seed), STREAM),
             sums: Sums::default(),
             best: Best::default(),

@@ -52,6 +52,9 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
                 return self.leave_out(first, loss, place, observer);
             }
         };
+        if let Some(pruner) = &mut self.pruner {
+            pruner.see_gradients()?;
+        }
         let limit = self
             .recipe
             .optim

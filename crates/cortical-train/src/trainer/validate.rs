@@ -6,7 +6,7 @@ use crate::observe::{Event, Observer, PhaseMetrics, Validation};
 use crate::recipe::Monitor;
 use crate::scores::rounded;
 use crate::task::{Part, Task};
-use crate::{Error, Report, Result, guard};
+use crate::{Error, Report, Result, guard, pruner};
 
 impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
     /// Validates after an epoch or between two, notes what follows, and writes the line about it.
@@ -103,6 +103,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             train_seconds: rounded(self.sums.train_seconds),
             parameters: self.params.count(),
             trainable: Some(trainable.iter().map(|param| param.count()).sum()),
+            pruned: pruner::count(&self.params)?,
             valid_loss: valid.as_ref().and_then(Measured::loss),
             valid_figure: valid.as_ref().and_then(Measured::figure),
             test_loss: None,

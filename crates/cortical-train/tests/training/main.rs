@@ -3,6 +3,7 @@
 
 mod interruption;
 mod non_finite;
+mod pruning;
 
 use std::fs;
 use std::path::Path;

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use candle_core::Device;
-use cortical_data::csv::{CsvOptions, LabelColumn};
-use cortical_data::{CsvDefect, Dataset, Place, catalog, open_features};
+use cortical_data::csv::LabelColumn;
 use cortical_train::{
-    Evaluation, Measured, Recipe, RunPaths, SampleRecipe, TaskKind, TextModel, TextScores,
-    TrainedModel, evaluate, evaluate_stopped, evaluate_text, in_pool,
+    Evaluation, Measured, RunPaths, TaskKind, TextModel, TextScores, evaluate, evaluate_stopped,
+    evaluate_text, in_pool,
 };
 use serde_json::{Map, Value, json};
 
@@ -18,9 +17,7 @@ use crate::output::Output;
 use crate::scores;
 use crate::style::count;
 use crate::verbs::load_model;
-
-/// Samples at a time where no recipe says how many.
-const BATCH_SIZE: usize = 256;
+use crate::verbs::test_data::TestData;
 
 /// `cortical eval`
 pub(crate) fn eval(args: &EvalArgs, common: &Common, output: &Output) -> Result<Done> {
@@ -82,7 +79,12 @@ fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
         return Ok(Found::Text(evaluate_text(&paths, args.data.as_deref())?));
     }
     let (model, run) = load_model(&args.run)?;
-    let (dataset, batch_size) = dataset(args, &model, run.as_ref(), output)?;
+    let data = TestData {
+        run: &args.run,
+        data: args.data.as_deref(),
+        label: args.label.as_deref(),
+    };
+    let (dataset, batch_size) = data.open(&model, run.as_ref(), output)?;
     let found = evaluate(model.network(), &dataset, batch_size, &Device::Cpu)?;
     Ok(Found::Classes(found))
 }
@@ -115,102 +117,4 @@ fn of_texts(model: &TextModel, args: &EvalArgs) -> Result<Evaluation> {
         options.label = LabelColumn::parse(label);
     }
     Ok(model.evaluate(Path::new(data), &options)?)
-}
-
-/// The samples to test on, preprocessed as the model's training data were, and how many at a time.
-fn dataset(
-    args: &EvalArgs,
-    model: &TrainedModel,
-    run: Option<&RunPaths>,
-    output: &Output,
-) -> Result<(Dataset, usize)> {
-    let recipe = match run {
-        Some(run) if run.is_run() => Some(run.read_recipe()?),
-        _ => None,
-    };
-    let samples = recipe.as_ref().map(Recipe::samples).transpose()?;
-    let batch_size = samples.map_or(BATCH_SIZE, |samples| samples.train.eval_batch_size);
-    let dataset = match (&args.data, &recipe) {
-        (None, Some(recipe)) => recipe.open_samples(model.preprocess().columns())?.test,
-        (None, None) => {
-            return Err(Error::NoData {
-                path: args.run.clone(),
-            });
-        }
-        (Some(name), _) => named(name, args, model, samples)?,
-    };
-    let dataset = dataset.in_classes(model.classes())?;
-    for note in &dataset.about().notes {
-        output.remark(note);
-    }
-    let shape = model.preprocess().input_shape();
-    if dataset.input_shape() != shape {
-        let error = cortical_train::Error::SampleShape {
-            expected: shape.to_vec(),
-            found: dataset.input_shape().to_vec(),
-        };
-        return Err(error.into());
-    }
-    Ok((dataset.preprocessed(model.preprocess())?, batch_size))
-}
-
-/// Data that the person names: every row of a CSV file, the test part of anything else.
-fn named(
-    name: &str,
-    args: &EvalArgs,
-    model: &TrainedModel,
-    trained: Option<&SampleRecipe>,
-) -> Result<Dataset> {
-    let path = Path::new(name);
-    let is_known = catalog().iter().any(|entry| entry.name == name);
-    let label = match (&args.label, trained) {
-        (Some(label), _) => Some(LabelColumn::parse(label)),
-        // Models of older versions do not keep the columns of their table.
-        (None, Some(trained)) if model.preprocess().columns().is_empty() => {
-            trained.data.label.clone()
-        }
-        (None, _) => None,
-    };
-    if !is_known && path.is_file() {
-        let options = CsvOptions {
-            label,
-            classes: Some(model.classes().to_vec()),
-            ..CsvOptions::default()
-        };
-        let features = open_features(path, model.preprocess(), &options)?;
-        let labels: Option<Vec<u32>> = features.labels.and_then(|all| all.into_iter().collect());
-        let labels = labels.ok_or_else(|| Error::NoLabels {
-            path: path.to_owned(),
-        })?;
-        return Ok(Dataset::new(
-            features.inputs,
-            labels,
-            model.classes().to_vec(),
-        )?);
-    }
-    if let Some(label) = &args.label {
-        return Err(no_columns(path, label));
-    }
-    let recipe = Recipe::for_data(name);
-    let mut options = recipe.samples()?.options(&recipe.data);
-    if path.is_dir() {
-        // Pictures come in any size.
-        options.input_shape = Some(model.preprocess().input_shape().to_vec());
-    }
-    Ok(cortical_data::open(name, &options)?.test)
-}
-
-/// The error for a label column of what has none.
-fn no_columns(path: &Path, label: &str) -> Error {
-    let defect = CsvDefect::NoColumn {
-        what: "label column",
-        expected: format!("{label:?}"),
-        found: "data without columns; leave --label out".to_owned(),
-    };
-    cortical_data::Error::Csv {
-        path: path.to_owned(),
-        place: Place::File,
-        defect: Box::new(defect),
-    }
-    .into()
 }

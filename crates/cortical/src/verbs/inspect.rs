@@ -1,6 +1,6 @@
 //! `inspect`
 
-use cortical_explain::{Contents, Node, Stats};
+use cortical_explain::{Contents, Node, Stats, Text};
 use serde_json::{Value, json};
 
 use crate::cli::InspectArgs;
@@ -15,7 +15,10 @@ const VALUE_CHARS: usize = 100;
 
 /// `cortical inspect`
 pub(crate) fn inspect(args: &InspectArgs, output: &Output) -> Result<Done> {
-    let contents = Contents::open(&args.what)?;
+    let mut contents = Contents::open(&args.what)?;
+    if let Some(tokens) = args.context {
+        contents = contents.at_context(tokens);
+    }
     let root = match args.stats {
         false => contents.tree(),
         true => {
@@ -119,6 +122,11 @@ fn machines(contents: &Contents, root: &Node, depth: Option<usize>) -> Value {
         value["vocab_size"] = json!(config.vocab_size());
         value["positions"] = json!(config.max_positions());
     }
+    if let Some(text) = &contents.text {
+        value["context"] = json!(text.tokens);
+        let attention = text.attention.iter().map(|(_, products)| *products);
+        value["attention_multiply_adds"] = json!(attention.fold(0, u64::saturating_add));
+    }
     value
 }
 
@@ -192,11 +200,20 @@ fn heading(contents: &Contents, style: &Style) -> String {
             count(config.max_positions()),
         );
     }
-    match (contents.multiply_adds(), &contents.config) {
-        (Some(n), Some(_)) => {
+    match (contents.multiply_adds(), &contents.text) {
+        (
+            Some(n),
+            Some(Text {
+                tokens, attention, ..
+            }),
+        ) => {
+            let attention = attention.iter().map(|(_, products)| *products);
+            let attention = attention.fold(0, u64::saturating_add);
             text += &format!(
-                "  {} multiply-adds a token, beside those of attention, which grow with the text\n",
-                count(n)
+                "  {} multiply-adds for a text of {} tokens (--context says how many), {} of them attention's\n",
+                count(n),
+                count(*tokens),
+                percent(attention as f64 / n.max(1) as f64),
             );
         }
         (Some(n), None) => text += &format!("  {} multiply-adds a sample\n", count(n)),

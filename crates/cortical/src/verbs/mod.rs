@@ -5,9 +5,14 @@ pub(crate) mod diff;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod language;
+pub(crate) mod neurons;
+pub(crate) mod plan;
 pub(crate) mod predict;
+pub(crate) mod prune;
 pub(crate) mod report;
+mod test_data;
 pub(crate) mod train;
+pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -43,4 +48,17 @@ pub(crate) fn load_model(what: &Path) -> Result<(TrainedModel, Option<RunPaths>)
     }
     let model = paths.load_model(&Device::Cpu)?;
     Ok((model, Some(paths)))
+}
+
+/// Characters of a text in a table.
+const TEXT_CHARS: usize = 60;
+
+/// The beginning of a text, on one line.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(TEXT_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::{count, percent};
 use crate::table::{Align, Table};
-use crate::verbs::load_model;
+use crate::verbs::{load_model, one_line};
 
 /// Samples at a time.
 const BATCH_SIZE: usize = 256;
@@ -98,9 +98,6 @@ fn exists(path: &Path) -> Result<()> {
         }),
     }
 }
-
-/// Characters of a text in a table.
-const TEXT_CHARS: usize = 60;
 
 fn show(args: &PredictArgs, found: Found, output: &Output) {
     let Found {
@@ -194,15 +191,5 @@ impl Score {
             text += &format!("; {} have none that the model knows", count(other));
         }
         text
-    }
-}
-
-/// The beginning of a text, on one line.
-fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(TEXT_CHARS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
     }
 }

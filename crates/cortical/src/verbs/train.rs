@@ -33,13 +33,7 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
     if args.find_lr {
         return look_for_lr(args, &recipe, common, output);
     }
-    let listener = Listener::start()?;
-    let watch = Watch {
-        listener: &listener,
-        tui: args.tui,
-        common,
-        output,
-    };
+    let watch = Watch::start(args.tui, common, output)?;
     if args.fast_dev_run {
         return try_out(&recipe, &watch);
     }
@@ -54,7 +48,7 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
         let root = folder.paths().root().to_owned();
         let made = folder.made().cloned();
         let (run, heard) = (root.display().to_string(), watch.separate_output());
-        listener.before(move || {
+        watch.listener.before(move || {
             if let Some(made) = made {
                 made.undo();
             }
@@ -68,13 +62,23 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
 
 /// Who watches a training, and who may stop it.
 struct Watch<'a> {
-    listener: &'a Listener,
+    listener: Listener,
     tui: bool,
     common: &'a Common,
     output: &'a Output,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    /// Listens to signals from now on.
+    fn start(tui: bool, common: &'a Common, output: &'a Output) -> Result<Self> {
+        Ok(Self {
+            listener: Listener::start()?,
+            tui,
+            common,
+            output,
+        })
+    }
+
     /// For the thread that hears signals.
     fn separate_output(&self) -> Output {
         Output::new(self.common.json, self.common.quiet)
@@ -126,7 +130,12 @@ fn try_out(recipe: &Recipe, watch: &Watch<'_>) -> Result<Done> {
     });
     // It was ours alone; what cannot be removed stays where temporary things are.
     let _ = std::fs::remove_dir_all(&root);
-    outcome??;
+    if let Outcome::Stopped { step, .. } = outcome?? {
+        return Err(Error::TrialStopped {
+            step,
+            total: recipe.train.max_steps,
+        });
+    }
     let value = json!({ "fast_dev_run": true, "steps": recipe.train.max_steps });
     let words = |_: &Style| "everything works; nothing was kept".to_owned();
     watch.output.result(&value, words);
@@ -135,15 +144,9 @@ fn try_out(recipe: &Recipe, watch: &Watch<'_>) -> Result<Done> {
 
 /// `cortical resume`
 pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Result<Done> {
-    let listener = Listener::start()?;
-    let watch = Watch {
-        listener: &listener,
-        tui: args.tui,
-        common,
-        output,
-    };
+    let watch = Watch::start(args.tui, common, output)?;
     let (run, heard) = (args.run.display().to_string(), watch.separate_output());
-    listener.before(move || {
+    watch.listener.before(move || {
         heard.error(&Error::NotResumed { run });
         75
     });
@@ -166,7 +169,7 @@ pub(crate) fn resume(args: &ResumeArgs, common: &Common, output: &Output) -> Res
 
 /// Trains to the end or to a signal, while a person watches.
 fn work(folder: RunFolder, recipe: &Recipe, watch: &Watch<'_>) -> Result<Outcome> {
-    let (output, listener) = (watch.output, watch.listener);
+    let (output, listener) = (watch.output, &watch.listener);
     let root = folder.paths().root().to_owned();
     let watcher: Box<dyn Observer> = match watch.tui && Dashboard::is_possible(output) {
         true => Box::new(Dashboard::new()),

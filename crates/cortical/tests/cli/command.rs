@@ -206,12 +206,12 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "train --preset digit",
         2,
-        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, fashion-mnist, fashion-mnist-cnn, iris, moby-dick, table",
+        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, edges, fashion-mnist, fashion-mnist-cnn, iris, moby-dick, table",
     );
     check(
         "train --data digitz",
         2,
-        "there is no data set, file or folder called \"digitz\" (did you mean \"digits\"?); data sets: digits, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
+        "there is no data set, file or folder called \"digitz\" (did you mean \"digits\"?); data sets: digits, edges, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
     );
     check(
         "train --data iris --model lenet",

@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
+use candle_core::{DType, Device, Tensor};
+use cortical_models::language::{LoadOptions, open};
+use cortical_neuron::{Layer, Pass};
+use cortical_train::TrainedModel;
+
 use crate::support::{Place, Said};
 
 /// The verbs with examples of their own; the empty one is the command itself.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 18] = [
     "",
     "data",
     "train",
@@ -15,6 +20,9 @@ const VERBS: [&str; 15] = [
     "predict",
     "inspect",
     "diff",
+    "prune",
+    "neurons",
+    "verify",
     "report",
     "generate",
     "chat",
@@ -53,6 +61,12 @@ fn shortened(example: &str) -> String {
     if writes.iter().any(|verb| example.starts_with(verb)) && !example.contains(" -n ") {
         // The small model has few positions.
         return format!("{example} --max-tokens 8");
+    }
+    if example.starts_with("cortical prune smollm2.gguf") {
+        return format!("{example} --tokens 100 --test notes.txt");
+    }
+    if example.starts_with("cortical neurons") {
+        return format!("{example} --inputs 40 --silence 4");
     }
     let is_text = ["llama-tiny", "smollm2.gguf"]
         .iter()
@@ -136,11 +150,31 @@ fn furnish(place: &Place) {
         &place.path("runs/digits-001"),
         &place.path("runs/digits-002"),
     );
+    references(place);
     let trained = place.read("runs/iris-001/model.safetensors");
     for name in ["model", "before", "after"] {
         place.write(&format!("{name}.safetensors"), &trained);
     }
     std::fs::write(place.path("x.csv"), "0,".repeat(63) + "0\n").unwrap();
+}
+
+/// What another implementation would have computed with the models that `verify` is shown with.
+fn references(place: &Place) {
+    let write = |name: &str, input: &Tensor, output: &Tensor| {
+        let tensors = [("input", input), ("output", output)];
+        let tensors = tensors.map(|(name, tensor)| (name.to_owned(), tensor.clone()));
+        cortical_io::save_tensors(place.path(name), &tensors, &Default::default()).unwrap();
+    };
+    let lenet = place.path("runs/fashion-mnist-001/model.safetensors");
+    let lenet = TrainedModel::load(&lenet, &Device::Cpu).unwrap();
+    let input = Tensor::ones((2, 1, 28, 28), DType::F32, &Device::Cpu).unwrap();
+    let output = lenet.network().forward(&input, &mut Pass::eval()).unwrap();
+    write("lenet.safetensors", &input, &output);
+    let options = LoadOptions::default();
+    let language = open(place.path("models/smollm2"), &options).unwrap().model;
+    let input = Tensor::new(&[[1_u32, 5, 7]], &Device::Cpu).unwrap();
+    let output = language.logits(&input, None, &mut Pass::eval()).unwrap();
+    write("smollm2-pytorch.safetensors", &input, &output);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -141,6 +141,25 @@ fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[test]
+fn a_trial_that_is_stopped_does_not_say_that_everything_works() {
+    const SLOW: &str = "train --data digits --model mlp --set model.hidden=[3000,3000] --batch 1400 --quiet --fast-dev-run";
+    let place = Place::new();
+    let mut command = place.command(SLOW.split_whitespace());
+    command
+        .env("TMPDIR", place.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let run = format!("cortical-fast-dev-run-{}", child.id());
+    wait_for_lines(&place, &run, 1);
+    signal(&child, "-TERM");
+    let said = Said::from(child.wait_with_output().unwrap()).expect(1);
+    let want = "interrupted after step ";
+    assert!(said.out.is_empty() && said.err.contains(want), "{said:?}");
+    assert!(!place.path(&run).exists());
+}
+
+#[test]
 fn two_processes_do_not_share_a_run() {
     let place = Place::new();
     let mut child = spawn(&place, &format!("{RUN} --out r"));

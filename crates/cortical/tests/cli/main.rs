@@ -9,5 +9,7 @@ mod inputs;
 mod interruption;
 mod language;
 mod look;
+mod neurons;
 mod output;
+mod prune;
 mod support;

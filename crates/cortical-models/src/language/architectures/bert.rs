@@ -2,18 +2,21 @@
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
 use super::super::cache::ModelCache;
+use super::super::describe::{BLOCK, attention, sum};
 use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::parts::{
     Change, Part, TensorList, TensorSpec, activation, activation_name, check_divides, check_layers,
 };
 use super::super::table::TokenTable;
+use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
+use cortical_attention::observed_attention;
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
-use cortical_tensor::ops::{self, Attention, HeadOrder};
+use cortical_neuron::{Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, View};
+use cortical_tensor::ops::{Attention, HeadOrder};
 use serde_json::{Value, json};
 
 /// Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding" (2018).
@@ -193,6 +196,21 @@ impl Config for BertConfig {
         list.end(head, self.vocab_size, d)
     }
 
+    fn widths(&self) -> Option<BlockWidths> {
+        // A head is as wide as the model divided by their number, so none can go.
+        let up = ("intermediate.dense".to_owned(), widths::MAKES, 1, true);
+        let down = ("output.dense".to_owned(), widths::READS, 1, false);
+        Some(BlockWidths {
+            stack: "encoder.layer",
+            heads: None,
+            inner: (self.intermediate_size, vec![up, down]),
+        })
+    }
+
+    fn narrow(&mut self, _heads: usize, inner: usize) {
+        self.intermediate_size = inner;
+    }
+
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
         Ok(Box::new(BertModel::build(self, prefix, params)?))
     }
@@ -289,13 +307,32 @@ impl Block {
         let attended = self.attend(x, pass).map_err(|e| e.in_layer(&self.name))?;
         let h = self.attention_norm.forward(&(x + attended)?, pass)?;
         let inner = self.up.apply(&h, pass)?;
-        self.norm
-            .forward(&(&h + self.down.apply(&inner, pass)?)?, pass)
+        let y = (&h + self.down.apply_to_units(inner, pass)?)?;
+        let y = self.norm.forward(&y, pass)?;
+        pass.observe_in(View::Modules, &self.name, y)
     }
 
-    fn attend(&self, x: &Tensor, pass: &Pass<'_>) -> cortical_neuron::Result<Tensor> {
+    fn describe(&self, sample: &[usize; 2]) -> cortical_neuron::Result<Description> {
+        let inner = [sample[0], self.up.out_features()];
+        let parts = vec![
+            self.query.describe(sample)?,
+            self.key.describe(sample)?,
+            self.value.describe(sample)?,
+            attention(&self.name, sample, self.heads, false),
+            self.output.describe(sample)?,
+            sum(sample),
+            self.attention_norm.describe(sample)?,
+            self.up.describe(sample)?,
+            self.down.describe(&inner)?,
+            sum(sample),
+            self.norm.describe(sample)?,
+        ];
+        Ok(Description::of_parts(BLOCK, &self.name, parts, sample))
+    }
+
+    fn attend(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
-        let heads = |layer: &Linear| -> cortical_neuron::Result<Tensor> {
+        let mut heads = |layer: &Linear| -> cortical_neuron::Result<Tensor> {
             Ok(layer
                 .apply(x, pass)?
                 .reshape((batch, rows, self.heads, d / self.heads))?)
@@ -305,7 +342,8 @@ impl Block {
             ..Default::default()
         };
         let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
-        let y = ops::attention(&q, &k, &v, options)?;
+        let name = format!("{}.attention.self", self.name);
+        let y = observed_attention(&name, [&q, &k, &v], options, pass)?;
         self.output.apply(&y.flatten_from(2)?, pass)
     }
 }
@@ -363,6 +401,21 @@ impl Model for BertModel {
             x = block.run(&x, pass)?;
         }
         Ok(x)
+    }
+
+    fn describe(&self, rows: usize) -> cortical_neuron::Result<Vec<Description>> {
+        let sample = [rows, self.words.dim()];
+        let (words, segments) = (self.words.describe(rows)?, self.segments.describe(&[rows])?);
+        let mut all = vec![words, segments, sum(&sample), sum(&sample)];
+        all.push(self.norm.describe(&sample)?);
+        for block in &self.blocks {
+            all.push(block.describe(&sample)?);
+        }
+        // It reads the first token of a text only.
+        if let Some(pooler) = &self.pooler {
+            all.push(pooler.describe(&[self.words.dim()])?);
+        }
+        Ok(all)
     }
 
     fn tokens(&self) -> &TokenTable {

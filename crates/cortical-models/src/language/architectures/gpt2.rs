@@ -2,6 +2,7 @@
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
 use super::super::cache::ModelCache;
+use super::super::describe::{BLOCK, attention, sum};
 use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
@@ -9,13 +10,16 @@ use super::super::parts::{
     Change, Part, TensorList, TensorSpec, activation, activation_name, check_divides, check_layers,
 };
 use super::super::table::TokenTable;
+use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::Cache;
+use cortical_attention::{Cache, observed_attention};
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
-use cortical_neuron::{Embedding, Init, Layer, LayerNorm, Params, Pass, Scope};
-use cortical_tensor::ops::{self, Attention, HeadOrder};
+use cortical_neuron::{
+    Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, View, product,
+};
+use cortical_tensor::ops::{Attention, HeadOrder};
 use serde_json::{Value, json};
 
 /// Radford et al., "Language models are unsupervised multitask learners" (2019).
@@ -184,6 +188,10 @@ impl Config for Gpt2Config {
         Head::tied(self.tied)
     }
 
+    fn cache_width(&self) -> usize {
+        2_usize.saturating_mul(self.n_embd)
+    }
+
     fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
         let (d, plain) = (self.n_embd, Change::None);
         let mut list = TensorList::new(prefix);
@@ -213,6 +221,21 @@ impl Config for Gpt2Config {
         list.leave();
         norm(&mut list, ("ln_f", "output_norm"));
         list.end(head, self.vocab_size, d)
+    }
+
+    fn widths(&self) -> Option<BlockWidths> {
+        // A head is as wide as the model divided by their number, so none can go.
+        let fc = ("mlp.c_fc".to_owned(), widths::MAKES_COLUMNS, 1, true);
+        let proj = ("mlp.c_proj".to_owned(), widths::READS_COLUMNS, 1, false);
+        Some(BlockWidths {
+            stack: "h",
+            heads: None,
+            inner: (self.n_inner, vec![fc, proj]),
+        })
+    }
+
+    fn narrow(&mut self, _heads: usize, inner: usize) {
+        self.n_inner = inner;
     }
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
@@ -326,14 +349,37 @@ impl Block {
         let h = (x + attended)?;
         let normed = self.ln_2.forward(&h, pass)?;
         let inner = self.c_fc.apply(&normed, pass)?;
-        Ok((&h + self.mlp_c_proj.apply(&inner, pass)?)?)
+        let y = (&h + self.mlp_c_proj.apply_to_units(inner, pass)?)?;
+        pass.observe_in(View::Modules, &self.name, y)
+    }
+
+    fn describe(&self, sample: &[usize; 2]) -> cortical_neuron::Result<Description> {
+        let [rows, d] = *sample;
+        let [c_attn, attn_c_proj] = [&self.c_attn, &self.attn_c_proj].map(|l| l.describe(sample));
+        let inner = [rows, self.c_fc.out_features()];
+        // Queries, keys and values are cut out of what one layer makes of them.
+        let parts = product(sample);
+        let attention = attention(&self.name, sample, self.heads, true).keeping([parts; 3]);
+        debug_assert_eq!(self.c_attn.out_features(), 3 * d);
+        let parts = vec![
+            self.ln_1.describe(sample)?,
+            c_attn?,
+            attention,
+            attn_c_proj?,
+            sum(sample),
+            self.ln_2.describe(sample)?,
+            self.c_fc.describe(sample)?,
+            self.mlp_c_proj.describe(&inner)?,
+            sum(sample),
+        ];
+        Ok(Description::of_parts(BLOCK, &self.name, parts, sample))
     }
 
     fn attend(
         &self,
         x: &Tensor,
         cache: Option<&mut Cache>,
-        pass: &Pass<'_>,
+        pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
         let before = cache.as_ref().map_or(0, |cache| cache.len());
@@ -353,8 +399,10 @@ impl Block {
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        let y = ops::attention(&q, &k, &v, options)?;
-        self.attn_c_proj.apply(&y.flatten_from(2)?, pass)
+        let name = format!("{}.attn", self.name);
+        let y = observed_attention(&name, [&q, &k, &v], options, pass)?;
+        let y = self.attn_c_proj.apply(&y.flatten_from(2)?, pass)?;
+        pass.observe_in(View::Modules, &name, y)
     }
 }
 
@@ -405,6 +453,16 @@ impl Model for Gpt2Model {
             x = block.run(&x, cache, pass)?;
         }
         self.ln_f.forward(&x, pass)
+    }
+
+    fn describe(&self, rows: usize) -> cortical_neuron::Result<Vec<Description>> {
+        let sample = [rows, self.wte.dim()];
+        let mut all = vec![self.wte.describe(rows)?, sum(&sample)];
+        for block in &self.blocks {
+            all.push(block.describe(&sample)?);
+        }
+        all.push(self.ln_f.describe(&sample)?);
+        Ok(all)
     }
 
     fn tokens(&self) -> &TokenTable {

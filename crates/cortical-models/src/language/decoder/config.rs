@@ -6,6 +6,7 @@ use super::super::json::JsonFields;
 use super::super::keys::Keys;
 use super::super::parts::{TensorSpec, grouped};
 use super::super::rope::Rope;
+use super::super::widths::BlockWidths;
 use super::model::Decoder;
 use super::relative::{DecoderConfig, Relative};
 use crate::error::Result;
@@ -60,12 +61,27 @@ impl Config for DecoderConfig {
         Head::tied(self.tied)
     }
 
+    fn cache_width(&self) -> usize {
+        2_usize
+            .saturating_mul(self.num_kv_heads)
+            .saturating_mul(self.head_dim)
+    }
+
     fn logit_softcap(&self) -> Option<f64> {
         self.logit_softcap
     }
 
     fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
         self.list(prefix, head)
+    }
+
+    fn widths(&self) -> Option<BlockWidths> {
+        Self::widths(self)
+    }
+
+    fn narrow(&mut self, heads: usize, inner: usize) {
+        self.num_heads = self.num_heads / self.num_kv_heads * heads;
+        (self.num_kv_heads, self.intermediate_size) = (heads, inner);
     }
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {

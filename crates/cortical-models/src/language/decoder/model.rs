@@ -2,6 +2,7 @@
 
 use super::super::architecture::Model;
 use super::super::cache::ModelCache;
+use super::super::describe::BLOCK;
 use super::super::table::TokenTable;
 use super::form::QkNorm;
 use super::relative::DecoderConfig;
@@ -9,7 +10,7 @@ use crate::error::Result;
 use candle_core::Tensor;
 use cortical_attention::{DecoderBlock, GroupedQueryAttention, SwiGlu};
 use cortical_dense::Linear;
-use cortical_neuron::{Init, Layer, Params, Pass, RmsNorm};
+use cortical_neuron::{Description, Init, Layer, Params, Pass, RmsNorm};
 
 /// A table of tokens, blocks and a norm.
 #[derive(Debug)]
@@ -100,6 +101,21 @@ impl Model for Decoder {
             x = block.run(&x, cache, pass)?;
         }
         self.norm.forward(&x, pass)
+    }
+
+    fn describe(&self, rows: usize) -> cortical_neuron::Result<Vec<Description>> {
+        let sample = [rows, self.tokens.dim()];
+        let mut all = vec![self.tokens.describe(rows)?];
+        if self.token_scale != 1.0 {
+            all.push(Description::new("Scale", "", &sample));
+        }
+        for block in &self.blocks {
+            let mut block = block.describe(&sample)?;
+            block.kind = BLOCK;
+            all.push(block);
+        }
+        all.push(self.norm.describe(&sample)?);
+        Ok(all)
     }
 
     fn tokens(&self) -> &TokenTable {

@@ -2,10 +2,50 @@
 
 use super::super::head::Head;
 use super::super::parts::{Change, Part, TensorList, TensorSpec};
+use super::super::widths::{self, BlockWidths};
 use super::form::QkNorm;
 use super::relative::DecoderConfig;
 
 impl DecoderConfig {
+    /// What can be removed from its blocks, by the tensors of [`list`](Self::list).
+    pub(super) fn widths(&self) -> Option<BlockWidths> {
+        let form = self.relative.form();
+        if form.fused {
+            // Queries, keys and values behind each other in one tensor.
+            return None;
+        }
+        let (queries, dim) = (self.num_heads / self.num_kv_heads, self.head_dim);
+        let attention = |name: &str| format!("self_attn.{name}");
+        let mut heads = vec![
+            (
+                attention("q_proj"),
+                widths::MAKES,
+                queries * dim,
+                self.qkv_bias,
+            ),
+            (attention("k_proj"), widths::MAKES, dim, self.qkv_bias),
+            (attention("v_proj"), widths::MAKES, dim, self.qkv_bias),
+            (attention("o_proj"), widths::READS, queries * dim, false),
+        ];
+        if form.qk_norm == QkNorm::Width {
+            heads.push((attention("q_norm"), widths::FOLLOWS, queries * dim, false));
+            heads.push((attention("k_norm"), widths::FOLLOWS, dim, false));
+        }
+        let mlp = |name: &str| format!("mlp.{name}");
+        Some(BlockWidths {
+            stack: "layers",
+            heads: Some((self.num_kv_heads, heads)),
+            inner: (
+                self.intermediate_size,
+                vec![
+                    (mlp("gate_proj"), widths::MAKES, 1, self.mlp_bias),
+                    (mlp("up_proj"), widths::MAKES, 1, self.mlp_bias),
+                    (mlp("down_proj"), widths::READS, 1, false),
+                ],
+            ),
+        })
+    }
+
     pub(super) fn list(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
         let (d, inner) = (self.hidden_size, self.intermediate_size);
         let width = self.num_heads.saturating_mul(self.head_dim);

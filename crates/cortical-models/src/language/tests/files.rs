@@ -3,6 +3,7 @@
 
 use super::*;
 use cortical_io::write_atomic;
+use cortical_kernels::sparse::{Precision, SparseMatrix};
 
 fn write(path: &Path, text: &str) {
     write_atomic(path, |file| file.write_all(text.as_bytes())).unwrap();
@@ -104,4 +105,50 @@ fn messages_name_the_file_and_quote_it_plainly() {
         "y".repeat(9000)
     ));
     assert!(long.len() < 600, "{long}");
+}
+
+#[test]
+fn sparse_weights_of_a_folder_give_the_scores_of_the_dense_ones() {
+    let from = fixture("llama");
+    let (ids, _) = expected(&from);
+    let folder = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(from.join("config.json")).unwrap();
+    let mut scores = Vec::new();
+    for is_sparse in [false, true] {
+        let file = TensorFile::open(from.join("model.safetensors")).unwrap();
+        let mut tensors = Vec::new();
+        for (name, tensor) in file.load_all(&Device::Cpu).unwrap() {
+            let Some((rows, cols)) = tensor.dims2().ok().filter(|_| name.contains("_proj")) else {
+                tensors.push((name, tensor));
+                continue;
+            };
+            let mut weights: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+            weights.iter_mut().step_by(2).for_each(|w| *w = 0.0);
+            if is_sparse {
+                let matrix = SparseMatrix::from_dense(rows, cols, &weights, Precision::F32);
+                tensors.extend(cortical_io::sparse_tensors(&name, &matrix).unwrap());
+            } else {
+                let dense = Tensor::from_vec(weights, (rows, cols), &Device::Cpu).unwrap();
+                tensors.push((name, dense));
+            }
+        }
+        write(&folder.path().join("config.json"), &config);
+        let path = folder.path().join("model.safetensors");
+        cortical_io::save_tensors(path, &tensors, &Default::default()).unwrap();
+        let loaded = open(folder.path(), &LoadOptions::default()).unwrap();
+        let name = "model.layers.0.mlp.up_proj.weight";
+        assert_eq!(loaded.params.get(name).is_err(), is_sparse);
+        // As parameters, for training, they are dense.
+        let single = LoadOptions {
+            weights: Weights::Single,
+            ..LoadOptions::default()
+        };
+        let single = open(folder.path(), &single).unwrap();
+        assert!(single.params.get(name).is_ok());
+        scores.extend([output(&loaded.model, &ids), output(&single.model, &ids)]);
+    }
+    for other in &scores[1..] {
+        let difference = difference(other, &scores[0]);
+        assert!(difference < 1e-5, "{difference}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::pool::{MaxPoolOptions, max_pool2d};
 use crate::ops::prepare::{by_dtype, is_half};
-use crate::{Input, Result, is_fallback, values};
+use crate::{Input, Result, is_fallback, tally, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::{self, Activation, Saves};
 use cortical_kernels::buffer::unspecified;
@@ -164,6 +164,8 @@ fn convolve<const AXES: usize>(
         let y = convolve(name, (&x).into(), (&weight).into(), bias, options, pool)?;
         return Ok(y.to_dtype(dtype)?);
     }
+    let g = &plan.geometry;
+    tally::count(&[g.batch(), g.out_pixels(), g.weight_len()]);
     if is_fallback(xt.device()) {
         let (g, shape) = (&plan.geometry, &plan.shape);
         return Ok(fallback::conv(g, xt, wt, bt, options.activation, shape)?);

@@ -5,7 +5,7 @@ use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::cross_entropy::{CrossEntropy, LEFT_OUT, Reduction, cross_entropy, read_labels};
 use crate::ops::prepare::{by_dtype, is_half, wrong_shape};
 use crate::ops::{linear, linear_dims};
-use crate::{Input, Operand, Result, is_fallback, values};
+use crate::{Input, Operand, Result, is_fallback, tally, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::buffer::unspecified;
@@ -109,6 +109,7 @@ pub fn linear_cross_entropy<'a>(
         options.ignore_index,
     )?;
     let inputs = [Some(x), Some(weight), bias];
+    tally::count(&dims);
     debug_assert!(i == weight.tensor().dims()[1]);
     by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(dims, inputs, &classes, options))
 }

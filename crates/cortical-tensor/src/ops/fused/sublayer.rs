@@ -3,7 +3,7 @@
 use crate::element::{Element, tensor};
 use crate::graph::Backward;
 use crate::ops::prepare::{check_alike, wrong_shape};
-use crate::{Error, Input, Operand, Result, values};
+use crate::{Error, Input, Operand, Result, tally, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::buffer::unspecified;
 use cortical_kernels::linear as neurons;
@@ -139,6 +139,7 @@ pub(super) fn project<T: Element>(
 ) -> Result<Vec<T>> {
     let (o, i) = weight.tensor().dims2()?;
     let n = x.len().checked_div(i).unwrap_or(0);
+    tally::count(&[n, o, i]);
     let mut y = unspecified(n * o);
     let bias = bias.map(|b| values::<T>(b.tensor())).transpose()?;
     let w = values::<T>(weight.tensor())?;

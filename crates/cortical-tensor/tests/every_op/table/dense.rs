@@ -7,10 +7,11 @@ use cortical_kernels::gated::Packed;
 use cortical_kernels::matmul::Transposes;
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
 use cortical_tensor::ops::{
-    activate, bilinear, dropout, gated, gated_packed, linear, matmul, prelu, quantized_linear,
+    activate, bilinear, constant_linear, dropout, gated, gated_packed, linear, matmul, prelu,
     rrelu, split,
 };
 use cortical_tensor::{Rng, Seed};
+use std::sync::Arc;
 
 pub(crate) fn table() -> Vec<Subject> {
     let mut all = vec![
@@ -47,13 +48,13 @@ pub(crate) fn table() -> Vec<Subject> {
         ])
         .large(&[&[130, 40], &[130, 30], &[20, 40, 30], &[20]]),
         subject(
-            "quantized_linear",
+            "constant_linear",
             Case::None("PyTorch has no such weights; with them dequantized it is linear"),
             |_, t| {
                 let weights: Vec<f32> = (0..12).map(|i| 0.25 * (i as f32 - 5.0)).collect();
                 let weight = QuantizedMatrix::quantize(Format::Bf16, 3, 4, &weights);
-                let weight = weight.expect("rows of any length").into();
-                quantized_linear(&t[0], &weight, None, Activation::Tanh)
+                let weight = weight.expect("rows of any length");
+                constant_linear(&t[0], &Arc::new(weight), None, Activation::Tanh)
             },
         )
         .shapes(&[&[&[2, 3, 4]], &[&[1, 4]], &[&[0, 4]]])

@@ -6,6 +6,7 @@ use super::super::sublayer::{
 use super::{AttentionSublayer, NAME, SublayerRotary};
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::attention::count_products;
 use crate::{Input, Result, values};
 use candle_core::Tensor;
 use cortical_kernels::attention::{
@@ -155,6 +156,7 @@ impl<T: Element> Fused<T> {
             std::mem::take(&mut self.mixed),
             std::mem::take(&mut self.shifts),
         );
+        count_products(self.sizes, self.options().causal, None);
         let [q, k, v] = self.heads();
         let output = HeadsMut {
             data: &mut mixed,

@@ -1,20 +1,23 @@
-//! Products with quantized weights.
+//! Products with weights that are not trained.
 
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::prepare::{check_alike, check_float, is_half, wrong_shape};
 use crate::ops::{activate, linear};
 use crate::shape::checked_count;
-use crate::{Input, Result, is_fallback, values};
+use crate::{Input, Result, is_fallback, tally, values};
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
-use cortical_kernels::quantized::QuantizedMatrix;
+use cortical_kernels::constant::ConstantMatrix;
 use std::sync::Arc;
 
-const NAME: &str = "quantized_linear";
+const NAME: &str = "constant_linear";
 
-/// `y = activation(x Wᵀ + b)` with weights quantized to 16, 8, 6 or 4 bits; see
-/// [`QuantizedMatrix::product`]. The gradient reaches `x`; weights and biases are constants. In double precision, which
-/// is for checks, the weights are dequantized.
+/// `y = activation(x Wᵀ + b)` with weights in a form of their own: quantized to 16, 8, 6 or 4 bits
+/// ([`QuantizedMatrix`](cortical_kernels::quantized::QuantizedMatrix)), or with severed connections
+/// ([`SparseMatrix`](cortical_kernels::sparse::SparseMatrix)).
+///
+/// The gradient reaches `x`; weights and biases are constants. In double precision, which is for checks, the weights
+/// are made dense.
 ///
 /// # Shapes
 /// - `x`: `[…, in]`, any leading dimensions
@@ -29,17 +32,18 @@ const NAME: &str = "quantized_linear";
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use cortical_kernels::{activation::Activation, quantized::{Format, QuantizedMatrix}};
-/// use cortical_tensor::ops::quantized_linear;
+/// use cortical_tensor::ops::constant_linear;
+/// use std::sync::Arc;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let weight = QuantizedMatrix::quantize(Format::Bf16, 1, 2, &[3.0, 4.0])?;
+/// let weight = Arc::new(QuantizedMatrix::quantize(Format::Bf16, 1, 2, &[3.0, 4.0])?);
 /// let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu)?;
-/// assert_eq!(quantized_linear(&x, &weight.into(), None, Activation::Identity)?.to_vec2::<f32>()?, [[11.0]]);
+/// assert_eq!(constant_linear(&x, &weight, None, Activation::Identity)?.to_vec2::<f32>()?, [[11.0]]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn quantized_linear<'a>(
+pub fn constant_linear<'a, W: ConstantMatrix + ?Sized + 'static>(
     x: impl Into<Input<'a>>,
-    weight: &Arc<QuantizedMatrix>,
+    weight: &Arc<W>,
     bias: Option<&Tensor>,
     activation: Activation,
 ) -> Result<Tensor> {
@@ -49,7 +53,7 @@ pub fn quantized_linear<'a>(
     let dtype = t.dtype();
     if is_half(dtype) {
         let bias = bias.map(|b| b.to_dtype(DType::F32)).transpose()?;
-        let y = quantized_linear(&t.to_dtype(DType::F32)?, weight, bias.as_ref(), activation)?;
+        let y = constant_linear(&t.to_dtype(DType::F32)?, weight, bias.as_ref(), activation)?;
         return Ok(y.to_dtype(dtype)?);
     }
     let (o, i) = (weight.rows(), weight.cols());
@@ -71,11 +75,12 @@ pub fn quantized_linear<'a>(
     let n = checked_count(NAME, leading)?;
     checked_count(NAME, &[n, o])?;
     if is_fallback(t.device()) || dtype != DType::F32 {
-        let w = Tensor::from_vec(weight.dequantize(), (o, i), t.device())?.to_dtype(dtype)?;
+        let w = Tensor::from_vec(weight.dense(), (o, i), t.device())?.to_dtype(dtype)?;
         return linear(x, &w, bias.map(Into::into), activation);
     }
     let mut shape = t.dims().to_vec();
     *shape.last_mut().expect("the last dimension was seen above") = o;
+    tally::count(&[n, o, i]);
     let x = x.operand()?;
     let mut y = vec![0.0_f32; n * o];
     weight.product(n, &values::<f32>(x.tensor())?, &mut y);
@@ -86,7 +91,7 @@ pub fn quantized_linear<'a>(
             row.iter_mut().zip(bias.iter()).for_each(|(y, b)| *y += b);
         }
     }
-    let op = QuantizedLinear {
+    let op = ConstantLinear {
         weight: weight.clone(),
         n,
     };
@@ -97,12 +102,12 @@ pub fn quantized_linear<'a>(
     }
 }
 
-struct QuantizedLinear {
-    weight: Arc<QuantizedMatrix>,
+struct ConstantLinear<W: ?Sized> {
+    weight: Arc<W>,
     n: usize,
 }
 
-impl Op for QuantizedLinear {
+impl<W: ConstantMatrix + ?Sized + 'static> Op for ConstantLinear<W> {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -121,21 +126,26 @@ mod tests {
     use super::*;
     use crate::ops::testing::{random, same};
     use candle_core::{Device, Var};
-    use cortical_kernels::quantized::Format;
+    use cortical_kernels::quantized::{Format, QuantizedMatrix};
+    use cortical_kernels::sparse::{Precision, SparseMatrix};
 
-    fn weight() -> Arc<QuantizedMatrix> {
+    fn weights() -> [Arc<dyn ConstantMatrix>; 2] {
         let w = random(&[3, 64], "w").to_dtype(DType::F32).unwrap();
         let w = w.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        QuantizedMatrix::quantize(Format::Q8_0, 3, 64, &w)
-            .unwrap()
-            .into()
+        let quantized = QuantizedMatrix::quantize(Format::Q8_0, 3, 64, &w).unwrap();
+        let severed: Vec<f32> = w.iter().map(|w| if *w < 0.1 { 0.0 } else { *w }).collect();
+        let sparse = SparseMatrix::from_dense(3, 64, &severed, Precision::F32);
+        [Arc::new(quantized), Arc::new(sparse)]
     }
 
     #[test]
-    fn values_and_gradients_are_those_of_the_dequantized_weights() {
-        let weight = weight();
+    fn values_and_gradients_are_those_of_the_dense_weights() {
         let bias = random(&[3], "b").to_dtype(DType::F32).unwrap();
-        for shape in [&[64][..], &[2, 64], &[3, 4, 64], &[0, 64]] {
+        let shapes = [&[64][..], &[2, 64], &[3, 4, 64], &[0, 64]];
+        let pairs = weights()
+            .into_iter()
+            .flat_map(|w| shapes.map(|shape| (w.clone(), shape)));
+        for (weight, shape) in pairs {
             // Small, so that the sums stay where tanh has a slope and rounding the inputs to eight bits shows little.
             let x = (random(shape, "x") * 0.1)
                 .unwrap()
@@ -143,7 +153,7 @@ mod tests {
                 .unwrap();
             let x = Var::from_tensor(&x).unwrap();
             let run = || {
-                let y = quantized_linear(&x, &weight, Some(&bias), Activation::Tanh).unwrap();
+                let y = constant_linear(&x, &weight, Some(&bias), Activation::Tanh).unwrap();
                 let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
                 let d_x = grads
                     .get(&x)
@@ -160,10 +170,10 @@ mod tests {
     #[test]
     fn errors_say_what_was_expected() {
         let x = Tensor::zeros((2, 63), DType::F32, &Device::Cpu).unwrap();
-        let error = quantized_linear(&x, &weight(), None, Activation::Identity).unwrap_err();
+        let error = constant_linear(&x, &weights()[0], None, Activation::Identity).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "quantized_linear: x must have shape […, 64], but has [2, 63]"
+            "constant_linear: x must have shape […, 64], but has [2, 63]"
         );
     }
 }

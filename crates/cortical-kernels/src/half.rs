@@ -3,7 +3,7 @@
 /// The value of the bits of a half-precision number (IEEE binary16).
 #[inline(always)]
 #[must_use]
-pub(super) fn f16_to_f32(bits: u16) -> f32 {
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let rest = u32::from(bits & 0x7fff);
     let magnitude = if rest >= 0x7c00 {
@@ -18,7 +18,7 @@ pub(super) fn f16_to_f32(bits: u16) -> f32 {
 
 /// The half-precision bits nearest to a number, ties to even.
 #[must_use]
-pub(super) fn f32_to_f16(x: f32) -> u16 {
+pub(crate) fn f32_to_f16(x: f32) -> u16 {
     let bits = x.to_bits();
     let sign = (bits >> 16 & 0x8000) as u16;
     let rest = bits & 0x7fff_ffff;
@@ -40,13 +40,13 @@ pub(super) fn f32_to_f16(x: f32) -> u16 {
 /// The value of the bits of a bfloat16 number.
 #[inline(always)]
 #[must_use]
-pub(super) fn bf16_to_f32(bits: u16) -> f32 {
+pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// The bfloat16 bits nearest to a number, ties to even.
 #[must_use]
-pub(super) fn f32_to_bf16(x: f32) -> u16 {
+pub(crate) fn f32_to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     if x.is_nan() {
         return (bits >> 16) as u16 | 0x40;
