@@ -99,8 +99,11 @@ mod tests {
     use crate::inputs::Inputs;
     use candle_core::Device;
 
+    /// The labels of a file as [`Features`] has them.
+    type Labels = Option<Vec<Option<u32>>>;
+
     /// What a model for pictures of 1×2 pixels gets to see of a file.
-    fn seen(bytes: &[u8]) -> Result<(Vec<f32>, Option<Vec<Option<u32>>>)> {
+    fn seen(bytes: &[u8]) -> Result<(Vec<f32>, Labels)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("samples");
         std::fs::write(&path, bytes).unwrap();

@@ -52,7 +52,7 @@ impl Listing {
             match fs::metadata(&path) {
                 Ok(about) if about.is_dir() => found.folders.push(path),
                 Ok(about) if about.is_file() && is_called_picture(&path) => {
-                    found.pictures.push(path)
+                    found.pictures.push(path);
                 }
                 _ if !is_called_picture(&path) => found.others.push(path),
                 Ok(_) => return Err(Error::NotAFile { path }),

@@ -2,7 +2,7 @@
 //! nothing.
 
 use super::*;
-use cortical_io::write_atomic;
+use cortical_io::{read_text, write_atomic};
 use cortical_kernels::sparse::{Precision, SparseMatrix};
 
 fn write(path: &Path, text: &str) {
@@ -112,7 +112,7 @@ fn sparse_weights_of_a_folder_give_the_scores_of_the_dense_ones() {
     let from = fixture("llama");
     let (ids, _) = expected(&from);
     let folder = tempfile::tempdir().unwrap();
-    let config = std::fs::read_to_string(from.join("config.json")).unwrap();
+    let config = read_text(from.join("config.json"), 1 << 20).unwrap();
     let mut scores = Vec::new();
     for is_sparse in [false, true] {
         let file = TensorFile::open(from.join("model.safetensors")).unwrap();
