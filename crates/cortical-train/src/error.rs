@@ -144,7 +144,7 @@ pub enum Error {
         why: serde_json::Error,
     },
     /// What is wrong with a recipe that stands in a file.
-    #[error("{}: {why}", path.display())]
+    #[error("{}{}", path.display(), after_recipe(why))]
     RecipeFile {
         /// The file.
         path: PathBuf,
@@ -482,5 +482,14 @@ impl Error {
             self,
             Self::Data(why) if matches!(**why, cortical_data::Error::UnknownDataset { .. })
         )
+    }
+}
+
+/// What is wrong with a recipe, to stand after the name of its file.
+fn after_recipe(why: &Error) -> String {
+    let text = why.to_string();
+    match text.strip_prefix("recipe") {
+        Some(rest) => rest.to_owned(),
+        None => format!(": {text}"),
     }
 }

@@ -213,8 +213,15 @@ impl RunPaths {
 /// # Errors
 /// A file that cannot be read, is larger than a mebibyte or is no recipe.
 pub fn read_recipe_file(path: &Path, overrides: &[crate::Override]) -> Result<Recipe> {
-    let read = Recipe::from_toml(&recipe_text(path)?, None, overrides);
-    read.map_err(|why| why.of_recipe(path))
+    let text = recipe_text(path)?;
+    let why = match Recipe::from_toml(&text, None, overrides) {
+        Ok(recipe) => return Ok(recipe),
+        Err(why) => why,
+    };
+    // What is wrong without the overrides too is the file's.
+    let alone = Recipe::from_toml(&text, None, &[]);
+    let is_of_file = alone.is_err_and(|alone| alone.to_string() == why.to_string());
+    Err(if is_of_file { why.of_recipe(path) } else { why })
 }
 
 /// The text of a recipe.

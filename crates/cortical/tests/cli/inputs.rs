@@ -185,8 +185,22 @@ fn pipes_in_the_place_of_files_are_refused() {
 fn a_recipe_that_is_wrong_names_its_file() {
     let place = Place::new();
     place.write("mine.toml", "version = 2\n[train]\nepoch = 3\n");
-    let said = place.run("train --recipe mine.toml").expect(2);
-    assert!(said.err.contains("mine.toml: "), "{}", said.err);
+    let error = |line: &str| {
+        let said = place.run(line).expect(2);
+        said.err.lines().next().unwrap_or_default().to_owned()
+    };
+    let of_file = "error: mine.toml: there is no field train.epoch; did you mean train.epochs?";
+    assert_eq!(error("train --recipe mine.toml"), of_file);
+    assert_eq!(error("train --recipe mine.toml --seed 3"), of_file);
+    // What the command line says is not the file's.
+    place.write("good.toml", "version = 2\n");
+    assert_eq!(
+        error("train --recipe good.toml --set train.epoch=3"),
+        "error: recipe: there is no field train.epoch; did you mean train.epochs?"
+    );
+    place.write("torn.toml", "version = 2\n[train\n");
+    let said = error("train --recipe torn.toml");
+    assert!(said.starts_with("error: torn.toml, line 2: "), "{said}");
 }
 
 #[test]
