@@ -31,8 +31,17 @@ fn a_table_that_is_stored_as_the_head_is_there_once() {
 }
 
 #[test]
-fn changes_of_the_head_are_those_of_peft() {
-    for name in ["lora-head", "lora-head-tied"] {
+fn changes_are_those_of_peft() {
+    for name in [
+        "lora-head",
+        "lora-head-tied",
+        "lora-patterns",
+        "lora-regex",
+        "lora-layers",
+        "lora-saved",
+        "lora-saved-tied",
+        "lora-biases",
+    ] {
         let loaded = open(fixture(name), &LoadOptions::default()).unwrap();
         let (ids, want) = expected(&fixture(name));
         let difference = difference(&output(&loaded.model, &ids), &want);
