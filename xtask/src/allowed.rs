@@ -118,6 +118,10 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         &[
             CANDLE,
             THISERROR,
+            allow(
+                "fancy-regex",
+                "PEFT names layers by regular expressions as Python has them",
+            ),
             allow("serde_json", "the description that a model file keeps"),
             allow("toml", "networks described in a recipe"),
             TEMPFILE,

@@ -1,11 +1,12 @@
 //! Samples with a class each.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
 use crate::about::About;
-use crate::error::{Error, Result, SampleDefect};
+use crate::error::{Error, Result, SampleDefect, list};
 use crate::inputs::Inputs;
 use crate::preprocess::Preprocess;
 
@@ -23,6 +24,8 @@ pub struct Dataset {
     inputs: Inputs,
     labels: Arc<[u32]>,
     classes: Arc<[String]>,
+    /// Whether the classes are called by their numbers for want of names.
+    numbered: bool,
     about: Arc<About>,
 }
 
@@ -125,6 +128,7 @@ impl Dataset {
             inputs,
             labels: labels.into(),
             classes: classes.into(),
+            numbered: false,
             about: Arc::default(),
         })
     }
@@ -140,6 +144,82 @@ impl Dataset {
             about: about.into(),
             ..self
         }
+    }
+
+    /// Says that the classes have no names: their numbers stand for them, as in IDX files.
+    pub(crate) fn with_numbered_classes(self) -> Self {
+        Self {
+            numbered: true,
+            ..self
+        }
+    }
+
+    /// Whether the classes have names, by which they are the same as those of other data; false where the files only
+    /// number them.
+    #[must_use]
+    pub fn names_classes(&self) -> bool {
+        !self.numbered
+    }
+
+    /// The same samples as members of these classes, such as those that a model knows: by their names, whatever their
+    /// order and whether all of them occur. Letters in another case are a note of [`Dataset::about`]. Where the files
+    /// only number classes, the numbers count.
+    ///
+    /// # Errors
+    /// [`SampleDefect::OtherClasses`] where a class is none of these.
+    ///
+    /// ```
+    /// use cortical_data::{Dataset, Inputs};
+    /// let inputs = Inputs::new(vec![0.1, 0.9], &[1])?;
+    /// let data = Dataset::new(inputs, vec![0, 1], vec!["cat".into(), "dog".into()])?;
+    /// let known = ["bird", "dog", "cat"].map(String::from);
+    /// assert_eq!(data.in_classes(&known)?.labels(), [2, 1]);
+    /// assert!(data.in_classes(&["dog".into(), "fox".into()]).is_err());
+    /// # Ok::<(), cortical_data::Error>(())
+    /// ```
+    pub fn in_classes(&self, known: &[String]) -> Result<Self> {
+        if *self.classes == *known {
+            return Ok(self.clone());
+        }
+        let mut notes = Vec::new();
+        let number_of: Option<Vec<u32>> = match self.numbered {
+            true => (self.classes.len() <= known.len())
+                .then(|| (0..self.classes.len() as u32).collect()),
+            false => {
+                let places = Places::new(known);
+                let classes = self.classes.iter();
+                let found: Option<Vec<u32>> = classes.map(|name| places.find(name)).collect();
+                // Two names that differ in their case are two classes.
+                found.filter(|found| {
+                    let different: HashSet<&u32> = found.iter().collect();
+                    different.len() == found.len()
+                })
+            }
+        };
+        let Some(number_of) = number_of else {
+            return Err(Error::other_classes(known, &self.classes));
+        };
+        if !self.numbered {
+            let pairs = self.classes.iter().zip(&number_of);
+            let pairs = pairs.map(|(name, number)| (name, &known[*number as usize]));
+            let other: Vec<String> = pairs
+                .filter(|(name, known)| name != known)
+                .map(|(name, known)| format!("{name} as {known}"))
+                .collect();
+            if !other.is_empty() {
+                notes.push(format!("classes in another case taken: {}", list(&other)));
+            }
+        }
+        let labels = self.labels.iter();
+        let mut about = (*self.about).clone();
+        about.notes.extend(notes);
+        Ok(Self {
+            labels: labels.map(|&label| number_of[label as usize]).collect(),
+            classes: known.into(),
+            numbered: false,
+            about: about.into(),
+            ..self.clone()
+        })
     }
 
     /// The samples without their labels.
@@ -226,6 +306,7 @@ impl Dataset {
             inputs,
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
             classes: self.classes.clone(),
+            numbered: self.numbered,
             about: self.about.clone(),
         })
     }
@@ -259,6 +340,30 @@ impl Dataset {
     }
 }
 
+/// Where the names of classes are, as they are written or else in letters of any case.
+struct Places<'a> {
+    exact: HashMap<&'a str, u32>,
+    /// `None` for names that only their case tells apart.
+    folded: HashMap<String, Option<u32>>,
+}
+
+impl<'a> Places<'a> {
+    fn new(names: &'a [String]) -> Self {
+        let mut folded: HashMap<String, Option<u32>> = HashMap::new();
+        for (name, number) in names.iter().zip(0..) {
+            let place = folded.entry(name.to_lowercase());
+            place.and_modify(|one| *one = None).or_insert(Some(number));
+        }
+        let exact = names.iter().map(String::as_str).zip(0..).collect();
+        Self { exact, folded }
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        let exact = self.exact.get(name).copied();
+        exact.or_else(|| self.folded.get(&name.to_lowercase()).copied().flatten())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +383,47 @@ mod tests {
             build(vec![0, 1, 2]).unwrap_err().to_string(),
             "sample 2: expected a label below 2, found 2"
         );
+    }
+
+    #[test]
+    fn classes_are_known_again_by_their_names() {
+        let names = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+        let of = |classes: &[&str]| {
+            let inputs = Inputs::new(vec![0.0; 2], &[1]).unwrap();
+            Dataset::new(inputs, vec![0, 1], names(classes)).unwrap()
+        };
+        let check = |classes: &[&str], known: &[&str], want: [u32; 2], note: Option<&str>| {
+            let found = of(classes).in_classes(&names(known)).unwrap();
+            assert_eq!(found.labels(), want, "{classes:?}");
+            assert_eq!(found.classes(), known);
+            let notes = &found.about().notes;
+            assert_eq!(notes.first().map(String::as_str), note, "{classes:?}");
+        };
+        check(&["dn", "up"], &["dn", "up"], [0, 1], None);
+        check(&["a", "c"], &["c", "b", "a"], [2, 0], None);
+        let note = "classes in another case taken: Up as up";
+        check(&["Up", "dn"], &["dn", "up"], [1, 0], Some(note));
+        // Where both are known, the case tells them apart.
+        check(&["Up", "up"], &["up", "dn", "Up"], [2, 0], None);
+        for (classes, known) in [
+            (&["apple", "zebra"], &["dn", "up"][..]),
+            (&["UP", "dn"], &["dn", "Up", "up"]),
+            (&["UP", "Up"], &["dn", "up"]),
+        ] {
+            let error = of(classes).in_classes(&names(known)).unwrap_err();
+            let message = format!(
+                "expected the classes {}, found {}; classes are known by their names",
+                known.join(", "),
+                classes.join(", ")
+            );
+            assert_eq!(error.to_string(), message);
+        }
+        // Numbers instead of names say only which place a class has.
+        let numbered = of(&["0", "1"]).with_numbered_classes();
+        let found = numbered.in_classes(&names(&["T-shirt", "Trouser", "Bag"]));
+        assert_eq!(found.unwrap().labels(), [0, 1]);
+        assert!(numbered.in_classes(&names(&["one"])).is_err());
+        assert!(of(&["0", "1"]).in_classes(&names(&["a", "b"])).is_err());
     }
 
     #[test]

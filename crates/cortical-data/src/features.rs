@@ -10,8 +10,10 @@ use crate::inputs::Inputs;
 pub struct Features {
     /// The samples.
     pub inputs: Inputs,
-    /// The class of each sample, when the file has a label column and the options name the classes.
-    pub labels: Option<Vec<u32>>,
+    /// The class of each sample, when the file has a label column and the options name the classes; `None` for a label
+    /// that is none of them, which only [`CsvOptions::may_lack_labels`](crate::csv::CsvOptions::may_lack_labels)
+    /// allows.
+    pub labels: Option<Vec<Option<u32>>>,
     /// The file of each sample, where each is one of its own.
     pub files: Vec<PathBuf>,
     /// How the file was understood.

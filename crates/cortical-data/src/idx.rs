@@ -107,6 +107,7 @@ pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
             found: test.inputs.shape().to_vec(),
         }));
     }
+    let is_named = classes.is_some();
     let classes: Vec<String> = match classes {
         Some(names) => names.iter().map(|&name| name.to_owned()).collect(),
         None => {
@@ -126,10 +127,17 @@ pub fn read_folder(folder: &Path, classes: Option<&[&str]>) -> Result<Splits> {
         ),
         notes: Vec::new(),
     };
+    let labelled = |part: Part| -> Result<Dataset> {
+        let part = part.labelled(&classes)?.with_about(about.clone());
+        Ok(match is_named {
+            true => part,
+            false => part.with_numbered_classes(),
+        })
+    };
     Ok(Splits {
-        train: train.labelled(&classes)?.with_about(about.clone()),
+        train: labelled(train)?,
         valid: None,
-        test: test.labelled(&classes)?.with_about(about),
+        test: labelled(test)?,
     })
 }
 

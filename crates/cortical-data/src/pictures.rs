@@ -9,19 +9,22 @@
 //! animals/test/cat/9.png
 //! ```
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::about::{About, count};
+use crate::about::count;
 use crate::dataset::{Dataset, Splits};
 use crate::error::{Error, PictureDefect, Result, SampleDefect, list};
 use crate::files;
 use crate::inputs::Inputs;
 
+mod folder;
 mod jpeg;
 mod orientation;
 mod png;
 mod resize;
+
+use folder::{Classes, LeftOut, Listing, beneath, has_pictures, part};
+pub(crate) use folder::{files, folders, is_called_picture};
 
 /// The most pixels of one picture, before it is made smaller.
 const MOST_PIXELS: usize = 1 << 26;
@@ -29,15 +32,10 @@ const MOST_PIXELS: usize = 1 << 26;
 const MOST_BYTES: u64 = 1 << 28;
 /// The most bytes of all pictures together, as they are kept.
 const MOST_TOGETHER: usize = 1 << 32;
-/// What the files of pictures are called.
-const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 /// What the folders of the parts are called.
 const TRAIN: [&str; 1] = ["train"];
 const VALID: [&str; 3] = ["valid", "val", "validation"];
 const TEST: [&str; 1] = ["test"];
-/// What macOS puts beside the folders in an archive.
-const NO_CLASS: &str = "__MACOSX";
-
 const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 const JPEG: [u8; 3] = [0xff, 0xd8, 0xff];
 
@@ -86,12 +84,49 @@ pub fn read_picture(path: &Path) -> Result<Pixels> {
     } else if bytes.starts_with(&JPEG) {
         jpeg::decode(&bytes)
     } else {
-        Err("its first bytes are those of another format".into())
+        Err(other_format(&bytes).into())
     };
     decoded.map_err(|why| Error::Picture {
         path: path.to_owned(),
         defect: PictureDefect::Unreadable { why },
     })
+}
+
+/// What a file is that begins like neither.
+fn other_format(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [] => "it is empty",
+        [b'G', b'I', b'F', b'8', ..] => "it is a GIF; save it as PNG",
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => "it is a WebP picture; save it as PNG",
+        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "it is a TIFF; save it as PNG",
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => "it is a HEIC or AVIF picture; save it as PNG",
+        _ => "its first bytes are those of another format",
+    }
+}
+
+/// Whether a file is called or begins like a picture of a kind that is not read.
+pub(crate) fn is_other_picture(path: &Path, start: &[u8]) -> bool {
+    const OTHERS: [&str; 8] = ["gif", "webp", "bmp", "tif", "tiff", "heic", "avif", "svg"];
+    let ending = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    OTHERS.contains(&&*ending) || start.starts_with(b"GIF8")
 }
 
 /// Whether a file begins like one for [`read_picture`].
@@ -101,62 +136,64 @@ pub(crate) fn is_picture(start: &[u8]) -> bool {
 
 /// Whether a folder holds folders of pictures, or pictures.
 pub(crate) fn is_folder(folder: &Path) -> bool {
-    let has = |folder: &Path| files(folder).is_ok_and(|files| !files.is_empty());
     let inner = |folder: &Path| folders(folder).unwrap_or_default();
     let classes = inner(folder);
-    has(folder)
-        || classes.iter().any(|class| has(class))
+    has_pictures(folder)
+        || classes.iter().any(|class| has_pictures(class))
         || classes
             .iter()
             .flat_map(|part| inner(part))
-            .any(|class| has(&class))
+            .any(|class| has_pictures(&class))
 }
 
 /// Reads a folder of classes, or one of parts with the classes of the training part. Folders without pictures are no
-/// classes; the notes name them.
+/// classes; the notes say what was left out.
 ///
 /// Pictures take the shape `[channels, height, width]` where one is given: they are made smaller or larger, grey or
 /// coloured. Else all must be of one size; they are grey if all of them are.
 pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Folder> {
-    let given = shape.map(three).transpose()?;
-    let folders_in = folders(folder)?;
-    let train = part(&folders_in, &TRAIN)?;
-    let valid = part(&folders_in, &VALID)?;
-    let test = part(&folders_in, &TEST)?;
+    let given = shape.map(|shape| three(shape, folder)).transpose()?;
+    let all = Listing::of(folder)?;
+    let train = part(&all.folders, &TRAIN)?;
+    let valid = part(&all.folders, &VALID)?;
+    let test = part(&all.folders, &TEST)?;
+    let mut left_out = LeftOut::new(folder);
+    let mut taken = None;
     let (train, valid, test) = match (train, valid, test) {
         (Some(train), valid, Some(test)) => (train, valid, test),
         // What is known to be held out is tested on, as there is nothing else.
-        (Some(train), Some(valid), None) => (train, None, valid),
-        _ => {
-            let found = Classes::of(folder, folders_in)?;
-            let classes = found.names()?;
-            let read = Read::classes(folder, &found.folders, &classes, given)?;
-            let shape = given.map_or_else(|| read.shape(), Ok)?;
-            let pictures = count(read.pictures.len(), "picture", "pictures");
-            let about = found.about(pictures, shape, &classes);
-            let all = read.dataset(shape, &classes)?.with_about(about);
-            return Ok(Folder::Whole(all));
+        (Some(train), Some(valid), None) => {
+            let name = valid.file_name().unwrap_or_default().display();
+            taken = Some(format!(
+                "there is no folder test, so the folder {name} is what is tested on, and choices are made by none or by a share of the training part (data.valid_fraction)"
+            ));
+            (train, None, valid)
         }
+        _ => return read_whole(folder, all, given).map(Folder::Whole),
     };
-    let mut found = Classes::of(train, folders(train)?)?;
-    let classes = found.names()?;
+    let parts: Vec<&PathBuf> = [Some(train), valid, Some(test)]
+        .into_iter()
+        .flatten()
+        .collect();
+    left_out.beside_parts(&all, &parts);
+    let found = Classes::of(train, Listing::of(train)?, &mut left_out)?;
+    let classes = found.names(&left_out)?;
     let mut held_out = |part: &PathBuf| {
-        let others = Classes::of(part, folders(part)?)?;
-        found.left_out.extend(others.left_out);
-        let known = |path: &&PathBuf| classes.iter().any(|class| path.ends_with(class));
-        match others.folders.iter().find(|path| !known(path)) {
-            Some(other) => Err(Error::Picture {
+        let others = Classes::of(part, Listing::of(part)?, &mut left_out)?;
+        let known = |path: &Path| classes.iter().any(|class| path.ends_with(class));
+        match others.folders.iter().find(|(path, _)| !known(path)) {
+            Some((other, _)) => Err(Error::Picture {
                 path: other.clone(),
                 defect: PictureDefect::ClassFolder {
                     expected: list(&classes),
                 },
             }),
-            None => Read::classes(part, &others.folders, &classes, given),
+            None => Read::classes(part, others.folders, &classes, given),
         }
     };
     let valid = valid.map(&mut held_out).transpose()?;
     let test = held_out(test)?;
-    let train = Read::classes(train, &found.folders, &classes, given)?;
+    let train = Read::classes(train, found.folders, &classes, given)?;
     let mut shape = given.map_or_else(|| train.shape(), Ok)?;
     if given.is_none() {
         for part in valid.iter().chain([&test]) {
@@ -185,7 +222,8 @@ pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Fold
             number(&test)
         ),
     };
-    let about = found.about(parts, shape, &classes);
+    let notes = left_out.notes().into_iter().chain(taken).collect();
+    let about = folder::about(parts, shape, &classes, notes);
     let dataset =
         |read: Read| Ok::<_, Error>(read.dataset(shape, &classes)?.with_about(about.clone()));
     Ok(Folder::Split(Box::new(Splits {
@@ -195,138 +233,62 @@ pub(crate) fn read_folder(folder: &Path, shape: Option<&[usize]>) -> Result<Fold
     })))
 }
 
-/// The folders of a folder that are classes, and those that are not.
-struct Classes {
-    folder: PathBuf,
-    folders: Vec<PathBuf>,
-    left_out: Vec<String>,
+/// Reads a folder of classes, without parts.
+fn read_whole(folder: &Path, all: Listing, given: Option<[usize; 3]>) -> Result<Dataset> {
+    let mut left_out = LeftOut::new(folder);
+    let found = Classes::of(folder, all, &mut left_out)?;
+    let classes = found.names(&left_out)?;
+    let read = Read::classes(folder, found.folders, &classes, given)?;
+    let shape = given.map_or_else(|| read.shape(), Ok)?;
+    let pictures = count(read.pictures.len(), "picture", "pictures");
+    let about = folder::about(pictures, shape, &classes, left_out.notes());
+    Ok(read.dataset(shape, &classes)?.with_about(about))
 }
 
-impl Classes {
-    fn of(folder: &Path, all: Vec<PathBuf>) -> Result<Self> {
-        let (mut folders, mut left_out) = (Vec::new(), Vec::new());
-        for path in all {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.eq_ignore_ascii_case(NO_CLASS) {
-                left_out.push(format!("left out: the folder {name}, which is no class"));
-            } else if files(&path)?.is_empty() {
-                let text = path.display().to_string();
-                left_out.push(format!(
-                    "left out: the folder {text:?}, which has no picture called .png, .jpg or .jpeg"
-                ));
-            } else {
-                folders.push(path);
-            }
-        }
-        Ok(Self {
-            folder: folder.to_owned(),
-            folders,
-            left_out,
-        })
-    }
-
-    /// The names of the classes, sorted.
-    fn names(&self) -> Result<Vec<String>> {
-        let name = |class: &PathBuf| Some(class.file_name()?.to_string_lossy().into_owned());
-        let names: Vec<String> = self.folders.iter().filter_map(name).collect();
-        if names.len() < 2 {
-            return Err(Error::Picture {
-                path: self.folder.clone(),
-                defect: PictureDefect::NoClassFolders { found: names.len() },
-            });
-        }
-        Ok(names)
-    }
-
-    fn about(&self, pictures: String, shape: [usize; 3], classes: &[String]) -> About {
-        let [channels, height, width] = shape;
-        let colour = if channels == 1 { "grey" } else { "coloured" };
-        let classes = count(classes.len(), "class", "classes");
-        About {
-            summary: format!("{pictures}, {width} x {height} pixels, {colour}, {classes}"),
-            notes: self.left_out.clone(),
-        }
-    }
+/// Pictures in the shape that a model takes.
+pub(crate) struct Pictures {
+    pub(crate) inputs: Inputs,
+    /// Their files.
+    pub(crate) files: Vec<PathBuf>,
+    /// What was left out.
+    pub(crate) notes: Vec<String>,
 }
 
-/// The folder that is called one of these names, in letters of any case.
-fn part<'a>(folders: &'a [PathBuf], names: &[&str]) -> Result<Option<&'a PathBuf>> {
-    let called = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        names.iter().any(|known| name.eq_ignore_ascii_case(known))
-    };
-    let mut found = folders.iter().filter(called);
-    match (found.next(), found.next()) {
-        (Some(first), Some(second)) => Err(Error::Picture {
-            path: second.clone(),
-            defect: PictureDefect::TwoParts {
-                other: first.clone(),
-            },
-        }),
-        (found, _) => Ok(found),
-    }
-}
-
-/// Reads a picture, or all pictures of a folder in the order of their names, in the shape that a model takes; with
-/// their paths.
-pub(crate) fn read_inputs(path: &Path, shape: &[usize]) -> Result<(Inputs, Vec<PathBuf>)> {
-    let shape = three(shape)?;
-    let paths = match path.is_dir() {
-        true => files(path)?,
-        false => vec![path.to_owned()],
+/// Reads a picture, or all pictures of a folder and of the folders in it, in the order of their names, in the shape
+/// that a model takes.
+pub(crate) fn read_inputs(path: &Path, shape: &[usize]) -> Result<Pictures> {
+    let shape = three(shape, path)?;
+    let (files, notes) = match path.is_dir() {
+        true => beneath(path).map(|(files, left_out)| (files, left_out.notes()))?,
+        false => (vec![path.to_owned()], Vec::new()),
     };
     let mut read = Read {
         given: Some(shape),
         ..Read::default()
     };
-    for path in &paths {
+    for path in &files {
         read.add(path.clone(), 0)?;
     }
-    Ok((read.inputs(shape)?, paths))
+    Ok(Pictures {
+        inputs: read.inputs(shape)?,
+        files,
+        notes,
+    })
 }
 
-/// A shape of three sizes.
-fn three(shape: &[usize]) -> Result<[usize; 3]> {
+/// A shape of three sizes, for the pictures at a path.
+fn three(shape: &[usize], path: &Path) -> Result<[usize; 3]> {
     match *shape {
         [channels @ (1 | 3), height, width] if height > 0 && width > 0 => {
             Ok([channels, height, width])
         }
-        _ => Err(Error::Sample(SampleDefect::PictureShape {
-            found: shape.to_vec(),
-        })),
+        _ => Err(Error::Picture {
+            path: path.to_owned(),
+            defect: PictureDefect::Shape {
+                expected: shape.to_vec(),
+            },
+        }),
     }
-}
-
-/// What lies in a folder and passes `wanted`, sorted by name; hidden things are left out.
-fn entries(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
-    let failed = |why| Error::read(folder, 0, why);
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        if name.is_some_and(|name| !name.starts_with('.')) && wanted(&path) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// The folders of a folder, but hidden ones.
-pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
-    entries(folder, Path::is_dir)
-}
-
-/// The pictures of a folder, by the endings of their names.
-pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    entries(folder, |path| {
-        let ending = path
-            .extension()
-            .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-        path.is_file() && ending.is_some_and(|ending| ENDINGS.contains(&&*ending))
-    })
 }
 
 /// Pictures as they were read.
@@ -344,7 +306,7 @@ impl Read {
     /// All pictures of the folders of these classes, in the shape that is given.
     fn classes(
         folder: &Path,
-        folders: &[PathBuf],
+        folders: Vec<(PathBuf, Vec<PathBuf>)>,
         classes: &[String],
         given: Option<[usize; 3]>,
     ) -> Result<Self> {
@@ -352,11 +314,12 @@ impl Read {
             given,
             ..Self::default()
         };
-        for (class, label) in classes.iter().zip(0..) {
-            for folder in folders.iter().filter(|folder| folder.ends_with(class)) {
-                for path in files(folder)? {
-                    read.add(path, label)?;
-                }
+        // Sorted by the names of the classes, as the folders are.
+        for (folder, pictures) in folders {
+            let label = classes.iter().position(|class| folder.ends_with(class));
+            let label = label.expect("folders of other classes were refused") as u32;
+            for path in pictures {
+                read.add(path, label)?;
             }
         }
         if read.pictures.is_empty() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::about::About;
 use crate::csv::{self, CsvOptions};
-use crate::error::{Error, Result};
+use crate::error::{CsvDefect, Error, Result};
 use crate::features::Features;
 use crate::files;
 use crate::idx;
@@ -15,7 +15,7 @@ use crate::preprocess::Preprocess;
 
 /// Opens a file of samples for a model whose preprocessing was saved: a CSV file (with or without a label column) or a
 /// file of IDX images, recognised by their first bytes; either may be compressed with gzip. Or a PNG or JPEG picture,
-/// or a folder of them in the order of their names, which are brought to the model's size.
+/// or a folder of them, those in its folders too, in the order of their names, which are brought to the model's size.
 ///
 /// With [`CsvOptions::classes`] set to the model's classes, labels that the file has are given as their numbers.
 ///
@@ -38,13 +38,28 @@ pub fn open_features(
     preprocess: &Preprocess,
     options: &CsvOptions,
 ) -> Result<Features> {
+    let without_columns = |what: &str| match &options.label {
+        Some(label) => {
+            let defect = CsvDefect::NoColumn {
+                what: "label column",
+                expected: label.to_string(),
+                found: format!("{what}, which has no columns"),
+            };
+            Err(defect.of_file(path))
+        }
+        None => Ok(()),
+    };
     let pictures = || {
-        let (inputs, files) = pictures::read_inputs(path, preprocess.input_shape())?;
+        without_columns("a picture or a folder of them")?;
+        let read = pictures::read_inputs(path, preprocess.input_shape())?;
         Ok(Features {
-            inputs: inputs.preprocessed(preprocess)?,
+            inputs: read.inputs.preprocessed(preprocess)?,
             labels: None,
-            files,
-            about: About::default(),
+            files: read.files,
+            about: About {
+                notes: read.notes,
+                ..About::default()
+            },
         })
     };
     if path.is_dir() {
@@ -52,10 +67,12 @@ pub fn open_features(
     }
     let mut reader = files::open(path)?;
     let start = reader.fill_buf().map_err(|why| Error::read(path, 0, why))?;
-    if pictures::is_picture(start) {
+    let is_called_so = pictures::is_called_picture(path) || pictures::is_other_picture(path, start);
+    if pictures::is_picture(start) || is_called_so {
         return pictures();
     }
     let features = if start.starts_with(&idx::IMAGES_MAGIC) {
+        without_columns("a file of IDX images")?;
         Features {
             inputs: idx::read_images_from(reader, path)?.into_inputs()?,
             labels: None,
@@ -82,8 +99,11 @@ mod tests {
     use crate::inputs::Inputs;
     use candle_core::Device;
 
+    /// The labels of a file as [`Features`] has them.
+    type Labels = Option<Vec<Option<u32>>>;
+
     /// What a model for pictures of 1×2 pixels gets to see of a file.
-    fn seen(bytes: &[u8]) -> Result<(Vec<f32>, Option<Vec<u32>>)> {
+    fn seen(bytes: &[u8]) -> Result<(Vec<f32>, Labels)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("samples");
         std::fs::write(&path, bytes).unwrap();
@@ -104,7 +124,10 @@ mod tests {
     fn a_row_and_a_picture_go_through_the_same_preprocessing() {
         let want = vec![0.0, 4.5];
         assert_eq!(seen(b"10,100\n").unwrap(), (want.clone(), None));
-        assert_eq!(seen(b"10,100,b\n").unwrap(), (want.clone(), Some(vec![1])));
+        assert_eq!(
+            seen(b"10,100,b\n").unwrap(),
+            (want.clone(), Some(vec![Some(1)]))
+        );
         let idx = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 10, 100];
         assert_eq!(seen(&idx).unwrap(), (want, None));
     }
@@ -119,7 +142,8 @@ mod tests {
             ..CsvOptions::default()
         };
         let read = open_features(&path, &saved, &options).unwrap();
-        assert_eq!(read.labels.as_deref(), Some(digits.labels()));
+        let labels: Option<Vec<u32>> = read.labels.and_then(|all| all.into_iter().collect());
+        assert_eq!(labels.as_deref(), Some(digits.labels()));
         let bits = |inputs: &Inputs| {
             let all = inputs.tensor(0..inputs.len(), &Device::Cpu).unwrap();
             assert_eq!(all.dims(), [1797, 1, 8, 8]);

@@ -70,7 +70,8 @@ pub fn read_table(path: &Path) -> Result<Dataset> {
     let labels: Vec<i64> = labels.to_dtype(DType::I64)?.to_vec1()?;
     let labels: Option<Vec<u32>> = labels.iter().map(|&y| u32::try_from(y).ok()).collect();
     let labels = labels.ok_or_else(|| wrong("labels from 0 up", "one below 0".to_owned()))?;
-    let classes: Vec<String> = match file.metadata().get(CLASSES) {
+    let named = file.metadata().get(CLASSES);
+    let classes: Vec<String> = match named {
         Some(json) => serde_json::from_str(json)
             .map_err(|why| wrong("a JSON list of names in `classes`", why.to_string()))?,
         None => {
@@ -100,7 +101,11 @@ pub fn read_table(path: &Path) -> Result<Dataset> {
         ),
         notes: Vec::new(),
     };
-    Ok(Dataset::new(inputs, labels, classes)?.with_about(about))
+    let dataset = Dataset::new(inputs, labels, classes)?.with_about(about);
+    Ok(match named {
+        Some(_) => dataset,
+        None => dataset.with_numbered_classes(),
+    })
 }
 
 /// Whether a file is called like a safetensors file.

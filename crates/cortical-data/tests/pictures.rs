@@ -5,7 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cortical_data::{Error, OpenOptions, PictureDefect, Pixels, open, read_picture};
+use cortical_data::csv::CsvOptions;
+use cortical_data::{
+    Error, OpenOptions, PictureDefect, Pixels, Preprocess, open, open_features, read_picture,
+};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -88,11 +91,18 @@ fn folders_that_are_no_classes_are_left_out_with_a_word() {
         "10 pictures, 16 x 16 pixels, coloured, 2 classes"
     );
     let notes = &splits.about().notes;
-    assert_eq!(notes.len(), 2, "{notes:?}");
-    assert_eq!(notes[0], "left out: the folder __MACOSX, which is no class");
-    assert!(
-        notes[1].starts_with("left out: the folder ") && notes[1].contains("unsorted"),
-        "{notes:?}"
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert_eq!(
+        notes[0],
+        "left out: the folder __MACOSX, not taken for a class"
+    );
+    assert_eq!(
+        notes[1],
+        "left out: the folder unsorted, without a picture called .png, .jpg or .jpeg"
+    );
+    assert_eq!(
+        notes[2],
+        "left out: 1 file not called .png, .jpg or .jpeg (1 .txt), such as unsorted/readme.txt"
     );
 }
 
@@ -113,11 +123,200 @@ fn parts_that_lack_a_class_or_have_an_empty_one_are_read() {
         splits.about().summary,
         "2 pictures for training, 1 for validation, 1 for testing, 16 x 16 pixels, coloured, 2 classes"
     );
-    assert!(splits.about().notes[0].contains("bird"));
+    assert_eq!(
+        splits.about().notes,
+        [
+            "left out: the folder __MACOSX, not taken for a class",
+            "left out: the folder Test/bird, without a picture called .png, .jpg or .jpeg",
+        ]
+    );
     put(folder.path(), "Test/bird/1.jpg", "halves.jpg");
     let error = open(path, &OpenOptions::default()).unwrap_err().to_string();
     assert!(
         error.ends_with("bird: expected one of the classes of the training part, cat, dog"),
         "{error}"
+    );
+}
+
+/// Two classes of five pictures each.
+fn cats_and_dogs(folder: &Path) {
+    for class in ["cat", "dog"] {
+        for i in 0..5 {
+            put(folder, &format!("{class}/{i}.jpg"), "halves.jpg");
+        }
+    }
+}
+
+fn refused(folder: &Path) -> String {
+    let path = folder.to_str().unwrap();
+    let error = open(path, &OpenOptions::default()).unwrap_err();
+    error.to_string().replace(path, "F")
+}
+
+#[test]
+fn whatever_is_left_out_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    };
+    cats_and_dogs(folder.path());
+    put(folder.path(), "cat/more/1.jpg", "halves.jpg");
+    put(folder.path(), "@eaDir/1.jpg", "halves.jpg");
+    put(folder.path(), "beside.jpg", "halves.jpg");
+    fs::create_dir(folder.path().join("dog/d.png")).unwrap();
+    for name in ["cat/1.webp", "cat/2.webp", "dog/a.gif", "list"] {
+        write(name);
+    }
+    let path = folder.path().to_str().unwrap();
+    let splits = open(path, &OpenOptions::default()).unwrap();
+    assert_eq!(splits.train.classes(), ["cat", "dog"]);
+    assert_eq!(splits.train.len() + splits.test.len(), 10);
+    assert_eq!(
+        splits.about().notes,
+        [
+            "left out: the folder @eaDir, not taken for a class",
+            "left out: the folders cat/more, dog/d.png, as the pictures of a class lie in its own folder",
+            "left out: the picture beside.jpg, beside the folders of the classes",
+            "left out: 4 files not called .png, .jpg or .jpeg (1 without an ending, 1 .gif, 2 .webp), such as list",
+        ]
+    );
+}
+
+#[test]
+fn what_is_taken_for_which_part_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["train", "Validation", "unlabelled"] {
+        put(folder.path(), &format!("{part}/cat/1.jpg"), "halves.jpg");
+        put(folder.path(), &format!("{part}/dog/1.jpg"), "halves.jpg");
+    }
+    let path = folder.path().to_str().unwrap();
+    let splits = open(path, &OpenOptions::default()).unwrap();
+    let notes = &splits.about().notes;
+    assert_eq!(
+        notes[0],
+        "left out: the folder unlabelled, not called like a part of the data: train, valid or test"
+    );
+    assert!(
+        notes[1]
+            .starts_with("there is no folder test, so the folder Validation is what is tested on"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn folders_that_cannot_be_understood_name_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["training", "testing"] {
+        put(folder.path(), &format!("{part}/cat/1.jpg"), "halves.jpg");
+        put(folder.path(), &format!("{part}/dog/1.jpg"), "halves.jpg");
+    }
+    assert_eq!(
+        refused(folder.path()),
+        "F: expected a folder with PNG or JPEG pictures for each of at least two classes, or such folders in train and test (and valid, val or validation), found 0; there are the folders testing, training"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "cat/1.jpg", "halves.jpg");
+    fs::create_dir(folder.path().join("dog")).unwrap();
+    fs::write(folder.path().join("dog/1.webp"), "x").unwrap();
+    let said = refused(folder.path());
+    assert!(
+        said.ends_with("found 1; there are the folders dog, files of other kinds (1 .webp)"),
+        "{said}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_called_a_picture_and_is_none_is_refused() {
+    let broken = |make: fn(&Path)| {
+        let folder = tempfile::tempdir().unwrap();
+        cats_and_dogs(folder.path());
+        make(&folder.path().join("cat/x.png"));
+        refused(folder.path())
+    };
+    let said = broken(|path| std::os::unix::fs::symlink("/dev/zero", path).unwrap());
+    assert_eq!(
+        said,
+        "F/cat/x.png: expected a file, found a folder, a pipe or a device"
+    );
+    let said = broken(|path| std::os::unix::fs::symlink("nowhere.png", path).unwrap());
+    assert!(
+        said.starts_with("F/cat/x.png: cannot be read at byte 0"),
+        "{said}"
+    );
+    let said = broken(|path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    });
+    assert_eq!(
+        said,
+        "F/cat/x.png: expected a file, found a folder, a pipe or a device"
+    );
+}
+
+#[test]
+fn pictures_to_predict_are_found_in_the_folders_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = Preprocess::new(&[3, 4, 4], 255.0, vec![], vec![]).unwrap();
+    let read = |name: &str, saved: &Preprocess| {
+        let path = folder.path().join(name);
+        open_features(&path, saved, &CsvOptions::default())
+    };
+    let message = |name: &str, saved: &Preprocess| {
+        let error = read(name, saved).unwrap_err().to_string();
+        error.replace(folder.path().to_str().unwrap(), "F")
+    };
+    fs::create_dir(folder.path().join("set")).unwrap();
+    fs::write(folder.path().join("set/a.webp"), "x").unwrap();
+    assert_eq!(
+        message("set", &saved),
+        "F/set: expected pictures called .png, .jpg or .jpeg in it or in its folders, found none; there are files of other kinds (1 .webp)"
+    );
+    for name in [
+        "set/b/2.jpg",
+        "set/a/1.jpg",
+        "set/c/d/3.jpg",
+        "set/@eaDir/4.jpg",
+    ] {
+        put(folder.path(), name, "halves.jpg");
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("..", folder.path().join("set/a/round")).unwrap();
+    let found = read("set", &saved).unwrap();
+    let names: Vec<_> = found
+        .files
+        .iter()
+        .map(|file| file.strip_prefix(folder.path()).unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["set/a/1.jpg", "set/b/2.jpg", "set/c/d/3.jpg"].map(Path::new)
+    );
+    assert_eq!(found.inputs.len(), 3);
+    assert_eq!(
+        found.about.notes[0],
+        "left out: the folder @eaDir, not taken for a class"
+    );
+    // A file called so is no table, however it begins.
+    for (name, bytes, why) in [
+        ("zero.png", &b""[..], "it is empty"),
+        ("a.gif", b"GIF89a", "it is a GIF; save it as PNG"),
+        (
+            "t.jpg",
+            b"1,2,3\n",
+            "its first bytes are those of another format",
+        ),
+    ] {
+        fs::write(folder.path().join(name), bytes).unwrap();
+        let want = format!("F/{name}: cannot be read as a PNG or JPEG picture: {why}");
+        assert_eq!(message(name, &saved), want);
+    }
+    // Nor are pictures rows of a table.
+    let rows = Preprocess::new(&[4], 1.0, vec![], vec![]).unwrap();
+    assert!(
+        message("set", &rows)
+            .starts_with("F/set: expected samples of shape [4], as rows of a table are")
     );
 }

@@ -57,6 +57,7 @@ fn store(adapters: Option<bool>) -> Params {
         alpha: 4.0,
         targets: vec!["fc".to_string()],
         dora,
+        ..Adapters::default()
     }));
     params
 }

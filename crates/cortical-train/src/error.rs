@@ -143,6 +143,14 @@ pub enum Error {
         /// What the parser says.
         why: serde_json::Error,
     },
+    /// What is wrong with a recipe that stands in a file.
+    #[error("{}{}", path.display(), after_recipe(why))]
+    RecipeFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: Box<Self>,
+    },
     /// The newest checkpoint belongs to another recipe.
     #[error(
         "{} has changed since the checkpoint of step {step} was written, so the run cannot continue exactly; undo the change, or start a new run with it: `cortical train --recipe {}`",
@@ -229,16 +237,6 @@ pub enum Error {
         /// Elements of all tensors.
         stored: usize,
     },
-    /// Data to evaluate on has other classes than the model.
-    #[error(
-        "the model knows the classes {expected}, but the data has {found}; evaluate on data of the same classes"
-    )]
-    Classes {
-        /// The model's classes.
-        expected: String,
-        /// The data's.
-        found: String,
-    },
     /// Samples have another shape than the model was trained on.
     #[error("the model was trained on samples of shape {expected:?}, but the data has {found:?}")]
     SampleShape {
@@ -300,6 +298,20 @@ pub enum Error {
         path: PathBuf,
         /// What is missing or of another shape.
         differences: String,
+    },
+    /// The network to begin from tells other classes apart.
+    #[error(
+        "{} tells the classes {found} apart, these data have {expected}: its last layer would call them by other names; let that one begin afresh with start.replace=[\"{head}\"], or name the classes alike", path.display()
+    )]
+    StartClasses {
+        /// The file.
+        path: PathBuf,
+        /// The classes of the data.
+        expected: String,
+        /// The classes of the file.
+        found: String,
+        /// The pattern of the last layer's parameters.
+        head: String,
     },
     /// A text is too short for one block and the token behind it.
     #[error(
@@ -414,19 +426,6 @@ impl From<cortical_models::Error> for Error {
 }
 
 impl Error {
-    /// Data have other classes than a model.
-    pub(crate) fn classes(expected: &[String], found: &[String]) -> Self {
-        let list = |classes: &[String]| {
-            let shown = classes[..classes.len().min(12)].join(", ");
-            let more = if classes.len() > 12 { ", ..." } else { "" };
-            format!("{shown}{more}")
-        };
-        Self::Classes {
-            expected: list(expected),
-            found: list(found),
-        }
-    }
-
     /// For `map_err`: text could not be used.
     pub(crate) fn text(error: cortical_text::Error) -> Self {
         Self::Text(Box::new(error))
@@ -438,10 +437,21 @@ impl Error {
         move |why| Self::File { path, why }
     }
 
+    /// The error for a recipe that stands in a file.
+    pub(crate) fn of_recipe(self, path: &std::path::Path) -> Self {
+        Self::RecipeFile {
+            path: path.to_owned(),
+            why: Box::new(self),
+        }
+    }
+
     /// Whether the caller asked for something that cannot be: a mistake in a recipe or an option, not a failure of the
     /// work.
     #[must_use]
     pub fn is_usage(&self) -> bool {
+        if let Self::RecipeFile { why, .. } = self {
+            return why.is_usage();
+        }
         matches!(
             self,
             Self::Field(_)
@@ -472,5 +482,14 @@ impl Error {
             self,
             Self::Data(why) if matches!(**why, cortical_data::Error::UnknownDataset { .. })
         )
+    }
+}
+
+/// What is wrong with a recipe, to stand after the name of its file.
+fn after_recipe(why: &Error) -> String {
+    let text = why.to_string();
+    match text.strip_prefix("recipe") {
+        Some(rest) => rest.to_owned(),
+        None => format!(": {text}"),
     }
 }

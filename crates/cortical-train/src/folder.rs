@@ -14,6 +14,8 @@ use crate::{Error, Recipe, Result};
 
 /// Bytes of a recipe that are read at most.
 const RECIPE_BYTES: u64 = 1 << 20;
+/// Bytes of a report that are read at most: one of many classes has a line of some hundred for each.
+const REPORT_BYTES: u64 = 1 << 28;
 
 /// The names in a run folder, without opening it.
 #[derive(Clone, Debug)]
@@ -131,7 +133,8 @@ impl RunPaths {
                 path: self.root.clone(),
             });
         }
-        Recipe::from_toml_with(&recipe_text(&path)?, None, &[], &self.kinds)
+        let read = Recipe::from_toml_with(&recipe_text(&path)?, None, &[], &self.kinds);
+        read.map_err(|why| why.of_recipe(&path))
     }
 
     /// Reads the network of pictures or of a table that a training wrote here.
@@ -169,13 +172,13 @@ impl RunPaths {
     /// A file that cannot be read, or is no report.
     pub fn read_report(&self) -> Result<Option<Report>> {
         let path = self.report();
-        match fs::read(&path) {
-            Ok(json) => match Report::from_json(&json) {
-                Ok(report) => Ok(Some(report)),
-                Err(why) => Err(Error::BadReport { path, why }),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::file(path)(error)),
+        if fs::symlink_metadata(&path).is_err_and(|why| why.kind() == ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let json = cortical_io::read_text(&path, REPORT_BYTES)?;
+        match Report::from_json(json.as_bytes()) {
+            Ok(report) => Ok(Some(report)),
+            Err(why) => Err(Error::BadReport { path, why }),
         }
     }
 
@@ -210,7 +213,15 @@ impl RunPaths {
 /// # Errors
 /// A file that cannot be read, is larger than a mebibyte or is no recipe.
 pub fn read_recipe_file(path: &Path, overrides: &[crate::Override]) -> Result<Recipe> {
-    Recipe::from_toml(&recipe_text(path)?, None, overrides)
+    let text = recipe_text(path)?;
+    let why = match Recipe::from_toml(&text, None, overrides) {
+        Ok(recipe) => return Ok(recipe),
+        Err(why) => why,
+    };
+    // What is wrong without the overrides too is the file's.
+    let alone = Recipe::from_toml(&text, None, &[]);
+    let is_of_file = alone.is_err_and(|alone| alone.to_string() == why.to_string());
+    Err(if is_of_file { why.of_recipe(path) } else { why })
 }
 
 /// The text of a recipe.

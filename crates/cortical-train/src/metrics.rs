@@ -210,7 +210,15 @@ pub(crate) struct Line {
 
 /// The whole lines that are about no later step than `step`; `None` without a file.
 pub(crate) fn whole_lines(path: &Path, step: u64) -> Result<Option<Vec<Line>>> {
-    let file = match File::open(path) {
+    // Before it is opened, as opening a pipe waits for somebody who writes.
+    let file = match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() => {
+            let path = path.to_owned();
+            return Err(cortical_io::Error::NotAFile { path }.into());
+        }
+        found => found.and_then(|_| File::open(path)),
+    };
+    let file = match file {
         Ok(file) => file,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(why) => return Err(Error::file(path)(why)),

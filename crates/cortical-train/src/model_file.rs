@@ -72,11 +72,19 @@ pub fn plan_of(file: &TensorFile) -> Option<Plan> {
     Plan::from_json(read(LAYERS)?, &shape, classes.len()).ok()
 }
 
-/// The name of the first parameter on the way through the network in a file.
-pub(crate) fn first_parameter(file: &TensorFile) -> Option<String> {
+/// The names of the classes that the network in a file tells apart; `None` for a file that does not say it.
+pub(crate) fn classes(file: &TensorFile) -> Option<Vec<String>> {
+    serde_json::from_str(file.metadata().get(CLASSES)?).ok()
+}
+
+/// The names of the parameters in the order of the way through the network in a file; none where it describes none.
+pub(crate) fn parameters(file: &TensorFile) -> Vec<String> {
     let params = Params::dry(usize::MAX);
-    Network::build(&plan_of(file)?, &params).ok()?;
-    params.all().first().map(|param| param.name().to_owned())
+    let built = plan_of(file).and_then(|plan| Network::build(&plan, &params).ok());
+    match built {
+        Some(_) => params.all().iter().map(|p| p.name().to_owned()).collect(),
+        None => Vec::new(),
+    }
 }
 
 /// A trained network with everything that a prediction needs.
@@ -193,11 +201,9 @@ impl TrainedModel {
     /// Samples to test on, preprocessed as those were that the model has learned from.
     ///
     /// # Errors
-    /// [`Error::Classes`], [`Error::SampleShape`] for samples of other classes or another shape.
+    /// Samples of classes that the model does not know; [`Error::SampleShape`] for those of another shape.
     pub fn prepared(&self, dataset: &Dataset) -> Result<Dataset> {
-        if dataset.classes() != self.classes {
-            return Err(Error::classes(&self.classes, dataset.classes()));
-        }
+        let dataset = dataset.in_classes(&self.classes)?;
         let shape = self.preprocess.input_shape();
         if dataset.input_shape() != shape {
             return Err(Error::SampleShape {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cortical_data::Dataset;
 use cortical_data::csv::Column;
 use cortical_io::TensorFile;
 use cortical_neuron::Params;
@@ -31,9 +32,8 @@ pub(crate) fn take_weights(start: &StartRecipe, params: &Params) -> Result<()> {
         &start.replace,
         own.iter().map(|(n, _)| &n[..]),
     )?;
-    let replaced = |name: &str| start.replace.iter().any(|pattern| fits(pattern, name));
     let (mut taken, mut differences) = (Vec::new(), Vec::new());
-    for (name, tensor) in own.iter().filter(|(name, _)| !replaced(name)) {
+    for (name, tensor) in own.iter().filter(|(name, _)| !is_replaced(start, name)) {
         match file.info(name) {
             None => differences.push(format!("{name} is missing")),
             Some(info) if info.shape() != tensor.dims() => differences.push(format!(
@@ -73,9 +73,58 @@ pub(crate) fn columns(start: &StartRecipe) -> Result<Vec<Column>> {
     let Some(columns) = model_file::columns(&file) else {
         return Ok(Vec::new());
     };
-    let first = model_file::first_parameter(&file);
-    let replaced = first.is_some_and(|name| start.replace.iter().any(|p| fits(p, &name)));
+    let names = model_file::parameters(&file);
+    let replaced = names.first().is_some_and(|name| is_replaced(start, name));
     Ok(if replaced { Vec::new() } else { columns })
+}
+
+/// That the named network tells the classes of these data apart, so that its last layer means by each output what the
+/// data mean by it; letters in another case do not matter.
+///
+/// # Errors
+/// [`Error::StartClasses`], but where the last layer begins afresh, or names are unknown; a file that cannot be read.
+pub(crate) fn check_classes(start: &StartRecipe, data: &Dataset) -> Result<()> {
+    if start.from.is_empty() {
+        return Ok(());
+    }
+    let path = file_of(&start.from);
+    let file = TensorFile::open(&path)?;
+    let (names, classes) = (model_file::parameters(&file), model_file::classes(&file));
+    // Files of others do not say what their outputs mean.
+    let (Some(last), Some(classes)) = (names.last(), classes) else {
+        return Ok(());
+    };
+    if is_replaced(start, last) || !data.names_classes() {
+        return Ok(());
+    }
+    let own = data.classes();
+    let pairs = own.iter().zip(&classes);
+    let alike = pairs.filter(|(a, b)| a.to_lowercase() == b.to_lowercase());
+    if own.len() == classes.len() && alike.count() == own.len() {
+        return Ok(());
+    }
+    let layer = last.rsplit_once('.').map_or(&last[..], |(layer, _)| layer);
+    Err(Error::StartClasses {
+        path,
+        expected: list(own),
+        found: list(&classes),
+        head: format!("{layer}.*"),
+    })
+}
+
+/// The first twenty names, and how many more there are.
+fn list(names: &[String]) -> String {
+    const MOST: usize = 20;
+    let shown = names[..names.len().min(MOST)].join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Whether a parameter begins afresh.
+fn is_replaced(start: &StartRecipe, name: &str) -> bool {
+    start.replace.iter().any(|pattern| fits(pattern, name))
 }
 
 /// Freezes the parameters that the recipe names.

@@ -137,7 +137,8 @@ impl TextModel {
     /// As [`read_texts`](cortical_data::csv::read_texts) and [`TextModel::predict`]; [`Error::NoLabels`].
     pub fn evaluate(&self, path: &Path, options: &TextOptions) -> Result<Evaluation> {
         let read = read_texts(path, options)?;
-        let labels = read.labels.ok_or_else(|| Error::NoLabels {
+        let labels: Option<Vec<u32>> = read.labels.and_then(|all| all.into_iter().collect());
+        let labels = labels.ok_or_else(|| Error::NoLabels {
             path: path.to_owned(),
         })?;
         evaluation(&self.scores(&read.texts)?, &labels, &self.classes)

@@ -201,7 +201,7 @@ pub(crate) struct EvalArgs {
     /// a text
     #[arg(long, value_name = "NAME")]
     pub(crate) data: Option<String>,
-    /// Name or number of the label column of a CSV file; the last one when absent
+    /// Name or number of the label column of a CSV file; that of the training, else the last one, when absent
     #[arg(long, value_name = "COLUMN", requires = "data")]
     pub(crate) label: Option<String>,
     /// Test although the run's data are not those that it has learned from: the test may hold samples that it has seen

@@ -49,6 +49,12 @@ pub(crate) enum Error {
     /// Something else than what would be written is there.
     #[error("{} exists already and is not {kind}; choose another file, or replace it with --force", path.display())]
     WouldReplace { path: PathBuf, kind: &'static str },
+    /// A file cannot be read.
+    #[error("{}: {why}", path.display())]
+    File { path: PathBuf, why: std::io::Error },
+    /// A number is no token of a model.
+    #[error("--ids has {found}, but the tokens of this model are the numbers from 0 to {last}")]
+    NoToken { found: u32, last: usize },
     /// A folder cannot be made.
     #[error("{}: {why}", path.display())]
     Folder { path: PathBuf, why: std::io::Error },
@@ -61,6 +67,9 @@ pub(crate) enum Error {
     /// Data to test on has no labels.
     #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoLabels { path: PathBuf },
+    /// The column of labels that a person names is not there.
+    #[error("{} has no column {label:?} for the label; leave --label out to predict without labels", path.display())]
+    NoSuchLabel { path: PathBuf, label: String },
     /// What a verb found out cannot be written.
     #[error("cannot write the results to stdout: {why}")]
     Stdout { why: std::io::Error },
@@ -145,6 +154,8 @@ impl Error {
             | Self::NotFound { .. }
             | Self::Occupied { .. }
             | Self::OtherData { .. }
+            | Self::NoSuchLabel { .. }
+            | Self::NoToken { .. }
             | Self::ContinuesTexts { .. }
             | Self::OutIsInput { .. }
             | Self::WouldReplace { .. }

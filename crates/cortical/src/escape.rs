@@ -31,6 +31,11 @@ pub(crate) fn escape(text: &str, style: Style) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Whether a text has what [`escape`] shows.
+pub(crate) fn is_hostile(text: &str) -> bool {
+    text.chars().any(is_dangerous)
+}
+
 /// JSON, of which the writer leaves some control characters as they are; all of them stand inside strings.
 pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_dangerous) {

@@ -113,9 +113,13 @@ fn refuse(error: &clap::Error) -> u8 {
     if error.kind() == ErrorKind::DisplayVersion && wants_json {
         output.streamed(&about());
     } else if error.use_stderr() {
-        // Where stderr fails, nobody is left to be told.
-        let _ = error.print();
         let text = error.render().to_string();
+        if std::env::args_os().any(|arg| escape::is_hostile(&arg.to_string_lossy())) {
+            output.line(text.trim_end());
+        } else {
+            // Where stderr fails, nobody is left to be told.
+            let _ = error.print();
+        }
         let message = text.lines().next().unwrap_or_default();
         let message = message.trim_start_matches("error: ");
         output.streamed(&json!({ "error": message }));

@@ -72,50 +72,111 @@ pub(super) fn look_known(cells: &[&str], slots: &[Slot]) -> Header {
     }
 }
 
+/// What was found out about an unsure first row, after all rows below it were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A header or a row, beyond doubt or as tables are written.
+    Header,
+    Row,
+    /// A header or a row, as far as can be told: a person should know.
+    LikelyHeader,
+    LikelyRow,
+    /// As much speaks for the one as for the other.
+    Open,
+}
+
+/// What the numbers below a first row are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Below {
+    /// Whether one was written without a fraction, and one with.
+    pub(super) integer: bool,
+    pub(super) fraction: bool,
+}
+
+impl Below {
+    pub(super) fn add(&mut self, text: &str) {
+        if !(self.integer && self.fraction) {
+            let whole = text.parse::<i64>().is_ok();
+            self.integer |= whole;
+            self.fraction |= !whole;
+        }
+    }
+}
+
 /// Whether an unsure first row is a header, after all rows below it were read.
 pub(super) fn decide(
     cells: &[&str],
     slots: &[Slot],
     label: &str,
     labels: &Labels,
-    saw_integer: bool,
-) -> bool {
+    below: Below,
+) -> Verdict {
     let comes_again = labels.knows(label);
     if Looks::of(cells, slots).words > 0 {
-        return !comes_again;
+        return match comes_again {
+            true => Verdict::Row,
+            false => Verdict::Header,
+        };
     }
-    let below = labels.len();
-    let numbered: Option<Vec<i64>> = (cells.iter().skip(usize::from(cells[0].is_empty())))
-        .map(|text| text.parse().ok())
-        .collect();
-    // What pandas writes over a table whose columns have no names, the label's included.
-    if numbered.is_some_and(|all| all.len() >= 5 && all.iter().zip(0..).all(|(a, b)| *a == b)) {
-        return true;
+    // What pandas writes over a table whose columns have no names, the label's included: 0, 1, 2.
+    let is_index = cells[0].is_empty();
+    let counted = &cells[usize::from(is_index)..];
+    if counted.len() >= 2 && counts(counted, 0) {
+        return match (counted.len(), below.fraction) {
+            // Over the numbers of the rows it leaves the name empty, which no row of numbers can.
+            _ if is_index => Verdict::Header,
+            (5.., _) => Verdict::Header,
+            _ if !comes_again => Verdict::Header,
+            (_, true) => Verdict::LikelyHeader,
+            (_, false) => Verdict::LikelyRow,
+        };
     }
-    if comes_again || below <= labels.classes() {
-        return false;
+    if comes_again {
+        return Verdict::Row;
     }
-    let over_numbers =
-        |slot: &&Slot| matches!(slot.kind, Kind::Number) && !cells[slot.cell].is_empty();
-    let numbers: Option<Vec<i64>> = (slots.iter().filter(over_numbers))
-        .map(|slot| cells[slot.cell].parse().ok())
-        .collect();
-    let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) else {
-        return false;
-    };
+    if labels.len() <= labels.classes() {
+        return Verdict::LikelyRow;
+    }
     let is_number = |text: &str| text.parse::<f64>().is_ok();
     let (all, any) = (labels.all(is_number), labels.any(is_number));
     if (all && !is_number(label)) || (!any && is_number(label)) {
-        return true;
+        return Verdict::Header;
     }
-    let steps: Vec<i64> = (numbers.windows(2))
-        .map(|pair| pair[1].saturating_sub(pair[0]))
-        .collect();
-    let even = steps.iter().all(|step| *step == steps[0] && *step > 0);
-    let counted = numbers.len() >= 2 && even && steps[0] == 1 && (0..=1).contains(&numbers[0]);
+    let over_numbers =
+        |slot: &&Slot| matches!(slot.kind, Kind::Number) && !cells[slot.cell].is_empty();
+    let names = slots.iter().filter(over_numbers);
+    of_an_own_label(
+        &names.map(|slot| cells[slot.cell]).collect::<Vec<_>>(),
+        labels,
+        below,
+    )
+}
+
+/// [`decide`] where what stands over the labels is none of the others, by what stands over the numbers.
+fn of_an_own_label(names: &[&str], labels: &Labels, below: Below) -> Verdict {
+    let numbers: Vec<f64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let whole = names.iter().all(|name| name.parse::<i64>().is_ok());
+    if names.len() >= 2 && (counts(names, 0) || counts(names, 1)) {
+        return Verdict::Header;
+    }
+    let steps: Vec<f64> = numbers.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let rising = steps.iter().all(|step| *step > 0.0);
+    let near = |step: &f64| (step - steps[0]).abs() <= 1e-6 * steps[0].abs();
+    let even = rising && steps.iter().all(near);
     // Years, wavelengths: less sure, so no class may have a single row.
-    let rising = steps.iter().all(|step| *step > 0);
     let ordered = (numbers.len() >= 3 && even) || (numbers.len() >= 4 && rising);
-    let whole = numbers.len() >= 2 && !saw_integer;
-    counted || ((ordered || whole) && labels.each_comes_again())
+    let apart = whole && numbers.len() >= 2 && !below.integer;
+    match labels.fewest() {
+        2.. if ordered || apart => Verdict::Header,
+        // Where every class has its rows, one of a single row is as odd as a header of numbers.
+        3.. => Verdict::Open,
+        2 if !whole => Verdict::Open,
+        _ => Verdict::LikelyRow,
+    }
+}
+
+/// Whether cells count up from a number.
+fn counts(cells: &[&str], from: i64) -> bool {
+    let mut pairs = cells.iter().zip(from..);
+    pairs.all(|(cell, number)| cell.parse() == Ok(number))
 }

@@ -1,6 +1,7 @@
 //! The label column: where it is, and how its texts become classes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 
 use cortical_settings::{Value, setting};
@@ -38,6 +39,15 @@ setting!(
         LabelColumn::Name(name) => Value::from(name.as_str()),
     }
 );
+
+impl fmt::Display for LabelColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => write!(f, "{name:?}"),
+        }
+    }
+}
 
 impl LabelColumn {
     /// A column as a person writes it: a number, else a name.
@@ -92,10 +102,15 @@ pub(super) struct Labels {
     number_of: HashMap<String, u32>,
     /// Whether the classes were given, so that there are no others.
     given: bool,
+    /// Whether a row may have none of the given classes.
+    may_lack: bool,
 }
 
+/// The number of a label that is none of the given classes.
+const NONE: u32 = u32::MAX;
+
 impl Labels {
-    pub(super) fn new(classes: Option<&[String]>) -> Self {
+    pub(super) fn new(classes: Option<&[String]>, may_lack: bool) -> Self {
         let given = classes.is_some();
         let classes = classes.unwrap_or_default().to_vec();
         Self {
@@ -103,6 +118,7 @@ impl Labels {
             number_of: classes.iter().cloned().zip(0..).collect(),
             classes,
             given,
+            may_lack: given && may_lack,
         }
     }
 
@@ -111,6 +127,10 @@ impl Labels {
         let text = row.cell(cell, path)?;
         if let Some(&number) = self.number_of.get(text) {
             self.numbers.push(number);
+            return Ok(());
+        }
+        if self.may_lack {
+            self.numbers.push(NONE);
             return Ok(());
         }
         let (line, column) = (row.line, cell + 1);
@@ -166,18 +186,32 @@ impl Labels {
         self.classes.iter().any(|name| what(name))
     }
 
-    /// Whether every class has two rows at least.
-    pub(super) fn each_comes_again(&self) -> bool {
+    /// How many rows the class has that has the fewest.
+    pub(super) fn fewest(&self) -> usize {
         let mut counts = vec![0_usize; self.classes.len()];
         for number in &self.numbers {
             counts[*number as usize] += 1;
         }
-        counts.iter().all(|count| *count >= 2)
+        counts.into_iter().min().unwrap_or(0)
     }
 
-    /// The numbers as they are.
-    pub(super) fn into_numbers(self) -> Vec<u32> {
-        self.numbers
+    /// The numbers as they are, of given classes; `None` for a label that is none of them.
+    pub(super) fn into_numbers(self) -> Vec<Option<u32>> {
+        let numbers = self.numbers.into_iter();
+        numbers.map(|n| (n != NONE).then_some(n)).collect()
+    }
+
+    /// Whether a row may have none of the given classes.
+    pub(super) fn may_lack(&self) -> bool {
+        self.may_lack
+    }
+
+    /// What to say of classes of which one is called as Python writes a missing value.
+    pub(super) fn note(&self) -> Option<String> {
+        let is_there = !self.given && self.knows("None");
+        is_there.then(|| {
+            "\"None\" is taken for a class; where it stands for a missing label, take those rows out".to_owned()
+        })
     }
 
     /// The numbers and the classes, sorted unless they were given. `last` is the last line and the label's column, for

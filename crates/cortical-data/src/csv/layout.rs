@@ -68,7 +68,10 @@ impl First<'_> {
             _ => {}
         }
         let label = match self.wanted {
-            Some(n) if n == width => None,
+            Some(n) if n == width => match self.named_label()? {
+                Some(_) => return Err(self.no_label_beside(n)),
+                None => None,
+            },
             _ => Some(self.find_label()?),
         };
         let slots = self.find_slots(label)?;
@@ -108,11 +111,7 @@ impl First<'_> {
     /// Whether a column was asked for by its name, which stands in a header.
     fn is_named(&self) -> bool {
         let options = self.options;
-        let asked = options
-            .label
-            .iter()
-            .filter(|_| self.wanted != Some(self.cells.len()));
-        asked
+        (options.label.iter())
             .chain(&options.one_hot)
             .chain(&options.ignore)
             .any(|column| matches!(column, LabelColumn::Name(_)))
@@ -125,11 +124,13 @@ impl First<'_> {
         for (cell, name) in self.cells.iter().enumerate() {
             cells_of.entry(name).or_default().push_back(cell);
         }
+        let mut label = self.named_label()?;
+        if let Some(cell) = label
+            && let Some(cells) = cells_of.get_mut(self.cells[cell])
+        {
+            cells.retain(|other| *other != cell);
+        }
         let mut take = |name: &str| cells_of.get_mut(name).and_then(VecDeque::pop_front);
-        let mut label = match &self.options.label {
-            Some(LabelColumn::Name(name)) => take(name),
-            _ => None,
-        };
         let (mut slots, mut missing) = (Vec::new(), false);
         for column in columns {
             let cell = column.name.as_deref().and_then(&mut take);
@@ -164,11 +165,13 @@ impl First<'_> {
         let width = self.cells.len();
         let own = (columns.iter()).position(|column| column.kind == ColumnKind::Label);
         let features = columns.len() - usize::from(own.is_some());
-        let label = match own {
+        let named = self.named_label()?;
+        let label = match (named, own) {
+            (Some(_), _) if width == features => return Err(self.no_label_beside(features)),
             _ if width == features => None,
-            // The label at the place that it had.
-            Some(cell) if width == features + 1 => Some(cell),
-            None if width == features + 1 => Some(self.find_label()?),
+            // The label where the person says, or at the place that it had.
+            (Some(cell), _) | (None, Some(cell)) if width == features + 1 => Some(cell),
+            _ if width == features + 1 => Some(self.find_label()?),
             _ => None,
         };
         let fits = width == features || width == features + 1;
@@ -178,8 +181,8 @@ impl First<'_> {
             Kind::of(&column.kind).map(|kind| Slot { cell, kind })
         };
         let slots: Vec<Slot> = free.zip(kept).filter_map(slot).collect();
-        let named = columns.iter().any(|column| column.name.is_some());
-        if named && self.is_other_header(columns, fits.then_some(&slots[..])) {
+        let has_names = columns.iter().any(|column| column.name.is_some());
+        if has_names && self.is_other_header(columns, fits.then_some(&slots[..])) {
             return Err(self.other_columns(columns));
         }
         if !fits {
@@ -187,7 +190,7 @@ impl First<'_> {
         }
         Ok(Layout {
             width,
-            header: match named {
+            header: match has_names {
                 true => Header::No,
                 false => header::look_known(&self.cells, &slots),
             },
@@ -249,6 +252,23 @@ impl First<'_> {
             None => Ok(self.cells.len() - 1),
             Some(column) => column.find(self.record, self.path, "label column"),
         }
+    }
+
+    /// Which cell a person says to stand over the labels.
+    fn named_label(&self) -> Result<Option<usize>> {
+        let column = self.options.label.as_ref();
+        let find = |column: &LabelColumn| column.find(self.record, self.path, "label column");
+        column.map(find).transpose()
+    }
+
+    /// The error for a table whose `n` columns are all the model's although one is to be the label.
+    fn no_label_beside(&self, n: usize) -> crate::Error {
+        let defect = CsvDefect::NoColumn {
+            what: "label column",
+            expected: "beside the model's columns".to_owned(),
+            found: format!("{n} columns, all of them the model's"),
+        };
+        defect.at_line(self.path, self.line)
     }
 
     fn ragged(&self, expected: String) -> crate::Error {

@@ -1,11 +1,12 @@
 //! Tables of numbers and categories as text, with a label column.
 //!
-//! Cells are separated by commas (by tabs in a file called `.tsv`) and may be quoted; gzip is recognised. The first row
-//! is a header when its cells over numbers are words, when a column is asked for by its name, or when it has numbers as
-//! pandas writes them over columns and what stands over the labels does not come again as one; [`CsvOptions::header`]
-//! says it where that is guessed wrongly. A missing value in the first row is an error, as in any other. A column of
-//! names is read where it is asked for as such ([`CsvOptions::one_hot`]): so a number with a typing error is an error
-//! and not a category.
+//! Cells are separated by commas (by tabs in a file called `.tsv`) and may be quoted; gzip is recognised. The first
+//! row is a header when its cells over numbers are words, when a column is asked for by its name, or when it has
+//! numbers that name columns (that count them, as pandas does; years, wavelengths) and what stands over the labels
+//! does not come again as one. A guess is a note of [`Dataset::about`], and where as much speaks for the one as for
+//! the other the table is refused; [`CsvOptions::header`] says it. A missing value in the first row is an error, as in
+//! any other. A column of names is read where it is asked for as such ([`CsvOptions::one_hot`]): so a number with a
+//! typing error is an error and not a category.
 //!
 //! A model keeps the [`Column`]s of its table. Later tables are read by them: by the names in their header, else by
 //! their places.
@@ -38,6 +39,9 @@ pub struct CsvOptions {
     pub label: Option<LabelColumn>,
     /// The classes that labels may name, in their order; every label that occurs when absent.
     pub classes: Option<Vec<String>>,
+    /// Whether a row may have no label or one that is none of `classes`: to predict from, where labels only show how
+    /// many predictions are right.
+    pub may_lack_labels: bool,
     /// Columns of categories, each of which becomes a number of its own: 1 where a row belongs to it, else 0.
     pub one_hot: Vec<LabelColumn>,
     /// Columns that are not read, such as a number that only counts rows.
@@ -59,6 +63,7 @@ impl Default for CsvOptions {
         Self {
             label: None,
             classes: None,
+            may_lack_labels: false,
             one_hot: Vec::new(),
             ignore: Vec::new(),
             columns: Vec::new(),

@@ -5,19 +5,22 @@ use std::path::Path;
 
 use super::CsvOptions;
 use super::columns::{Kind, expand};
-use super::header::{self, Header};
+use super::header::{self, Below, Header, Verdict};
 use super::labels::{Labels, MOST_NAME_BYTES};
 use super::layout::{First, Layout};
 use super::missing::advice;
 use super::records::{Record, Records};
 use crate::about::{About, count};
 use crate::column::{Column, ColumnKind, width};
-use crate::error::{CsvDefect, Result, shorten};
+use crate::error::{CsvDefect, Result, list, shorten};
 use crate::inputs::Inputs;
 use crate::numbers::Numbers;
 
 /// The labels of a table, with its last line and the label's column for a message about all of them.
 pub(super) type TableLabels = (Labels, (u64, usize));
+
+/// Cells of a first row that a message shows.
+const SHOWN: usize = 8;
 
 /// A table in the making.
 pub(super) struct Table<'a> {
@@ -32,8 +35,10 @@ pub(super) struct Table<'a> {
     last_line: u64,
     /// Rows of data so far.
     rows: usize,
-    /// Whether a number was written without a fraction; known while it is not sure whether there is a header.
-    saw_integer: bool,
+    /// What numbers there are; known while it is not sure whether there is a header.
+    below: Below,
+    /// What a person should know of how the table was understood.
+    notes: Vec<String>,
 }
 
 impl<'a> Table<'a> {
@@ -69,7 +74,7 @@ impl<'a> Table<'a> {
         }
         let labels = layout
             .label
-            .map(|_| Labels::new(options.classes.as_deref()));
+            .map(|_| Labels::new(options.classes.as_deref(), options.may_lack_labels));
         let label_after = layout.label.map_or(0, |label| {
             let before = layout.slots.iter().take_while(|slot| slot.cell < label);
             before.count()
@@ -84,7 +89,8 @@ impl<'a> Table<'a> {
             first,
             last_line: 0,
             rows: 0,
-            saw_integer: false,
+            below: Below::default(),
+            notes: Vec::new(),
         };
         table.read_rows(&mut records)?;
         Ok(table)
@@ -114,13 +120,30 @@ impl<'a> Table<'a> {
     fn decide(&mut self) -> Result<()> {
         let first = std::mem::take(&mut self.first);
         let cells = first.cells(self.path)?;
-        let is_header = match (&self.labels, self.layout.label) {
+        let verdict = match (&self.labels, self.layout.label) {
             (Some(labels), Some(cell)) if self.rows > 0 => {
                 let slots = &self.layout.slots;
-                header::decide(&cells, slots, cells[cell], labels, self.saw_integer)
+                header::decide(&cells, slots, cells[cell], labels, self.below)
             }
-            _ => false,
+            _ => Verdict::Row,
         };
+        let shown = || list(&cells[..cells.len().min(SHOWN)]);
+        let (is_header, note) = match verdict {
+            Verdict::Header => (true, None),
+            Verdict::Row => (false, None),
+            Verdict::LikelyHeader => (true, Some(("the header", "a row of data", false))),
+            Verdict::LikelyRow => (false, Some(("a row of data", "the header", true))),
+            Verdict::Open => {
+                let found = shown();
+                return Err(CsvDefect::OpenHeader { found }.at_line(self.path, first.line));
+            }
+        };
+        if let Some((what, other, says)) = note {
+            let (line, cells) = (first.line, shown());
+            self.notes.push(format!(
+                "line {line} ({cells}) is taken as {what}; if it is {other}, say data.header={says}"
+            ));
+        }
         if is_header {
             self.layout.header = Header::Yes;
         } else {
@@ -149,8 +172,8 @@ impl<'a> Table<'a> {
             let text = row.cell(slot.cell, self.path)?;
             let value = match &mut slot.kind {
                 Kind::Number => {
-                    if self.layout.header == Header::Unsure && !self.saw_integer {
-                        self.saw_integer = text.parse::<i64>().is_ok();
+                    if self.layout.header == Header::Unsure {
+                        self.below.add(text);
                     }
                     number(text)
                         .map_err(|defect| defect.at_cell(self.path, row.line, slot.cell + 1))?
@@ -211,7 +234,10 @@ impl<'a> Table<'a> {
                 self.labels.as_ref().zip(label),
                 (header == Header::Yes).then_some(self.first.line),
             ),
-            notes: index_note(&columns, &values).into_iter().collect(),
+            notes: (self.notes.into_iter())
+                .chain(index_note(&columns, &values))
+                .chain(self.labels.as_ref().and_then(Labels::note))
+                .collect(),
         };
         let features = width(&columns).unwrap_or(usize::MAX);
         let mut inputs = Inputs::from_numbers(values, &[features])?;

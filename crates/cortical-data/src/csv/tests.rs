@@ -165,7 +165,7 @@ fn malformed_files_say_where_and_what() {
 
 #[test]
 fn a_row_to_predict_from_needs_no_label() {
-    let check = |text: &str, options: &CsvOptions, labels: Option<&[u32]>| {
+    let check = |text: &str, options: &CsvOptions, labels: Option<&[Option<u32>]>| {
         let features = read_features_from(text.as_bytes(), Path::new("t.csv"), 2, options).unwrap();
         assert_eq!(values(&features.inputs), [[1.0, 2.0]], "{text:?}");
         assert_eq!(features.labels.as_deref(), labels, "{text:?}");
@@ -173,10 +173,16 @@ fn a_row_to_predict_from_needs_no_label() {
     let known = of_classes(&["b", "a"]);
     check("1,2\n", &known, None);
     check("x,y\n1,2\n", &known, None);
-    check("1,2,a\n", &known, Some(&[1]));
-    check("x,y,z\n1,2,a\n", &known, Some(&[1]));
+    check("1,2,a\n", &known, Some(&[Some(1)]));
+    check("x,y,z\n1,2,a\n", &known, Some(&[Some(1)]));
     check("1,2,whatever\n", &CsvOptions::default(), None);
-    check("1,2\n", &labelled("species"), None);
+    let some = CsvOptions {
+        may_lack_labels: true,
+        ..known.clone()
+    };
+    check("x,y,z\n1,2,\n", &some, Some(&[None]));
+    check("x,y,z\n1,2,new\n", &some, Some(&[None]));
+    check("1,2,b\n", &some, Some(&[Some(0)]));
 
     let refuse = |text: &str, message: &str| {
         let error = read_features_from(text.as_bytes(), Path::new("t.csv"), 2, &known).unwrap_err();

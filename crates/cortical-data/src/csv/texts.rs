@@ -19,6 +19,8 @@ pub struct TextOptions {
     /// The classes that labels may name, in their order; every label that occurs when absent. With them the labels may
     /// be missing as a whole, as in a table to predict from.
     pub classes: Option<Vec<String>>,
+    /// Whether a row may have no label or one that is none of `classes`: to predict from.
+    pub may_lack_labels: bool,
     /// The most bytes to read, after decompression.
     pub limit_bytes: u64,
 }
@@ -30,6 +32,7 @@ impl Default for TextOptions {
             text: LabelColumn::Name("text".to_owned()),
             label: LabelColumn::Name("label".to_owned()),
             classes: None,
+            may_lack_labels: false,
             limit_bytes: 1 << 30,
         }
     }
@@ -40,8 +43,9 @@ impl Default for TextOptions {
 pub struct Texts {
     /// The texts, none of them empty.
     pub texts: Vec<String>,
-    /// The class of each, as an index into `classes`.
-    pub labels: Option<Vec<u32>>,
+    /// The class of each, as an index into `classes`; `None` for a label that is none of them, which only
+    /// [`TextOptions::may_lack_labels`] allows.
+    pub labels: Option<Vec<Option<u32>>>,
     /// The names of the classes.
     pub classes: Vec<String>,
 }
@@ -67,7 +71,7 @@ pub fn read_texts(path: &Path, options: &TextOptions) -> Result<Texts> {
 /// let table = "label,text\ngood,\"Well, well.\"\nbad,No.\n";
 /// let read = csv::read_texts_from(table.as_bytes(), "t.csv".as_ref(), &TextOptions::default())?;
 /// assert_eq!(read.texts, ["Well, well.", "No."]);
-/// assert_eq!((read.classes, read.labels), (vec!["bad".into(), "good".into()], Some(vec![1, 0])));
+/// assert_eq!((read.classes, read.labels), (vec!["bad".into(), "good".into()], Some(vec![Some(1), Some(0)])));
 /// # Ok::<(), cortical_data::Error>(())
 /// ```
 ///
@@ -157,7 +161,10 @@ impl<'a> Reading<'a> {
                 return Err(CsvDefect::TextIsLabel { column: cell + 1 }.of_file(self.path));
             }
             Ok(cell) => {
-                let labels = Labels::new(self.options.classes.as_deref());
+                let labels = Labels::new(
+                    self.options.classes.as_deref(),
+                    self.options.may_lack_labels,
+                );
                 self.labels = Some((cell, labels));
             }
             // Whoever knows the classes may want to predict them.
@@ -199,9 +206,13 @@ impl<'a> Reading<'a> {
         }
         let (labels, classes) = match self.labels {
             None => (None, self.options.classes.clone().unwrap_or_default()),
+            Some((_, labels)) if labels.may_lack() => {
+                let classes = self.options.classes.clone().unwrap_or_default();
+                (Some(labels.into_numbers()), classes)
+            }
             Some((cell, labels)) => {
                 let (labels, classes) = labels.finish(path, (last_line, cell + 1))?;
-                (Some(labels), classes)
+                (Some(labels.into_iter().map(Some).collect()), classes)
             }
         };
         Ok(Texts {
@@ -244,7 +255,7 @@ mod tests {
         let named = "id,text,label\n1,\"one\ntwo, three\",b\n2,four,a\n";
         let read_named = read("t.csv", named, &TextOptions::default()).unwrap();
         assert_eq!(read_named.texts, ["one\ntwo, three", "four"]);
-        assert_eq!(read_named.labels, Some(vec![1, 0]));
+        assert_eq!(read_named.labels, Some(vec![Some(1), Some(0)]));
         // Without a header, and with tabs.
         let bare = read(
             "t.tsv",
@@ -253,14 +264,20 @@ mod tests {
         )
         .unwrap();
         assert_eq!(bare.classes, ["4", "10"]);
-        assert_eq!(bare.labels, Some(vec![0, 1, 0]));
+        assert_eq!(bare.labels, Some(vec![Some(0), Some(1), Some(0)]));
         assert_eq!(bare.texts[0], "text, too");
     }
 
     #[test]
     fn labels_may_be_missing_where_classes_are_known() {
         let with = read("t.csv", "text,label\nx,b\n", &to_predict()).unwrap();
-        assert_eq!(with.labels, Some(vec![1]));
+        assert_eq!(with.labels, Some(vec![Some(1)]));
+        let some = TextOptions {
+            may_lack_labels: true,
+            ..to_predict()
+        };
+        let some = read("t.csv", "text,label\nx,\ny,c\nz,b\n", &some).unwrap();
+        assert_eq!(some.labels, Some(vec![None, None, Some(1)]));
         let without = read("t.csv", "id,text\n1,x\n", &to_predict()).unwrap();
         assert_eq!(
             (without.texts, without.labels),

@@ -75,6 +75,14 @@ pub enum CsvDefect {
         /// Its text.
         found: String,
     },
+    /// Nothing tells whether a first row of numbers is a header.
+    #[error(
+        "({found}) may be the header, or a row of a class of its own; say which with data.header=true or data.header=false"
+    )]
+    OpenHeader {
+        /// Its first cells.
+        found: String,
+    },
     /// A header has other columns than the table that a model was trained with.
     #[error(
         "expected the columns {expected}{and} as in the table that the model was trained with, found {found}",

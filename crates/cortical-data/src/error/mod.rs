@@ -181,6 +181,15 @@ impl std::fmt::Debug for Error {
 }
 
 impl Error {
+    /// Data have the classes `found` where those of `expected` are known, as a model's.
+    #[must_use]
+    pub fn other_classes(expected: &[String], found: &[String]) -> Self {
+        Self::Sample(SampleDefect::OtherClasses {
+            expected: list(expected),
+            found: list(found),
+        })
+    }
+
     pub(crate) fn read(path: &Path, offset: u64, why: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),

@@ -24,10 +24,30 @@ pub enum PictureDefect {
         found: [usize; 2],
     },
     /// A folder of pictures has too few folders of classes.
-    #[error("expected a folder for each of at least two classes, found {found}")]
+    #[error(
+        "expected a folder with PNG or JPEG pictures for each of at least two classes, or such folders in train and test (and valid, val or validation), found {found}{hint}"
+    )]
     NoClassFolders {
-        /// How many folders it has.
+        /// How many folders with pictures it has.
         found: usize,
+        /// What it has besides, in words.
+        hint: String,
+    },
+    /// A folder to predict from has no picture, nor has one in it.
+    #[error(
+        "expected pictures called .png, .jpg or .jpeg in it or in its folders, found none{hint}"
+    )]
+    NoneBeneath {
+        /// What it has instead, in words.
+        hint: String,
+    },
+    /// Pictures for what takes no pictures.
+    #[error(
+        "expected samples of shape {expected:?}, as rows of a table are, found pictures; they have the shape [1 or 3, height, width]"
+    )]
+    Shape {
+        /// The shape asked for.
+        expected: Vec<usize>,
     },
     /// The test part has a class that the training part has not.
     #[error("expected one of the classes of the training part, {expected}")]

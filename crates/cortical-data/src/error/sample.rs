@@ -72,6 +72,14 @@ pub enum SampleDefect {
         /// The shape.
         found: Vec<usize>,
     },
+    /// A data set has a class that is none of those that it is to have, such as a model's.
+    #[error("expected the classes {expected}, found {found}; classes are known by their names")]
+    OtherClasses {
+        /// The classes expected.
+        expected: String,
+        /// The classes of the data.
+        found: String,
+    },
     /// Categories would make more numbers than the memory holds.
     #[error(
         "{rows} rows of {columns} numbers are more than the memory holds; ignore the columns with many categories"

@@ -4,6 +4,7 @@ use super::*;
 use crate::{Features, OpenOptions, Preprocess, csv::CsvOptions, open, open_features};
 use candle_core::Device;
 use proptest::prelude::*;
+use std::fs;
 
 /// The colour types of PNG.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -275,18 +276,18 @@ fn what_is_no_picture_or_does_not_fit_is_named() {
     );
     assert_eq!(
         refused(&[("a/1.png", &small(0)), ("b/1.png", b"GIF89a")], None),
-        "F/b/1.png: cannot be read as a PNG or JPEG picture: its first bytes are those of another format"
+        "F/b/1.png: cannot be read as a PNG or JPEG picture: it is a GIF; save it as PNG"
     );
     assert_eq!(
         refused(&[("a/1.png", &small(0))], None),
-        "F: expected a folder for each of at least two classes, found 1"
+        "F: expected a folder with PNG or JPEG pictures for each of at least two classes, or such folders in train and test (and valid, val or validation), found 1"
     );
     assert_eq!(
         refused(
             &[("a/1.png", &small(0)), ("b/1.png", &small(0))],
             Some(vec![4])
         ),
-        "pictures have the shape [1 or 3, height, width], found [4]"
+        "F: expected samples of shape [4], as rows of a table are, found pictures; they have the shape [1 or 3, height, width]"
     );
     let mut cut = small(0);
     cut.truncate(50);

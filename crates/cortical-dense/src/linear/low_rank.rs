@@ -6,7 +6,8 @@ use cortical_neuron::{Adapters, Error, Init, Param, Pass, Result, Scope};
 use cortical_tensor::ops;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A change `ΔW = (α / r) B A` of low rank beside fixed weights, and with DoRA a length for each weight vector:
+/// A change `ΔW = s B A` of low rank beside fixed weights, its scale `s` as [`Adapters::size`] has it, and with DoRA a
+/// length for each weight vector:
 /// `y = W x + ΔW x`, or `y = m ⊙ (W + ΔW) x / ‖W + ΔW‖` row by row.
 ///
 /// The names are those of the PEFT library: `lora_A.weight` `[r, in]`, `lora_B.weight` `[out, r]`,
@@ -30,21 +31,21 @@ impl LowRank {
     /// Makes the parameters at a layer's place. `weight` is `[out, in]`.
     pub(super) fn build(adapters: &Adapters, scope: &Scope, weight: &Tensor) -> Result<Self> {
         let (out, input) = weight.dims2()?;
-        if adapters.rank == 0 || adapters.rank > out.min(input) {
+        let (rank, scale) = adapters.size(scope.path());
+        if rank == 0 {
             return Err(Error::Option {
                 option: "the rank of a low-rank change",
-                expected: "at least 1 and at most the smaller side of the weights",
-                got: format!("{} for weights of [{out}, {input}]", adapters.rank),
+                expected: "at least 1",
+                got: format!("{rank} for weights of [{out}, {input}]"),
             });
         }
         // PEFT draws A as PyTorch's linear layer draws its weight.
-        let a =
-            scope
-                .at("lora_A")
-                .param("weight", &[adapters.rank, input], Init::KAIMING_UNIFORM)?;
+        let a = scope
+            .at("lora_A")
+            .param("weight", &[rank, input], Init::KAIMING_UNIFORM)?;
         let b = scope
             .at("lora_B")
-            .param("weight", &[out, adapters.rank], Init::ZEROS)?;
+            .param("weight", &[out, rank], Init::ZEROS)?;
         let magnitude = match adapters.dora {
             false => None,
             true => {
@@ -61,7 +62,7 @@ impl LowRank {
             a,
             b,
             magnitude,
-            scale: adapters.scale(),
+            scale,
             unmerged: Arc::default(),
         })
     }
@@ -108,7 +109,7 @@ impl LowRank {
         Ok(sum.broadcast_mul(&ratio)?)
     }
 
-    /// `W + (α / r) B A`
+    /// `W + s B A`
     fn changed(&self, weight: &Tensor) -> Result<Tensor> {
         Ok((weight
             + self

@@ -247,7 +247,7 @@ mod tests {
                         rank: 2,
                         alpha: 4.0,
                         targets: vec![target.to_owned()],
-                        dora: false,
+                        ..Adapters::default()
                     }),
                     ..Default::default()
                 };

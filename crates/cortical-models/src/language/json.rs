@@ -256,14 +256,25 @@ impl JsonFields {
 
     /// A field that must have one of these values, or not be there: others would change what the model computes.
     pub(crate) fn only(&mut self, name: &str, allowed: &[Value]) -> Result<()> {
-        match self.take(name) {
-            Some(got) if !allowed.contains(&got) => Err(Error::UnsupportedConfig {
-                field: self.path(name),
-                got: short(&got),
-                expected: allowed.iter().map(short).collect::<Vec<_>>().join(" or "),
-            }),
-            _ => Ok(()),
-        }
+        self.one_of(name, allowed).map(|_| ())
+    }
+
+    /// As [`JsonFields::only`], and which of the values it is.
+    pub(crate) fn one_of(&mut self, name: &str, allowed: &[Value]) -> Result<Option<usize>> {
+        let Some(got) = self.take(name) else {
+            return Ok(None);
+        };
+        let found = allowed.iter().position(|value| *value == got);
+        found.map(Some).ok_or_else(|| Error::UnsupportedConfig {
+            field: self.path(name),
+            got: short(&got),
+            expected: allowed.iter().map(short).collect::<Vec<_>>().join(" or "),
+        })
+    }
+
+    /// The names of all fields that are still there.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.fields.keys().cloned().collect()
     }
 
     /// Refuses what nobody has read, unless it is known to change nothing or says that something is not used.

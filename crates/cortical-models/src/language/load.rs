@@ -1,13 +1,13 @@
 //! Language models out of Hugging Face folders and GGUF files.
 
-use super::adapter::{adapter_base, load_changes, read_adapter_config};
+use super::adapter::{AdapterFiles, adapter_base};
 use super::class_head::CONFIG_BYTES;
 use super::config::LanguageConfig;
 use super::folder::{self, FolderSource};
 use super::gguf::{self, GgufSource};
 use super::head::Head;
 use super::model::LanguageModel;
-use super::parts::Part;
+use super::parts::{Part, TensorSpec};
 use super::source::{LoadOptions, Weights};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device};
@@ -42,11 +42,19 @@ pub struct Loaded {
 pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     let path = path.as_ref();
     if GgufFile::is_gguf(path) {
-        return open_gguf(path, options);
+        return open_gguf(path, options, None);
     }
     if let Some(base) = adapter_base(path)? {
         return open_adapted(path, &base, options);
     }
+    open_folder(path, options, None)
+}
+
+fn open_folder(
+    path: &Path,
+    options: &LoadOptions,
+    changes: Option<&AdapterFiles>,
+) -> Result<Loaded> {
     let config_path = path.join("config.json");
     if !config_path.is_file() {
         return Err(Error::NotAModel { path: path.into() });
@@ -67,7 +75,7 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
     if options.headless {
         head = Head::None;
     }
-    if adapts_tied(head, options) {
+    if adapts_tied(&config, (prefix, head), options, changes)? {
         let table = config.tensors_as(prefix, head);
         let table = table.into_iter().find(|tensor| tensor.part == Part::Tokens);
         let table = table.map(|table| aliases.get(&table.name).cloned().unwrap_or(table.name));
@@ -75,6 +83,7 @@ pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded> {
         (head, _) = (Head::Own, config.untie());
     }
     folder::check(path, &config, (prefix, head), &files, &aliases)?;
+    let options = &with_changes(options, changes, &config.tensors_as(prefix, head))?;
     let stored_bytes = files.tensors().map(|tensor| tensor.bytes()).sum();
     let source = Arc::new(FolderSource {
         files,
@@ -100,29 +109,33 @@ fn open_adapted(path: &Path, base: &Path, options: &LoadOptions) -> Result<Loade
             Weights::Stored => Weights::Single,
             other => other,
         },
-        adapters: Some(read_adapter_config(path)?),
         ..options.clone()
     };
-    let loaded = open(base, &options)?;
-    load_changes(path, &loaded.params, options.headless)?;
+    let changes = AdapterFiles::open(path)?;
+    let loaded = match GgufFile::is_gguf(base) {
+        true => open_gguf(base, &options, Some(&changes))?,
+        false => open_folder(base, &options, Some(&changes))?,
+    };
+    changes.load(&loaded.params, options.headless)?;
     Ok(Loaded {
         path: path.into(),
         ..loaded
     })
 }
 
-fn open_gguf(path: &Path, options: &LoadOptions) -> Result<Loaded> {
+fn open_gguf(path: &Path, options: &LoadOptions, changes: Option<&AdapterFiles>) -> Result<Loaded> {
     let file = Arc::new(GgufFile::open(path)?);
     let found = LanguageConfig::from_gguf(&file);
     let (mut config, mut head) = found.map_err(Error::in_file(path))?;
     if options.headless {
         head = Head::None;
     }
-    if adapts_tied(head, options) {
+    if adapts_tied(&config, (config.prefix(), head), options, changes)? {
         (head, _) = (Head::Own, config.untie());
     }
     let tensors = gguf::stored(&file, &config, head);
     gguf::check(&file, &tensors, head)?;
+    let options = &with_changes(options, changes, &config.tensors_as(config.prefix(), head))?;
     let stored_bytes = file.tensors().iter().map(|tensor| tensor.bytes()).sum();
     let source = Arc::new(GgufSource::new(file.clone(), tensors, options.weights));
     let params = store(source, options);
@@ -136,10 +149,37 @@ fn open_gguf(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     })
 }
 
-/// Whether a head that shares the table of tokens is to get a change of its own, for which it needs weights of its own.
-fn adapts_tied(head: Head, options: &LoadOptions) -> bool {
-    let adapters = options.adapters.as_ref();
-    head == Head::Tied && adapters.is_some_and(|adapters| adapters.names("lm_head"))
+/// Whether of a head and the table of tokens that it shares only one is to change, so that both need weights of their
+/// own.
+fn adapts_tied(
+    config: &LanguageConfig,
+    (prefix, head): (&str, Head),
+    options: &LoadOptions,
+    changes: Option<&AdapterFiles>,
+) -> Result<bool> {
+    if head != Head::Tied {
+        return Ok(false);
+    }
+    match (changes, &options.adapters) {
+        (Some(changes), _) => changes.unties(&config.tensors_as(prefix, head)),
+        (None, adapters) => Ok(adapters.as_ref().is_some_and(|all| all.names("lm_head"))),
+    }
+}
+
+/// The options, with the adapters that the files of low-rank changes say for a model of these tensors.
+fn with_changes(
+    options: &LoadOptions,
+    changes: Option<&AdapterFiles>,
+    tensors: &[TensorSpec],
+) -> Result<LoadOptions> {
+    let adapters = match changes {
+        Some(changes) => Some(changes.adapters(tensors)?),
+        None => options.adapters.clone(),
+    };
+    Ok(LoadOptions {
+        adapters,
+        ..options.clone()
+    })
 }
 
 fn store(source: Arc<dyn Source>, options: &LoadOptions) -> Params {

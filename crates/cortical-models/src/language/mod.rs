@@ -37,7 +37,7 @@ mod tests;
 mod widths;
 
 pub use account::{Account, AccountLine};
-pub use adapter::{adapter_base, load_adapter, merged_tensors, read_adapter_config, save_adapter};
+pub use adapter::{adapter_base, merged_tensors, save_adapter};
 pub use cache::ModelCache;
 pub use class_head::read_classes;
 pub use classifier::TextClassifier;

@@ -56,11 +56,12 @@ impl<'r> Task<'r> for SampleClasses<'r> {
             None => start::columns(&recipe.start)?,
         };
         let mut splits = recipe.open_samples(&columns)?;
-        if trained.is_none() {
-            refuse_idle(recipe, samples, splits.train.input_shape())?;
-        }
-        if let Some(model) = &trained {
-            splits.test = model.prepared(&splits.test)?;
+        match &trained {
+            Some(model) => splits.test = model.prepared(&splits.test)?,
+            None => {
+                refuse_idle(recipe, samples, splits.train.input_shape())?;
+                start::check_classes(&recipe.start, &splits.train)?;
+            }
         }
         let classes = splits.train.classes();
         let layers = samples.model.layers();

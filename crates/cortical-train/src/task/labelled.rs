@@ -52,7 +52,8 @@ impl LabelledTexts {
             ..TextOptions::default()
         };
         let read = read_texts(Path::new(&recipe.data.name), &options)?;
-        let labels = read.labels.unwrap_or_default();
+        // Every row has one, as none may lack here.
+        let labels: Vec<u32> = read.labels.into_iter().flatten().flatten().collect();
         let data = &recipe.data;
         let seed = Seed(text.data.split_seed.unwrap_or(recipe.seed));
         let rows = split_rows(&labels, data.test_fraction, data.valid_fraction, seed)?;
@@ -166,7 +167,7 @@ impl<'r> Task<'r> for TextClasses<'r> {
                 let own = language::read_classes(origin.path())?;
                 let new_head = own.as_ref().is_some_and(|own| *own != classes);
                 if let Some(own) = own.filter(|_| new_head && finished.is_some()) {
-                    return Err(Error::classes(&own, &classes));
+                    return Err(cortical_data::Error::other_classes(&own, &classes).into());
                 }
                 let options = LoadOptions {
                     new_head,

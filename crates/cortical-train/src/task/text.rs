@@ -249,6 +249,7 @@ pub(crate) fn adapters(text: &TextRecipe) -> Option<Adapters> {
         alpha: lora.alpha,
         targets: lora.targets.clone(),
         dora: lora.dora,
+        ..Adapters::default()
     })
 }
 

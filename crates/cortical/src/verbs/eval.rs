@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use candle_core::Device;
-use cortical_data::catalog;
 use cortical_data::csv::LabelColumn;
 use cortical_train::{
     Measure, Measured, RunPaths, TaskKind, TextModel, evaluate, evaluate_run, evaluate_text,
@@ -62,11 +61,10 @@ fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
         return Ok((Measure::Accuracy, Some(found.into())));
     }
     let is_text = paths.is_run() && paths.read_recipe()?.kind() == TaskKind::NextToken;
-    let is_known = catalog().iter().any(|entry| entry.name == data);
-    if args.label.is_some() && (is_text || is_known || Path::new(data).is_dir()) {
-        return Err(Error::NoTable { data: data.clone() });
-    }
     if is_text {
+        if args.label.is_some() {
+            return Err(Error::NoTable { data: data.clone() });
+        }
         return Ok((Measure::Perplexity, evaluate_text(&paths, data)?));
     }
     let (model, run) = load_model(&args.run)?;
@@ -75,7 +73,7 @@ fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
         data: args.data.as_deref(),
         label: args.label.as_deref(),
     };
-    let (dataset, batch_size) = data.open(&model, run.as_ref())?;
+    let (dataset, batch_size) = data.open(&model, run.as_ref(), output)?;
     let found = evaluate(model.network(), &dataset, batch_size, &Device::Cpu)?;
     Ok((Measure::Accuracy, Some(found.into())))
 }

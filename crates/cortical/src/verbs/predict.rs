@@ -33,10 +33,14 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
         let options = CsvOptions {
             label: args.label.as_deref().map(LabelColumn::parse),
             classes: Some(model.classes().to_vec()),
+            may_lack_labels: true,
             ..CsvOptions::default()
         };
         let features = open_features(&args.file, model.preprocess(), &options)?;
         let predictions = model.predict(&features.inputs, BATCH_SIZE)?;
+        for note in &features.about.notes {
+            output.remark(note);
+        }
         let files = features.files.iter();
         Ok(Found {
             predictions,
@@ -53,8 +57,8 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
 /// What was predicted of which samples.
 struct Found {
     predictions: Vec<Prediction>,
-    /// The classes that the file says.
-    labels: Option<Vec<u32>>,
+    /// The classes that the file says; `None` for a label that is no class of the model.
+    labels: Option<Vec<Option<u32>>>,
     /// What a person knows the samples by; empty where that is their place.
     samples: Vec<String>,
     /// What that is.
@@ -69,7 +73,14 @@ fn of_texts(model: &TextModel, args: &PredictArgs) -> Result<Found> {
     if let Some(label) = &args.label {
         options.label = LabelColumn::parse(label);
     }
+    options.may_lack_labels = true;
     let read = read_texts(&args.file, &options)?;
+    if let (Some(label), None) = (&args.label, &read.labels) {
+        return Err(Error::NoSuchLabel {
+            path: args.file.clone(),
+            label: label.clone(),
+        });
+    }
     Ok(Found {
         predictions: model.predict(&read.texts)?,
         labels: read.labels,
@@ -96,13 +107,10 @@ fn show(args: &PredictArgs, found: Found, output: &Output) {
         kind,
         ..
     } = &found;
-    let accuracy = found.labels.as_ref().map(|labels| {
-        let pairs = labels.iter().zip(predictions);
-        let right = pairs
-            .filter(|(label, p)| **label as usize == p.class)
-            .count();
-        (right, right as f64 / predictions.len().max(1) as f64)
-    });
+    let score = found
+        .labels
+        .as_ref()
+        .map(|labels| Score::of(labels, predictions));
     let rows: Vec<Value> = predictions
         .iter()
         .enumerate()
@@ -117,7 +125,7 @@ fn show(args: &PredictArgs, found: Found, output: &Output) {
     let mut object = Map::new();
     object.insert("run".to_owned(), json!(args.run.display().to_string()));
     object.insert("predictions".to_owned(), Value::Array(rows));
-    if let Some((_, accuracy)) = accuracy {
+    if let Some(accuracy) = score.as_ref().and_then(Score::accuracy) {
         object.insert("accuracy".to_owned(), json!(accuracy));
     }
     output.result(&Value::Object(object), |style| {
@@ -141,11 +149,47 @@ fn show(args: &PredictArgs, found: Found, output: &Output) {
         }
         table.render(style)
     });
-    if let Some((right, accuracy)) = accuracy {
-        let (right, all) = (count(right), count(predictions.len()));
-        output.remark(&format!(
-            "the file has labels: {right} of {all} are right, {}",
+    if let Some(score) = score {
+        output.remark(&score.in_words());
+    }
+}
+
+/// How many predictions are what the file says.
+struct Score {
+    right: usize,
+    /// Rows whose label is a class of the model.
+    known: usize,
+    all: usize,
+}
+
+impl Score {
+    fn of(labels: &[Option<u32>], predictions: &[Prediction]) -> Self {
+        let pairs = labels.iter().zip(predictions);
+        let right = pairs.filter(|(label, p)| label.is_some_and(|label| label as usize == p.class));
+        Self {
+            right: right.count(),
+            known: labels.iter().flatten().count(),
+            all: labels.len(),
+        }
+    }
+
+    fn accuracy(&self) -> Option<f64> {
+        (self.known > 0).then(|| self.right as f64 / self.known as f64)
+    }
+
+    fn in_words(&self) -> String {
+        let other = self.all - self.known;
+        let Some(accuracy) = self.accuracy() else {
+            return "the file has a label column, but no label that the model knows".to_owned();
+        };
+        let (right, known) = (count(self.right), count(self.known));
+        let mut text = format!(
+            "the file has labels: {right} of {known} are right, {}",
             percent(accuracy)
-        ));
+        );
+        if other > 0 {
+            text += &format!("; {} have none that the model knows", count(other));
+        }
+        text
     }
 }

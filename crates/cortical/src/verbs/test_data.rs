@@ -7,6 +7,7 @@ use cortical_data::{Dataset, catalog, open_features};
 use cortical_train::{Recipe, RunPaths, SampleRecipe, TrainedModel};
 
 use crate::error::{Error, Result};
+use crate::output::Output;
 
 /// Samples at a time where no recipe says how many.
 const BATCH_SIZE: usize = 256;
@@ -27,6 +28,7 @@ impl TestData<'_> {
         &self,
         model: &TrainedModel,
         run: Option<&RunPaths>,
+        output: &Output,
     ) -> Result<(Dataset, usize)> {
         let recipe = match run {
             Some(run) if run.is_run() => Some(run.read_recipe()?),
@@ -43,31 +45,11 @@ impl TestData<'_> {
             }
             (Some(name), _) => self.named(name, model, samples)?,
         };
-        if dataset.classes() != model.classes() {
-            let list = |classes: &[String]| {
-                let shown = classes
-                    .iter()
-                    .take(12)
-                    .map(String::as_str)
-                    .collect::<Vec<_>>();
-                let more = if classes.len() > 12 { ", ..." } else { "" };
-                format!("{}{more}", shown.join(", "))
-            };
-            let error = cortical_train::Error::Classes {
-                expected: list(model.classes()),
-                found: list(dataset.classes()),
-            };
-            return Err(error.into());
+        let dataset = model.prepared(&dataset)?;
+        for note in &dataset.about().notes {
+            output.remark(note);
         }
-        let shape = model.preprocess().input_shape();
-        if dataset.input_shape() != shape {
-            let error = cortical_train::Error::SampleShape {
-                expected: shape.to_vec(),
-                found: dataset.input_shape().to_vec(),
-            };
-            return Err(error.into());
-        }
-        Ok((dataset.preprocessed(model.preprocess())?, batch_size))
+        Ok((dataset, batch_size))
     }
 
     /// Data that the person names: every row of a CSV file, the test part of anything else.
@@ -81,8 +63,11 @@ impl TestData<'_> {
         let is_known = catalog().iter().any(|entry| entry.name == name);
         let label = match (self.label, trained) {
             (Some(label), _) => Some(LabelColumn::parse(label)),
-            (None, Some(trained)) => trained.data.label.clone(),
-            (None, None) => None,
+            // Models of older versions do not keep the columns of their table.
+            (None, Some(trained)) if model.preprocess().columns().is_empty() => {
+                trained.data.label.clone()
+            }
+            (None, _) => None,
         };
         if !is_known && path.is_file() {
             let options = CsvOptions {
@@ -91,7 +76,9 @@ impl TestData<'_> {
                 ..CsvOptions::default()
             };
             let features = open_features(path, model.preprocess(), &options)?;
-            let labels = features.labels.ok_or_else(|| Error::NoLabels {
+            let labels: Option<Vec<u32>> =
+                features.labels.and_then(|all| all.into_iter().collect());
+            let labels = labels.ok_or_else(|| Error::NoLabels {
                 path: path.to_owned(),
             })?;
             return Ok(Dataset::new(
@@ -100,22 +87,17 @@ impl TestData<'_> {
                 model.classes().to_vec(),
             )?);
         }
+        if self.label.is_some() {
+            return Err(Error::NoTable {
+                data: name.to_owned(),
+            });
+        }
         let recipe = Recipe::for_data(name);
         let mut options = recipe.samples()?.options(&recipe.data);
         if path.is_dir() {
             // Pictures come in any size.
             options.input_shape = Some(model.preprocess().input_shape().to_vec());
         }
-        let test = cortical_data::open(name, &options)?.test;
-        if !is_known && test.classes().len() == model.classes().len() {
-            // A folder of IDX files numbers its classes and does not name them.
-            let labels = test.labels().to_vec();
-            return Ok(Dataset::new(
-                test.inputs().clone(),
-                labels,
-                model.classes().to_vec(),
-            )?);
-        }
-        Ok(test)
+        Ok(cortical_data::open(name, &options)?.test)
     }
 }

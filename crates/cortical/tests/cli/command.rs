@@ -242,7 +242,7 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "train --recipe bad.toml",
         2,
-        "recipe: there is no field optim.lrr; did you mean optim.lr?",
+        "bad.toml: there is no field optim.lrr; did you mean optim.lr?",
     );
     check(
         "train --epochs 0",
@@ -345,9 +345,8 @@ fn runs_are_not_written_over_and_not_mistaken() {
     assert!(said.err.contains("name it with --data"), "{}", said.err);
     let said = place.run("eval r --data digits").expect(1);
     assert!(
-        said.err.contains(
-            "the model knows the classes setosa, versicolor, virginica, but the data has 0, 1,"
-        ),
+        said.err
+            .contains("expected the classes setosa, versicolor, virginica, found 0, 1, 2,"),
         "{}",
         said.err
     );

@@ -5,6 +5,7 @@
 mod changed_data;
 mod command;
 mod examples;
+mod inputs;
 mod interruption;
 mod language;
 mod look;

@@ -2,7 +2,7 @@
 //! nothing.
 
 use super::*;
-use cortical_io::write_atomic;
+use cortical_io::{read_text, write_atomic};
 use cortical_kernels::sparse::{Precision, SparseMatrix};
 
 fn write(path: &Path, text: &str) {
@@ -31,8 +31,17 @@ fn a_table_that_is_stored_as_the_head_is_there_once() {
 }
 
 #[test]
-fn changes_of_the_head_are_those_of_peft() {
-    for name in ["lora-head", "lora-head-tied"] {
+fn changes_are_those_of_peft() {
+    for name in [
+        "lora-head",
+        "lora-head-tied",
+        "lora-patterns",
+        "lora-regex",
+        "lora-layers",
+        "lora-saved",
+        "lora-saved-tied",
+        "lora-biases",
+    ] {
         let loaded = open(fixture(name), &LoadOptions::default()).unwrap();
         let (ids, want) = expected(&fixture(name));
         let difference = difference(&output(&loaded.model, &ids), &want);
@@ -112,7 +121,7 @@ fn sparse_weights_of_a_folder_give_the_scores_of_the_dense_ones() {
     let from = fixture("llama");
     let (ids, _) = expected(&from);
     let folder = tempfile::tempdir().unwrap();
-    let config = cortical_io::read_text(from.join("config.json"), 1 << 20).unwrap();
+    let config = read_text(from.join("config.json"), 1 << 20).unwrap();
     let mut scores = Vec::new();
     for is_sparse in [false, true] {
         let file = TensorFile::open(from.join("model.safetensors")).unwrap();

@@ -469,6 +469,7 @@ fn a_merged_change_computes_the_same() {
             alpha: 8.0,
             targets: vec![target.to_owned()],
             dora,
+            ..Adapters::default()
         };
         let options = LoadOptions {
             adapters: Some(adapters),

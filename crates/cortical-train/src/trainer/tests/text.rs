@@ -141,8 +141,12 @@ fn low_rank_changes_are_trained_alone_and_saved_for_peft() {
         assert_eq!(again.unwrap().loss, report.test_loss);
         let trainable = report.trainable.unwrap();
         assert!(trainable > 0 && trainable * 10 < report.parameters);
-        let adapter = language::read_adapter_config(&root).unwrap();
-        assert_eq!((adapter.rank, adapter.dora), (8, dora));
+        let adapter = std::fs::read_to_string(root.join("adapter_config.json")).unwrap();
+        let adapter: serde_json::Value = serde_json::from_str(&adapter).unwrap();
+        assert_eq!(
+            (&adapter["r"], &adapter["use_dora"]),
+            (&8.into(), &dora.into())
+        );
         assert!(!RunPaths::new(&root).model().exists());
     }
 }

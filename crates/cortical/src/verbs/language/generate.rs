@@ -17,6 +17,7 @@ pub(crate) fn generate(args: &GenerateArgs, common: &Common, output: &Output) ->
         Some(text) => tokenizer.encode(text)?,
         None => args.ids.clone(),
     };
+    super::check_ids(&args.ids, &loaded)?;
     let sampler = Sampler::new(args.sampling.sampling(), common.seed.unwrap_or(0))?;
     let mut generator = Generator::new(&loaded.model, loaded.model.cache(), &prompt, sampler)?
         .limit(args.sampling.max_tokens)

@@ -53,6 +53,18 @@ fn exists(path: &Path) -> Result<()> {
     }
 }
 
+/// That all numbers that a person gives are tokens of the model.
+fn check_ids(ids: &[u32], loaded: &Loaded) -> Result<()> {
+    let size = loaded.model.config().vocab_size();
+    match ids.iter().find(|id| **id as usize >= size) {
+        Some(&found) => Err(Error::NoToken {
+            found,
+            last: size.saturating_sub(1),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Tokens a second; `None` where there was nothing to measure.
 fn rate((tokens, time): (usize, Duration)) -> Option<f64> {
     let seconds = time.as_secs_f64();

@@ -48,7 +48,15 @@ pub(crate) fn perplexity(args: &PerplexityArgs, output: &Output) -> Result<Done>
 
 /// The text, or as much of it as is asked for: a character that is cut there is left out.
 fn read(args: &PerplexityArgs) -> Result<String> {
-    let failed = |why| Error::Input { why };
+    let failed = |why| Error::File {
+        path: args.file.clone(),
+        why,
+    };
+    // Before it is opened, as opening a pipe waits for somebody who writes, and a device may never end.
+    if !std::fs::metadata(&args.file).map_err(failed)?.is_file() {
+        let path = args.file.clone();
+        return Err(cortical_io::Error::NotAFile { path }.into());
+    }
     let limit = args.bytes.unwrap_or(1 << 30) as u64;
     let mut file = File::open(&args.file).map_err(failed)?;
     let mut bytes = Vec::new();

@@ -55,7 +55,7 @@ fn look(args: &NeuronsArgs, output: &Output) -> Result<()> {
         data: args.data.as_deref(),
         label: args.label.as_deref(),
     };
-    let (data, _) = named.open(&model, run.as_ref())?;
+    let (data, _) = named.open(&model, run.as_ref(), output)?;
     let rows = spread(args, data.len());
     let data = data.select(&rows)?;
     let survey = survey_network(&model, &data, &options(args))?;
@@ -87,9 +87,8 @@ fn of_texts(args: &NeuronsArgs, model: &TextModel, output: &Output) -> Result<()
                 options.label = LabelColumn::parse(label);
             }
             let read = read_texts(Path::new(data), &options)?;
-            let labels = read
-                .labels
-                .ok_or_else(|| Error::NoLabels { path: data.into() })?;
+            let labels: Option<Vec<u32>> = read.labels.and_then(|all| all.into_iter().collect());
+            let labels = labels.ok_or_else(|| Error::NoLabels { path: data.into() })?;
             (read.texts, labels)
         }
     };
