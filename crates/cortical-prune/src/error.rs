@@ -62,6 +62,14 @@ pub enum Error {
         /// Why not, and what can be done.
         why: String,
     },
+    /// A layer has no form in which it could be packed.
+    #[error("{layer} cannot be packed: {why}")]
+    Pack {
+        /// The layer.
+        layer: String,
+        /// Why not.
+        why: cortical_kernels::quantized::QuantizedError,
+    },
     /// Networks.
     #[error(transparent)]
     Model(Box<cortical_models::Error>),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use cortical_kernels::sparse::Precision;
 use cortical_models::NeuronGroup;
 use cortical_models::language::{
     BlockGroups, LanguageModel, LoadOptions, Loaded, Weights as Stored, open,
@@ -20,10 +21,12 @@ use crate::calibration::{Inputs, Pruning, Ranked};
 use crate::importance::{Importance, Share, choose, scores};
 use crate::remove::remove;
 use crate::report::{Report, Width};
-use crate::{Error, Figures, Outcome, Result, timing};
+use crate::{Error, Figures, Outcome, Result, pack, timing};
 
 /// The model that a new run begins with, in its folder.
 const START: &str = "start";
+/// The weights of a model, in its folder.
+const MODEL: &str = "model.safetensors";
 /// The masks of a model, in its folder.
 const MASKS: &str = "masks.safetensors";
 
@@ -45,6 +48,8 @@ pub struct TextRequest {
     pub tokens: usize,
     /// The text that perplexity is measured on, before and after.
     pub test: String,
+    /// The precision of the connections of pruned layers that are packed, if any are to be.
+    pub pack: Option<Precision>,
     /// How many tokens at a time the time is measured for.
     pub batches: Vec<usize>,
     /// Draws what is random.
@@ -139,7 +144,10 @@ pub fn prune_text_run(
 
 /// Writes the pruned model into a folder; the groups that have become smaller.
 fn cut(request: &TextRequest, folder: &Path) -> Result<Vec<Width>> {
-    let Loaded { model, params, .. } = load(&request.model)?;
+    if request.model.join(MODEL).is_file() {
+        pack::refuse_packed(&request.model.join(MODEL))?;
+    }
+    let Loaded { model, params, .. } = load(&request.model, Stored::Single)?;
     let tokenizer = Tokenizer::open(&request.model)?;
     let calibration = Calibration {
         ids: tokenizer.encode(&request.calibration)?,
@@ -172,7 +180,7 @@ fn cut(request: &TextRequest, folder: &Path) -> Result<Vec<Width>> {
     write("tokenizer.json", &tokenizer.to_json()?)?;
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     let named: Vec<_> = tensors.into_iter().collect();
-    cortical_io::save_tensors(folder.join("model.safetensors"), &named, &metadata)?;
+    cortical_io::save_tensors(folder.join(MODEL), &named, &metadata)?;
     let masks = params.masks();
     if !masks.is_empty() {
         cortical_io::save_tensors(folder.join(MASKS), &masks, &Default::default())?;
@@ -181,10 +189,27 @@ fn cut(request: &TextRequest, folder: &Path) -> Result<Vec<Width>> {
     Ok(widths)
 }
 
+/// Packs the new model if it is to be; what came of it, in words.
+fn pack_model(request: &TextRequest) -> Result<Option<String>> {
+    let path = request.out.join(MODEL);
+    let Some(precision) = request.pack else {
+        return Ok(None);
+    };
+    // A folder that is gone on with may have been packed.
+    if pack::refuse_packed(&path).is_err() {
+        return Ok(None);
+    }
+    let layers = pack::layers_of_text(&load(&request.out, Stored::Single)?.model);
+    let rows = request.batches.first().copied().unwrap_or(1);
+    let packed = pack::pack(&path, &layers, precision, rows)?;
+    Ok(Some(packed.words(rows)))
+}
+
 /// Both models, measured one after the other, as a large one may not fit twice.
 fn report(request: &TextRequest, widths: Vec<Width>) -> Result<Report> {
-    let measured = |path: &Path| -> Result<Figures> {
-        let Loaded { model, params, .. } = load(path)?;
+    let packed = pack_model(request)?;
+    let measured = |path: &Path, weights: Stored| -> Result<Figures> {
+        let Loaded { model, params, .. } = load(path, weights)?;
         let test = Tokenizer::open(path)?.encode(&request.test)?;
         let mut figures = Figures {
             parameters: params.count(),
@@ -195,17 +220,26 @@ fn report(request: &TextRequest, widths: Vec<Width>) -> Result<Report> {
         measure(&mut figures, &model, &test, &request.batches)?;
         Ok(figures)
     };
-    let (before, after) = (measured(&request.model)?, measured(&request.out)?);
+    let before = measured(&request.model, Stored::Single)?;
+    let after = match packed {
+        None => measured(&request.out, Stored::Single)?,
+        // Packed weights are computed with as they lie, and are no parameters.
+        Some(_) => Figures {
+            parameters: before.parameters,
+            ..measured(&request.out, Stored::Stored)?
+        },
+    };
     let mut report = Report::new(words(&request.removal), before, after);
     report.widths = widths;
+    report.remarks.extend(packed);
     report.curve = crate::network::curve(&RunPaths::new(&request.out));
     crate::report::write(&request.out, &report)?;
     Ok(report)
 }
 
-fn load(path: &Path) -> Result<Loaded> {
+fn load(path: &Path, weights: Stored) -> Result<Loaded> {
     let options = LoadOptions {
-        weights: Stored::Single,
+        weights,
         ..LoadOptions::default()
     };
     Ok(open(path, &options)?)

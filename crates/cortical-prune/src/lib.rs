@@ -8,6 +8,9 @@
 //! - [`Removal::Neurons`]: whole neurons and channels go, with everything that reads them ([`keep`], [`remove`]): the
 //!   network becomes an ordinary smaller one.
 //!
+//! Single weights that are 0 cost as much as others until they are left out: with `pack`, the linear layers that multiply
+//! faster by the connections that are left are written so ([`Packed`]).
+//!
 //! - [`prune_text`] does the same for language models, in whose blocks the architecture says what belongs together.
 //!
 //! The central choice: which tensors belong to a neuron is not known here. Each kind of layer says it of itself
@@ -20,6 +23,7 @@ mod figures;
 mod importance;
 mod language;
 mod network;
+mod pack;
 mod remove;
 mod report;
 mod request;
@@ -33,6 +37,7 @@ pub use figures::Figures;
 pub use importance::{Importance, Share, keep};
 pub use language::{TextRemoval, TextRequest, prune_text, prune_text_run};
 pub use network::{Outcome, prune};
+pub use pack::Packed;
 pub use remove::{remove, shapes};
 pub use report::{Report, Width};
 pub use request::{Removal, Request, Rewind, Weights};

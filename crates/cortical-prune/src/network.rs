@@ -18,7 +18,7 @@ use crate::report::{Report, Width};
 use crate::request::{Removal, Request};
 use crate::rewind::Tickets;
 use crate::target::{Found, Search, Target};
-use crate::{Error, Figures, Result, timing};
+use crate::{Error, Figures, Result, pack, timing};
 
 /// The weights that the new run begins with, in its folder.
 const START: &str = "start.safetensors";
@@ -54,6 +54,7 @@ pub fn prune(request: &Request, stop: &dyn Stop, observer: &mut dyn Observer) ->
     let paths = RunPaths::new(&request.run);
     let (recipe, run) = paths.read_finished()?;
     recipe.samples()?;
+    pack::refuse_packed(&paths.model())?;
     let before = paths.load_model(&Device::Cpu)?;
     let file = TensorFile::open(paths.model())?;
     let plan = plan_of(&file).ok_or_else(|| Error::Unsuited {
@@ -85,7 +86,9 @@ pub fn prune(request: &Request, stop: &dyn Stop, observer: &mut dyn Observer) ->
         } => return Ok(Outcome::Stopped { step, total_steps }),
         _ => return Err(job.unsuited("cannot prune", "its training ended in an unknown way")),
     };
-    let found = job.report(&run, &report, smaller.as_ref())?;
+    let packed = job.pack()?;
+    let mut found = job.report(&run, &report, smaller.as_ref())?;
+    found.remarks.extend(packed);
     crate::report::write(&request.out, &found)?;
     Ok(Outcome::Finished(Box::new(found)))
 }
@@ -288,6 +291,22 @@ impl Job<'_> {
             let _ = std::fs::remove_file(self.request.out.join(START_MASKS));
             let _ = std::fs::remove_dir(&self.request.out);
         }
+    }
+
+    /// Packs the new model if it is to be; what came of it, in words.
+    fn pack(&self) -> Result<Option<String>> {
+        let path = RunPaths::new(&self.request.out).model();
+        let Some(precision) = self.request.pack else {
+            return Ok(None);
+        };
+        // A folder that is gone on with may have been packed.
+        if pack::refuse_packed(&path).is_err() {
+            return Ok(None);
+        }
+        let layers = pack::layers_of_network(self.plan)?;
+        let rows = self.request.batches.first().copied().unwrap_or(1);
+        let packed = pack::pack(&path, &layers, precision, rows)?;
+        Ok(Some(packed.words(rows)))
     }
 
     /// Both models, measured.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cortical_kernels::sparse::Precision;
 use cortical_settings::{Choice, Table, Value};
 use cortical_train::{Override, PruneMethod, PruneScope};
 
@@ -22,6 +23,8 @@ pub struct Request {
     pub epochs: Option<u64>,
     /// Further fields of the new run's recipe.
     pub set: Vec<Override>,
+    /// The precision of the connections of pruned layers that are packed, if any are to be.
+    pub pack: Option<Precision>,
     /// How many samples at a time the time is measured for.
     pub batches: Vec<usize>,
 }

@@ -79,7 +79,7 @@ pub(crate) fn of_tokens(model: &LanguageModel, ids: &[u32]) -> Result<f64> {
     Ok(median(times))
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
+pub(crate) fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use cortical_io::TensorFile;
+use cortical_kernels::sparse::Precision;
 use cortical_models::language::{LanguageConfig, LanguageModel, LoadOptions, open};
 use cortical_neuron::{Params, Pass};
 use cortical_prune::{Amount, By, Ranked, TextRemoval, TextRequest, prune_text};
@@ -39,6 +40,7 @@ fn request(model: &Path, out: &Path, removal: TextRemoval) -> TextRequest {
         calibration: "the sea, the open sea, and the white whale in it. ".repeat(4),
         tokens: 128,
         test: "call me whatever you like, and go to the sea. ".repeat(12),
+        pack: None,
         batches: vec![1],
         seed: 1,
     }
@@ -229,4 +231,34 @@ impl cortical_neuron::Observer for Norm {
             self.0.get_or_insert_with(|| output.clone());
         }
     }
+}
+
+#[test]
+fn a_packed_model_gives_the_same_scores_and_is_not_pruned_again() {
+    let temporary = tempfile::tempdir().unwrap();
+    let model = write(temporary.path(), LLAMA, |_| {});
+    let removal = TextRemoval::Weights(Ranked {
+        by: By::Magnitude,
+        amount: Amount::OfLayer(0.9),
+    });
+    let out = |name: &str| temporary.path().join(name);
+    prune_text(&request(&model, &out("dense"), removal.clone())).unwrap();
+    let packed = TextRequest {
+        pack: Some(Precision::F32),
+        ..request(&model, &out("packed"), removal.clone())
+    };
+    let report = prune_text(&packed).unwrap();
+    assert_eq!(report.after.parameters, report.before.parameters);
+    assert!(
+        report.remarks[0].contains("of 14 pruned layers"),
+        "{report:?}"
+    );
+    for (a, b) in logits(&out("dense")).iter().zip(&logits(&out("packed"))) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+    if report.remarks[0].starts_with("none") {
+        return;
+    }
+    let again = prune_text(&request(&out("packed"), &out("again"), removal)).unwrap_err();
+    assert!(again.to_string().contains("are packed"), "{again}");
 }

@@ -7,7 +7,7 @@ use cortical_train::Override;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical prune runs/digits-001 --out runs/half --neurons 0.5\n  cortical prune runs/digits-001 --out runs/fast --target-latency 20ms\n  cortical prune runs/digits-001 --out runs/sparse --sparsity 0.9 --ramp 0.5 --epochs 3\n  cortical prune runs/digits-001 --out runs/ticket --sparsity 0.8 --rewind\n  cortical prune smollm2.gguf --out smollm2-half --sparsity 0.5 --method wanda --calibrate notes.txt\n  cortical prune smollm2.gguf --out smollm2-narrow --intermediate 0.5",
+    after_help = "Examples:\n  cortical prune runs/digits-001 --out runs/half --neurons 0.5\n  cortical prune runs/digits-001 --out runs/fast --target-latency 20ms\n  cortical prune runs/digits-001 --out runs/sparse --sparsity 0.9 --ramp 0.5 --epochs 3 --pack\n  cortical prune runs/digits-001 --out runs/ticket --sparsity 0.8 --rewind\n  cortical prune smollm2.gguf --out smollm2-half --sparsity 0.5 --method wanda --calibrate notes.txt\n  cortical prune smollm2.gguf --out smollm2-narrow --intermediate 0.5",
     group = ArgGroup::new("amount").required(true).multiple(true)
 )]
 pub(crate) struct PruneArgs {
@@ -56,6 +56,10 @@ pub(crate) struct PruneArgs {
     /// With --rewind: trainings after which weights go
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rewind", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
+    /// Write pruned linear layers as the connections that are left, where this machine multiplies faster so: of single
+    /// precision, or rounded to bf16. Their values are read by what knows compressed-tensors' sparse-bitmask
+    #[arg(long, value_name = "PRECISION", num_args = 0..=1, default_missing_value = "f32")]
+    pub(crate) pack: Option<String>,
     /// Names of weights that are left alone, such as fc2.*; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,

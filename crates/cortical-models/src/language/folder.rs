@@ -133,7 +133,7 @@ impl Source for FolderSource {
         name: &str,
         shape: &[usize],
     ) -> cortical_neuron::Result<Option<Arc<dyn ConstantMatrix>>> {
-        if self.weights == Weights::Stored
+        if matches!(self.weights, Weights::Stored | Weights::Quantized(_))
             && let Some(found) = self.stored(name)
             && let Some(matrix) = self.files.sparse(&found).map_err(unreadable(name))?
         {

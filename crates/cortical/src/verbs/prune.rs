@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cortical_io::GgufFile;
+use cortical_kernels::sparse::Precision;
 use cortical_neuron::Pattern;
 use cortical_prune::{
     Amount, By, Importance, Outcome, Ranked, Removal, Report, Request, Rewind, Share, Target,
@@ -161,6 +162,19 @@ impl<'a> Asked<'a> {
         lr.into_iter().chain(seed).chain(set).collect()
     }
 
+    /// The precision of packed connections.
+    fn pack(&self) -> Result<Option<Precision>> {
+        match self.args.pack.as_deref() {
+            None => Ok(None),
+            Some(_) if self.args.sparsity.is_none() && self.args.pattern.is_none() => unfit(
+                "--pack is for single weights that are 0 (--sparsity or --pattern): what is left of whole neurons is dense",
+            ),
+            Some("f32") => Ok(Some(Precision::F32)),
+            Some("bf16") => Ok(Some(Precision::Bf16)),
+            Some(_) => unfit("--pack: expected f32 or bf16"),
+        }
+    }
+
     /// What makes a neuron important.
     fn importance(&self) -> Result<Importance> {
         if self.args.ramp > 0.0 || !self.args.exclude.is_empty() {
@@ -233,6 +247,7 @@ impl<'a> Asked<'a> {
             out: args.out.clone(),
             removal,
             epochs: args.epochs,
+            pack: self.pack()?,
             set: self.set(),
             batches: args.batch.clone(),
         })
@@ -320,6 +335,7 @@ impl<'a> Asked<'a> {
             calibration: read(args.calibrate.as_deref(), first)?,
             tokens: args.tokens,
             test: read(args.test.as_deref(), last)?,
+            pack: self.pack()?,
             batches: args.batch.clone(),
             seed: self.seed.unwrap_or(0),
         })

@@ -9,6 +9,7 @@ fn a_pruned_network_is_an_ordinary_run() {
     for (out, options) in [
         ("half", "--neurons 0.5 --batch 1"),
         ("sparse", "--sparsity 0.8 --ramp 0.5 --batch 1"),
+        ("packed", "--sparsity 0.95 --pack --batch 1"),
         ("ticket", "--sparsity 0.5 --rewind 2 --rounds 2 --batch 1"),
         ("untrained", "--pattern 2:4 --epochs 0 --batch 1"),
     ] {
@@ -68,6 +69,8 @@ fn what_makes_no_sense_is_refused_and_leaves_nothing() {
         ("--neurons 0.5 --method wanda", "magnitude or random"),
         ("--neurons 0.5 --scope row", "--scope layer or global"),
         ("--neurons 0.5 --ramp 0.5", "are for weights"),
+        ("--neurons 0.5 --pack", "--pack is for single weights"),
+        ("--sparsity 0.5 --pack f8", "expected f32 or bf16"),
         ("--heads 0.5", "are for language models"),
         ("--sparsity 0.5 --method wanda", "is for language models"),
         (
