@@ -37,7 +37,8 @@ usage: cargo xtask VERB
   cases           computes the reference cases anew with the pinned PyTorch;
                   --run [--dir FOLDER] runs cases and counts passed, failed, skipped; --models checks published models
                   (--python PROGRAM: with a Python that has it already)
-  publish         --dry-run: packs every published crate, lowest tier first, and builds each from its package
+  publish         --dry-run: packs every published crate, lowest tier first, and builds each from its package;
+                  --since REVISION asks cargo-semver-checks what programs that use them would miss
                   (--no-verify: packs only)
   survive         kills a training at each of its changes of the disk and resumes it (installs strace)
                   (--every N: at each Nth only)

@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 use crate::tree::{Package, Tree, root};
 use std::path::Path;
 
-const USAGE: &str =
-    "usage: cargo xtask publish --dry-run [--no-verify]; uploading is left to `cargo publish`";
+const USAGE: &str = "usage: cargo xtask publish --dry-run [--no-verify] [--since REVISION]; uploading is left to `cargo publish`";
 
 /// Whether the packages are built as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +22,11 @@ pub(crate) enum Verify {
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let since = match args.iter().position(|arg| *arg == "--since") {
+        Some(at) if at + 1 < args.len() => args.drain(at..at + 2).nth(1),
+        _ => None,
+    };
     let verify = match args[..] {
         ["--dry-run"] => Verify::Build,
         ["--dry-run", "--no-verify"] | ["--no-verify", "--dry-run"] => Verify::Not,
@@ -37,7 +40,26 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             });
         }
     };
-    package(&root(), verify)
+    package(&root(), verify)?;
+    since.map_or(Ok(()), |revision| compare(&root(), revision))
+}
+
+/// Compares what every published crate offers with what it offered at a revision: what was taken away needs another
+/// version.
+fn compare(root: &Path, revision: &str) -> Result<()> {
+    let packages = Tree::load()?.packages;
+    command::new(
+        "cargo-semver-checks",
+        "install it with `cargo install cargo-semver-checks --locked`",
+    )
+    .within(root)
+    .args(["semver-checks", "--baseline-rev", revision])
+    .args(
+        in_order(&packages)
+            .iter()
+            .flat_map(|name| ["--package", name]),
+    )
+    .run()
 }
 
 /// Packs every published crate.

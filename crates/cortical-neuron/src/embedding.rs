@@ -10,6 +10,8 @@ pub struct EmbeddingConfig {
     rows: usize,
     dim: usize,
     padding: Option<u32>,
+    /// Whether the row of the padding begins with zeros.
+    clears: bool,
     init: Init,
 }
 
@@ -17,7 +19,15 @@ impl EmbeddingConfig {
     /// The row that stands for padding: zeros at first, and it gets no gradient.
     #[must_use]
     pub fn padding_idx(mut self, row: u32) -> Self {
-        self.padding = Some(row);
+        (self.padding, self.clears) = (Some(row), true);
+        self
+    }
+
+    /// The row that stands for padding and gets no gradient, but begins as the others do: that of a model whose file
+    /// has a value for it.
+    #[must_use]
+    pub fn stored_padding_idx(mut self, row: u32) -> Self {
+        (self.padding, self.clears) = (Some(row), false);
         self
     }
 
@@ -44,7 +54,7 @@ impl EmbeddingConfig {
                     got,
                 });
             }
-            if !scope.params().is_dry() {
+            if self.clears && !scope.params().is_dry() {
                 let zeros = Tensor::zeros((1, self.dim), weight.dtype(), weight.tensor().device())?;
                 let table = weight
                     .tensor()
@@ -102,6 +112,7 @@ impl Embedding {
             rows: num_embeddings,
             dim: embedding_dim,
             padding: None,
+            clears: false,
             init,
         }
     }
@@ -150,6 +161,15 @@ mod tests {
         assert_eq!(y.to_vec2::<f32>().unwrap()[0], [0.0; 3]);
         params.backward(&y.sum_all().unwrap()).unwrap();
         let grad = table.weight().grad().unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(grad, [[1.0; 3], [0.0; 3], [0.0; 3], [0.0; 3]]);
+        let stored = Embedding::config(4, 3)
+            .stored_padding_idx(2)
+            .build(&params.at("stored"))
+            .unwrap();
+        let y = stored.forward(&x, &mut Pass::train(&mut rng)).unwrap();
+        assert_ne!(y.to_vec2::<f32>().unwrap()[0], [0.0; 3]);
+        params.backward(&y.sum_all().unwrap()).unwrap();
+        let grad = stored.weight().grad().unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(grad, [[1.0; 3], [0.0; 3], [0.0; 3], [0.0; 3]]);
         let error = Embedding::config(4, 3)
             .padding_idx(4)

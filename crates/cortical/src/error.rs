@@ -27,7 +27,9 @@ pub(crate) enum Error {
     #[error("{} is a model file, not a run, and does not say which data to test on; name it with --data", path.display())]
     NoData { path: PathBuf },
     /// A label column is named for data that have no columns.
-    #[error("--label names a column of a table, and {data} is none; leave it out")]
+    #[error(
+        "--label: expected a table with such a column, found {data:?}, which has no columns; leave --label out"
+    )]
     NoTable { data: String },
     /// Two data sets are named.
     #[error(

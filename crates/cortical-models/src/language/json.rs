@@ -209,6 +209,19 @@ impl JsonFields {
         })
     }
 
+    /// A token's number, or none for null; what it is where it is not there. A negative one counts from the end in
+    /// PyTorch and stands for none in files.
+    pub(crate) fn token(&mut self, name: &str, default: Option<u32>) -> Result<Option<u32>> {
+        if !self.has(name) {
+            return Ok(default);
+        }
+        let token = self.read(name, "a token's number", |value| {
+            let number = value.as_i64()?;
+            Some(u32::try_from(number).ok())
+        })?;
+        Ok(token.flatten())
+    }
+
     pub(crate) fn missing(&self, name: &str, expected: &'static str) -> Error {
         Error::MissingConfig {
             field: self.path(name),

@@ -15,16 +15,25 @@ pub(crate) enum TokenTable {
 }
 
 impl TokenTable {
-    pub(crate) fn build(tokens: usize, dim: usize, init: Init, scope: &Scope) -> Result<Self> {
+    /// A table of `[tokens, dim]`. The token that stands for padding, if there is one, gets no gradient.
+    pub(crate) fn build(
+        [tokens, dim]: [usize; 2],
+        padding: Option<u32>,
+        init: Init,
+        scope: &Scope,
+    ) -> Result<Self> {
         let name = format!("{}.weight", scope.path());
         if let Some(source) = scope.params().source()
             && let Some(quantized) = source.quantized(&name, &[tokens, dim])?
         {
             return Ok(Self::Quantized(quantized));
         }
-        Ok(Self::Table(
-            Embedding::config(tokens, dim).init(init).build(scope)?,
-        ))
+        let mut table = Embedding::config(tokens, dim).init(init);
+        // transformers has no use for a padding that is no token, as in models with a smaller vocabulary.
+        if let Some(row) = padding.filter(|row| (*row as usize) < tokens) {
+            table = table.stored_padding_idx(row);
+        }
+        Ok(Self::Table(table.build(scope)?))
     }
 
     /// The vectors `[…, dim]` of `ids`.

@@ -123,13 +123,16 @@ fn text(name: &str, found: &Forecast, style: &Style) -> String {
     } else {
         "samples"
     };
-    let things = if found.context.is_some() {
-        "texts"
+    let thing = if found.context.is_some() {
+        "text"
     } else {
-        "samples"
+        "sample"
     };
-    let heading =
-        |what: &str, work: &Work| format!("{what}, {} {things}{of_text}", count(work.batch));
+    let things = |number: usize| {
+        let plural = if number == 1 { "" } else { "s" };
+        format!("{} {thing}{plural}", count(number))
+    };
+    let heading = |what: &str, work: &Work| format!("{what}, {}{of_text}", things(work.batch));
     let optimizer = found.recipe.optim.kind();
     let mut works = vec![
         (
@@ -144,7 +147,7 @@ fn text(name: &str, found: &Forecast, style: &Style) -> String {
             count(found.context.unwrap_or(0))
         );
         works.push((
-            format!("{what}, {} {things} at once", count(decoding.batch)),
+            format!("{what}, {} at once", things(decoding.batch)),
             decoding,
         ));
     }

@@ -70,6 +70,8 @@ struct BertConfig {
     max_positions: usize,
     /// Kinds of segments.
     type_vocab_size: usize,
+    /// The token whose vector gets no gradient.
+    pad_token: Option<u32>,
     /// Whether the file has the pooler, which classification starts from.
     pooler: bool,
 }
@@ -87,6 +89,7 @@ impl BertConfig {
             eps: 1e-12,
             max_positions: 512,
             type_vocab_size: 2,
+            pad_token: Some(0),
             pooler: true,
         }
     }
@@ -122,6 +125,7 @@ impl BertConfig {
             eps: fields.positive("layer_norm_eps")?.unwrap_or(1e-12),
             max_positions: fields.size_or("max_position_embeddings", 512)?,
             type_vocab_size: fields.size_or("type_vocab_size", 2)?,
+            pad_token: fields.token("pad_token_id", Some(0))?,
             pooler: true,
         })
     }
@@ -228,6 +232,7 @@ impl Config for BertConfig {
             "layer_norm_eps": self.eps,
             "max_position_embeddings": self.max_positions,
             "type_vocab_size": self.type_vocab_size,
+            "pad_token_id": self.pad_token,
             "torch_dtype": "float32",
         }))
     }
@@ -372,7 +377,7 @@ impl BertModel {
         let pooler = || linear(&place("pooler.dense"), d, d, Activation::Tanh);
         let words = place("embeddings.word_embeddings");
         Ok(Self {
-            words: TokenTable::build(config.vocab_size, d, INIT, &words)?,
+            words: TokenTable::build([config.vocab_size, d], config.pad_token, INIT, &words)?,
             positions: table("position_embeddings", config.max_positions)?,
             segments: table("token_type_embeddings", config.type_vocab_size)?,
             norm: LayerNorm::config(&[d])

@@ -91,6 +91,7 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     activation: ("hidden_activation", "gelu_pytorch_tanh"),
     max_positions: 8192,
     tied: true,
+    pad_token: Some(0),
     ..Defaults::LLAMA
 };
 

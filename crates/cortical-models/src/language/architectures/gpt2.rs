@@ -426,7 +426,7 @@ impl Gpt2Model {
         let positions = Embedding::config(config.n_positions, d).init(init);
         let block = |i: usize| Block::build(config, i, &place(&format!("h.{i}")));
         Ok(Self {
-            wte: TokenTable::build(config.vocab_size, d, init, &place("wte"))?,
+            wte: TokenTable::build([config.vocab_size, d], None, init, &place("wte"))?,
             wpe: positions.build(&place("wpe"))?,
             blocks: (0..config.n_layer).map(block).collect::<Result<_>>()?,
             ln_f: LayerNorm::config(&[d])

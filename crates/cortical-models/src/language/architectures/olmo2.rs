@@ -30,6 +30,7 @@ impl Relative for Olmo2 {
     fn defaults(&self) -> Defaults {
         Defaults {
             vocab_size: 50_304,
+            pad_token: Some(1),
             eps: 1e-5,
             ..Defaults::LLAMA
         }

@@ -27,6 +27,7 @@ impl Relative for Phi3 {
     fn defaults(&self) -> Defaults {
         Defaults {
             vocab_size: 32_064,
+            pad_token: Some(32_000),
             hidden_size: 3072,
             intermediate_size: 8192,
             eps: 1e-5,

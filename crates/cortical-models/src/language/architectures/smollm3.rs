@@ -40,6 +40,7 @@ impl Relative for SmolLm3 {
             theta: 2_000_000.0,
             max_positions: 32_768,
             tied: true,
+            pad_token: Some(128_004),
             ..Defaults::LLAMA
         }
     }

@@ -98,6 +98,8 @@ pub(crate) struct Defaults {
     pub(crate) theta: f64,
     pub(crate) max_positions: usize,
     pub(crate) tied: bool,
+    /// The token that stands for padding.
+    pub(crate) pad_token: Option<u32>,
 }
 
 impl Defaults {
@@ -115,5 +117,6 @@ impl Defaults {
         theta: 10_000.0,
         max_positions: 2048,
         tied: false,
+        pad_token: None,
     };
 }

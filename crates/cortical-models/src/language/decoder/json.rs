@@ -55,6 +55,7 @@ impl DecoderConfig {
             activation: activation(fields, field, value)?,
             eps: fields.positive("rms_norm_eps")?.unwrap_or(defaults.eps),
             tied: fields.flag("tie_word_embeddings")?.unwrap_or(defaults.tied),
+            pad_token: fields.token("pad_token_id", defaults.pad_token)?,
             ..Self::new(
                 relative,
                 vocab,
@@ -90,6 +91,9 @@ impl DecoderConfig {
         if let Scaling::LongRope { original, .. } = self.rope.scaling {
             // Where transformers' Phi-3 looks for it.
             value["original_max_position_embeddings"] = json!(original);
+        }
+        if self.pad_token != defaults.pad_token {
+            value["pad_token_id"] = json!(self.pad_token);
         }
         self.relative.write(self, &mut value);
         Some(value)

@@ -36,7 +36,12 @@ impl Decoder {
         let rotary = config.rope.rotary(config.head_dim);
         let other = config.window_rope.as_ref();
         let window_rotary = other.map_or_else(|| rotary.clone(), |r| r.rotary(config.head_dim));
-        let tokens = TokenTable::build(config.vocab_size, d, inner, &place("embed_tokens"))?;
+        let tokens = TokenTable::build(
+            [config.vocab_size, d],
+            config.pad_token,
+            inner,
+            &place("embed_tokens"),
+        )?;
         let mut blocks = Vec::new();
         for layer in 0..config.num_layers {
             let window = config.window_of(layer);

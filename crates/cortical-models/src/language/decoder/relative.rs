@@ -122,6 +122,8 @@ pub(crate) struct DecoderConfig {
     pub(crate) logit_softcap: Option<f64>,
     /// Whether the head uses the table of the tokens.
     pub(crate) tied: bool,
+    /// The token that stands for padding, whose vector gets no gradient.
+    pub(crate) pad_token: Option<u32>,
     /// The standard deviation of first weights.
     pub(crate) init_std: f64,
 }
@@ -159,6 +161,7 @@ impl DecoderConfig {
             attention_softcap: None,
             logit_softcap: None,
             tied: false,
+            pad_token: None,
             init_std: 0.02,
         }
     }
