@@ -8,8 +8,8 @@
 //! - [`Removal::Neurons`]: whole neurons and channels go, with everything that reads them ([`keep`], [`remove`]): the
 //!   network becomes an ordinary smaller one.
 //!
-//! Single weights that are 0 cost as much as others until they are left out: with `pack`, the linear layers that multiply
-//! faster by the connections that are left are written so ([`Packed`]).
+//! Single weights that are 0 cost as much as others until they are left out: with `pack`, the linear layers that
+//! multiply faster by the connections that are left are written so ([`Packed`]).
 //!
 //! - [`prune_text`] does the same for language models, in whose blocks the architecture says what belongs together.
 //!

@@ -71,9 +71,8 @@ enum Dense {
 
 /// Writes a model file anew, with those of its pruned linear layers packed that multiply faster so.
 ///
-/// Both forms of all layers are measured in turns, one product with each layer after the other, so that a layer finds in
-/// the caches what it would find there between its neighbours. What is compared at a precision of 16 bits is both forms
-/// in `bf16`.
+/// Both forms of all layers are measured in turns, one product with each layer after the other, so that a layer finds
+/// in the caches what it would find there between its neighbours. At a precision of 16 bits both forms are `bf16`.
 ///
 /// # Errors
 /// A file that cannot be read or written.
