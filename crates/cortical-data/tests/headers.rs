@@ -142,6 +142,18 @@ fn columns_that_are_counted_are_a_header_at_any_width() {
     let note =
         "line 1 (0, 1, 2) is taken as a row of data; if it is the header, say data.header=true";
     check("0,1,2\n5,1,0\n7,2,2\n3,4,1\n", "no header", Some(note));
+    let note =
+        "line 1 (1, 2, 3) is taken as a row of data; if it is the header, say data.header=true";
+    check(
+        "1,2,3\n0.5,0.1,1\n0.7,0.2,2\n0.3,0.4,3\n0.1,0.4,3\n",
+        "no header",
+        Some(note),
+    );
+    check(
+        "2,1,3\n0.5,0.1,1\n0.7,0.2,2\n0.3,0.4,3\n0.1,0.4,3\n",
+        "no header",
+        None,
+    );
     // An empty name over the numbers of the rows is pandas' as well.
     check(
         ",0,1,2\n0,5,1,0\n1,7,2,2\n2,3,4,1\n",

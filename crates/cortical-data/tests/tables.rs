@@ -427,3 +427,72 @@ fn a_category_with_a_comma_is_one_in_messages() {
     let want = "expected one of the categories \"blue, dark\", red, found \"green\"";
     assert!(error.to_string().contains(want), "{error}");
 }
+
+#[test]
+fn what_is_no_table_of_numbers_says_what_to_do() {
+    let error = |text: &str| parse(text).unwrap_err().to_string();
+    let cell = |cell: &str| error(&format!("x,y,kind\n\"{cell}\",1,a\n2,3,b\n"));
+    for (text, advice) in [
+        ("2024-01-31", "dates are no numbers"),
+        ("2024-01-31T12:00:00Z", "dates are no numbers"),
+        ("31.12.2024", "dates are no numbers"),
+        ("1/31/24 10:00", "dates are no numbers"),
+        ("12:30:00", "dates are no numbers"),
+        ("1_000", "without signs between their digits"),
+        ("1,000", "without signs between their digits"),
+        ("0,5", "with a point before the fraction"),
+        ("0x1F", "data.ignore"),
+        ("B12", "data.one_hot"),
+        ("red", "data.one_hot"),
+    ] {
+        let said = cell(text);
+        let want = format!("t.csv, line 2, column 1: expected a number, found \"{text}\"; ");
+        assert!(said.starts_with(&want) && said.contains(advice), "{said}");
+    }
+    for (text, want) in [
+        (
+            "x;y;kind\n1;2;a\n",
+            "found 1; it has semicolons: save the file with commas",
+        ),
+        (
+            "x\ty\tkind\n1\t2\ta\n",
+            "found 1; it has tabs: a file called .tsv",
+        ),
+        ("x|y|kind\n1|2|a\n", "found 1; it has bars"),
+        ("x\n1\n", "separated by commas, found 1"),
+        (
+            "x,y,kind\r1,2,a\r3,4,b\r",
+            "t.csv, line 1: expected lines that end with a line feed, found carriage returns alone",
+        ),
+    ] {
+        let said = error(text);
+        assert!(said.contains(want), "{said}");
+    }
+    let tabs = csv::read_from(
+        "x,y,kind\n1,2,a\n".as_bytes(),
+        Path::new("t.tsv"),
+        &CsvOptions::default(),
+    );
+    let said = tabs.unwrap_err().to_string();
+    let want =
+        "cells separated by tabs, found 1; it has commas: a file called .csv is read with those";
+    assert!(said.ends_with(want), "{said}");
+}
+
+#[test]
+fn classes_that_are_written_in_two_ways_are_named() {
+    let notes = |labels: [&str; 4]| {
+        let row = |(i, label): (usize, &str)| format!("{i}.5,{label}\n");
+        let rows: String = labels.into_iter().enumerate().map(row).collect();
+        parse(&format!("x,label\n{rows}")).unwrap().about().notes.clone()
+    };
+    let note = |alike: &str| {
+        vec![format!(
+            "classes that differ in nothing but how they are written: {alike}; write them alike if they are the same"
+        )]
+    };
+    assert_eq!(notes(["0", "1", "0.0", "01"]), note("0 and 0.0, 1 and 01"));
+    assert_eq!(notes(["Red", "green", "red", "green"]), note("Red and red"));
+    assert!(notes(["1", "2", "10", "1"]).is_empty());
+    assert!(notes(["inf", "Infinity", "a", "b"]).is_empty());
+}

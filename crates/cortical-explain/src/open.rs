@@ -195,6 +195,9 @@ fn folder(path: &Path) -> Result<Contents> {
         of_run(&mut contents, &run);
         return Ok(contents);
     }
+    if run.is_run() && run.report().exists() {
+        return Err(run.no_model().into());
+    }
     if run.is_run() {
         return Err(Error::NoWeightsYet { path: path.into() });
     }

@@ -104,14 +104,14 @@ impl ModelSpec {
         let spec = match PRESETS.iter().find(|preset| preset.name == kind) {
             Some(preset) => {
                 let own = preset.fields.iter().map(|(name, _)| *name);
-                refuse_unknown(path, table, [LAYERS, "kind"].into_iter().chain(own))?;
+                refuse_fields(path, table, kind, own)?;
                 let mut own = table.clone();
                 own.remove(LAYERS);
                 own.remove("kind");
                 Self(Model::Preset((preset.read)(path, &own)?))
             }
             None => {
-                refuse_unknown(path, table, [LAYERS, "kind"].into_iter())?;
+                refuse_fields(path, table, kind, std::iter::empty())?;
                 Self(Model::Layers(read_layers(
                     &join(path, LAYERS),
                     list,
@@ -240,6 +240,35 @@ impl std::str::FromStr for ModelSpec {
         Self::read("model", &table)
     }
 }
+/// Refuses fields that a network of this kind does not have.
+fn refuse_fields(
+    path: &str,
+    table: &Table,
+    kind: &str,
+    own: impl Iterator<Item = &'static str> + Clone,
+) -> Result<(), FieldError> {
+    let known = [LAYERS, "kind"].into_iter().chain(own);
+    let is_known = |name: &String| known.clone().any(|known| known == name);
+    let others = |name: &String| -> Vec<String> {
+        let has = |fields: &[(&str, _)]| fields.iter().any(|(field, _)| field == name);
+        let presets = PRESETS.iter().filter(|preset| has(preset.fields));
+        presets.map(|preset| format!("{:?}", preset.name)).collect()
+    };
+    let unknown = table.keys().filter(|name| !is_known(name));
+    for name in unknown {
+        let owners = others(name);
+        if !owners.is_empty() {
+            return Err(FieldError::OtherKind {
+                path: join(path, name),
+                at: join(path, "kind"),
+                owners,
+                here: kind.to_owned(),
+            });
+        }
+    }
+    refuse_unknown(path, table, known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,7 +327,7 @@ mod tests {
         );
         check(
             "kind = \"lenet\"\nhidden = [3]",
-            "there is no field model.hidden; known: model.layers, model.kind",
+            "model.hidden is a setting of model.kind = \"mlp\", which is \"lenet\" here",
         );
         check(
             "kind = \"mlp\"\nhidden = [3, 0]",

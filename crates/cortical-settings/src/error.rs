@@ -26,6 +26,18 @@ pub enum FieldError {
         /// Who does not.
         here: &'static str,
     },
+    /// A field that another kind of the same thing has.
+    #[error("{path} is a setting of {at} = {}, which is {here:?} here", owners.join(" or "))]
+    OtherKind {
+        /// The field's full path.
+        path: String,
+        /// Where the kind is said.
+        at: String,
+        /// The kinds that have it.
+        owners: Vec<String>,
+        /// The kind that there is.
+        here: String,
+    },
     /// A field that must be there is not.
     #[error("{path} is missing; expected {expected}")]
     Missing {

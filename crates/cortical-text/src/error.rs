@@ -1,6 +1,6 @@
 //! What can go wrong between text and models.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The fewest tokens that can be trained: one for each byte, and one that ends a text.
 pub(crate) const MIN_VOCABULARY: usize = 257;
@@ -101,10 +101,16 @@ pub enum Error {
         computed: bool,
     },
     /// A text is too short to be predicted.
-    #[error("the text has {got} tokens; at least 2 are needed")]
+    #[error(
+        "the text has {got} tokens; at least {needed} are needed, as {skip} of a window are context only"
+    )]
     ShortText {
         /// Its tokens.
         got: usize,
+        /// The tokens at the start of a window that do not count.
+        skip: usize,
+        /// How many tokens are needed.
+        needed: usize,
     },
     /// A model has no template for conversations.
     #[error("{} has no chat template; use `cortical generate`, or a model that was made for conversations", path.display())]
@@ -113,8 +119,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// A template for conversations fails.
-    #[error("the chat template fails: {why}")]
+    #[error("{}the chat template fails: {why}", before(path.as_deref()))]
     Template {
+        /// The file that it is in.
+        path: Option<PathBuf>,
         /// What it says.
         why: String,
     },
@@ -152,4 +160,9 @@ impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         Self::Tensor(Box::new(error))
     }
+}
+
+/// A file's name to stand before what is wrong with it.
+fn before(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!("{}: ", path.display()))
 }

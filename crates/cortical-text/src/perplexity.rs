@@ -51,7 +51,11 @@ pub fn perplexity(
         tokens += counted;
     }
     if tokens == 0 {
-        return Err(Error::ShortText { got: ids.len() });
+        return Err(Error::ShortText {
+            got: ids.len(),
+            skip,
+            needed: skip.saturating_add(1),
+        });
     }
     let loss = sum / tokens as f64;
     Ok(Perplexity { loss, tokens })

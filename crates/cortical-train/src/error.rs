@@ -143,6 +143,28 @@ pub enum Error {
         /// What the parser says.
         why: serde_json::Error,
     },
+    /// A run is finished, and its model is not there any more.
+    #[error("the run in {} is finished, but its model.safetensors is gone; bring the file back, or train once more with `cortical train --recipe {}`", path.display(), path.join("recipe.toml").display())]
+    ModelLost {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder is to be made where something else is.
+    #[error("{} cannot be made, as {} is no folder; choose another place", path.display(), file.display())]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        file: PathBuf,
+    },
+    /// A folder cannot be made.
+    #[error("no folder can be made at {} ({}); choose another place", path.display(), why.kind())]
+    CannotMake {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        why: std::io::Error,
+    },
     /// What is wrong with a recipe that stands in a file.
     #[error("{}{}", path.display(), after_recipe(why))]
     RecipeFile {
@@ -475,6 +497,7 @@ impl Error {
                 | Self::RunExists { .. }
                 | Self::FolderNotEmpty { .. }
                 | Self::NotARun { .. }
+                | Self::NoFolder { .. }
                 | Self::Model(_)
                 | Self::NoMatch { .. }
                 | Self::NothingToTrain

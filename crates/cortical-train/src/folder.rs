@@ -140,9 +140,22 @@ impl RunPaths {
     /// Reads the network of pictures or of a table that a training wrote here.
     ///
     /// # Errors
-    /// As [`TrainedModel::load`].
+    /// As [`TrainedModel::load`]; [`Error::NotFinished`] and [`Error::ModelLost`].
     pub fn load_model(&self, device: &Device) -> Result<TrainedModel> {
+        if self.is_run() && !self.model().exists() {
+            return Err(self.no_model());
+        }
         TrainedModel::load_with(&self.model(), device, &self.kinds)
+    }
+
+    /// The error for a run whose model is not there: it is not finished, or has lost it.
+    #[must_use]
+    pub fn no_model(&self) -> Error {
+        let path = self.root.clone();
+        match self.report().exists() {
+            true => Error::ModelLost { path },
+            false => Error::NotFinished { path },
+        }
     }
 
     /// Opens the run here to continue it.
@@ -270,6 +283,21 @@ fn missing(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Makes a folder and what is missing above it.
+fn make_folder(path: &Path) -> Result<()> {
+    let there = path.ancestors().find(|above| above.exists());
+    if let Some(file) = there.filter(|there| !there.is_dir()) {
+        return Err(Error::NoFolder {
+            path: path.to_owned(),
+            file: file.to_owned(),
+        });
+    }
+    fs::create_dir_all(path).map_err(|why| Error::CannotMake {
+        path: path.to_owned(),
+        why,
+    })
+}
+
 impl RunFolder {
     /// Makes a new run in the folder `root`, which may exist if it is empty.
     ///
@@ -289,7 +317,7 @@ impl RunFolder {
                 most: RECIPE_BYTES,
             });
         }
-        fs::create_dir_all(root).map_err(Error::file(root))?;
+        make_folder(root)?;
         refuse_other_content(&paths)?;
         let lock = RunLock::acquire(root)?;
         // Once more under the lock: another process may have made a run meanwhile.
@@ -312,7 +340,7 @@ impl RunFolder {
     /// A folder that cannot be made.
     pub fn create_numbered(parent: &Path, name: &str, recipe: &Recipe) -> Result<Self> {
         let above = missing(parent);
-        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+        make_folder(parent)?;
         let mut number = 1_u64;
         loop {
             let root = parent.join(format!("{name}-{number:03}"));

@@ -54,11 +54,17 @@ pub(crate) enum Error {
     /// A file cannot be read.
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: std::io::Error },
+    /// A text cannot be read by a model.
+    #[error("{}: {why}", path.display())]
+    OfText {
+        path: PathBuf,
+        why: cortical_text::Error,
+    },
     /// A number is no token of a model.
     #[error("--ids has {found}, but the tokens of this model are the numbers from 0 to {last}")]
     NoToken { found: u32, last: usize },
     /// A folder cannot be made.
-    #[error("{}: {why}", path.display())]
+    #[error("no folder can be made at {} ({}); choose another place", path.display(), why.kind())]
     Folder { path: PathBuf, why: std::io::Error },
     /// A model cannot be described as Hugging Face does.
     #[error("{}: transformers has no name for what this model computes, so there is no config.json for it", path.display())]

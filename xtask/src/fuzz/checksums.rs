@@ -18,6 +18,46 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
+/// What stands before the bytes of a gzip file as [`stored_gzip`] writes it.
+const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// The most bytes of a block that is not compressed.
+const STORED: usize = 0xffff;
+
+/// A gzip file of these bytes, not compressed.
+pub(super) fn stored_gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = GZIP_HEAD.to_vec();
+    let blocks = bytes.len().div_ceil(STORED).max(1);
+    for block in 0..blocks {
+        let part = &bytes[block * STORED..bytes.len().min((block + 1) * STORED)];
+        let length = part.len() as u16;
+        out.push(u8::from(block + 1 == blocks));
+        out.extend(length.to_le_bytes());
+        out.extend((!length).to_le_bytes());
+        out.extend(part);
+    }
+    out.extend(crc32(bytes).to_le_bytes());
+    out.extend((bytes.len() as u32).to_le_bytes());
+    out
+}
+
+/// The bytes in a file of [`stored_gzip`]; `None` for any other.
+pub(super) fn from_stored_gzip(file: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = file.strip_prefix(&GZIP_HEAD)?;
+    let mut bytes = Vec::new();
+    loop {
+        let (head, behind) = rest.split_first_chunk::<5>()?;
+        let length = u16::from_le_bytes([head[1], head[2]]).into();
+        let (part, behind) = behind.split_at_checked(length)?;
+        bytes.extend(part);
+        rest = behind;
+        match head[0] {
+            0 => {}
+            1 => return (rest.len() == 8).then_some(bytes),
+            _ => return None,
+        }
+    }
+}
+
 /// The order in which a checkpoint's checksum sees the fields of its state.
 const STATE_FIELDS: [&str; 9] = [
     "step",

@@ -5,6 +5,7 @@
 //! `mutate` damages it as each format invites it, `judge` runs the command in a process of its own and looks on.
 
 mod checksums;
+mod gguf;
 mod judge;
 mod mutate;
 mod random;

@@ -1,7 +1,7 @@
 //! Damage to a file: of its bytes, of what a text says, and of the parts that its format is made of, with lengths and
 //! checksums that fit again.
 
-use super::checksums::crc32;
+use super::checksums::{crc32, from_stored_gzip, stored_gzip};
 use super::random::Random;
 
 /// What a file is made of.
@@ -15,6 +15,8 @@ pub(super) enum Format {
     Gguf,
     /// Chunks with checksums.
     Png,
+    /// A text or numbers in gzip.
+    Gzip,
     /// Anything else.
     Bytes,
 }
@@ -83,6 +85,7 @@ fn once(format: Format, bytes: &[u8], random: &mut Random) -> Vec<u8> {
         Format::Safetensors => damage_header(bytes, random),
         Format::Gguf => damage_bytes(bytes, 0..bytes.len().min(2048), random),
         Format::Png => damage_chunk(bytes, random),
+        Format::Gzip => damage_packed(bytes, random),
         Format::Bytes => damage_bytes(bytes, 0..bytes.len(), random),
     }
 }
@@ -223,6 +226,14 @@ fn damage_header(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
 }
 
+/// Damage to what a gzip file holds, whose lengths and checksum fit again.
+fn damage_packed(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    match from_stored_gzip(bytes) {
+        Some(inner) => stored_gzip(&damage_text(&inner, random)),
+        None => damage_bytes(bytes, 0..bytes.len(), random),
+    }
+}
+
 /// Damage within a chunk of a PNG picture, whose length and checksum fit again.
 fn damage_chunk(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     const SIGNATURE: usize = 8;
@@ -275,6 +286,7 @@ mod tests {
             Format::Safetensors,
             Format::Gguf,
             Format::Png,
+            Format::Gzip,
             Format::Bytes,
         ] {
             for file in files {
@@ -284,6 +296,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_again() {
+        for length in [0, 1, 0xffff, 0x1_0000, 200_000] {
+            let bytes: Vec<u8> = (0..length).map(|i: usize| (i % 251) as u8).collect();
+            assert!(
+                from_stored_gzip(&stored_gzip(&bytes)) == Some(bytes),
+                "{length}"
+            );
+        }
+        assert_eq!(from_stored_gzip(b"no gzip"), None);
+        // What zlib makes of it.
+        let want = [
+            0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1, 3, 0, 0xfc, 0xff, b'a', b'b', b'c', 0xc2,
+            0x41, 0x24, 0x35, 3, 0, 0, 0,
+        ];
+        assert_eq!(stored_gzip(b"abc"), want);
+        let table = stored_gzip(b"a,b,c\n1,2,x\n");
+        let inside = (0..100).filter(|case| {
+            let damaged = damage_packed(&table, &mut Random::new(1, *case));
+            from_stored_gzip(&damaged).is_some()
+        });
+        assert_eq!(inside.count(), 100);
     }
 
     #[test]

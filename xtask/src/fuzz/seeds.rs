@@ -1,6 +1,8 @@
 //! What is damaged: small files of every kind that the command reads, made by the command itself or taken from the
 //! fixtures of its crates.
 
+use super::checksums::stored_gzip;
+use super::gguf;
 use super::judge::Judge;
 use super::targets::Target;
 use crate::error::{Error, Result};
@@ -102,19 +104,24 @@ impl Seeds {
             )
         };
         let table: String = (0..40).map(row).collect();
-        self.write("table/t.csv", format!("length,width,colour,label\n{table}"))?;
+        let table = format!("length,width,colour,label\n{table}");
+        self.write("packed/t.csv.gz", stored_gzip(table.as_bytes()))?;
+        self.write("table/t.csv", table)?;
         let images: Vec<u8> = (0..40 * 4).map(|i| (i * 7 % 251) as u8).collect();
         let labels: Vec<u8> = (0..40).map(|i| i % 2).collect();
         for part in ["train", "t10k"] {
             let header = [0, 0, 8, 3, 0, 0, 0, 40, 0, 0, 0, 2, 0, 0, 0, 2];
-            self.write(
-                &format!("idx/idx/{part}-images-idx3-ubyte"),
-                [&header[..], &images].concat(),
-            )?;
-            self.write(
-                &format!("idx/idx/{part}-labels-idx1-ubyte"),
-                [&[0, 0, 8, 1, 0, 0, 0, 40][..], &labels].concat(),
-            )?;
+            for (name, bytes) in [
+                ("images-idx3", [&header[..], &images].concat()),
+                (
+                    "labels-idx1",
+                    [&[0, 0, 8, 1, 0, 0, 0, 40][..], &labels].concat(),
+                ),
+            ] {
+                let packed = format!("packed/idx/{part}-{name}-ubyte.gz");
+                self.write(&packed, stored_gzip(&bytes))?;
+                self.write(&format!("idx/idx/{part}-{name}-ubyte"), bytes)?;
+            }
         }
         Ok(())
     }
@@ -176,14 +183,23 @@ impl Seeds {
 
     fn language_models(&self, root: &Path) -> Result<()> {
         let fixtures = root.join("crates/cortical-models/fixtures");
-        for name in ["llama", "gpt2", "bert", "gemma3", "llama-yarn-rope"] {
+        for name in [
+            "llama",
+            "gpt2",
+            "bert",
+            "gemma3",
+            "llama-yarn-rope",
+            "mistral-window",
+        ] {
             copy(&fixtures.join(name), &self.folder.join(name))?;
         }
         copy(&fixtures.join("llama"), &self.folder.join("adapter/llama"))?;
-        copy(
-            &fixtures.join("lora-head"),
-            &self.folder.join("adapter/lora-head"),
-        )?;
+        for name in ["lora-head", "lora-patterns"] {
+            copy(
+                &fixtures.join(name),
+                &self.folder.join("adapter").join(name),
+            )?;
+        }
         copy(&fixtures.join("llama"), &self.folder.join("chat"))?;
         let references = root.join("crates/cortical-explain/tests/references");
         copy(&references.join("llama"), &self.folder.join("verify/llama"))?;
@@ -195,52 +211,9 @@ impl Seeds {
         let settings = r#"{"bos_token": "<unk>", "eos_token": "</s>", "add_bos_token": true, "model_max_length": 64}"#;
         self.write("chat/tokenizer_config.json", settings)?;
         self.write("chat/text.txt", "the sea the sea ".repeat(20))?;
-        self.write("gguf/model.gguf", gguf_tokenizer())
+        self.write("gguf/model.gguf", gguf::tokenizer())?;
+        self.write("quantized/model.gguf", gguf::quantized_model())
     }
-}
-
-/// A GGUF file without tensors that holds a tokenizer of the kind of GPT-2.
-fn gguf_tokenizer() -> Vec<u8> {
-    const TEXT: u32 = 8;
-    const LIST: u32 = 9;
-    const WHOLE: u32 = 5;
-    let tokens = [
-        "<unk>", "a", "</s>", "e", "h", "w", "l", "wh", "al", "whal", "whale",
-    ];
-    let merges = ["w h", "a l", "wh al", "whal e"];
-    let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
-    let list = |kind: u32, count: usize| {
-        let head = [LIST.to_le_bytes(), kind.to_le_bytes()].concat();
-        [&head[..], &(count as u64).to_le_bytes()].concat()
-    };
-    let named =
-        |name: &str, value: &str| [text(name), TEXT.to_le_bytes().to_vec(), text(value)].concat();
-    let of = |name: &str, values: &[&str]| {
-        let each: Vec<u8> = values.iter().flat_map(|value| text(value)).collect();
-        [text(name), list(TEXT, values.len()), each].concat()
-    };
-    let kinds: Vec<u8> = (0..tokens.len())
-        .flat_map(|i| [1_u32, 3][usize::from(i == 2)].to_le_bytes())
-        .collect();
-    let fields = [
-        named("general.architecture", "llama"),
-        named("tokenizer.ggml.model", "gpt2"),
-        of("tokenizer.ggml.tokens", &tokens),
-        [
-            text("tokenizer.ggml.token_type"),
-            list(WHOLE, tokens.len()),
-            kinds,
-        ]
-        .concat(),
-        of("tokenizer.ggml.merges", &merges),
-    ];
-    let head = [
-        &b"GGUF"[..],
-        &3_u32.to_le_bytes(),
-        &0_u64.to_le_bytes(),
-        &(fields.len() as u64).to_le_bytes(),
-    ];
-    [head.concat(), fields.concat()].concat()
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -57,6 +57,24 @@ pub(super) const TARGETS: &[Target] = &[
         "train --data t.csv --epochs 1 --out new --quiet",
     ),
     target(
+        "packed table",
+        ["packed", "t.csv.gz"],
+        Format::Gzip,
+        "data t.csv.gz",
+    ),
+    target(
+        "packed IDX images",
+        ["packed", "idx/train-images-idx3-ubyte.gz"],
+        Format::Gzip,
+        "data idx",
+    ),
+    target(
+        "packed IDX labels",
+        ["packed", "idx/train-labels-idx1-ubyte.gz"],
+        Format::Gzip,
+        "data idx",
+    ),
+    target(
         "PNG picture",
         ["png", "pictures/a/dots.png"],
         Format::Png,
@@ -211,6 +229,24 @@ pub(super) const TARGETS: &[Target] = &[
         "inspect model.gguf",
     ),
     target(
+        "quantized GGUF model",
+        ["quantized", "model.gguf"],
+        Format::Gguf,
+        "logits model.gguf --ids 1,2,3 --out new",
+    ),
+    target(
+        "index of weights in several files",
+        ["mistral-window", "model.safetensors.index.json"],
+        Format::Text,
+        "logits . --ids 1,2,3 --out new",
+    ),
+    target(
+        "weights in several files",
+        ["mistral-window", "model-00002-of-00007.safetensors"],
+        Format::Safetensors,
+        "logits . --ids 1,2,3 --out new",
+    ),
+    target(
         "GGUF tokenizer",
         ["gguf", "model.gguf"],
         Format::Gguf,
@@ -221,6 +257,12 @@ pub(super) const TARGETS: &[Target] = &[
         ["adapter", "lora-head/adapter_config.json"],
         Format::Text,
         "logits lora-head --ids 1,2,3 --out new",
+    ),
+    target(
+        "adapter with patterns",
+        ["adapter", "lora-patterns/adapter_config.json"],
+        Format::Text,
+        "logits lora-patterns --ids 1,2,3 --out new",
     ),
     target(
         "adapter's weights",

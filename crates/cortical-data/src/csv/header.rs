@@ -131,8 +131,19 @@ pub(super) fn decide(
             (_, false) => Verdict::LikelyRow,
         };
     }
+    let over_numbers =
+        |slot: &&Slot| matches!(slot.kind, Kind::Number) && !cells[slot.cell].is_empty();
+    let names: Vec<&str> = (slots.iter().filter(over_numbers))
+        .map(|slot| cells[slot.cell])
+        .collect();
     if comes_again {
-        return Verdict::Row;
+        // Whole numbers that rise, over none that is whole.
+        let whole: Option<Vec<i64>> = names.iter().map(|name| name.parse().ok()).collect();
+        let rises = |all: Vec<i64>| all.len() >= 2 && all.windows(2).all(|pair| pair[0] < pair[1]);
+        return match !below.integer && whole.is_some_and(rises) {
+            true => Verdict::LikelyRow,
+            false => Verdict::Row,
+        };
     }
     if labels.len() <= labels.classes() {
         return Verdict::LikelyRow;
@@ -142,14 +153,7 @@ pub(super) fn decide(
     if (all && !is_number(label)) || (!any && is_number(label)) {
         return Verdict::Header;
     }
-    let over_numbers =
-        |slot: &&Slot| matches!(slot.kind, Kind::Number) && !cells[slot.cell].is_empty();
-    let names = slots.iter().filter(over_numbers);
-    of_an_own_label(
-        &names.map(|slot| cells[slot.cell]).collect::<Vec<_>>(),
-        labels,
-        below,
-    )
+    of_an_own_label(&names, labels, below)
 }
 
 /// [`decide`] where what stands over the labels is none of the others, by what stands over the numbers.

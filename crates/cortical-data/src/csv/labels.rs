@@ -1,6 +1,7 @@
 //! The label column: where it is, and how its texts become classes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::path::Path;
 
@@ -109,6 +110,14 @@ pub(super) struct Labels {
 /// The number of a label that is none of the given classes.
 const NONE: u32 = u32::MAX;
 
+/// A class's name as it may be written in other ways: a number by its value, a word in small letters.
+fn plain(name: &str) -> String {
+    match name.parse::<f64>() {
+        Ok(number) if number.is_finite() => number.to_string(),
+        _ => name.to_lowercase(),
+    }
+}
+
 impl Labels {
     pub(super) fn new(classes: Option<&[String]>, may_lack: bool) -> Self {
         let given = classes.is_some();
@@ -206,12 +215,36 @@ impl Labels {
         self.may_lack
     }
 
-    /// What to say of classes of which one is called as Python writes a missing value.
-    pub(super) fn note(&self) -> Option<String> {
-        let is_there = !self.given && self.knows("None");
-        is_there.then(|| {
-            "\"None\" is taken for a class; where it stands for a missing label, take those rows out".to_owned()
-        })
+    /// What to say of classes of which one is called as Python writes a missing value, or that may be one class written
+    /// in two ways.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.given {
+            return notes;
+        }
+        if self.knows("None") {
+            let note = "\"None\" is taken for a class; where it stands for a missing label, take those rows out";
+            notes.push(note.to_owned());
+        }
+        let mut first_of = HashMap::new();
+        let mut alike: Vec<String> = Vec::new();
+        for class in &self.classes {
+            match first_of.entry(plain(class)) {
+                Entry::Vacant(free) => {
+                    free.insert(class);
+                }
+                Entry::Occupied(first) => {
+                    alike.push(format!("{} and {}", shorten(first.get()), shorten(class)));
+                }
+            }
+        }
+        if !alike.is_empty() {
+            let alike = list(&alike);
+            notes.push(format!(
+                "classes that differ in nothing but how they are written: {alike}; write them alike if they are the same"
+            ));
+        }
+        notes
     }
 
     /// The numbers and the classes, sorted unless they were given. `last` is the last line and the label's column, for

@@ -272,8 +272,17 @@ impl First<'_> {
     }
 
     fn ragged(&self, expected: String) -> crate::Error {
-        let found = self.cells.len();
-        CsvDefect::Ragged { expected, found }.at_line(self.path, self.line)
+        let separator = self.options.separator_of(self.path);
+        let defect = CsvDefect::Ragged {
+            expected,
+            separator: in_words(separator),
+            found: self.cells.len(),
+            advice: match self.cells[..] {
+                [one] => other_separator(one, separator),
+                _ => "",
+            },
+        };
+        defect.at_line(self.path, self.line)
     }
 
     fn other_columns(&self, columns: &[Column]) -> crate::Error {
@@ -289,5 +298,31 @@ impl First<'_> {
             found: list(&self.cells),
         }
         .at_line(self.path, self.line)
+    }
+}
+
+/// What stands between cells, in words.
+pub(super) fn in_words(separator: u8) -> &'static str {
+    match separator {
+        b'\t' => "tabs",
+        b';' => "semicolons",
+        b'|' => "bars",
+        _ => "commas",
+    }
+}
+
+/// What to do about a row of one cell that other signs divide.
+fn other_separator(cell: &str, separator: u8) -> &'static str {
+    let other = |sign: char| cell.contains(sign) && separator != sign as u8;
+    if other('\t') {
+        "; it has tabs: a file called .tsv is read with those"
+    } else if other(';') {
+        "; it has semicolons: save the file with commas between its cells, and points in its numbers"
+    } else if other('|') {
+        "; it has bars: save the file with commas between its cells"
+    } else if other(',') {
+        "; it has commas: a file called .csv is read with those"
+    } else {
+        ""
     }
 }

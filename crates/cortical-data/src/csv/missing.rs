@@ -26,7 +26,39 @@ pub(super) fn advice(found: &str) -> &'static str {
         "; texts are for a language model (`--model llama-tiny`), or leave the column out (data.ignore)"
     } else if is_word {
         "; if the column holds categories, name it in data.one_hot, or leave it out by data.ignore"
+    } else if is_date(found) {
+        "; dates are no numbers: write the days or seconds since one of them, or leave the column out by data.ignore"
+    } else if is_grouped(found) {
+        "; write numbers without signs between their digits, with a point before the fraction"
+    } else if is_code(found) {
+        "; if the column holds names or numbers of another notation, leave it out by data.ignore, or name it in data.one_hot"
     } else {
         ""
     }
+}
+
+/// Whether a cell looks like a date or a time: numbers with the same sign between them.
+fn is_date(text: &str) -> bool {
+    let part = text.split(['T', ' ']).next().unwrap_or_default();
+    ['-', '/', ':', '.'].iter().any(|sign| {
+        let parts: Vec<&str> = part.split(*sign).collect();
+        let is_number =
+            |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        // 1.2.3 may be a version.
+        let is_year = *sign != '.' || parts.last().is_some_and(|last| last.len() == 4);
+        parts.len() == 3 && parts.iter().all(is_number) && is_year
+    })
+}
+
+/// Whether a cell is a name with numbers in it, or a number to another base.
+fn is_code(text: &str) -> bool {
+    let begins = text.starts_with(char::is_alphabetic) || text.starts_with("0x");
+    let is_one = text.len() <= LONGEST_WORD && !text.contains(char::is_whitespace);
+    begins && is_one && !is_missing(text)
+}
+
+/// Whether a cell is a number with signs between its digits, or a comma for the point.
+fn is_grouped(text: &str) -> bool {
+    let is_sign = |c: char| "_,' ".contains(c);
+    text.contains(is_sign) && text.replace(is_sign, "").parse::<f64>().is_ok()
 }

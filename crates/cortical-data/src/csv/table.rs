@@ -7,7 +7,7 @@ use super::CsvOptions;
 use super::columns::{Kind, expand};
 use super::header::{self, Below, Header, Verdict};
 use super::labels::{Labels, MOST_NAME_BYTES};
-use super::layout::{First, Layout};
+use super::layout::{First, Layout, in_words};
 use super::missing::advice;
 use super::records::{Record, Records};
 use crate::about::{About, count};
@@ -55,15 +55,24 @@ impl<'a> Table<'a> {
         if !records.next(&mut first)? {
             return Err(CsvDefect::Empty.at_line(path, records.line));
         }
+        let cells = first.cells(path)?;
+        // One before a line feed is part of the line's end.
+        let is_alone = |cell: &&str| cell.replace("\r\n", "").contains('\r');
+        let (line, may_be_all) = (first.line, cells.iter().any(is_alone));
+        let explain = |error, last: u64| match may_be_all && last == line {
+            true => CsvDefect::CarriageReturns.at_line(path, line),
+            false => error,
+        };
         let layout = First {
             path,
             options,
             wanted,
             line: first.line,
-            cells: first.cells(path)?,
+            cells,
             record: &first,
         }
-        .layout()?;
+        .layout()
+        .map_err(|error| explain(error, line))?;
         if wanted.is_none() && layout.label.is_none() {
             let defect = CsvDefect::NoColumn {
                 what: "label column",
@@ -92,7 +101,8 @@ impl<'a> Table<'a> {
             below: Below::default(),
             notes: Vec::new(),
         };
-        table.read_rows(&mut records)?;
+        let read = table.read_rows(&mut records);
+        read.map_err(|error| explain(error, records.line))?;
         Ok(table)
     }
 
@@ -161,8 +171,13 @@ impl<'a> Table<'a> {
     /// Adds a row of data.
     fn add(&mut self, row: &Record) -> Result<()> {
         if row.len() != self.layout.width {
-            let (expected, found) = (self.layout.width.to_string(), row.len());
-            return Err(CsvDefect::Ragged { expected, found }.at_line(self.path, row.line));
+            let defect = CsvDefect::Ragged {
+                expected: self.layout.width.to_string(),
+                separator: in_words(self.options.separator_of(self.path)),
+                found: row.len(),
+                advice: "",
+            };
+            return Err(defect.at_line(self.path, row.line));
         }
         let label_after = self.label_after;
         for (index, slot) in self.layout.slots.iter_mut().enumerate() {
@@ -236,7 +251,7 @@ impl<'a> Table<'a> {
             ),
             notes: (self.notes.into_iter())
                 .chain(index_note(&columns, &values))
-                .chain(self.labels.as_ref().and_then(Labels::note))
+                .chain(self.labels.as_ref().map_or_else(Vec::new, Labels::notes))
                 .collect(),
         };
         let features = width(&columns).unwrap_or(usize::MAX);

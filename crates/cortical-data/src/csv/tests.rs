@@ -103,7 +103,7 @@ fn malformed_files_say_where_and_what() {
     check(
         "1;2;a\n",
         &last,
-        "t.csv, line 1: expected at least 2 (features and a label) cells separated by commas, found 1",
+        "t.csv, line 1: expected at least 2 (features and a label) cells separated by commas, found 1; it has semicolons: save the file with commas between its cells, and points in its numbers",
     );
     check(
         "1,2,a\n1,2x,b\n",

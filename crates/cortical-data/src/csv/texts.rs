@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use super::labels::{LabelColumn, Labels};
+use super::layout::in_words;
 use super::records::{MOST_ROW_BYTES, Record, Records};
 use super::separator_of;
 use crate::error::{CsvDefect, Error, Result};
@@ -183,7 +184,9 @@ impl<'a> Reading<'a> {
         if row.len() != self.width {
             return Err(CsvDefect::Ragged {
                 expected: self.width.to_string(),
+                separator: in_words(separator_of(self.path)),
                 found: row.len(),
+                advice: "",
             }
             .at_line(path, line));
         }

@@ -13,12 +13,16 @@ pub enum CsvDefect {
     #[error("expected at least one row of data, found the end of the file")]
     Empty,
     /// A CSV row has another number of cells than the rows before it, or than the model needs.
-    #[error("expected {expected} cells separated by commas, found {found}")]
+    #[error("expected {expected} cells separated by {separator}, found {found}{advice}")]
     Ragged {
         /// How many cells were expected, in words.
         expected: String,
+        /// What stands between cells.
+        separator: &'static str,
         /// How many there are.
         found: usize,
+        /// What to do where something else stands between the cells; empty where nothing is known.
+        advice: &'static str,
     },
     /// A CSV cell that should hold a number does not.
     #[error("expected a number, found {found:?}{advice}")]
@@ -34,6 +38,11 @@ pub enum CsvDefect {
         /// Its text, shortened.
         found: String,
     },
+    /// Lines end as they did on the first Macintosh.
+    #[error(
+        "expected lines that end with a line feed, found carriage returns alone; save the file with other line ends"
+    )]
+    CarriageReturns,
     /// A CSV cell is not text.
     #[error("expected UTF-8 text, found other bytes")]
     NotUtf8,

@@ -1,5 +1,7 @@
 //! The engine that a stranger's template runs in: bounded in steps, memory, stack and what it writes.
 
+use super::clock::strftime_now;
+use super::filters;
 use super::measure::{Limits, is_namespace, refuse};
 use super::source::{FACTOR, KEEP, KEEP_IN, prepare};
 use minijinja::syntax::SyntaxConfig;
@@ -18,7 +20,7 @@ const FACTOR_BYTES: usize = 256;
 /// The most digits of a width or precision.
 const WIDTH_DIGITS: usize = 3;
 /// Filters that make values of values faster than they are counted; no template of a published model has them.
-const LEFT_OUT: [&str; 6] = ["batch", "chain", "groupby", "pprint", "slice", "zip"];
+const LEFT_OUT: [&str; 4] = ["chain", "groupby", "pprint", "zip"];
 
 /// What a template makes of its values, or why it makes nothing.
 pub(super) fn render(source: &str, context: &Value) -> Result<String, String> {
@@ -86,6 +88,7 @@ fn environment(limits: Limits, fuel: u64) -> Result<Environment<'static>, Error>
     environment.add_function("raise_exception", |why: String| -> Result<Jinja, Error> {
         Err(refuse(&why))
     });
+    environment.add_function("strftime_now", |format: &str| strftime_now(format));
     environment.add_function(KEEP, move |state: &State<'_, '_>, values: Rest<Jinja>| {
         for value in &*values {
             // A namespace by itself is handed on, not kept in anything.
@@ -141,6 +144,7 @@ fn environment(limits: Limits, fuel: u64) -> Result<Environment<'static>, Error>
         limits.check(state, value, false)?;
         minijinja::filters::string(state, value)
     });
+    filters::add(&mut environment, limits);
     environment.add_filter("format", |text: &str, values: Rest<Jinja>| {
         check_format(text)?;
         minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, text, &values)

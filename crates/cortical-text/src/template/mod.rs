@@ -1,6 +1,8 @@
 //! Conversations as the text that a model was made to read.
 
+mod clock;
 mod engine;
+mod filters;
 mod measure;
 mod source;
 #[cfg(test)]
@@ -9,8 +11,8 @@ mod tests;
 use crate::error::{Error, Result};
 use cortical_io::{GgufFile, GgufValue, printable, read_text};
 use cortical_models::language::adapter_base;
-use serde_json::{Value, json};
-use std::path::Path;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
 
 /// The most bytes of a template that are read.
 const TEMPLATE_BYTES: u64 = 1 << 20;
@@ -48,12 +50,27 @@ impl Message {
 /// assert_eq!(template.render(&[Message::new("user", " Call me. ")], true)?, "<user>Call me.<assistant>");
 /// # Ok::<(), cortical_text::Error>(())
 /// ```
+///
+/// A template may ask for the time with `strftime_now`, as transformers has it; here it is that of UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatTemplate {
     source: String,
-    bos: String,
-    eos: String,
+    /// Where it was found.
+    origin: Option<PathBuf>,
+    /// The tokens that templates know by name.
+    tokens: Map<String, Value>,
 }
+
+/// The tokens with a name in `tokenizer_config.json`.
+const NAMED: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
 
 impl ChatTemplate {
     /// A template.
@@ -61,15 +78,18 @@ impl ChatTemplate {
     pub fn new(source: &str) -> Self {
         Self {
             source: source.to_owned(),
-            bos: String::new(),
-            eos: String::new(),
+            origin: None,
+            tokens: Map::new(),
         }
+        .tokens("", "")
     }
 
     /// The names of the tokens at a text's beginning and end, which templates refer to.
     #[must_use]
     pub fn tokens(mut self, bos: &str, eos: &str) -> Self {
-        (self.bos, self.eos) = (bos.to_owned(), eos.to_owned());
+        for (name, token) in NAMED.into_iter().zip([bos, eos]) {
+            self.tokens.insert(name.to_owned(), token.into());
+        }
         self
     }
 
@@ -83,16 +103,21 @@ impl ChatTemplate {
         if GgufFile::is_gguf(path) {
             return Self::from_gguf(&GgufFile::open(path)?).ok_or_else(none);
         }
-        let config = path.join("tokenizer_config.json");
-        let config: Value = match config.is_file() {
+        let settings = path.join("tokenizer_config.json");
+        let config: Value = match settings.exists() {
             true => {
-                serde_json::from_str(&read_text(&config, 16 * TEMPLATE_BYTES)?).unwrap_or_default()
+                let text = read_text(&settings, 16 * TEMPLATE_BYTES)?;
+                let read = serde_json::from_str(&text);
+                read.map_err(|why| Error::Settings {
+                    path: settings.clone(),
+                    why,
+                })?
             }
             false => Value::Null,
         };
         let file = path.join("chat_template.jinja");
-        let source = match file.is_file() {
-            true => read_text(&file, TEMPLATE_BYTES)?,
+        let (source, origin) = match file.exists() {
+            true => (read_text(&file, TEMPLATE_BYTES)?, file),
             false => {
                 let inner = &config["chat_template"];
                 // Several templates are a list of names and templates.
@@ -102,22 +127,22 @@ impl ChatTemplate {
                         .and_then(|one| one["template"].as_str())
                 });
                 match (inner.as_str().or(named), adapter_base(path)?) {
-                    (Some(source), _) => source.to_owned(),
+                    (Some(source), _) => (source.to_owned(), settings),
                     // Low-rank changes speak as their model does.
                     (None, Some(base)) => return Self::open(base),
                     (None, None) => return Err(none()),
                 }
             }
         };
-        let token = |key: &str| {
-            let token = &config[key];
-            token
-                .as_str()
-                .or_else(|| token["content"].as_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        Ok(Self::new(&source).tokens(&token("bos_token"), &token("eos_token")))
+        let mut template = Self::new(&source);
+        template.origin = Some(origin);
+        for name in NAMED {
+            let token = &config[name];
+            if let Some(token) = token.as_str().or_else(|| token["content"].as_str()) {
+                template.tokens.insert(name.to_owned(), token.into());
+            }
+        }
+        Ok(template)
     }
 
     /// The template in a GGUF file, if it has one.
@@ -143,7 +168,9 @@ impl ChatTemplate {
             token("tokenizer.ggml.bos_token_id"),
             token("tokenizer.ggml.eos_token_id"),
         );
-        Some(Self::new(source).tokens(&bos, &eos))
+        let mut template = Self::new(source).tokens(&bos, &eos);
+        template.origin = Some(file.path().to_owned());
+        Some(template)
     }
 
     /// The text of a conversation; with `ask` it ends where the model's answer begins.
@@ -155,15 +182,13 @@ impl ChatTemplate {
             .iter()
             .map(|message| json!({ "role": message.role, "content": message.content }))
             .collect();
-        let context = json!({
-            "messages": turns,
-            "add_generation_prompt": ask,
-            "bos_token": self.bos,
-            "eos_token": self.eos,
-            "tools": null,
-            "documents": null,
-        });
-        engine::render(&self.source, &context).map_err(|why| Error::Template {
+        let mut context = self.tokens.clone();
+        context.insert("messages".to_owned(), turns.into());
+        context.insert("add_generation_prompt".to_owned(), ask.into());
+        context.insert("tools".to_owned(), Value::Null);
+        context.insert("documents".to_owned(), Value::Null);
+        engine::render(&self.source, &context.into()).map_err(|why| Error::Template {
+            path: self.origin.clone(),
             why: printable(&why, WHY_CHARS),
         })
     }

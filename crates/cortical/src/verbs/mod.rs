@@ -14,7 +14,7 @@ mod test_data;
 pub(crate) mod train;
 pub(crate) mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
 use cortical_train::{RunPaths, TaskKind, TrainedModel};
@@ -38,11 +38,11 @@ pub(crate) fn load_model(what: &Path) -> Result<(TrainedModel, Option<RunPaths>)
         });
     }
     if !paths.model().is_file() {
-        let path = PathBuf::from(what);
-        let error = if paths.is_run() {
-            cortical_train::Error::NotFinished { path }
-        } else {
-            cortical_train::Error::NotARun { path }
+        let error = match paths.is_run() {
+            true => paths.no_model(),
+            false => cortical_train::Error::NotARun {
+                path: what.to_owned(),
+            },
         };
         return Err(error.into());
     }

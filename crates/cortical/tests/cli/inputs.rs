@@ -214,3 +214,108 @@ fn arguments_that_are_refused_are_shown_escaped() {
         "{shown:?}"
     );
 }
+
+#[test]
+fn a_run_that_lost_its_model_says_so() {
+    let place = Place::new();
+    place
+        .run("train --data iris --epochs 1 --out run")
+        .expect(0);
+    std::fs::remove_file(place.path("run/model.safetensors")).unwrap();
+    let _ = std::fs::remove_dir_all(place.path("run/checkpoints"));
+    let want = "the run in run is finished, but its model.safetensors is gone; bring the file back";
+    for line in ["report run", "inspect run", "predict run x.csv", "eval run"] {
+        let said = place.run(line);
+        assert_ne!(said.code, Some(0), "{line}");
+        assert!(said.err.contains(want), "{line}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_says_what_is_in_the_way() {
+    let place = Place::new();
+    place.write("base.csv", "1,2\n");
+    for (out, want) in [
+        (
+            "base.csv",
+            "base.csv cannot be made, as base.csv is no folder",
+        ),
+        (
+            "base.csv/x",
+            "base.csv/x cannot be made, as base.csv is no folder",
+        ),
+    ] {
+        let said = place
+            .run(&format!("train --data iris --epochs 1 --out {out}"))
+            .expect(2);
+        assert!(said.err.contains(want), "{}", said.err);
+    }
+    assert_eq!(place.read("base.csv"), b"1,2\n");
+    #[cfg(target_os = "linux")]
+    {
+        let said = place
+            .run("train --data iris --epochs 1 --out /proc/x")
+            .expect(1);
+        assert!(
+            said.err.contains("no folder can be made at /proc/x ("),
+            "{}",
+            said.err
+        );
+    }
+}
+
+#[test]
+fn short_texts_and_broken_templates_name_their_files() {
+    let place = Place::new();
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../cortical-models/fixtures/llama"
+    );
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::create_dir_all(place.path("model")).unwrap();
+        std::fs::copy(
+            format!("{model}/{file}"),
+            place.path(&format!("model/{file}")),
+        )
+        .unwrap();
+    }
+    let vocabulary: Vec<String> = (0..40)
+        .map(|i| format!("\"{}\": {i}", (b'A' + i) as char))
+        .collect();
+    let vocabulary = vocabulary.join(", ").replace("\"\\\"", "\"\\\\\"");
+    place.write("model/tokenizer.json", format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": {{"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": {{{vocabulary}}}, "merges": []}}}}"#
+    ));
+    place.write("short.txt", "A");
+    let said = place.run("perplexity model short.txt").expect(1);
+    let want = "short.txt: the text has 1 tokens; at least 2 are needed";
+    assert!(said.err.contains(want), "{}", said.err);
+    // A text that is shorter than a window is read with half of itself as context.
+    place.write("four.txt", "ABCD");
+    let said = place.run("perplexity model four.txt --json").expect(0);
+    assert_eq!(said.json()["counted"], 2);
+    place.write("model/chat_template.jinja", "{{ 1|nothing }}");
+    let said = place.run("chat model --say A -n 1").expect(1);
+    assert!(
+        said.err
+            .contains("model/chat_template.jinja: the chat template fails: "),
+        "{}",
+        said.err
+    );
+    place.write(
+        "model/chat_template.jinja",
+        "{% if unk_token == 'U' and eos_token == 'E' %}ABC{% endif %}",
+    );
+    place.write(
+        "model/tokenizer_config.json",
+        r#"{"unk_token": {"content": "U"}, "eos_token": "E"}"#,
+    );
+    place.run("chat model --say A -n 1").expect(0);
+    place.write("model/tokenizer_config.json", "{");
+    let said = place.run("chat model --say A -n 1").expect(1);
+    assert!(
+        said.err.contains("model/tokenizer_config.json is no JSON"),
+        "{}",
+        said.err
+    );
+}

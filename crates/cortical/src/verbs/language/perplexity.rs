@@ -25,8 +25,13 @@ pub(crate) fn perplexity(args: &PerplexityArgs, output: &Output) -> Result<Done>
     };
     let read = window.min(ids.len());
     check_length(&loaded.model, read, args.model.beyond_context)?;
-    let skip = args.skip.unwrap_or(window / 2);
-    let result = cortical_text::perplexity(&loaded.model, &ids, window, skip)?;
+    // Half of a window is context; half of the text, where that is shorter.
+    let skip = args.skip.unwrap_or(read / 2);
+    let result = cortical_text::perplexity(&loaded.model, &ids, window, skip);
+    let result = result.map_err(|why| Error::OfText {
+        path: args.file.clone(),
+        why,
+    })?;
     let value = json!({
         "perplexity": result.value(),
         "loss": result.loss,
