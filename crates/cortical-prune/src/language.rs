@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use cortical_io::machine_memory;
 use cortical_kernels::sparse::Precision;
 use cortical_models::NeuronGroup;
 use cortical_models::language::{
@@ -30,6 +31,8 @@ const MODEL: &str = "model.safetensors";
 /// The masks of a model, in its folder.
 const MASKS: &str = "masks.safetensors";
 
+/// How many copies of a model there must be room for, for two to be measured at once.
+const ROOM: u64 = 4;
 /// Tokens of a block of the texts that are read.
 const BLOCK: usize = 512;
 
@@ -205,36 +208,81 @@ fn pack_model(request: &TextRequest) -> Result<Option<String>> {
     Ok(Some(packed.words(rows)))
 }
 
-/// Both models, measured one after the other, as a large one may not fit twice.
+/// Both models, measured.
 fn report(request: &TextRequest, widths: Vec<Width>) -> Result<Report> {
     let packed = pack_model(request)?;
-    let measured = |path: &Path, weights: Stored| -> Result<Figures> {
-        let Loaded { model, params, .. } = load(path, weights)?;
-        let test = Tokenizer::open(path)?.encode(&request.test)?;
-        let mut figures = Figures {
-            parameters: params.count(),
-            pruned: crate::network::pruned(path.join(MASKS))?,
-            file_bytes: bytes(path),
-            ..Figures::default()
-        };
-        measure(&mut figures, &model, &test, &request.batches)?;
-        Ok(figures)
+    let (mut before, old) = measured(request, &request.model, Stored::Single)?;
+    // Two models at once, or one after the other.
+    let room = machine_memory().unwrap_or(u64::MAX);
+    let fits = before.parameters as u64 * 4 * ROOM < room;
+    let old = if fits {
+        Some(old)
+    } else {
+        before.milliseconds = times(request, &[&old.model])?.remove(0);
+        None
     };
-    let before = measured(&request.model, Stored::Single)?;
-    let after = match packed {
-        None => measured(&request.out, Stored::Single)?,
+    let stored = match packed {
+        None => Stored::Single,
         // Packed weights are computed with as they lie, and are no parameters.
-        Some(_) => Figures {
-            parameters: before.parameters,
-            ..measured(&request.out, Stored::Stored)?
-        },
+        Some(_) => Stored::Stored,
     };
+    let (mut after, new) = measured(request, &request.out, stored)?;
+    if packed.is_some() {
+        after.parameters = before.parameters;
+    }
+    match &old {
+        Some(old) => {
+            let mut both = times(request, &[&old.model, &new.model])?;
+            (after.milliseconds, before.milliseconds) = (both.remove(1), both.remove(0));
+        }
+        None => after.milliseconds = times(request, &[&new.model])?.remove(0),
+    }
     let mut report = Report::new(words(&request.removal), before, after);
     report.widths = widths;
     report.remarks.extend(packed);
+    if old.is_none() {
+        report.remarks.push("The models do not fit into memory together: their times were taken one after the other.".to_owned());
+    }
     report.curve = crate::network::curve(&RunPaths::new(&request.out));
     crate::report::write(&request.out, &report)?;
     Ok(report)
+}
+
+/// A model, and what it achieves.
+fn measured(request: &TextRequest, path: &Path, weights: Stored) -> Result<(Figures, Loaded)> {
+    let loaded = load(path, weights)?;
+    let test = Tokenizer::open(path)?.encode(&request.test)?;
+    let mut figures = Figures {
+        parameters: loaded.params.count(),
+        pruned: crate::network::pruned(path.join(MASKS))?,
+        file_bytes: bytes(path),
+        ..Figures::default()
+    };
+    let model = &loaded.model;
+    let window = BLOCK.min(model.config().max_positions());
+    if test.len() > window / 2 && model.has_head() {
+        let found = perplexity(model, &test, window, window / 2)?;
+        (figures.perplexity, figures.loss) = (Some(found.value()), Some(found.loss));
+    }
+    Ok((figures, loaded))
+}
+
+/// Milliseconds of each model, for so many tokens of the test text at a time.
+fn times(request: &TextRequest, models: &[&LanguageModel]) -> Result<Vec<Vec<(usize, f64)>>> {
+    let test = Tokenizer::open(&request.out)?.encode(&request.test)?;
+    let most = models.iter().map(|model| model.config().max_positions());
+    let most = most.min().unwrap_or(0);
+    let mut all = vec![Vec::new(); models.len()];
+    for tokens in request.batches.iter().filter(|tokens| **tokens <= most) {
+        let ids: Vec<u32> = test.iter().copied().cycle().take(*tokens).collect();
+        if ids.len() == *tokens {
+            let found = timing::of_tokens(models, &ids)?;
+            for (times, ms) in all.iter_mut().zip(found) {
+                times.push((*tokens, ms));
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn load(path: &Path, weights: Stored) -> Result<Loaded> {
@@ -247,30 +295,6 @@ fn load(path: &Path, weights: Stored) -> Result<Loaded> {
 
 fn tensors(params: &Params) -> BTreeMap<String, Tensor> {
     params.named_tensors().into_iter().collect()
-}
-
-/// Perplexity and time.
-fn measure(
-    figures: &mut Figures,
-    model: &LanguageModel,
-    test: &[u32],
-    batches: &[usize],
-) -> Result<()> {
-    let most = model.config().max_positions();
-    let window = BLOCK.min(most);
-    if test.len() > window / 2 && model.has_head() {
-        let found = perplexity(model, test, window, window / 2)?;
-        (figures.perplexity, figures.loss) = (Some(found.value()), Some(found.loss));
-    }
-    for tokens in batches.iter().filter(|tokens| **tokens <= most) {
-        let ids: Vec<u32> = test.iter().copied().cycle().take(*tokens).collect();
-        if ids.len() == *tokens {
-            figures
-                .milliseconds
-                .push((*tokens, timing::of_tokens(model, &ids)?));
-        }
-    }
-    Ok(())
 }
 
 /// Bytes of a model's tensors: of a file, or of the safetensors files in a folder.

@@ -55,28 +55,32 @@ pub(crate) fn milliseconds(
     Ok(times.into_iter().map(median).collect())
 }
 
-/// Median milliseconds of a pass of a language model over these tokens, with the scores of the last one.
+/// Median milliseconds of a pass of each language model over these tokens, with the scores of the last one; one pass of
+/// each follows the other.
 ///
 /// # Errors
 /// Those of a pass.
-pub(crate) fn of_tokens(model: &LanguageModel, ids: &[u32]) -> Result<f64> {
+pub(crate) fn of_tokens(models: &[&LanguageModel], ids: &[u32]) -> Result<Vec<f64>> {
     let ids = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu)?;
-    let (mut times, started) = (Vec::new(), Instant::now());
+    let mut times = vec![Vec::new(); models.len()];
+    let started = Instant::now();
     for round in 0..ROUNDS.1 {
         if round > ROUNDS.0 && started.elapsed() > PATIENCE {
             break;
         }
-        let before = Instant::now();
-        let hidden = model.hidden(&ids, None, &mut Pass::eval())?;
-        let last = hidden.narrow(1, ids.dim(1)? - 1, 1)?.contiguous()?;
-        if model.has_head() {
-            std::hint::black_box(model.scores(&last, &mut Pass::eval())?);
-        }
-        if round > 0 {
-            times.push(before.elapsed().as_secs_f64() * 1e3);
+        for (model, times) in models.iter().zip(&mut times) {
+            let before = Instant::now();
+            let hidden = model.hidden(&ids, None, &mut Pass::eval())?;
+            let last = hidden.narrow(1, ids.dim(1)? - 1, 1)?.contiguous()?;
+            if model.has_head() {
+                std::hint::black_box(model.scores(&last, &mut Pass::eval())?);
+            }
+            if round > 0 {
+                times.push(before.elapsed().as_secs_f64() * 1e3);
+            }
         }
     }
-    Ok(median(times))
+    Ok(times.into_iter().map(median).collect())
 }
 
 pub(crate) fn median(mut times: Vec<f64>) -> f64 {
