@@ -56,7 +56,7 @@ fn a_merged_model_computes_what_the_adapted_one_does() {
 fn a_text_has_no_label_column() {
     let place = trained();
     let said = place.run("eval base --data text.txt --label foo").expect(2);
-    let want = "--label names a column of a table, and text.txt is none; leave it out";
+    let want = "found \"text.txt\", which has no columns";
     assert!(said.err.contains(want), "{}", said.err);
     place.run("eval base --data text.txt").expect(0);
 }
