@@ -484,7 +484,11 @@ fn classes_that_are_written_in_two_ways_are_named() {
     let notes = |labels: [&str; 4]| {
         let row = |(i, label): (usize, &str)| format!("{i}.5,{label}\n");
         let rows: String = labels.into_iter().enumerate().map(row).collect();
-        parse(&format!("x,label\n{rows}")).unwrap().about().notes.clone()
+        parse(&format!("x,label\n{rows}"))
+            .unwrap()
+            .about()
+            .notes
+            .clone()
     };
     let note = |alike: &str| {
         vec![format!(

@@ -125,7 +125,8 @@ impl AdapterFiles {
     /// beside them is left to [`load_head`] where `headless` says so.
     ///
     /// # Errors
-    /// [`Error::Tensors`] with every tensor that is missing, of another shape or of no use; the model is then as it was.
+    /// [`Error::Tensors`] with every tensor that is missing, of another shape or of no use; the model is then as it
+    /// was.
     pub(crate) fn load(&self, params: &Params, headless: bool) -> Result<()> {
         let whole = self.whole(params, headless)?;
         let is_spare = |name: &str| {
