@@ -112,6 +112,9 @@ fn of_texts(model: &TextModel, args: &EvalArgs) -> Result<Evaluation> {
             path: args.run.clone(),
         });
     };
+    if !Path::new(data).exists() {
+        return Err(Error::NotFound { path: data.into() });
+    }
     let mut options = model.options();
     if let Some(label) = &args.label {
         options.label = LabelColumn::parse(label);
