@@ -459,6 +459,14 @@ fn what_is_no_table_of_numbers_says_what_to_do() {
             "found 1; it has tabs: a file called .tsv",
         ),
         ("x|y|kind\n1|2|a\n", "found 1; it has bars"),
+        ("PK\u{3}\u{4}\u{14}\n", "found 1; it is a spreadsheet"),
+        ("PAR1\u{15}\n", "found 1; it is a Parquet file"),
+        ("<!DOCTYPE html>\n", "found 1; it is HTML"),
+        ("{\n\"x\": [1]}\n", "found 1; it is JSON"),
+        (
+            "# mine\nx,y\n1,a\n",
+            "found 1; it is a remark: take the line out",
+        ),
         ("x\n1\n", "separated by commas, found 1"),
         (
             "x,y,kind\r1,2,a\r3,4,b\r",

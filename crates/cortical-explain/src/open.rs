@@ -13,7 +13,7 @@ use cortical_settings::nearest;
 use cortical_train::{
     Recipe, RunPaths, Subject, SubjectModel, plan_of, presets as recipes, read_recipe_file,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -396,13 +396,20 @@ fn changes(path: &Path) -> Result<Contents> {
         }
     }
     let home = contents.weights.len();
-    for mut entry in entries(&files, home) {
+    let mut own = entries(&files, home);
+    for entry in &mut own {
         if let Some(own) = entry.stored.strip_prefix(PEFT) {
-            own.clone_into(&mut entry.name);
+            entry.name = own.replace(".base_layer.", ".");
         }
-        entry.trainable = Some(true);
-        contents.entries.push(entry);
+        // Tables are saved beside changes of them too.
+        entry.trainable = Some(!entry.stored.ends_with(".base_layer.weight"));
     }
+    // What is there whole stands in the place of the model's own.
+    let names: HashSet<&str> = own.iter().map(|entry| &entry.name[..]).collect();
+    contents
+        .entries
+        .retain(|entry| !names.contains(&entry.name[..]));
+    contents.entries.extend(own);
     contents.weights.push(Weights::Files(files));
     if let Some(config) = contents.config.take() {
         contents.describe(config);

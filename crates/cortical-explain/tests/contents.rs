@@ -185,6 +185,15 @@ fn low_rank_changes_are_trained_and_their_model_is_frozen() {
     );
     assert_eq!(contents.stats(change.unwrap()).unwrap().mean(), 1.0);
 
+    // Tables and norms that were trained as a whole are not counted twice, nor a head that is there for its change.
+    let contents = Contents::open(&fixture("lora-saved")).unwrap();
+    assert_eq!(contents.parameters(), total("llama") + 992);
+    assert_eq!(contents.trainable(), Some(992 + 2 * 40 * 16 + 5 * 16));
+    let contents = Contents::open(&fixture("lora-head")).unwrap();
+    let change = 2 * 2 * (16 + 16) + 2 * (16 + 40);
+    assert_eq!(contents.parameters(), total("llama") + change);
+    assert_eq!(contents.trainable(), Some(change));
+
     fs::remove_dir_all(&base).unwrap();
     let contents = Contents::open(&changes).unwrap();
     assert_eq!(

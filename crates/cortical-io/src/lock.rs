@@ -42,11 +42,16 @@ impl RunLock {
     /// does not exist or has no locks; [`Error::Read`] or [`Error::Write`] if it cannot be listed or changed.
     pub fn acquire(folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
+        let path = folder.join(FILE);
+        // Before it is opened, as opening a pipe waits for somebody who reads.
+        if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::NotAFile { path });
+        }
         let open = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .open(folder.join(FILE));
+            .open(path);
         let locked = open
             .map_err(TryLockError::Error)
             .and_then(|file| file.try_lock().map(|()| file));

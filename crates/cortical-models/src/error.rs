@@ -181,6 +181,14 @@ pub enum Error {
         /// What they belong to.
         base: String,
     },
+    /// A folder describes low-rank changes and has none.
+    #[error("{} has no adapter_model.safetensors beside its adapter_config.json; save the changes again with PEFT{}", path.display(), if *pickled { ", as adapter_model.bin is an archive of PyTorch's, which can run code when it is read and is not" } else { "" })]
+    NoChanges {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Whether they are there as PyTorch saves them.
+        pickled: bool,
+    },
     /// A GGUF file lacks a key, or a key has a value that makes no sense.
     #[error("the GGUF file's {key} is {got}, expected {expected}")]
     GgufKey {

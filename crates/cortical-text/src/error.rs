@@ -101,9 +101,10 @@ pub enum Error {
         computed: bool,
     },
     /// A text is too short to be predicted.
-    #[error(
-        "the text has {got} tokens; at least {needed} are needed, as {skip} of a window are context only"
-    )]
+    #[error("the text has {got} tokens; at least {needed} are needed{}", match skip {
+        0 | 1 => String::new(),
+        skip => format!(", as the first {skip} of a window are context only"),
+    })]
     ShortText {
         /// Its tokens.
         got: usize,

@@ -88,6 +88,10 @@ impl Classification {
             if let Some(row) = self.confusion.get_mut(label) {
                 row[chosen] += 1;
             }
+            // Of many classes there are no curves, and what they cost counts.
+            if self.curves.is_empty() {
+                continue;
+            }
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f32 = row.iter().map(|x| (x - max).exp()).sum();
             for (class, curve) in self.curves.iter_mut().enumerate() {

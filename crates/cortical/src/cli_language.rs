@@ -240,9 +240,24 @@ pub(crate) struct PerplexityArgs {
     pub(crate) bytes: Option<usize>,
     /// Tokens that are read at a time; those of the first half of each window are context only. 512 when absent, or
     /// what the model was made for
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = window)]
     pub(crate) window: Option<usize>,
     /// Tokens of each window that are context only; half of it when absent
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = context)]
     pub(crate) skip: Option<usize>,
+}
+
+/// A window has a token to read and one to predict.
+fn window(text: &str) -> Result<usize, String> {
+    at_least(2, text)
+}
+
+/// The first token of a window cannot be predicted.
+fn context(text: &str) -> Result<usize, String> {
+    at_least(1, text)
+}
+
+fn at_least(least: usize, text: &str) -> Result<usize, String> {
+    let found = text.parse().ok().filter(|found| *found >= least);
+    found.ok_or_else(|| format!("expected a whole number of at least {least}"))
 }

@@ -304,6 +304,6 @@ pub(super) const TARGETS: &[Target] = &[
         "text",
         ["chat", "text.txt"],
         Format::Text,
-        "perplexity . text.txt --window 16",
+        "perplexity . text.txt --window 16 --bytes 16384",
     ),
 ];

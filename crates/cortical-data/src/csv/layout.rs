@@ -278,7 +278,7 @@ impl First<'_> {
             separator: in_words(separator),
             found: self.cells.len(),
             advice: match self.cells[..] {
-                [one] => other_separator(one, separator),
+                [one] => other_format(one, separator),
                 _ => "",
             },
         };
@@ -311,10 +311,21 @@ pub(super) fn in_words(separator: u8) -> &'static str {
     }
 }
 
-/// What to do about a row of one cell that other signs divide.
-fn other_separator(cell: &str, separator: u8) -> &'static str {
+/// What to do about a first row of one cell: the file has another format, or other signs between cells.
+fn other_format(cell: &str, separator: u8) -> &'static str {
     let other = |sign: char| cell.contains(sign) && separator != sign as u8;
-    if other('\t') {
+    let begins = |signs: &str| cell.starts_with(|c: char| signs.contains(c));
+    if cell.starts_with("PK\u{3}\u{4}") {
+        "; it is a spreadsheet or another archive: save the sheet as CSV"
+    } else if cell.starts_with("PAR1") {
+        "; it is a Parquet file: save the table as CSV"
+    } else if begins("<") {
+        "; it is HTML or XML, as a page that says what went wrong"
+    } else if begins("[{") {
+        "; it is JSON: save the table as CSV"
+    } else if begins("#") {
+        "; it is a remark: take the line out"
+    } else if other('\t') {
         "; it has tabs: a file called .tsv is read with those"
     } else if other(';') {
         "; it has semicolons: save the file with commas between its cells, and points in its numbers"

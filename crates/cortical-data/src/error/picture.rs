@@ -43,7 +43,7 @@ pub enum PictureDefect {
     },
     /// Pictures for what takes no pictures.
     #[error(
-        "expected samples of shape {expected:?}, as rows of a table are, found pictures; they have the shape [1 or 3, height, width]"
+        "expected samples of shape {expected:?}, as rows of a table are, found pictures or a folder for them; they have the shape [1 or 3, height, width]"
     )]
     Shape {
         /// The shape asked for.

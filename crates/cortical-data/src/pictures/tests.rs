@@ -287,7 +287,7 @@ fn what_is_no_picture_or_does_not_fit_is_named() {
             &[("a/1.png", &small(0)), ("b/1.png", &small(0))],
             Some(vec![4])
         ),
-        "F: expected samples of shape [4], as rows of a table are, found pictures; they have the shape [1 or 3, height, width]"
+        "F: expected samples of shape [4], as rows of a table are, found pictures or a folder for them; they have the shape [1 or 3, height, width]"
     );
     let mut cut = small(0);
     cut.truncate(50);

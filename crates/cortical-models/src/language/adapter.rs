@@ -136,7 +136,7 @@ pub fn merged_tensors(model: &LanguageModel, params: &Params) -> Result<Vec<(Str
 pub fn adapter_base(folder: impl AsRef<Path>) -> Result<Option<PathBuf>> {
     let folder = folder.as_ref();
     let path = folder.join(CONFIG);
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(None);
     }
     let base = base_name(&path).map_err(Error::in_file(&path))?;

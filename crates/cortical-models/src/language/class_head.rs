@@ -31,7 +31,7 @@ pub(crate) fn full_name(config: &LanguageConfig, name: &str) -> String {
 /// A configuration that cannot be read, or whose `id2label` does not number its classes from 0.
 pub fn read_classes(folder: impl AsRef<Path>) -> Result<Option<Vec<String>>> {
     let path = folder.as_ref().join("config.json");
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(None);
     }
     let text = read_text(&path, CONFIG_BYTES)?;

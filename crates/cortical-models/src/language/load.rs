@@ -56,7 +56,7 @@ fn open_folder(
     changes: Option<&AdapterFiles>,
 ) -> Result<Loaded> {
     let config_path = path.join("config.json");
-    if !config_path.is_file() {
+    if !config_path.exists() {
         return Err(Error::NotAModel { path: path.into() });
     }
     let config = LanguageConfig::from_json(&read_text(&config_path, CONFIG_BYTES)?);

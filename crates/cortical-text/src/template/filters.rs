@@ -1,7 +1,7 @@
 //! Filters of Jinja that the engine lacks, or has without counting what they make.
 
 use super::measure::{Limits, refuse};
-use minijinja::value::{Kwargs, Rest, Value, from_args};
+use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Environment, Error, State};
 
 /// The most values that these filters take or make.
@@ -11,9 +11,10 @@ pub(super) fn add(environment: &mut Environment<'_>, limits: Limits) {
     environment.add_filter("batch", batch);
     environment.add_filter("slice", slice);
     environment.add_filter("wordcount", wordcount);
-    environment.add_filter("center", move |text: &str, more: Rest<Value>| {
-        center(text, more, limits)
-    });
+    environment.add_filter(
+        "center",
+        move |text: &str, more: Rest<Value>, named: Kwargs| center(text, more, named, limits),
+    );
     environment.add_filter("truncate", truncate);
     environment.add_filter("wordwrap", wordwrap);
 }
@@ -25,13 +26,11 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn new(all: Rest<Value>) -> Result<Self, Error> {
-        let (places, named) = from_args::<(Rest<Value>, Kwargs)>(&all)?;
-        let places: Vec<Value> = places.iter().cloned().collect();
-        Ok(Self {
-            places: places.into_iter(),
+    fn new(mut places: Rest<Value>, named: Kwargs) -> Self {
+        Self {
+            places: std::mem::take(&mut *places).into_iter(),
             named,
-        })
+        }
     }
 
     /// The next argument, if it is given.
@@ -87,8 +86,13 @@ fn too_many() -> Error {
 }
 
 /// Lists of so many values; the last one is filled up with `fill_with`.
-fn batch(state: &mut State<'_, '_>, list: &Value, more: Rest<Value>) -> Result<Vec<Value>, Error> {
-    let mut more = Arguments::new(more)?;
+fn batch(
+    state: &mut State<'_, '_>,
+    list: &Value,
+    more: Rest<Value>,
+    named: Kwargs,
+) -> Result<Vec<Value>, Error> {
+    let mut more = Arguments::new(more, named);
     let size: usize = more.next("linecount", 0)?;
     let fill: Option<Value> = more.fill()?;
     more.finish()?;
@@ -105,8 +109,13 @@ fn batch(state: &mut State<'_, '_>, list: &Value, more: Rest<Value>) -> Result<V
 }
 
 /// So many lists of as many values as can be, the longer ones first; the shorter ones get `fill_with`.
-fn slice(state: &mut State<'_, '_>, list: &Value, more: Rest<Value>) -> Result<Vec<Value>, Error> {
-    let mut more = Arguments::new(more)?;
+fn slice(
+    state: &mut State<'_, '_>,
+    list: &Value,
+    more: Rest<Value>,
+    named: Kwargs,
+) -> Result<Vec<Value>, Error> {
+    let mut more = Arguments::new(more, named);
     let slices: usize = more.next("slices", 0)?;
     let fill: Option<Value> = more.fill()?;
     more.finish()?;
@@ -136,8 +145,8 @@ fn wordcount(text: &str) -> usize {
 }
 
 /// Spaces on both sides, as Python's `str.center` shares them.
-fn center(text: &str, more: Rest<Value>, limits: Limits) -> Result<String, Error> {
-    let mut more = Arguments::new(more)?;
+fn center(text: &str, more: Rest<Value>, named: Kwargs, limits: Limits) -> Result<String, Error> {
+    let mut more = Arguments::new(more, named);
     let width: usize = more.next("width", 80)?;
     more.finish()?;
     if width > limits.bytes {
@@ -149,8 +158,8 @@ fn center(text: &str, more: Rest<Value>, limits: Limits) -> Result<String, Error
 }
 
 /// The first characters of a text that is much longer, and a mark that it goes on.
-fn truncate(text: &str, more: Rest<Value>) -> Result<String, Error> {
-    let mut more = Arguments::new(more)?;
+fn truncate(text: &str, more: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+    let mut more = Arguments::new(more, named);
     let length: usize = more.next("length", 255)?;
     let cuts_words = more.next("killwords", false)?;
     let end = more.text("end", "...")?;
@@ -170,8 +179,13 @@ fn truncate(text: &str, more: Rest<Value>) -> Result<String, Error> {
 }
 
 /// Lines of at most so many characters, as Python's `textwrap` breaks them.
-fn wordwrap(state: &mut State<'_, '_>, text: &str, more: Rest<Value>) -> Result<String, Error> {
-    let mut more = Arguments::new(more)?;
+fn wordwrap(
+    state: &mut State<'_, '_>,
+    text: &str,
+    more: Rest<Value>,
+    named: Kwargs,
+) -> Result<String, Error> {
+    let mut more = Arguments::new(more, named);
     let width: usize = more.next("width", 79)?;
     let breaks_words = more.next("break_long_words", true)?;
     let between = more.text("wrapstring", "\n")?;

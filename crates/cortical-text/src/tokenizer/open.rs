@@ -28,7 +28,7 @@ impl Tokenizer {
             return Self::from_json(&path.display().to_string(), &text);
         }
         let file = path.join("tokenizer.json");
-        let mut tokenizer = if file.is_file() {
+        let mut tokenizer = if file.exists() {
             Self::from_saved(
                 &file.display().to_string(),
                 &read_text(&file, DESCRIPTION_BYTES)?,
@@ -101,7 +101,7 @@ impl Tokenizer {
 /// A file with settings, if the folder has it.
 fn settings(folder: &Path, name: &str) -> Result<Option<Value>> {
     let path = folder.join(name);
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(None);
     }
     let value = serde_json::from_str(&read_text(&path, SETTINGS_BYTES)?);

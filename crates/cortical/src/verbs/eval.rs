@@ -53,6 +53,9 @@ fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
     if args.run.is_dir()
         && let Some(model) = TextModel::open(&args.run)?
     {
+        if !Path::new(data).exists() {
+            return Err(Error::NotFound { path: data.into() });
+        }
         let mut options = model.options();
         if let Some(label) = &args.label {
             options.label = LabelColumn::parse(label);

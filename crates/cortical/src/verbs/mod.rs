@@ -37,7 +37,7 @@ pub(crate) fn load_model(what: &Path) -> Result<(TrainedModel, Option<RunPaths>)
             run: what.to_owned(),
         });
     }
-    if !paths.model().is_file() {
+    if !paths.model().exists() {
         let error = match paths.is_run() {
             true => paths.no_model(),
             false => cortical_train::Error::NotARun {

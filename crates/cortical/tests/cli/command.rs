@@ -143,7 +143,11 @@ fn a_test_keeps_to_the_limits_of_its_run() {
     place.run(&format!("{QUICK} {line}")).expect(0);
     let report: serde_json::Value = serde_json::from_slice(&place.read("r/report.json")).unwrap();
     let said = place.run("eval r --data iris --label foo").expect(2);
-    assert!(said.err.contains("found \"iris\", which has no columns"), "{}", said.err);
+    assert!(
+        said.err.contains("found \"iris\", which has no columns"),
+        "{}",
+        said.err
+    );
     let found = place.run("eval r --json").expect(0).json();
     assert_eq!(found["test_samples"], 4);
     assert_eq!(found["test_accuracy"], report["test"]["accuracy"]);

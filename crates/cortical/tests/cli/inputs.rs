@@ -163,6 +163,39 @@ fn pipes_in_the_place_of_files_are_refused() {
             .status();
         assert!(made.unwrap().success());
     };
+    // Whatever is read of a folder, and what is locked in it.
+    pipe("run/.lock");
+    let said = place.run("resume run").expect(1);
+    assert!(
+        said.err.contains(".lock is not a regular file"),
+        "{}",
+        said.err
+    );
+    std::fs::remove_file(place.path("run/.lock")).unwrap();
+    std::fs::rename(place.path("run/model.safetensors"), place.path("kept")).unwrap();
+    pipe("run/model.safetensors");
+    let said = place.run("eval run --data base.csv").expect(1);
+    assert!(
+        said.err.contains("model.safetensors is not a regular file"),
+        "{}",
+        said.err
+    );
+    std::fs::remove_file(place.path("run/model.safetensors")).unwrap();
+    std::fs::rename(place.path("kept"), place.path("run/model.safetensors")).unwrap();
+    for (name, verb) in [
+        ("config.json", "logits folder --ids 1 --out new"),
+        ("adapter_config.json", "logits folder --ids 1 --out new"),
+        ("tokenizer.json", "tokens folder A"),
+        ("generation_config.json", "tokens folder A"),
+    ] {
+        let _ = std::fs::remove_dir_all(place.path("folder"));
+        std::fs::create_dir(place.path("folder")).unwrap();
+        place.write("folder/tokenizer.json", letters(40));
+        pipe(&format!("folder/{name}"));
+        let said = place.run(verb).expect(1);
+        let want = format!("{name} is not a regular file");
+        assert!(said.err.contains(&want), "{}", said.err);
+    }
     pipe("run/metrics.jsonl");
     let said = place.run("report run").expect(1);
     assert!(
@@ -264,6 +297,22 @@ fn a_folder_that_cannot_be_made_says_what_is_in_the_way() {
     }
 }
 
+/// A tokenizer of so many characters, from `A` on.
+fn letters(count: u8) -> String {
+    let each: serde_json::Map<String, serde_json::Value> = (0..count)
+        .map(|i| (char::from(b'A' + i).to_string(), i.into()))
+        .collect();
+    serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": each, "merges": [],
+        },
+    })
+    .to_string()
+}
+
 #[test]
 fn short_texts_and_broken_templates_name_their_files() {
     let place = Place::new();
@@ -279,17 +328,13 @@ fn short_texts_and_broken_templates_name_their_files() {
         )
         .unwrap();
     }
-    let vocabulary: Vec<String> = (0..40)
-        .map(|i| format!("\"{}\": {i}", (b'A' + i) as char))
-        .collect();
-    let vocabulary = vocabulary.join(", ").replace("\"\\\"", "\"\\\\\"");
-    place.write("model/tokenizer.json", format!(
-        r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": {{"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": {{{vocabulary}}}, "merges": []}}}}"#
-    ));
+    place.write("model/tokenizer.json", letters(40));
     place.write("short.txt", "A");
     let said = place.run("perplexity model short.txt").expect(1);
     let want = "short.txt: the text has 1 tokens; at least 2 are needed";
     assert!(said.err.contains(want), "{}", said.err);
+    place.run("perplexity model short.txt --window 1").expect(2);
+    place.run("perplexity model short.txt --skip 0").expect(2);
     // A text that is shorter than a window is read with half of itself as context.
     place.write("four.txt", "ABCD");
     let said = place.run("perplexity model four.txt --json").expect(0);

@@ -120,6 +120,9 @@ fn a_table_of_texts_makes_a_model_of_classes() {
     assert!(said.err.contains("of 20 are right"), "{}", said.err);
     let said = place.run("eval opinions").expect(0);
     assert!(said.out.contains("of 2 right"), "{}", said.out);
+    // Data sets of the program are no texts.
+    let said = place.run("eval opinions --data iris").expect(2);
+    assert!(said.err.contains("iris does not exist"), "{}", said.err);
     let said = place.run("generate opinions --prompt x").expect(2);
     assert!(
         said.err.contains("use `cortical predict opinions"),

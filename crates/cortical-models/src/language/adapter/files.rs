@@ -26,7 +26,14 @@ impl AdapterFiles {
     /// [`Error::UnknownConfig`] for a field that nobody knows and that says something; those of the files.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let settings = Settings::read(folder)?;
-        let file = TensorFile::open(folder.join(TENSORS))?;
+        let path = folder.join(TENSORS);
+        if !path.exists() {
+            return Err(Error::NoChanges {
+                path: folder.to_owned(),
+                pickled: folder.join("adapter_model.bin").exists(),
+            });
+        }
+        let file = TensorFile::open(path)?;
         let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let tables = file.tensors().iter().map(|info| own(info.name()));
         let table = tables

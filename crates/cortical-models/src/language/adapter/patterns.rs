@@ -31,7 +31,9 @@ impl Pattern {
                 "a regular expression of at most {LONGEST} bytes"
             )));
         }
-        let regex = Regex::new(&format!(r"\A(?:{expression})\z"));
+        // By itself first, as brackets that do not belong together might fit those around it.
+        let regex =
+            Regex::new(expression).and_then(|_| Regex::new(&format!(r"\A(?:{expression})\z")));
         let regex = regex.map_err(|why| {
             let why = printable(&why.to_string(), 200);
             wrong(format!("a regular expression ({why})"))

@@ -214,6 +214,7 @@ fn by_pattern<T>(
     let mut found = Vec::new();
     for key in table.names() {
         if let Some(value) = read(&mut table, &key)? {
+            Pattern::new(name, &key, &key)?;
             // PEFT takes them for the ends of names.
             found.push((
                 Pattern::new(name, &format!(r"(?:.*\.)?(?:{key})"), &key)?,

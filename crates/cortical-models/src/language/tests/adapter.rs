@@ -189,6 +189,19 @@ fn other_kinds_of_changes_are_refused_by_name() {
             r#""rank_pattern": {"q": 0}"#,
             "rank_pattern.q is 0, expected a whole number",
         ),
+        // Brackets that would fit those that are put around it.
+        (
+            r#""exclude_modules": "a)|(?:b""#,
+            "exclude_modules is \"a)|(?:b\", expected a regular expression (",
+        ),
+        (
+            r#""alpha_pattern": {"a)|(?:b": 2}"#,
+            "alpha_pattern is \"a)|(?:b\", expected a regular expression (",
+        ),
+        (
+            r#""r": 2"#,
+            "has no adapter_model.safetensors beside its adapter_config.json; save the changes again with PEFT",
+        ),
         (
             r#""exclude_modules": 3"#,
             "exclude_modules is 3, expected a list of names or a regular expression",
