@@ -162,9 +162,10 @@ mod tests {
         params.backward(&y.sum_all().unwrap()).unwrap();
         let grad = table.weight().grad().unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(grad, [[1.0; 3], [0.0; 3], [0.0; 3], [0.0; 3]]);
+        let params = Params::new(&Device::Cpu, Seed(1));
         let stored = Embedding::config(4, 3)
             .stored_padding_idx(2)
-            .build(&params.at("stored"))
+            .build(&params.at("e"))
             .unwrap();
         let y = stored.forward(&x, &mut Pass::train(&mut rng)).unwrap();
         assert_ne!(y.to_vec2::<f32>().unwrap()[0], [0.0; 3]);

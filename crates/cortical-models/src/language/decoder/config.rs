@@ -50,7 +50,8 @@ impl Config for DecoderConfig {
     }
 
     fn set_vocab_size(&mut self, tokens: usize) {
-        self.vocab_size = tokens;
+        // Other tokens: none of them is known to stand for padding.
+        (self.vocab_size, self.pad_token) = (tokens, None);
     }
 
     fn untie(&mut self) {
