@@ -87,7 +87,7 @@ pub(crate) enum Verb {
     /// Compare two models tensor by tensor, from whatever files they come
     Diff(DiffArgs),
     /// Make a trained network smaller and faster: remove neurons or weights, train what is left, measure both
-    Prune(PruneArgs),
+    Prune(Box<PruneArgs>),
     /// Show what single neurons do: how they answer, to which inputs, and what is lost without each
     Neurons(NeuronsArgs),
     /// Compare a model with PyTorch's outputs and gradients, layer by layer, and name the first layer that departs
