@@ -22,9 +22,7 @@ const STEPS: &[Step] = &[
     ("doc tests", |root| {
         cargo(root, &["test", "--workspace", "--doc", "--locked"])
     }),
-    ("fuzz", |_| {
-        fuzz::run(&["--cases".to_owned(), fuzz::CI_CASES.to_owned()])
-    }),
+    ("fuzz", fuzz::run_built),
     ("docs", docs),
     ("package", |root| publish::package(root, Verify::Not)),
 ];

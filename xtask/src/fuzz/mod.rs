@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use targets::{TARGETS, Target};
 
 /// How many cases `ci` runs.
-pub(crate) const CI_CASES: &str = "3000";
+const CI_CASES: u64 = 3000;
 
 /// What is asked for.
 struct Plan {
@@ -80,6 +80,20 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             "cortical",
         ])
         .run()?;
+    search(&plan, &root)
+}
+
+/// A few thousand cases for the command as `ci` has built it for its tests.
+pub(crate) fn run_built(root: &Path) -> Result<()> {
+    let plan = Plan {
+        seed: 1,
+        cases: 0..CI_CASES,
+        until: None,
+    };
+    search(&plan, root)
+}
+
+fn search(plan: &Plan, root: &Path) -> Result<()> {
     let folder = root.join(".cache/fuzz");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
@@ -89,11 +103,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let (built, program) = (target.join("debug/cortical"), folder.join("cortical"));
     fs::copy(&built, &program).map_err(Error::file("copy", built))?;
     let judge = Judge::new(program);
-    let seeds = Seeds::make(&root, &folder, &judge)?;
+    let seeds = Seeds::make(root, &folder, &judge)?;
     whole(&seeds, &judge, &folder)?;
     let started = Instant::now();
     let shared = Bench {
-        plan: &plan,
+        plan,
         judge: &judge,
         seeds: &seeds,
         folder: &folder,
