@@ -221,13 +221,13 @@ fn report(request: &TextRequest, widths: Vec<Width>) -> Result<Report> {
         before.milliseconds = times(request, &[&old.model])?.remove(0);
         None
     };
-    let stored = match packed {
+    let stored = match request.pack {
         None => Stored::Single,
         // Packed weights are computed with as they lie, and are no parameters.
         Some(_) => Stored::Stored,
     };
     let (mut after, new) = measured(request, &request.out, stored)?;
-    if packed.is_some() {
+    if request.pack.is_some() {
         after.parameters = before.parameters;
     }
     match &old {

@@ -16,14 +16,10 @@ use crate::{Error, Result};
 pub fn evaluate_text(paths: &RunPaths, text: &str) -> Result<Option<Measured>> {
     let (recipe, _) = paths.read_finished()?;
     let of_text = recipe.text()?;
-    let tokenizer = Tokenizer::open(paths.root()).map_err(Error::text)?;
+    let tokens = test_tokens(paths, Some(text))?;
     let loaded = language::open(paths.root(), &LoadOptions::default())?;
-    let mut data = recipe.data.clone();
-    data.name = text.to_owned();
-    (data.test_fraction, data.valid_fraction) = (0.0, 0.0);
-    let corpus = Corpus::open(&data, "model", Some(tokenizer))?;
     let shape = (recipe.train.batch_size, of_text.train.block);
-    text_scores(&loaded.model, &corpus.train, 0, shape)
+    text_scores(&loaded.model, &tokens, 0, shape)
 }
 
 /// The tokens of the text that a finished run held out, or of another text.
