@@ -21,17 +21,19 @@ const NAME: &str = "activation";
 /// # Errors
 /// [`Error::DType`](crate::Error::DType) when `x` holds no real numbers.
 pub fn activate<'a>(x: impl Into<Input<'a>>, activation: Activation) -> Result<Tensor> {
-    let x = x.into();
-    let dtype = x.tensor().dtype();
-    check_float(NAME, "x", x.tensor())?;
-    if is_half(dtype) {
-        let wide = x.tensor().to_dtype(DType::F32)?;
-        return Ok(activate(&wide, activation)?.to_dtype(dtype)?);
+    fn inner(x: Input<'_>, activation: Activation) -> Result<Tensor> {
+        let dtype = x.tensor().dtype();
+        check_float(NAME, "x", x.tensor())?;
+        if is_half(dtype) {
+            let wide = x.tensor().to_dtype(DType::F32)?;
+            return Ok(activate(&wide, activation)?.to_dtype(dtype)?);
+        }
+        if is_fallback(x.tensor().device()) {
+            return Ok(activate_fallback(activation, x.tensor())?);
+        }
+        by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, activation))
     }
-    if is_fallback(x.tensor().device()) {
-        return Ok(activate_fallback(activation, x.tensor())?);
-    }
-    by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, activation))
+    inner(x.into(), activation)
 }
 
 fn forward<T: Element>(x: Input<'_>, activation: Activation) -> Result<Tensor> {

@@ -83,27 +83,29 @@ pub fn attention<'a>(
     v: impl Into<Input<'a>>,
     options: Attention<'_>,
 ) -> Result<Tensor> {
-    let (q, k, v) = (q.into(), k.into(), v.into());
-    let sizes = check([q.tensor(), k.tensor(), v.tensor()], &options)?;
-    let dtype = q.tensor().dtype();
-    if is_half(dtype) {
-        let [q, k, v] = [q, k, v].map(|t| t.tensor().to_dtype(DType::F32));
-        let mask = match options.mask {
-            Some(mask) if is_half(mask.dtype()) => Some(mask.to_dtype(DType::F32)?),
-            Some(mask) => Some(mask.clone()),
-            None => None,
-        };
-        let options = Attention {
-            mask: mask.as_ref(),
-            ..options
-        };
-        return Ok(attention(&q?, &k?, &v?, options)?.to_dtype(dtype)?);
+    fn inner(q: Input<'_>, k: Input<'_>, v: Input<'_>, options: Attention<'_>) -> Result<Tensor> {
+        let sizes = check([q.tensor(), k.tensor(), v.tensor()], &options)?;
+        let dtype = q.tensor().dtype();
+        if is_half(dtype) {
+            let [q, k, v] = [q, k, v].map(|t| t.tensor().to_dtype(DType::F32));
+            let mask = match options.mask {
+                Some(mask) if is_half(mask.dtype()) => Some(mask.to_dtype(DType::F32)?),
+                Some(mask) => Some(mask.clone()),
+                None => None,
+            };
+            let options = Attention {
+                mask: mask.as_ref(),
+                ..options
+            };
+            return Ok(attention(&q?, &k?, &v?, options)?.to_dtype(dtype)?);
+        }
+        count_products(sizes, options.causal, options.mask);
+        if is_fallback(q.tensor().device()) {
+            return fallback(sizes, [q, k, v].map(|t| t.tensor()), &options);
+        }
+        by_dtype!(NAME, "q", q.tensor(), T => forward::<T>(sizes, [q, k, v], options))
     }
-    count_products(sizes, options.causal, options.mask);
-    if is_fallback(q.tensor().device()) {
-        return fallback(sizes, [q, k, v].map(|t| t.tensor()), &options);
-    }
-    by_dtype!(NAME, "q", q.tensor(), T => forward::<T>(sizes, [q, k, v], options))
+    inner(q.into(), k.into(), v.into(), options)
 }
 
 /// Counts the products of scores and of values, for pairs of a query and a key that it sees: those before it where it

@@ -44,48 +44,55 @@ pub fn bilinear<'a>(
     weight: &Tensor,
     bias: Option<Input<'a>>,
 ) -> Result<Tensor> {
-    let (x1, x2) = (x1.into(), x2.into());
-    let (t1, t2) = (x1.tensor(), x2.tensor());
-    check_float(NAME, "x1", t1)?;
-    check_alike(NAME, t1, "x2", t2)?;
-    check_alike(NAME, t1, "weight", weight)?;
-    let &[out, i, j] = weight.dims() else {
-        return Err(wrong_shape(NAME, "weight", "[out, in1, in2]", weight));
-    };
-    let Some((_, leading)) = t1.dims().split_last().filter(|(last, _)| **last == i) else {
-        let expected = format!("[…, {i}], as the weight reads {i} inputs");
-        return Err(wrong_shape(NAME, "x1", expected, t1));
-    };
-    let second = [leading, &[j]].concat();
-    if t2.dims() != second {
-        let expected = format!("{second:?}, one row for each of x1");
-        return Err(wrong_shape(NAME, "x2", expected, t2));
-    }
-    if let Some(bias) = bias.map(|b| b.tensor()) {
-        check_alike(NAME, t1, "bias", bias)?;
-        if bias.dims() != [out] {
-            let expected = format!("[{out}], one for each neuron");
-            return Err(wrong_shape(NAME, "bias", expected, bias));
+    fn inner(
+        x1: Input<'_>,
+        x2: Input<'_>,
+        weight: &Tensor,
+        bias: Option<Input<'_>>,
+    ) -> Result<Tensor> {
+        let (t1, t2) = (x1.tensor(), x2.tensor());
+        check_float(NAME, "x1", t1)?;
+        check_alike(NAME, t1, "x2", t2)?;
+        check_alike(NAME, t1, "weight", weight)?;
+        let &[out, i, j] = weight.dims() else {
+            return Err(wrong_shape(NAME, "weight", "[out, in1, in2]", weight));
+        };
+        let Some((_, leading)) = t1.dims().split_last().filter(|(last, _)| **last == i) else {
+            let expected = format!("[…, {i}], as the weight reads {i} inputs");
+            return Err(wrong_shape(NAME, "x1", expected, t1));
+        };
+        let second = [leading, &[j]].concat();
+        if t2.dims() != second {
+            let expected = format!("{second:?}, one row for each of x1");
+            return Err(wrong_shape(NAME, "x2", expected, t2));
         }
+        if let Some(bias) = bias.map(|b| b.tensor()) {
+            check_alike(NAME, t1, "bias", bias)?;
+            if bias.dims() != [out] {
+                let expected = format!("[{out}], one for each neuron");
+                return Err(wrong_shape(NAME, "bias", expected, bias));
+            }
+        }
+        let rows = checked_count(NAME, leading)?;
+        let pairs = checked_count(NAME, &[i, j])?;
+        checked_count(NAME, &[rows, pairs])?;
+        checked_count(NAME, &[rows, out])?;
+        let mut shape = leading.to_vec();
+        shape.push(out);
+        let dtype = t1.dtype();
+        if is_half(dtype) {
+            let wide = |t: &Tensor| t.to_dtype(DType::F32);
+            let bias = bias.map(|b| wide(b.tensor())).transpose()?;
+            let bias = bias.as_ref().map(Input::from);
+            let y = bilinear(&wide(t1)?, &wide(t2)?, &wide(weight)?, bias)?;
+            return Ok(y.to_dtype(dtype)?);
+        }
+        let products = products(x1, x2, [rows, i, j])?;
+        let weight = (weight.contiguous()?).reshape((out, pairs))?;
+        let y = linear(&products, &weight, bias, Activation::Identity)?;
+        Ok(y.reshape(shape)?)
     }
-    let rows = checked_count(NAME, leading)?;
-    let pairs = checked_count(NAME, &[i, j])?;
-    checked_count(NAME, &[rows, pairs])?;
-    checked_count(NAME, &[rows, out])?;
-    let mut shape = leading.to_vec();
-    shape.push(out);
-    let dtype = t1.dtype();
-    if is_half(dtype) {
-        let wide = |t: &Tensor| t.to_dtype(DType::F32);
-        let bias = bias.map(|b| wide(b.tensor())).transpose()?;
-        let bias = bias.as_ref().map(Input::from);
-        let y = bilinear(&wide(t1)?, &wide(t2)?, &wide(weight)?, bias)?;
-        return Ok(y.to_dtype(dtype)?);
-    }
-    let products = products(x1, x2, [rows, i, j])?;
-    let weight = (weight.contiguous()?).reshape((out, pairs))?;
-    let y = linear(&products, &weight, bias, Activation::Identity)?;
-    Ok(y.reshape(shape)?)
+    inner(x1.into(), x2.into(), weight, bias)
 }
 
 /// The products of all pairs of each row, `[rows, i · j]`.

@@ -57,59 +57,61 @@ pub fn cross_entropy<'a>(
     labels: &Tensor,
     options: &CrossEntropy,
 ) -> Result<Tensor> {
-    let logits = logits.into();
-    check(logits.tensor(), labels, options)?;
-    let dtype = logits.tensor().dtype();
-    if is_half(dtype) {
-        let wide = logits.tensor().to_dtype(DType::F32)?;
-        let mut options = options.clone();
-        options.weight = options.weight.map(|w| w.to_dtype(DType::F32)).transpose()?;
-        let labels = if labels.dtype() == dtype {
-            labels.to_dtype(DType::F32)?
-        } else {
-            labels.clone()
-        };
-        return Ok(cross_entropy(&wide, &labels, &options)?.to_dtype(dtype)?);
-    }
-    let t = logits.tensor();
-    let rank = t.rank();
-    if rank > 2 {
-        // Classes last, everything else rows.
-        let order: Vec<usize> = std::iter::once(0).chain(2..rank).chain([1]).collect();
-        let classes = t.dims()[1];
-        let shape: Vec<usize> = t
-            .dims()
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != 1)
-            .map(|(_, d)| *d)
-            .collect();
-        let rows = t
-            .permute(&order[..])?
-            .contiguous()?
-            .reshape(((), classes))?;
-        let labels = match labels.rank() == rank {
-            true => labels
+    fn inner(logits: Input<'_>, labels: &Tensor, options: &CrossEntropy) -> Result<Tensor> {
+        check(logits.tensor(), labels, options)?;
+        let dtype = logits.tensor().dtype();
+        if is_half(dtype) {
+            let wide = logits.tensor().to_dtype(DType::F32)?;
+            let mut options = options.clone();
+            options.weight = options.weight.map(|w| w.to_dtype(DType::F32)).transpose()?;
+            let labels = if labels.dtype() == dtype {
+                labels.to_dtype(DType::F32)?
+            } else {
+                labels.clone()
+            };
+            return Ok(cross_entropy(&wide, &labels, &options)?.to_dtype(dtype)?);
+        }
+        let t = logits.tensor();
+        let rank = t.rank();
+        if rank > 2 {
+            // Classes last, everything else rows.
+            let order: Vec<usize> = std::iter::once(0).chain(2..rank).chain([1]).collect();
+            let classes = t.dims()[1];
+            let shape: Vec<usize> = t
+                .dims()
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != 1)
+                .map(|(_, d)| *d)
+                .collect();
+            let rows = t
                 .permute(&order[..])?
                 .contiguous()?
-                .reshape(((), classes))?,
-            false => labels.contiguous()?.flatten_all()?,
-        };
-        let loss = cross_entropy(&rows, &labels, options)?;
-        return if options.reduction == Reduction::None {
-            Ok(loss.reshape(shape)?)
-        } else {
-            Ok(loss)
-        };
+                .reshape(((), classes))?;
+            let labels = match labels.rank() == rank {
+                true => labels
+                    .permute(&order[..])?
+                    .contiguous()?
+                    .reshape(((), classes))?,
+                false => labels.contiguous()?.flatten_all()?,
+            };
+            let loss = cross_entropy(&rows, &labels, options)?;
+            return if options.reduction == Reduction::None {
+                Ok(loss.reshape(shape)?)
+            } else {
+                Ok(loss)
+            };
+        }
+        if labels.dtype().is_float() {
+            return soft(logits, labels, options);
+        }
+        let classes = read_labels(NAME, labels, t.dims()[1], options.ignore_index)?;
+        if is_fallback(t.device()) {
+            return fallback(t, &classes, options);
+        }
+        by_dtype!(NAME, "logits", t, T => forward::<T>(logits, classes, options))
     }
-    if labels.dtype().is_float() {
-        return soft(logits, labels, options);
-    }
-    let classes = read_labels(NAME, labels, t.dims()[1], options.ignore_index)?;
-    if is_fallback(t.device()) {
-        return fallback(t, &classes, options);
-    }
-    by_dtype!(NAME, "logits", t, T => forward::<T>(logits, classes, options))
+    inner(logits.into(), labels, options)
 }
 
 fn check(logits: &Tensor, labels: &Tensor, options: &CrossEntropy) -> Result<()> {

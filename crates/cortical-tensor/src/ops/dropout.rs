@@ -24,32 +24,34 @@ const NAME: &str = "dropout";
 /// # Source
 /// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
 pub fn dropout<'a>(x: impl Into<Input<'a>>, p: f64, rng: &mut Rng) -> Result<Tensor> {
-    let x = x.into();
-    check_float(NAME, "x", x.tensor())?;
-    if !(0.0..=1.0).contains(&p) {
-        let expected = "a probability from 0 to 1".to_string();
-        return Err(Error::Option {
-            op: NAME,
-            option: "p",
-            expected,
-            got: p.to_string(),
-        });
+    fn inner(x: Input<'_>, p: f64, rng: &mut Rng) -> Result<Tensor> {
+        check_float(NAME, "x", x.tensor())?;
+        if !(0.0..=1.0).contains(&p) {
+            let expected = "a probability from 0 to 1".to_string();
+            return Err(Error::Option {
+                op: NAME,
+                option: "p",
+                expected,
+                got: p.to_string(),
+            });
+        }
+        let dtype = x.tensor().dtype();
+        if is_half(dtype) {
+            let wide = x.tensor().to_dtype(DType::F32)?;
+            return Ok(dropout(&wide, p, rng)?.to_dtype(dtype)?);
+        }
+        let (key, first_block) = rng.reserve(x.tensor().elem_count() as u64);
+        if is_fallback(x.tensor().device()) {
+            let ones = vec![1.0_f32; x.tensor().elem_count()];
+            let mut mask = vec![0.0; ones.len()];
+            kernel::apply(key, first_block, p, &ones, &mut mask);
+            let mask = Tensor::from_vec(mask, x.tensor().shape(), &Device::Cpu)?;
+            let mask = mask.to_device(x.tensor().device())?.to_dtype(dtype)?;
+            return Ok(x.tensor().mul(&mask)?);
+        }
+        by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, Dropout { key, first_block, p, dtype: std::marker::PhantomData::<T> }))
     }
-    let dtype = x.tensor().dtype();
-    if is_half(dtype) {
-        let wide = x.tensor().to_dtype(DType::F32)?;
-        return Ok(dropout(&wide, p, rng)?.to_dtype(dtype)?);
-    }
-    let (key, first_block) = rng.reserve(x.tensor().elem_count() as u64);
-    if is_fallback(x.tensor().device()) {
-        let ones = vec![1.0_f32; x.tensor().elem_count()];
-        let mut mask = vec![0.0; ones.len()];
-        kernel::apply(key, first_block, p, &ones, &mut mask);
-        let mask = Tensor::from_vec(mask, x.tensor().shape(), &Device::Cpu)?;
-        let mask = mask.to_device(x.tensor().device())?.to_dtype(dtype)?;
-        return Ok(x.tensor().mul(&mask)?);
-    }
-    by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, Dropout { key, first_block, p, dtype: std::marker::PhantomData::<T> }))
+    inner(x.into(), p, rng)
 }
 
 struct Dropout<T> {

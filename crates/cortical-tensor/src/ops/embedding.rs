@@ -26,33 +26,35 @@ pub fn embedding<'a>(
     weight: impl Into<Input<'a>>,
     padding: Option<u32>,
 ) -> Result<Tensor> {
-    let weight = weight.into();
-    let w = weight.tensor();
-    check_float(NAME, "weight", w)?;
-    let &[rows, dim] = w.dims() else {
-        return Err(wrong_shape(NAME, "weight", "[rows, dim]", w));
-    };
-    let (expected, got) = (w.device().location(), indices.device().location());
-    if expected != got {
-        return Err(Error::Device {
-            op: NAME,
-            argument: "indices",
-            expected,
-            got,
-        });
+    fn inner(indices: &Tensor, weight: Input<'_>, padding: Option<u32>) -> Result<Tensor> {
+        let w = weight.tensor();
+        check_float(NAME, "weight", w)?;
+        let &[rows, dim] = w.dims() else {
+            return Err(wrong_shape(NAME, "weight", "[rows, dim]", w));
+        };
+        let (expected, got) = (w.device().location(), indices.device().location());
+        if expected != got {
+            return Err(Error::Device {
+                op: NAME,
+                argument: "indices",
+                expected,
+                got,
+            });
+        }
+        let mut shape = indices.dims().to_vec();
+        shape.push(dim);
+        checked_count(NAME, &shape)?;
+        if is_half(w.dtype()) {
+            let wide = w.to_dtype(DType::F32)?;
+            return Ok(embedding(indices, &wide, padding)?.to_dtype(w.dtype())?);
+        }
+        let picked = rows_of(indices, rows)?;
+        if is_fallback(w.device()) {
+            return fallback(&picked, w, padding, shape);
+        }
+        by_dtype!(NAME, "weight", w, T => forward::<T>(picked, weight, padding, shape))
     }
-    let mut shape = indices.dims().to_vec();
-    shape.push(dim);
-    checked_count(NAME, &shape)?;
-    if is_half(w.dtype()) {
-        let wide = w.to_dtype(DType::F32)?;
-        return Ok(embedding(indices, &wide, padding)?.to_dtype(w.dtype())?);
-    }
-    let picked = rows_of(indices, rows)?;
-    if is_fallback(w.device()) {
-        return fallback(&picked, w, padding, shape);
-    }
-    by_dtype!(NAME, "weight", w, T => forward::<T>(picked, weight, padding, shape))
+    inner(indices, weight.into(), padding)
 }
 
 /// The indices, each checked to be a row.

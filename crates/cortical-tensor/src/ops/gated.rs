@@ -31,27 +31,29 @@ pub fn gated<'a>(
     value: impl Into<Input<'a>>,
     kind: Activation,
 ) -> Result<Tensor> {
-    let (gate, value) = (gate.into(), value.into());
-    let (g, v) = (gate.tensor(), value.tensor());
-    check_float(NAME, "gate", g)?;
-    check_alike(NAME, g, "value", v)?;
-    if g.dims() != v.dims() {
-        return Err(wrong_shape(
-            NAME,
-            "value",
-            format!("that of the gate, {:?}", g.dims()),
-            v,
-        ));
+    fn inner(gate: Input<'_>, value: Input<'_>, kind: Activation) -> Result<Tensor> {
+        let (g, v) = (gate.tensor(), value.tensor());
+        check_float(NAME, "gate", g)?;
+        check_alike(NAME, g, "value", v)?;
+        if g.dims() != v.dims() {
+            return Err(wrong_shape(
+                NAME,
+                "value",
+                format!("that of the gate, {:?}", g.dims()),
+                v,
+            ));
+        }
+        checked_count(NAME, g.dims())?;
+        if is_half(g.dtype()) {
+            let (wide_g, wide_v) = (g.to_dtype(DType::F32)?, v.to_dtype(DType::F32)?);
+            return Ok(gated(&wide_g, &wide_v, kind)?.to_dtype(g.dtype())?);
+        }
+        if is_fallback(g.device()) {
+            return Ok((activate_fallback(kind, g)? * v)?);
+        }
+        by_dtype!(NAME, "gate", g, T => forward::<T>(gate, value, kind))
     }
-    checked_count(NAME, g.dims())?;
-    if is_half(g.dtype()) {
-        let (wide_g, wide_v) = (g.to_dtype(DType::F32)?, v.to_dtype(DType::F32)?);
-        return Ok(gated(&wide_g, &wide_v, kind)?.to_dtype(g.dtype())?);
-    }
-    if is_fallback(g.device()) {
-        return Ok((activate_fallback(kind, g)? * v)?);
-    }
-    by_dtype!(NAME, "gate", g, T => forward::<T>(gate, value, kind))
+    inner(gate.into(), value.into(), kind)
 }
 
 /// The same from one tensor whose last dimension holds both halves: PyTorch's `glu` is
@@ -69,38 +71,40 @@ pub fn gated_packed<'a>(
     kind: Activation,
     packed: Packed,
 ) -> Result<Tensor> {
-    let x = x.into();
-    let t = x.tensor();
-    check_float(NAME, "x", t)?;
-    let features = match t.dims().last() {
-        Some(last) if last.is_multiple_of(2) => last / 2,
-        _ => return Err(wrong_shape(NAME, "x", "[…, 2 · features]", t)),
-    };
-    checked_count(NAME, t.dims())?;
-    if is_half(t.dtype()) {
-        let wide = t.to_dtype(DType::F32)?;
-        return Ok(gated_packed(&wide, kind, packed)?.to_dtype(t.dtype())?);
-    }
-    if is_fallback(t.device()) {
-        let last = t.rank() - 1;
-        if t.elem_count() == 0 {
-            // candle reads beyond the end of an empty view that starts inside a row.
-            let mut shape = t.dims().to_vec();
-            shape[last] = features;
-            return Ok(Tensor::zeros(shape, t.dtype(), t.device())?);
-        }
-        let (a, b) = (
-            t.narrow(last, 0, features)?,
-            t.narrow(last, features, features)?,
-        );
-        let (g, v) = if packed == Packed::GateFirst {
-            (a, b)
-        } else {
-            (b, a)
+    fn inner(x: Input<'_>, kind: Activation, packed: Packed) -> Result<Tensor> {
+        let t = x.tensor();
+        check_float(NAME, "x", t)?;
+        let features = match t.dims().last() {
+            Some(last) if last.is_multiple_of(2) => last / 2,
+            _ => return Err(wrong_shape(NAME, "x", "[…, 2 · features]", t)),
         };
-        return Ok((activate_fallback(kind, &g)? * v)?);
+        checked_count(NAME, t.dims())?;
+        if is_half(t.dtype()) {
+            let wide = t.to_dtype(DType::F32)?;
+            return Ok(gated_packed(&wide, kind, packed)?.to_dtype(t.dtype())?);
+        }
+        if is_fallback(t.device()) {
+            let last = t.rank() - 1;
+            if t.elem_count() == 0 {
+                // candle reads beyond the end of an empty view that starts inside a row.
+                let mut shape = t.dims().to_vec();
+                shape[last] = features;
+                return Ok(Tensor::zeros(shape, t.dtype(), t.device())?);
+            }
+            let (a, b) = (
+                t.narrow(last, 0, features)?,
+                t.narrow(last, features, features)?,
+            );
+            let (g, v) = if packed == Packed::GateFirst {
+                (a, b)
+            } else {
+                (b, a)
+            };
+            return Ok((activate_fallback(kind, &g)? * v)?);
+        }
+        by_dtype!(NAME, "x", t, T => forward_packed::<T>(x, kind, packed, features))
     }
-    by_dtype!(NAME, "x", t, T => forward_packed::<T>(x, kind, packed, features))
+    inner(x.into(), kind, packed)
 }
 
 struct Gated<T>(Activation, std::marker::PhantomData<T>);

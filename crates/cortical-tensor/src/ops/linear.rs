@@ -44,26 +44,33 @@ pub fn linear<'a>(
     bias: Option<Input<'a>>,
     activation: Activation,
 ) -> Result<Tensor> {
-    let (x, weight) = (x.into(), weight.into());
-    let dims = check(x.tensor(), weight.tensor(), bias.map(|b| b.tensor()))?;
-    let dtype = x.tensor().dtype();
-    if is_half(dtype) {
-        let wide = |t: &Tensor| t.to_dtype(candle_core::DType::F32);
-        let (x, weight) = (wide(x.tensor())?, wide(weight.tensor())?);
-        let bias = bias.map(|b| wide(b.tensor())).transpose()?;
-        let y = linear(&x, &weight, bias.as_ref().map(Into::into), activation)?;
-        return Ok(y.to_dtype(dtype)?);
+    fn inner(
+        x: Input<'_>,
+        weight: Input<'_>,
+        bias: Option<Input<'_>>,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let dims = check(x.tensor(), weight.tensor(), bias.map(|b| b.tensor()))?;
+        let dtype = x.tensor().dtype();
+        if is_half(dtype) {
+            let wide = |t: &Tensor| t.to_dtype(candle_core::DType::F32);
+            let (x, weight) = (wide(x.tensor())?, wide(weight.tensor())?);
+            let bias = bias.map(|b| wide(b.tensor())).transpose()?;
+            let y = linear(&x, &weight, bias.as_ref().map(Into::into), activation)?;
+            return Ok(y.to_dtype(dtype)?);
+        }
+        tally::count(&dims);
+        if is_fallback(x.tensor().device()) {
+            return fallback(
+                x.tensor(),
+                weight.tensor(),
+                bias.map(|b| b.tensor()),
+                activation,
+            );
+        }
+        by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, weight, bias, activation, dims))
     }
-    tally::count(&dims);
-    if is_fallback(x.tensor().device()) {
-        return fallback(
-            x.tensor(),
-            weight.tensor(),
-            bias.map(|b| b.tensor()),
-            activation,
-        );
-    }
-    by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, weight, bias, activation, dims))
+    inner(x.into(), weight.into(), bias, activation)
 }
 
 /// The dimensions `[n, in, out]` of a product that fits together.

@@ -41,34 +41,36 @@ pub fn matmul<'a>(
     b: impl Into<Input<'a>>,
     transposes: Transposes,
 ) -> Result<Tensor> {
-    let (a, b) = (a.into(), b.into());
-    if let Some((a, b, gone)) = spread(a.tensor(), b.tensor(), transposes)? {
-        let mut c = matmul(&a, &b, transposes)?;
-        for dim in gone {
-            c = c.squeeze(c.rank() - dim)?;
+    fn inner(a: Input<'_>, b: Input<'_>, transposes: Transposes) -> Result<Tensor> {
+        if let Some((a, b, gone)) = spread(a.tensor(), b.tensor(), transposes)? {
+            let mut c = matmul(&a, &b, transposes)?;
+            for dim in gone {
+                c = c.squeeze(c.rank() - dim)?;
+            }
+            return Ok(c);
         }
-        return Ok(c);
+        let dims = check(a.tensor(), b.tensor(), transposes)?;
+        let dtype = a.tensor().dtype();
+        if is_half(dtype) {
+            let (a, b) = (
+                a.tensor().to_dtype(DType::F32)?,
+                b.tensor().to_dtype(DType::F32)?,
+            );
+            return Ok(matmul(&a, &b, transposes)?.to_dtype(dtype)?);
+        }
+        if b.tensor().rank() < a.tensor().rank() {
+            // One matrix for the whole batch: its gradient is the sum over the batch.
+            let leading = &a.tensor().dims()[..a.tensor().rank() - 2];
+            let b = b.tensor().broadcast_left(leading)?;
+            return matmul(a, &b, transposes);
+        }
+        tally::count(&dims);
+        if is_fallback(a.tensor().device()) {
+            return fallback(a.tensor(), b.tensor(), transposes, dims);
+        }
+        by_dtype!(NAME, "a", a.tensor(), T => forward::<T>(a, b, transposes, dims))
     }
-    let dims = check(a.tensor(), b.tensor(), transposes)?;
-    let dtype = a.tensor().dtype();
-    if is_half(dtype) {
-        let (a, b) = (
-            a.tensor().to_dtype(DType::F32)?,
-            b.tensor().to_dtype(DType::F32)?,
-        );
-        return Ok(matmul(&a, &b, transposes)?.to_dtype(dtype)?);
-    }
-    if b.tensor().rank() < a.tensor().rank() {
-        // One matrix for the whole batch: its gradient is the sum over the batch.
-        let leading = &a.tensor().dims()[..a.tensor().rank() - 2];
-        let b = b.tensor().broadcast_left(leading)?;
-        return matmul(a, &b, transposes);
-    }
-    tally::count(&dims);
-    if is_fallback(a.tensor().device()) {
-        return fallback(a.tensor(), b.tensor(), transposes, dims);
-    }
-    by_dtype!(NAME, "a", a.tensor(), T => forward::<T>(a, b, transposes, dims))
+    inner(a.into(), b.into(), transposes)
 }
 
 /// Vectors as matrices and batches of one shape, where that is not how they come; with the dimensions of the result,

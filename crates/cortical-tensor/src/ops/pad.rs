@@ -43,54 +43,56 @@ pub enum PadMode {
 /// # }
 /// ```
 pub fn pad<'a>(x: impl Into<Input<'a>>, sizes: &[[usize; 2]], mode: PadMode) -> Result<Tensor> {
-    let x = x.into();
-    let t = x.tensor();
-    check_float(NAME, "x", t)?;
-    let Some(leading) = t.rank().checked_sub(sizes.len()) else {
-        let expected = format!("at least {} axes, one for each pair of sizes", sizes.len());
-        return Err(wrong_shape(NAME, "x", expected, t));
-    };
-    let mut shape = t.dims().to_vec();
-    for (length, size) in shape[leading..].iter_mut().zip(sizes) {
-        *length = longer(*length, *size, mode)?;
+    fn inner(x: Input<'_>, sizes: &[[usize; 2]], mode: PadMode) -> Result<Tensor> {
+        let t = x.tensor();
+        check_float(NAME, "x", t)?;
+        let Some(leading) = t.rank().checked_sub(sizes.len()) else {
+            let expected = format!("at least {} axes, one for each pair of sizes", sizes.len());
+            return Err(wrong_shape(NAME, "x", expected, t));
+        };
+        let mut shape = t.dims().to_vec();
+        for (length, size) in shape[leading..].iter_mut().zip(sizes) {
+            *length = longer(*length, *size, mode)?;
+        }
+        checked_count(NAME, &shape)?;
+        let border = match mode {
+            PadMode::Constant(_) => Border::Zeros,
+            PadMode::Reflect => Border::Reflect,
+            PadMode::Replicate => Border::Replicate,
+            PadMode::Circular => Border::Circular,
+        };
+        if shape.contains(&0) {
+            return Ok(Tensor::zeros(shape, t.dtype(), t.device())?);
+        }
+        let outside = match mode {
+            PadMode::Constant(value) if value != 0.0 => Some(around(t, sizes, &shape, value)?),
+            _ => None,
+        };
+        if t.elem_count() == 0 {
+            let zeros = Tensor::zeros(shape, t.dtype(), t.device())?;
+            return Ok(outside.unwrap_or(zeros));
+        }
+        // One axis after the other; what lies behind an axis is one row to it.
+        let mut y = t.clone();
+        for (i, size) in sizes
+            .iter()
+            .enumerate()
+            .filter(|(_, size)| **size != [0, 0])
+        {
+            let axis = leading + i;
+            let map = AxisMap::padded(y.dims()[axis], *size, border);
+            let row = AxisMap::identity(y.dims()[axis + 1..].iter().product());
+            let mut longer = y.dims().to_vec();
+            longer[axis] = map.output();
+            y = run_maps(NAME, [map, row], &y, longer)?;
+        }
+        match outside {
+            // Added to zeros, so that every number stays what it is.
+            Some(outside) => Ok((y + outside)?),
+            None => Ok(y),
+        }
     }
-    checked_count(NAME, &shape)?;
-    let border = match mode {
-        PadMode::Constant(_) => Border::Zeros,
-        PadMode::Reflect => Border::Reflect,
-        PadMode::Replicate => Border::Replicate,
-        PadMode::Circular => Border::Circular,
-    };
-    if shape.contains(&0) {
-        return Ok(Tensor::zeros(shape, t.dtype(), t.device())?);
-    }
-    let outside = match mode {
-        PadMode::Constant(value) if value != 0.0 => Some(around(t, sizes, &shape, value)?),
-        _ => None,
-    };
-    if t.elem_count() == 0 {
-        let zeros = Tensor::zeros(shape, t.dtype(), t.device())?;
-        return Ok(outside.unwrap_or(zeros));
-    }
-    // One axis after the other; what lies behind an axis is one row to it.
-    let mut y = t.clone();
-    for (i, size) in sizes
-        .iter()
-        .enumerate()
-        .filter(|(_, size)| **size != [0, 0])
-    {
-        let axis = leading + i;
-        let map = AxisMap::padded(y.dims()[axis], *size, border);
-        let row = AxisMap::identity(y.dims()[axis + 1..].iter().product());
-        let mut longer = y.dims().to_vec();
-        longer[axis] = map.output();
-        y = run_maps(NAME, [map, row], &y, longer)?;
-    }
-    match outside {
-        // Added to zeros, so that every number stays what it is.
-        Some(outside) => Ok((y + outside)?),
-        None => Ok(y),
-    }
+    inner(x.into(), sizes, mode)
 }
 
 /// The length of a padded axis.

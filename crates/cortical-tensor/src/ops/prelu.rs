@@ -23,20 +23,22 @@ const NAME: &str = "prelu";
 /// # Source
 /// He et al., "Delving deep into rectifiers" (2015), section 2.1.
 pub fn prelu<'a>(x: impl Into<Input<'a>>, weight: impl Into<Input<'a>>) -> Result<Tensor> {
-    let (x, weight) = (x.into(), weight.into());
-    let dims = check(x.tensor(), weight.tensor())?;
-    let dtype = x.tensor().dtype();
-    if is_half(dtype) {
-        let (x, w) = (
-            x.tensor().to_dtype(DType::F32)?,
-            weight.tensor().to_dtype(DType::F32)?,
-        );
-        return Ok(prelu(&x, &w)?.to_dtype(dtype)?);
+    fn inner(x: Input<'_>, weight: Input<'_>) -> Result<Tensor> {
+        let dims = check(x.tensor(), weight.tensor())?;
+        let dtype = x.tensor().dtype();
+        if is_half(dtype) {
+            let (x, w) = (
+                x.tensor().to_dtype(DType::F32)?,
+                weight.tensor().to_dtype(DType::F32)?,
+            );
+            return Ok(prelu(&x, &w)?.to_dtype(dtype)?);
+        }
+        if is_fallback(x.tensor().device()) {
+            return fallback(x.tensor(), weight.tensor());
+        }
+        by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, weight, dims))
     }
-    if is_fallback(x.tensor().device()) {
-        return fallback(x.tensor(), weight.tensor());
-    }
-    by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, weight, dims))
+    inner(x.into(), weight.into())
 }
 
 /// `[n, channels, inside]`.

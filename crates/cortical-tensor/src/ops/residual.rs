@@ -42,23 +42,25 @@ pub fn residual<'a>(
     branch: impl Into<Input<'a>>,
     activation: Activation,
 ) -> Result<Tensor> {
-    let (x, branch) = (x.into(), branch.into());
-    let (a, b) = (x.tensor(), branch.tensor());
-    check_float(NAME, "x", a)?;
-    check_alike(NAME, a, "branch", b)?;
-    if a.dims() != b.dims() {
-        let expected = format!("that of x, {:?}", a.dims());
-        return Err(wrong_shape(NAME, "branch", expected, b));
+    fn inner(x: Input<'_>, branch: Input<'_>, activation: Activation) -> Result<Tensor> {
+        let (a, b) = (x.tensor(), branch.tensor());
+        check_float(NAME, "x", a)?;
+        check_alike(NAME, a, "branch", b)?;
+        if a.dims() != b.dims() {
+            let expected = format!("that of x, {:?}", a.dims());
+            return Err(wrong_shape(NAME, "branch", expected, b));
+        }
+        checked_count(NAME, a.dims())?;
+        if is_half(a.dtype()) {
+            let (wide_a, wide_b) = (a.to_dtype(DType::F32)?, b.to_dtype(DType::F32)?);
+            return Ok(residual(&wide_a, &wide_b, activation)?.to_dtype(a.dtype())?);
+        }
+        if is_fallback(a.device()) {
+            return Ok(activate_fallback(activation, &(a + b)?)?);
+        }
+        by_dtype!(NAME, "x", a, T => forward::<T>(x, branch, activation))
     }
-    checked_count(NAME, a.dims())?;
-    if is_half(a.dtype()) {
-        let (wide_a, wide_b) = (a.to_dtype(DType::F32)?, b.to_dtype(DType::F32)?);
-        return Ok(residual(&wide_a, &wide_b, activation)?.to_dtype(a.dtype())?);
-    }
-    if is_fallback(a.device()) {
-        return Ok(activate_fallback(activation, &(a + b)?)?);
-    }
-    by_dtype!(NAME, "x", a, T => forward::<T>(x, branch, activation))
+    inner(x.into(), branch.into(), activation)
 }
 
 fn forward<T: Element>(x: Input<'_>, branch: Input<'_>, activation: Activation) -> Result<Tensor> {

@@ -68,57 +68,65 @@ pub fn rotary<'a>(
     pairs: Pairs,
     order: HeadOrder,
 ) -> Result<Tensor> {
-    let x = x.into();
-    let t = x.tensor();
-    check_float(NAME, "x", t)?;
-    check_alike(NAME, t, "cos", cos)?;
-    check_alike(NAME, t, "sin", sin)?;
-    let &[_, a, b, dim] = t.dims() else {
-        let expected = match order {
-            HeadOrder::Outside => "[batch, heads, rows, dim]",
-            HeadOrder::Inside => "[batch, rows, heads, dim]",
+    fn inner(
+        x: Input<'_>,
+        cos: &Tensor,
+        sin: &Tensor,
+        pairs: Pairs,
+        order: HeadOrder,
+    ) -> Result<Tensor> {
+        let t = x.tensor();
+        check_float(NAME, "x", t)?;
+        check_alike(NAME, t, "cos", cos)?;
+        check_alike(NAME, t, "sin", sin)?;
+        let &[_, a, b, dim] = t.dims() else {
+            let expected = match order {
+                HeadOrder::Outside => "[batch, heads, rows, dim]",
+                HeadOrder::Inside => "[batch, rows, heads, dim]",
+            };
+            return Err(wrong_shape(NAME, "x", expected, t));
         };
-        return Err(wrong_shape(NAME, "x", expected, t));
-    };
-    checked_count(NAME, t.dims())?;
-    let (rows, inner) = if order == HeadOrder::Outside {
-        (b, 1)
-    } else {
-        (a, b)
-    };
-    let half = match cos.dims() {
-        &[angles, half] if angles == rows && half <= dim / 2 => half,
-        _ => {
-            let expected = format!("[{rows}, pairs] with at most {} pairs", dim / 2);
-            return Err(wrong_shape(NAME, "cos", expected, cos));
+        checked_count(NAME, t.dims())?;
+        let (rows, inner) = if order == HeadOrder::Outside {
+            (b, 1)
+        } else {
+            (a, b)
+        };
+        let half = match cos.dims() {
+            &[angles, half] if angles == rows && half <= dim / 2 => half,
+            _ => {
+                let expected = format!("[{rows}, pairs] with at most {} pairs", dim / 2);
+                return Err(wrong_shape(NAME, "cos", expected, cos));
+            }
+        };
+        if sin.dims() != cos.dims() {
+            return Err(wrong_shape(
+                NAME,
+                "sin",
+                format!("that of cos, {:?}", cos.dims()),
+                sin,
+            ));
         }
-    };
-    if sin.dims() != cos.dims() {
-        return Err(wrong_shape(
-            NAME,
-            "sin",
-            format!("that of cos, {:?}", cos.dims()),
+        if is_half(t.dtype()) {
+            let [x, cos, sin] = [t, cos, sin].map(|t| t.to_dtype(DType::F32));
+            return Ok(rotary(&x?, &cos?, &sin?, pairs, order)?.to_dtype(t.dtype())?);
+        }
+        if is_fallback(t.device()) {
+            return Ok(fallback(t, &cos.detach(), &sin.detach(), pairs, order)?);
+        }
+        let (cos, sin) = (cos.detach().contiguous()?, sin.detach().contiguous()?);
+        let op = Rotary {
+            cos,
             sin,
-        ));
+            pairs,
+            rows,
+            inner,
+            dim,
+            rotary: 2 * half,
+        };
+        by_dtype!(NAME, "x", t, T => forward::<T>(x, op))
     }
-    if is_half(t.dtype()) {
-        let [x, cos, sin] = [t, cos, sin].map(|t| t.to_dtype(DType::F32));
-        return Ok(rotary(&x?, &cos?, &sin?, pairs, order)?.to_dtype(t.dtype())?);
-    }
-    if is_fallback(t.device()) {
-        return Ok(fallback(t, &cos.detach(), &sin.detach(), pairs, order)?);
-    }
-    let (cos, sin) = (cos.detach().contiguous()?, sin.detach().contiguous()?);
-    let op = Rotary {
-        cos,
-        sin,
-        pairs,
-        rows,
-        inner,
-        dim,
-        rotary: 2 * half,
-    };
-    by_dtype!(NAME, "x", t, T => forward::<T>(x, op))
+    inner(x.into(), cos, sin, pairs, order)
 }
 
 struct Rotary {

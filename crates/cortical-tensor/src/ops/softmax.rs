@@ -18,7 +18,9 @@ use cortical_kernels::softmax::{self as kernel, Kind};
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) when there is no such dimension, [`Error::DType`](crate::Error::DType).
 pub fn softmax<'a>(x: impl Into<Input<'a>>, dim: impl Dim) -> Result<Tensor> {
-    along(x.into(), dim, Kind::Softmax, "softmax")
+    let x = x.into();
+    let dim = dim.to_index(x.tensor().shape(), "softmax").ok();
+    along(x, dim, Kind::Softmax, "softmax")
 }
 
 /// `yᵢ = xᵢ − ln Σⱼ exp(xⱼ)` along `dim`.
@@ -30,26 +32,29 @@ pub fn softmax<'a>(x: impl Into<Input<'a>>, dim: impl Dim) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) when there is no such dimension, [`Error::DType`](crate::Error::DType).
 pub fn log_softmax<'a>(x: impl Into<Input<'a>>, dim: impl Dim) -> Result<Tensor> {
-    along(x.into(), dim, Kind::LogSoftmax, "log_softmax")
+    let x = x.into();
+    let dim = dim.to_index(x.tensor().shape(), "log_softmax").ok();
+    along(x, dim, Kind::LogSoftmax, "log_softmax")
 }
 
-fn along(x: Input<'_>, dim: impl Dim, kind: Kind, name: &'static str) -> Result<Tensor> {
+/// `dim` is `None` when `x` has no such dimension.
+fn along(x: Input<'_>, dim: Option<usize>, kind: Kind, name: &'static str) -> Result<Tensor> {
     let t = x.tensor();
     check_float(name, "x", t)?;
     let last = match t.rank().checked_sub(1) {
         Some(last) => last,
         None => return Err(wrong_shape(name, "x", "at least one dimension", t)),
     };
-    let Ok(dim) = dim.to_index(t.shape(), name) else {
+    let Some(dim) = dim else {
         return Err(wrong_shape(name, "x", "the dimension that is asked for", t));
     };
     if is_half(t.dtype()) {
         let wide = t.to_dtype(DType::F32)?;
-        return Ok(along((&wide).into(), dim, kind, name)?.to_dtype(t.dtype())?);
+        return Ok(along((&wide).into(), Some(dim), kind, name)?.to_dtype(t.dtype())?);
     }
     if dim != last {
         let moved = t.transpose(dim, last)?.contiguous()?;
-        return Ok(along((&moved).into(), last, kind, name)?
+        return Ok(along((&moved).into(), Some(last), kind, name)?
             .transpose(dim, last)?
             .contiguous()?);
     }
@@ -144,7 +149,7 @@ mod tests {
         for x in views {
             for dim in 0..3 {
                 for kind in [Kind::Softmax, Kind::LogSoftmax] {
-                    let run = |t: &[Tensor]| along((&t[0]).into(), dim, kind, "softmax");
+                    let run = |t: &[Tensor]| along((&t[0]).into(), Some(dim), kind, "softmax");
                     gradcheck(std::slice::from_ref(&x), run).unwrap();
                     with_fallback(|| gradcheck(std::slice::from_ref(&x), run)).unwrap();
                 }

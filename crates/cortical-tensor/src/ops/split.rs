@@ -29,48 +29,50 @@ const NAME: &str = "split";
 /// # }
 /// ```
 pub fn split<'a>(x: impl Into<Input<'a>>, sizes: &[usize]) -> Result<Vec<Tensor>> {
-    let x = x.into();
-    let t = x.tensor();
-    check_float(NAME, "x", t)?;
-    let sum = sizes
-        .iter()
-        .try_fold(0_usize, |sum, size| sum.checked_add(*size));
-    if sum.is_none() || t.dims().last().copied() != sum {
-        return Err(wrong_shape(
-            NAME,
-            "x",
-            format!("[…, the sum of {sizes:?}]"),
-            t,
-        ));
-    }
-    if is_half(t.dtype()) {
-        let wide = t.to_dtype(DType::F32)?;
-        return split(&wide, sizes)?
+    fn inner(x: Input<'_>, sizes: &[usize]) -> Result<Vec<Tensor>> {
+        let t = x.tensor();
+        check_float(NAME, "x", t)?;
+        let sum = sizes
             .iter()
-            .map(|part| Ok(part.to_dtype(t.dtype())?))
-            .collect();
-    }
-    if is_fallback(t.device()) {
-        let last = t.rank() - 1;
-        if t.elem_count() == 0 {
-            // candle reads beyond the end of an empty view that starts inside a row.
-            let of_size = |size: &usize| {
-                let mut shape = t.dims().to_vec();
-                shape[last] = *size;
-                Ok(Tensor::zeros(shape, t.dtype(), t.device())?)
-            };
-            return sizes.iter().map(of_size).collect();
+            .try_fold(0_usize, |sum, size| sum.checked_add(*size));
+        if sum.is_none() || t.dims().last().copied() != sum {
+            return Err(wrong_shape(
+                NAME,
+                "x",
+                format!("[…, the sum of {sizes:?}]"),
+                t,
+            ));
         }
-        let mut start = 0;
-        return sizes
-            .iter()
-            .map(|size| {
-                start += size;
-                Ok(t.narrow(last, start - size, *size)?.contiguous()?)
-            })
-            .collect();
+        if is_half(t.dtype()) {
+            let wide = t.to_dtype(DType::F32)?;
+            return split(&wide, sizes)?
+                .iter()
+                .map(|part| Ok(part.to_dtype(t.dtype())?))
+                .collect();
+        }
+        if is_fallback(t.device()) {
+            let last = t.rank() - 1;
+            if t.elem_count() == 0 {
+                // candle reads beyond the end of an empty view that starts inside a row.
+                let of_size = |size: &usize| {
+                    let mut shape = t.dims().to_vec();
+                    shape[last] = *size;
+                    Ok(Tensor::zeros(shape, t.dtype(), t.device())?)
+                };
+                return sizes.iter().map(of_size).collect();
+            }
+            let mut start = 0;
+            return sizes
+                .iter()
+                .map(|size| {
+                    start += size;
+                    Ok(t.narrow(last, start - size, *size)?.contiguous()?)
+                })
+                .collect();
+        }
+        by_dtype!(NAME, "x", t, T => forward::<T>(x, sizes))
     }
-    by_dtype!(NAME, "x", t, T => forward::<T>(x, sizes))
+    inner(x.into(), sizes)
 }
 
 struct Split<T> {

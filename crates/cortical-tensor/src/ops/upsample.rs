@@ -103,16 +103,18 @@ pub fn interpolate<'a>(
     resize: &Resize,
     mode: Interpolation,
 ) -> Result<Tensor> {
-    let x = x.into();
-    match x.tensor().rank() {
-        3 => along::<1>(x, resize, mode),
-        4 => along::<2>(x, resize, mode),
-        5 => along::<3>(x, resize, mode),
-        _ => {
-            let expected = "[n, channels, …] with one to three axes behind";
-            Err(wrong_shape(INTERPOLATE, "x", expected, x.tensor()))
+    fn inner(x: Input<'_>, resize: &Resize, mode: Interpolation) -> Result<Tensor> {
+        match x.tensor().rank() {
+            3 => along::<1>(x, resize, mode),
+            4 => along::<2>(x, resize, mode),
+            5 => along::<3>(x, resize, mode),
+            _ => {
+                let expected = "[n, channels, …] with one to three axes behind";
+                Err(wrong_shape(INTERPOLATE, "x", expected, x.tensor()))
+            }
         }
     }
+    inner(x.into(), resize, mode)
 }
 
 const INTERPOLATE: &str = "interpolate";

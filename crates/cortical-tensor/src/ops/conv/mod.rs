@@ -153,22 +153,35 @@ fn convolve<const AXES: usize>(
     options: &ConvOptions<AXES>,
     pool: Option<&MaxPoolOptions<2>>,
 ) -> Result<Tensor> {
+    let plan = options.plan(name, x.tensor(), weight.tensor(), bias.map(|b| b.tensor()))?;
+    planned(name, plan, pool, x, weight, bias, options.activation)
+}
+
+fn planned(
+    name: &'static str,
+    plan: Plan,
+    pool: Option<&MaxPoolOptions<2>>,
+    x: Input<'_>,
+    weight: Input<'_>,
+    bias: Option<Input<'_>>,
+    activation: Activation,
+) -> Result<Tensor> {
     let (xt, wt, bt) = (x.tensor(), weight.tensor(), bias.map(|b| b.tensor()));
-    let plan = options.plan(name, xt, wt, bt)?;
     let dtype = xt.dtype();
     if is_half(dtype) {
         let wide = |t: &Tensor| t.to_dtype(DType::F32);
         let (x, weight) = (wide(xt)?, wide(wt)?);
         let bias = bt.map(wide).transpose()?;
         let bias = bias.as_ref().map(Into::into);
-        let y = convolve(name, (&x).into(), (&weight).into(), bias, options, pool)?;
+        let (x, weight) = ((&x).into(), (&weight).into());
+        let y = planned(name, plan, pool, x, weight, bias, activation)?;
         return Ok(y.to_dtype(dtype)?);
     }
     let g = &plan.geometry;
     tally::count(&[g.batch(), g.out_pixels(), g.weight_len()]);
     if is_fallback(xt.device()) {
         let (g, shape) = (&plan.geometry, &plan.shape);
-        return Ok(fallback::conv(g, xt, wt, bt, options.activation, shape)?);
+        return Ok(fallback::conv(g, xt, wt, bt, activation, shape)?);
     }
     let pool = pool
         .map(|pool| {
@@ -177,7 +190,7 @@ fn convolve<const AXES: usize>(
             pool.geometry(name, planes, [height, width])
         })
         .transpose()?;
-    by_dtype!(name, "x", xt, T => forward::<T>(name, plan, pool, x, weight, bias, options.activation))
+    by_dtype!(name, "x", xt, T => forward::<T>(name, plan, pool, x, weight, bias, activation))
 }
 
 /// The inputs of an operation as it keeps them.

@@ -67,16 +67,18 @@ pub fn attention_sublayer<'a>(
     x: impl Into<Input<'a>>,
     sublayer: AttentionSublayer<'a>,
 ) -> Result<Sublayer> {
-    let x = x.into();
-    let t = x.tensor();
-    let sizes = check(t, &sublayer)?;
-    if is_half(t.dtype()) {
-        return widened(t, sublayer);
+    fn inner(x: Input<'_>, sublayer: AttentionSublayer<'_>) -> Result<Sublayer> {
+        let t = x.tensor();
+        let sizes = check(t, &sublayer)?;
+        if is_half(t.dtype()) {
+            return widened(t, sublayer);
+        }
+        if is_fallback(t.device()) || t.elem_count() == 0 || sizes.dim == 0 {
+            return fine(t, sublayer, sizes);
+        }
+        by_dtype!(NAME, "x", t, T => fused::forward::<T>(x, sublayer, sizes))
     }
-    if is_fallback(t.device()) || t.elem_count() == 0 || sizes.dim == 0 {
-        return fine(t, sublayer, sizes);
-    }
-    by_dtype!(NAME, "x", t, T => fused::forward::<T>(x, sublayer, sizes))
+    inner(x.into(), sublayer)
 }
 
 fn check(x: &Tensor, sublayer: &AttentionSublayer<'_>) -> Result<Sizes> {

@@ -50,48 +50,50 @@ pub struct FeedForward<'a> {
 /// # Source
 /// Shazeer, "GLU variants improve transformer" (2020); Touvron et al., "LLaMA" (2023).
 pub fn feed_forward<'a>(x: impl Into<Input<'a>>, sublayer: FeedForward<'a>) -> Result<Sublayer> {
-    let x = x.into();
-    let t = x.tensor();
-    check_float(NAME, "x", t)?;
-    check_norm(NAME, t, sublayer.norm.tensor(), sublayer.eps)?;
-    let [_, _, width] = linear_dims(t, sublayer.gate.tensor(), None)?;
-    linear_dims(t, sublayer.up.tensor(), None)?;
-    for (argument, weight, shape) in [
-        (
-            "up",
-            sublayer.up.tensor(),
-            sublayer.gate.tensor().dims().to_vec(),
-        ),
-        (
-            "down",
-            sublayer.down.tensor(),
-            vec![t.dims()[t.rank() - 1], width],
-        ),
-    ] {
-        crate::ops::prepare::check_alike(NAME, t, argument, weight)?;
-        if weight.dims() != shape {
-            return Err(wrong_shape(NAME, argument, format!("{shape:?}"), weight));
+    fn inner(x: Input<'_>, sublayer: FeedForward<'_>) -> Result<Sublayer> {
+        let t = x.tensor();
+        check_float(NAME, "x", t)?;
+        check_norm(NAME, t, sublayer.norm.tensor(), sublayer.eps)?;
+        let [_, _, width] = linear_dims(t, sublayer.gate.tensor(), None)?;
+        linear_dims(t, sublayer.up.tensor(), None)?;
+        for (argument, weight, shape) in [
+            (
+                "up",
+                sublayer.up.tensor(),
+                sublayer.gate.tensor().dims().to_vec(),
+            ),
+            (
+                "down",
+                sublayer.down.tensor(),
+                vec![t.dims()[t.rank() - 1], width],
+            ),
+        ] {
+            crate::ops::prepare::check_alike(NAME, t, argument, weight)?;
+            if weight.dims() != shape {
+                return Err(wrong_shape(NAME, argument, format!("{shape:?}"), weight));
+            }
         }
+        if is_half(t.dtype()) {
+            // In `f32`, rounded once.
+            let wide = |t: &Tensor| t.to_dtype(DType::F32);
+            let [norm, gate, up, down] = [sublayer.norm, sublayer.gate, sublayer.up, sublayer.down]
+                .map(|w| wide(w.tensor()));
+            let (norm, gate, up, down) = (norm?, gate?, up?, down?);
+            let wide_sublayer = FeedForward {
+                norm: (&norm).into(),
+                gate: (&gate).into(),
+                up: (&up).into(),
+                down: (&down).into(),
+                ..sublayer
+            };
+            return feed_forward(&wide(t)?, wide_sublayer)?.to_dtype(t.dtype());
+        }
+        if is_fallback(t.device()) {
+            return fine(t, sublayer);
+        }
+        by_dtype!(NAME, "x", t, T => forward::<T>(x, sublayer))
     }
-    if is_half(t.dtype()) {
-        // In `f32`, rounded once.
-        let wide = |t: &Tensor| t.to_dtype(DType::F32);
-        let [norm, gate, up, down] =
-            [sublayer.norm, sublayer.gate, sublayer.up, sublayer.down].map(|w| wide(w.tensor()));
-        let (norm, gate, up, down) = (norm?, gate?, up?, down?);
-        let wide_sublayer = FeedForward {
-            norm: (&norm).into(),
-            gate: (&gate).into(),
-            up: (&up).into(),
-            down: (&down).into(),
-            ..sublayer
-        };
-        return feed_forward(&wide(t)?, wide_sublayer)?.to_dtype(t.dtype());
-    }
-    if is_fallback(t.device()) {
-        return fine(t, sublayer);
-    }
-    by_dtype!(NAME, "x", t, T => forward::<T>(x, sublayer))
+    inner(x.into(), sublayer)
 }
 
 /// The same from the operations that it joins.

@@ -58,60 +58,68 @@ pub fn linear_cross_entropy<'a>(
     labels: &Tensor,
     options: &CrossEntropy,
 ) -> Result<Tensor> {
-    let (x, weight) = (x.into(), weight.into());
-    let dims = linear_dims(x.tensor(), weight.tensor(), bias.map(|b| b.tensor()))?;
-    let [n, i, o] = dims;
-    let leading = &x.tensor().dims()[..x.tensor().rank() - 1];
-    let dtype = x.tensor().dtype();
-    if is_half(dtype) {
-        let wide = |t: &Tensor| match t.dtype() == dtype {
-            true => t.to_dtype(DType::F32),
-            false => Ok(t.clone()),
-        };
-        let (x, weight) = (wide(x.tensor())?, wide(weight.tensor())?);
-        let bias = bias.map(|b| wide(b.tensor())).transpose()?;
-        let options = CrossEntropy {
-            weight: options.weight.as_ref().map(wide).transpose()?,
-            ..options.clone()
-        };
-        let bias = bias.as_ref().map(Into::into);
-        let loss = linear_cross_entropy(&x, &weight, bias, &wide(labels)?, &options)?;
-        return Ok(loss.to_dtype(dtype)?);
-    }
-    let is_fine = labels.dtype().is_float()
-        || options.reduction == Reduction::None
-        || is_fallback(x.tensor().device())
-        || n == 0;
-    if is_fine {
-        let scores = linear(x, weight, bias, Activation::Identity)?;
-        if labels.dtype().is_float() {
-            if labels.dims() != [leading, &[o]].concat() {
-                let expected = format!("{leading:?} and {o} probabilities for each row");
-                return Err(wrong_shape(NAME, "labels", expected, labels));
+    fn inner(
+        x: Input<'_>,
+        weight: Input<'_>,
+        bias: Option<Input<'_>>,
+        labels: &Tensor,
+        options: &CrossEntropy,
+    ) -> Result<Tensor> {
+        let dims = linear_dims(x.tensor(), weight.tensor(), bias.map(|b| b.tensor()))?;
+        let [n, i, o] = dims;
+        let leading = &x.tensor().dims()[..x.tensor().rank() - 1];
+        let dtype = x.tensor().dtype();
+        if is_half(dtype) {
+            let wide = |t: &Tensor| match t.dtype() == dtype {
+                true => t.to_dtype(DType::F32),
+                false => Ok(t.clone()),
+            };
+            let (x, weight) = (wide(x.tensor())?, wide(weight.tensor())?);
+            let bias = bias.map(|b| wide(b.tensor())).transpose()?;
+            let options = CrossEntropy {
+                weight: options.weight.as_ref().map(wide).transpose()?,
+                ..options.clone()
+            };
+            let bias = bias.as_ref().map(Into::into);
+            let loss = linear_cross_entropy(&x, &weight, bias, &wide(labels)?, &options)?;
+            return Ok(loss.to_dtype(dtype)?);
+        }
+        let is_fine = labels.dtype().is_float()
+            || options.reduction == Reduction::None
+            || is_fallback(x.tensor().device())
+            || n == 0;
+        if is_fine {
+            let scores = linear(x, weight, bias, Activation::Identity)?;
+            if labels.dtype().is_float() {
+                if labels.dims() != [leading, &[o]].concat() {
+                    let expected = format!("{leading:?} and {o} probabilities for each row");
+                    return Err(wrong_shape(NAME, "labels", expected, labels));
+                }
+                let labels = labels.contiguous()?.reshape((n, o))?;
+                return cross_entropy(&scores.reshape((n, o))?, &labels, options);
             }
-            let labels = labels.contiguous()?.reshape((n, o))?;
-            return cross_entropy(&scores.reshape((n, o))?, &labels, options);
+            check_labels(labels, leading)?;
+            let labels = labels.contiguous()?.flatten_all()?;
+            let loss = cross_entropy(&scores.reshape((n, o))?, &labels, options)?;
+            return Ok(match options.reduction {
+                Reduction::None => loss.reshape(leading)?,
+                _ => loss,
+            });
         }
         check_labels(labels, leading)?;
-        let labels = labels.contiguous()?.flatten_all()?;
-        let loss = cross_entropy(&scores.reshape((n, o))?, &labels, options)?;
-        return Ok(match options.reduction {
-            Reduction::None => loss.reshape(leading)?,
-            _ => loss,
-        });
+        options.check(NAME, x.tensor(), o)?;
+        let classes = read_labels(
+            NAME,
+            &labels.contiguous()?.flatten_all()?,
+            o,
+            options.ignore_index,
+        )?;
+        let inputs = [Some(x), Some(weight), bias];
+        tally::count(&dims);
+        debug_assert!(i == weight.tensor().dims()[1]);
+        by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(dims, inputs, &classes, options))
     }
-    check_labels(labels, leading)?;
-    options.check(NAME, x.tensor(), o)?;
-    let classes = read_labels(
-        NAME,
-        &labels.contiguous()?.flatten_all()?,
-        o,
-        options.ignore_index,
-    )?;
-    let inputs = [Some(x), Some(weight), bias];
-    tally::count(&dims);
-    debug_assert!(i == weight.tensor().dims()[1]);
-    by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(dims, inputs, &classes, options))
+    inner(x.into(), weight.into(), bias, labels, options)
 }
 
 fn check_labels(labels: &Tensor, leading: &[usize]) -> Result<()> {

@@ -50,51 +50,66 @@ pub fn ctc_loss<'a>(
     target_lengths: &[usize],
     options: &Ctc,
 ) -> Result<Tensor> {
-    let x = log_probs.into();
-    let t = x.tensor();
-    check_float(NAME, "log_probs", t)?;
-    let dims = match *t.dims() {
-        [steps, classes] => [steps, 1, classes],
-        [steps, n, classes] => [steps, n, classes],
-        _ => {
-            let expected = "[steps, n, classes] or [steps, classes]";
-            return Err(wrong_shape(NAME, "log_probs", expected, t));
-        }
-    };
-    let alignment = align(dims, targets, input_lengths, target_lengths, options.blank)?;
-    let dtype = t.dtype();
-    // Gradients flow back through both conversions.
-    let on_cpu = t.to_device(&Device::Cpu)?;
-    let on_cpu = if is_half(dtype) {
-        on_cpu.to_dtype(DType::F32)?
-    } else {
-        on_cpu
-    };
-    let lengths: Vec<f64> = target_lengths
-        .iter()
-        .map(|len| (*len).max(1) as f64)
-        .collect();
-    let zero_infinity = options.zero_infinity;
-    let x = if t.device().is_cpu() && !is_half(dtype) {
-        x
-    } else {
-        (&on_cpu).into()
-    };
-    let each =
-        by_dtype!(NAME, "log_probs", on_cpu, T => forward::<T>(x, alignment, zero_infinity))?;
-    let each = match options.reduction {
-        Reduction::Mean => {
-            let lengths = Tensor::from_vec(lengths, dims[1], &Device::Cpu)?;
-            (each / lengths.to_dtype(on_cpu.dtype())?)?
-        }
-        Reduction::Sum | Reduction::None => each,
-    };
-    let loss = reduce(&each, options.reduction)?;
-    let loss = match (options.reduction, t.rank()) {
-        (Reduction::None, 2) => loss.squeeze(0)?,
-        _ => loss,
-    };
-    Ok(loss.to_dtype(dtype)?.to_device(t.device())?)
+    fn inner(
+        log_probs: Input<'_>,
+        targets: &Tensor,
+        input_lengths: &[usize],
+        target_lengths: &[usize],
+        options: &Ctc,
+    ) -> Result<Tensor> {
+        let x = log_probs;
+        let t = x.tensor();
+        check_float(NAME, "log_probs", t)?;
+        let dims = match *t.dims() {
+            [steps, classes] => [steps, 1, classes],
+            [steps, n, classes] => [steps, n, classes],
+            _ => {
+                let expected = "[steps, n, classes] or [steps, classes]";
+                return Err(wrong_shape(NAME, "log_probs", expected, t));
+            }
+        };
+        let alignment = align(dims, targets, input_lengths, target_lengths, options.blank)?;
+        let dtype = t.dtype();
+        // Gradients flow back through both conversions.
+        let on_cpu = t.to_device(&Device::Cpu)?;
+        let on_cpu = if is_half(dtype) {
+            on_cpu.to_dtype(DType::F32)?
+        } else {
+            on_cpu
+        };
+        let lengths: Vec<f64> = target_lengths
+            .iter()
+            .map(|len| (*len).max(1) as f64)
+            .collect();
+        let zero_infinity = options.zero_infinity;
+        let x = if t.device().is_cpu() && !is_half(dtype) {
+            x
+        } else {
+            (&on_cpu).into()
+        };
+        let each =
+            by_dtype!(NAME, "log_probs", on_cpu, T => forward::<T>(x, alignment, zero_infinity))?;
+        let each = match options.reduction {
+            Reduction::Mean => {
+                let lengths = Tensor::from_vec(lengths, dims[1], &Device::Cpu)?;
+                (each / lengths.to_dtype(on_cpu.dtype())?)?
+            }
+            Reduction::Sum | Reduction::None => each,
+        };
+        let loss = reduce(&each, options.reduction)?;
+        let loss = match (options.reduction, t.rank()) {
+            (Reduction::None, 2) => loss.squeeze(0)?,
+            _ => loss,
+        };
+        Ok(loss.to_dtype(dtype)?.to_device(t.device())?)
+    }
+    inner(
+        log_probs.into(),
+        targets,
+        input_lengths,
+        target_lengths,
+        options,
+    )
 }
 
 /// The labels and lengths of each sample, checked.

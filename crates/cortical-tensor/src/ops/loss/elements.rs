@@ -19,15 +19,14 @@ pub(super) const SOFTPLUS: Activation = Activation::Softplus {
 };
 
 /// [`pointwise`] with a weight for each element, which broadcasts.
-pub(super) fn weighted<'a>(
+pub(super) fn weighted(
     name: &'static str,
     loss: Pointwise,
-    x: impl Into<Input<'a>>,
-    target: impl Into<Input<'a>>,
+    x: Input<'_>,
+    target: Input<'_>,
     weight: Option<&Tensor>,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    let (x, target) = (x.into(), target.into());
     let Some(weight) = weight else {
         return pointwise(name, loss, x, target, reduction);
     };
@@ -37,14 +36,13 @@ pub(super) fn weighted<'a>(
 }
 
 /// The loss of each element and its target, reduced.
-pub(super) fn pointwise<'a>(
+pub(super) fn pointwise(
     name: &'static str,
     loss: Pointwise,
-    x: impl Into<Input<'a>>,
-    target: impl Into<Input<'a>>,
+    x: Input<'_>,
+    target: Input<'_>,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    let (x, target) = (x.into(), target.into());
     check_same(name, x.tensor(), "target", target.tensor())?;
     let dtype = x.tensor().dtype();
     if is_half(dtype) {
@@ -52,7 +50,7 @@ pub(super) fn pointwise<'a>(
             x.tensor().to_dtype(DType::F32)?,
             target.tensor().to_dtype(DType::F32)?,
         );
-        return Ok(pointwise(name, loss, &x, &t, reduction)?.to_dtype(dtype)?);
+        return Ok(pointwise(name, loss, (&x).into(), (&t).into(), reduction)?.to_dtype(dtype)?);
     }
     if is_fallback(x.tensor().device()) {
         return reduce(&fallback(loss, x.tensor(), target.tensor())?, reduction);

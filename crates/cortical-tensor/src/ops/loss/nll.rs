@@ -37,38 +37,40 @@ pub struct Nll {
 /// [`Error::Shape`], [`Error::DType`], [`Error::Device`] when the arguments do not fit, [`Error::Index`] for a label
 /// that is no class.
 pub fn nll_loss<'a>(x: impl Into<Input<'a>>, labels: &Tensor, options: &Nll) -> Result<Tensor> {
-    let x = x.into();
-    check(x.tensor(), labels, options)?;
-    let dtype = x.tensor().dtype();
-    if is_half(dtype) {
-        let wide = x.tensor().to_dtype(DType::F32)?;
-        let weight = options.weight.as_ref().map(|w| w.to_dtype(DType::F32));
-        let options = Nll {
-            weight: weight.transpose()?,
-            ..options.clone()
-        };
-        return Ok(nll_loss(&wide, labels, &options)?.to_dtype(dtype)?);
+    fn inner(x: Input<'_>, labels: &Tensor, options: &Nll) -> Result<Tensor> {
+        check(x.tensor(), labels, options)?;
+        let dtype = x.tensor().dtype();
+        if is_half(dtype) {
+            let wide = x.tensor().to_dtype(DType::F32)?;
+            let weight = options.weight.as_ref().map(|w| w.to_dtype(DType::F32));
+            let options = Nll {
+                weight: weight.transpose()?,
+                ..options.clone()
+            };
+            return Ok(nll_loss(&wide, labels, &options)?.to_dtype(dtype)?);
+        }
+        if x.tensor().rank() > 2 {
+            // Classes last, everything else rows.
+            let t = x.tensor();
+            let order: Vec<usize> = std::iter::once(0).chain(2..t.rank()).chain([1]).collect();
+            let (rows, classes) = (labels.elem_count(), t.dims()[1]);
+            let flat = t
+                .permute(&order[..])?
+                .contiguous()?
+                .reshape((rows, classes))?;
+            let loss = nll_loss(&flat, &labels.contiguous()?.flatten_all()?, options)?;
+            return match options.reduction {
+                Reduction::None => Ok(loss.reshape(labels.dims())?),
+                Reduction::Sum | Reduction::Mean => Ok(loss),
+            };
+        }
+        let classes = read_labels(NAME, labels, x.tensor().dims()[1], options.ignore_index)?;
+        if is_fallback(x.tensor().device()) {
+            return fallback(x.tensor(), &classes, options);
+        }
+        by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, classes, options))
     }
-    if x.tensor().rank() > 2 {
-        // Classes last, everything else rows.
-        let t = x.tensor();
-        let order: Vec<usize> = std::iter::once(0).chain(2..t.rank()).chain([1]).collect();
-        let (rows, classes) = (labels.elem_count(), t.dims()[1]);
-        let flat = t
-            .permute(&order[..])?
-            .contiguous()?
-            .reshape((rows, classes))?;
-        let loss = nll_loss(&flat, &labels.contiguous()?.flatten_all()?, options)?;
-        return match options.reduction {
-            Reduction::None => Ok(loss.reshape(labels.dims())?),
-            Reduction::Sum | Reduction::Mean => Ok(loss),
-        };
-    }
-    let classes = read_labels(NAME, labels, x.tensor().dims()[1], options.ignore_index)?;
-    if is_fallback(x.tensor().device()) {
-        return fallback(x.tensor(), &classes, options);
-    }
-    by_dtype!(NAME, "x", x.tensor(), T => forward::<T>(x, classes, options))
+    inner(x.into(), labels, options)
 }
 
 fn check(x: &Tensor, labels: &Tensor, options: &Nll) -> Result<()> {

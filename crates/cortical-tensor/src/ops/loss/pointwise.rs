@@ -22,7 +22,13 @@ pub fn mse_loss<'a>(
     target: impl Into<Input<'a>>,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    pointwise("mse_loss", Pointwise::Squared, x, target, reduction)
+    pointwise(
+        "mse_loss",
+        Pointwise::Squared,
+        x.into(),
+        target.into(),
+        reduction,
+    )
 }
 
 /// `l = |x − t|`, reduced; the derivative where they are equal is 0.
@@ -37,7 +43,13 @@ pub fn l1_loss<'a>(
     target: impl Into<Input<'a>>,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    pointwise("l1_loss", Pointwise::Absolute, x, target, reduction)
+    pointwise(
+        "l1_loss",
+        Pointwise::Absolute,
+        x.into(),
+        target.into(),
+        reduction,
+    )
 }
 
 /// `l = (x − t)² / 2β` where `|x − t| < β`, else `|x − t| − β/2`, reduced.
@@ -58,7 +70,7 @@ pub fn smooth_l1_loss<'a>(
 ) -> Result<Tensor> {
     check_at_least("smooth_l1_loss", "beta", 0.0, beta)?;
     let loss = Pointwise::SmoothL1 { beta };
-    pointwise("smooth_l1_loss", loss, x, target, reduction)
+    pointwise("smooth_l1_loss", loss, x.into(), target.into(), reduction)
 }
 
 /// `l = (x − t)² / 2` where `|x − t| ≤ δ`, else `δ (|x − t| − δ/2)`, reduced.
@@ -79,7 +91,7 @@ pub fn huber_loss<'a>(
 ) -> Result<Tensor> {
     check_at_least("huber_loss", "delta", f64::MIN_POSITIVE, delta)?;
     let loss = Pointwise::Huber { delta };
-    pointwise("huber_loss", loss, x, target, reduction)
+    pointwise("huber_loss", loss, x.into(), target.into(), reduction)
 }
 
 /// `l = −w (t ln x + (1 − t) ln(1 − x))` for a probability `x`, each logarithm at least −100, reduced.
@@ -376,8 +388,8 @@ pub fn soft_margin_loss<'a>(
     pointwise(
         "soft_margin_loss",
         Pointwise::SoftMargin,
-        x,
-        target,
+        x.into(),
+        target.into(),
         reduction,
     )
 }

@@ -3,6 +3,7 @@
 use super::{Pool, pool};
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::prepare::by_dtype;
 use crate::ops::window;
 use crate::{Error, Input, Result, values};
 use candle_core::{Device, Tensor};
@@ -125,21 +126,8 @@ impl Pool for Mean {
         }
     }
 
-    fn forward<T: Element>(
-        self,
-        geometry: Geometry,
-        x: Input<'_>,
-        shape: Vec<usize>,
-    ) -> Result<Tensor> {
-        let operand = x.operand()?;
-        let mut y = unspecified::<T>(geometry.output_len());
-        kernel::avg_forward(&geometry, self.0, &values(operand.tensor())?, &mut y);
-        let op = AvgPool::<T> {
-            geometry,
-            divisor: self.0,
-            dtype: std::marker::PhantomData,
-        };
-        apply_one(op, vec![operand], Output::new(y, shape))
+    fn fused(self, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
+        by_dtype!(Self::NAMES[0], "x", x.tensor(), T => forward::<T>(g, self.0, x, shape))
     }
 
     fn fallback(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor> {
@@ -152,6 +140,23 @@ impl Pool for Mean {
         let factors = factors.to_dtype(x.dtype())?.to_device(x.device())?;
         sum.broadcast_mul(&factors)
     }
+}
+
+fn forward<T: Element>(
+    geometry: Geometry,
+    divisor: Divisor,
+    x: Input<'_>,
+    shape: Vec<usize>,
+) -> Result<Tensor> {
+    let operand = x.operand()?;
+    let mut y = unspecified::<T>(geometry.output_len());
+    kernel::avg_forward(&geometry, divisor, &values(operand.tensor())?, &mut y);
+    let op = AvgPool::<T> {
+        geometry,
+        divisor,
+        dtype: std::marker::PhantomData,
+    };
+    apply_one(op, vec![operand], Output::new(y, shape))
 }
 
 struct AvgPool<T> {

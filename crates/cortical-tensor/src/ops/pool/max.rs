@@ -3,6 +3,7 @@
 use super::{Pool, pool};
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::prepare::by_dtype;
 use crate::ops::window;
 use crate::{Error, Input, Result, values};
 use candle_core::Tensor;
@@ -135,11 +136,11 @@ impl Pool for Max {
         [self; 2]
     }
 
-    fn forward<T: Element>(self, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
+    fn fused(self, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor> {
         if g.taps() <= <u8 as Tap>::MOST {
-            forward::<T, u8>(g, x, shape)
+            by_dtype!(Self::NAMES[0], "x", x.tensor(), T => forward::<T, u8>(g, x, shape))
         } else {
-            forward::<T, u32>(g, x, shape)
+            by_dtype!(Self::NAMES[0], "x", x.tensor(), T => forward::<T, u32>(g, x, shape))
         }
     }
 

@@ -11,8 +11,7 @@ pub use adaptive::{
 pub use avg::{AvgPoolOptions, avg_pool, avg_pool1d, avg_pool2d, avg_pool3d};
 pub use max::{MaxPoolOptions, max_pool, max_pool1d, max_pool2d, max_pool3d};
 
-use crate::element::Element;
-use crate::ops::prepare::{by_dtype, check_float, is_half, wrong_shape};
+use crate::ops::prepare::{check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Error, Input, Result, is_fallback};
 use candle_core::{DType, Tensor};
@@ -27,8 +26,8 @@ trait Pool: Copy {
     /// The two pools, over height and width and then over depth, that together are this one over three axes.
     fn split(self) -> [Self; 2];
 
-    /// The kernel over planes, with its backward pass.
-    fn forward<T: Element>(self, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor>;
+    /// The kernel over planes, with its backward pass, for every dtype that has one.
+    fn fused(self, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<Tensor>;
 
     /// The same as candle operations, of the windows' elements one after the other.
     fn fallback(self, g: &Geometry, x: &Tensor) -> candle_core::Result<Tensor>;
@@ -111,7 +110,7 @@ fn run<P: Pool>(how: P, g: Geometry, x: Input<'_>, shape: Vec<usize>) -> Result<
         let x = (t.contiguous()?).reshape((g.planes(), height.input, width.input))?;
         return Ok(how.fallback(&g, &x)?.reshape(shape)?);
     }
-    by_dtype!(P::NAMES[0], "x", t, T => how.forward::<T>(g, x, shape))
+    how.fused(g, x, shape)
 }
 
 #[cfg(test)]
