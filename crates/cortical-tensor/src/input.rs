@@ -110,8 +110,8 @@ impl GradSlot {
 /// An argument of an operation: a tensor, or a parameter together with the slot of its gradient.
 ///
 /// Operations take `impl Into<Input>`, so tensors and variables are passed by reference as they are.
-// What is generic is compiled again in every crate that calls it, kernels included. So an operation hands its inputs to a
-// function that is not (`inner`, where there is no other) before it calls anything that depends on the type of elements.
+// What is generic is compiled again in every crate that calls it, kernels included. So an operation hands its inputs
+// to a function that is not (`inner`, where there is no other) before it calls what depends on the elements' type.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     tensor: &'a Tensor,
