@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
 use cortical_dense::{Layout, Linear};
+use cortical_models::language::LanguageModel;
 use cortical_models::{NeuronGroup, Role};
-use cortical_neuron::{InputObserver, Pattern, kept, largest, largest_of_rows};
+use cortical_neuron::{InputObserver, Pass, Pattern, kept, largest, largest_of_rows};
 use cortical_tensor::{Rng, Seed};
 
 use crate::remove::check;
@@ -74,10 +75,11 @@ impl std::fmt::Display for Amount {
     }
 }
 
-/// Prunes linear layers, each before it reads for the first time.
+/// Prunes linear layers.
 ///
 /// The score of a weight is `|w_ij| · ‖x_j‖₂`, the norm over all tokens of the calibration text, and each row of a
-/// layer loses the same share.
+/// layer loses the same share. All layers of a block are ranked by what they read while the block is whole and the
+/// blocks before it are pruned.
 ///
 /// # Source
 /// Sun et al., "A simple and effective pruning approach for large language models" (Wanda, 2023).
@@ -85,7 +87,6 @@ pub(crate) struct Pruning<'a> {
     layers: BTreeMap<&'a str, &'a Linear>,
     ranked: Ranked,
     seed: u64,
-    done: RefCell<BTreeMap<String, Option<Error>>>,
 }
 
 impl<'a> Pruning<'a> {
@@ -95,7 +96,6 @@ impl<'a> Pruning<'a> {
             layers: layers.collect(),
             ranked,
             seed,
-            done: RefCell::default(),
         }
     }
 
@@ -106,24 +106,25 @@ impl<'a> Pruning<'a> {
             .try_for_each(|layer| self.prune(layer, None))
     }
 
-    /// What went wrong meanwhile, or layers that have read nothing.
-    pub(crate) fn check(self) -> Result<()> {
-        if !self.ranked.needs_inputs() {
-            return Ok(());
-        }
-        let mut done = self.done.into_inner();
-        for name in self.layers.keys() {
-            match done.remove(*name) {
-                Some(None) => {}
-                Some(Some(error)) => return Err(error),
-                None => {
-                    return Err(Error::Unread {
-                        layer: (*name).to_owned(),
-                    });
+    /// Prunes block by block, by the weights and by what they read of `ids`.
+    pub(crate) fn calibrated(mut self, model: &LanguageModel, ids: &Tensor) -> Result<()> {
+        model.block_by_block(ids, |block| {
+            let inputs = Inputs::default();
+            block.run(&mut Pass::eval().read_by(&inputs))?;
+            for (name, squares) in inputs.0.into_inner() {
+                if let Some(layer) = self.layers.remove(&name[..]) {
+                    let norms: Vec<f32> = squares.iter().map(|sum| sum.sqrt() as f32).collect();
+                    self.prune(layer, Some(&norms))?;
                 }
             }
+            Ok::<_, Error>(block.run(&mut Pass::eval())?)
+        })?;
+        match self.layers.first_key_value() {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::Unread {
+                layer: (*name).to_owned(),
+            }),
         }
-        Ok(())
     }
 
     fn prune(&self, layer: &Linear, norms: Option<&[f32]>) -> Result<()> {
@@ -169,23 +170,6 @@ impl<'a> Pruning<'a> {
             mask
         };
         Ok(weight.prune(&mask)?)
-    }
-}
-
-impl InputObserver for Pruning<'_> {
-    fn input(&self, layer: &str, x: &Tensor) -> cortical_neuron::Result<()> {
-        let Some(linear) = self.layers.get(layer) else {
-            return Ok(());
-        };
-        if self.done.borrow().contains_key(layer) {
-            return Ok(());
-        }
-        let squares = squares(x)?;
-        let norms: Vec<f32> = squares.iter().map(|sum| sum.sqrt() as f32).collect();
-        // The pass cannot carry an error of ours; it is told afterwards.
-        let result = self.prune(linear, Some(&norms)).err();
-        self.done.borrow_mut().insert(layer.to_owned(), result);
-        Ok(())
     }
 }
 

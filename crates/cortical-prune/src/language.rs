@@ -392,14 +392,9 @@ impl Job<'_> {
         let layers: Vec<_> = layers.filter(|layer| !head(layer.name())).collect();
         let pruning = Pruning::new(&layers, ranked, self.request.seed);
         match ranked.needs_inputs() {
-            // Each layer is pruned when it is about to read for the first time, so that what follows sees what is left.
-            true => {
-                let mut pass = Pass::eval().read_by(&pruning);
-                self.model.hidden(&self.blocks()?, None, &mut pass)?;
-            }
-            false => pruning.all()?,
+            true => pruning.calibrated(self.model, &self.blocks()?),
+            false => pruning.all(),
         }
-        pruning.check()
     }
 
     /// Heads and neurons go from every block, as many from each.

@@ -61,6 +61,7 @@ fn portable<W>(mask: &[u64], values: &[W], to: impl Fn(&W) -> f32, x: &[f32], su
 #[cfg(target_arch = "x86_64")]
 mod vectors {
     use super::{Values, WORD};
+    use crate::prefetch;
     use crate::simd::Simd;
 
     /// Weights as they are stored.
@@ -162,6 +163,7 @@ mod vectors {
             for word in mask {
                 let mut word = *word;
                 for _ in 0..WORD / S::LANES / 2 {
+                    prefetch::ahead(&*values);
                     for sums in [&mut even, &mut odd] {
                         let keep = word as u16 & (u32::MAX >> (32 - S::LANES)) as u16;
                         word >>= S::LANES;

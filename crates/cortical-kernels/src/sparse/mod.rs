@@ -6,6 +6,7 @@
 //! so what is severed costs nothing. A severed connection carries nothing, not even an infinity or NaN.
 
 mod few;
+mod halves;
 mod listed;
 mod many;
 #[cfg(test)]
@@ -20,12 +21,14 @@ use crate::{isa, parallel};
 const MANY: usize = 8;
 /// Bytes of weights, times rows of inputs, that make a task.
 const TASK_BYTES: usize = 1 << 15;
+/// Numbers of a line of the cache.
+const LINE: usize = 16;
 /// Connections of a word of the mask.
 const WORD: usize = 64;
 /// One connection of so many is few.
 const FEW_LEFT: usize = 4;
-/// Weights that can be read behind the last one.
-const BEHIND: usize = 16;
+/// Weights that can be read behind the last one: a vector of the shortest.
+const BEHIND: usize = 32;
 
 /// The weights of the connections that are left, row after row.
 #[derive(Clone, Debug, PartialEq)]
@@ -398,19 +401,34 @@ impl SparseMatrix {
     fn few(&self, n: usize, x: &[f32], y: &mut [f32]) {
         let isa = isa::current();
         let padded = self.words * WORD;
+        let takes_halves = self.columns.is_none() && halves::are_supported(isa);
         let most = few::TOGETHER.min(n);
-        let mut inputs = vec![0.0; most * padded];
+        // A vector that begins where a line of the cache does is read in one go.
+        let mut inputs = vec![0.0; most * padded + LINE];
+        let first_line = inputs.as_ptr().align_offset(LINE * size_of::<f32>());
+        let inputs = &mut inputs[first_line.min(LINE)..];
         let mut sums = vec![0.0; most * self.rows];
         for first in (0..n).step_by(few::TOGETHER) {
             let count = few::TOGETHER.min(n - first);
+            let x = &x[first * self.cols..(first + count) * self.cols];
+            let halves = match &self.values {
+                Values::Bf16(values) if takes_halves && x.iter().all(|x| x.is_finite()) => {
+                    Some(values)
+                }
+                _ => None,
+            };
             for (to, from) in inputs
                 .chunks_exact_mut(padded)
-                .zip(x[first * self.cols..].chunks_exact(self.cols).take(count))
+                .zip(x.chunks_exact(self.cols))
             {
-                to[..self.cols].copy_from_slice(from);
+                match halves {
+                    Some(_) => halves::arrange(from, to),
+                    None => to[..self.cols].copy_from_slice(from),
+                }
             }
             let sums = &mut sums[..count * self.rows];
             let task = self.task(count);
+            let inputs = &*inputs;
             parallel::chunks_mut(sums, task * count, |at, sums| {
                 let rows = at / count..(at + sums.len()) / count;
                 if let Some(columns) = &self.columns {
@@ -419,10 +437,13 @@ impl SparseMatrix {
                         starts: &self.starts[rows.start..=rows.end],
                         pitch: padded,
                     };
-                    return listed::rows(isa, listed, &self.values, &inputs, sums);
+                    return listed::rows(isa, listed, &self.values, inputs, sums);
                 }
                 let (mask, starts) = self.part(rows);
-                few::rows(isa, mask, starts, &self.values, &inputs, sums);
+                match halves {
+                    Some(values) => halves::rows(mask, starts, values, inputs, sums),
+                    None => few::rows(isa, mask, starts, &self.values, inputs, sums),
+                }
             });
             let y = &mut y[first * self.rows..(first + count) * self.rows];
             for (i, y) in y.chunks_exact_mut(self.rows).enumerate() {

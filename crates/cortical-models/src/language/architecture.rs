@@ -13,6 +13,7 @@ use super::table::TokenTable;
 use super::widths::BlockWidths;
 use crate::error::Result;
 use candle_core::Tensor;
+use cortical_attention::Cache;
 use cortical_dense::Linear;
 use cortical_neuron::{Description, Params, Pass};
 use serde_json::Value;
@@ -151,13 +152,44 @@ impl<C: Config + Clone + PartialEq> AnyConfig for C {
 
 /// A model that was built.
 pub(crate) trait Model: Debug + Send + Sync {
-    /// The hidden state `[batch, rows, hidden_size]` behind the last norm.
+    /// What the first block reads, `[batch, rows, hidden_size]`, of tokens that follow `before` others.
+    fn embed(
+        &self,
+        ids: &Tensor,
+        before: usize,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor>;
+
+    /// How many blocks it has.
+    fn blocks(&self) -> usize;
+
+    /// What a block makes of what it reads.
+    fn block(
+        &self,
+        index: usize,
+        x: &Tensor,
+        cache: Option<&mut Cache>,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor>;
+
+    /// What becomes of the last block's output.
+    fn finish(&self, x: Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor>;
+
+    /// The hidden state `[batch, rows, hidden_size]` behind the last block.
     fn hidden(
         &self,
         ids: &Tensor,
-        cache: Option<&mut ModelCache>,
+        mut cache: Option<&mut ModelCache>,
         pass: &mut Pass<'_>,
-    ) -> cortical_neuron::Result<Tensor>;
+    ) -> cortical_neuron::Result<Tensor> {
+        let before = cache.as_ref().map_or(0, |cache| cache.len());
+        let mut x = self.embed(ids, before, pass)?;
+        for i in 0..self.blocks() {
+            let cache = cache.as_mut().and_then(|cache| cache.layers.get_mut(i));
+            x = self.block(i, &x, cache, pass)?;
+        }
+        self.finish(x, pass)
+    }
 
     /// What its layers are made of and cost for a text of so many tokens, in the order in which they run, without the
     /// head; every block is a [`BLOCK`](super::describe::BLOCK).

@@ -46,7 +46,7 @@ pub use costs::TextCosts;
 pub use gguf::GgufTensors;
 pub use head::Head;
 pub use load::{Loaded, open};
-pub use model::LanguageModel;
+pub use model::{Block, LanguageModel};
 pub use parts::{Part, TensorSpec, grouped};
 pub use presets::{Preset, preset, presets};
 pub use source::{LoadOptions, Weights};

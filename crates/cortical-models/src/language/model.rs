@@ -39,6 +39,24 @@ pub struct LanguageModel {
     head: Option<TokenHead>,
 }
 
+/// A block of a [`LanguageModel`], and what it reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    model: &'a dyn Model,
+    index: usize,
+    x: &'a Tensor,
+}
+
+impl Block<'_> {
+    /// What it makes of that, `[batch, rows, hidden_size]`.
+    ///
+    /// # Errors
+    /// What an operation refuses.
+    pub fn run(&self, pass: &mut Pass<'_>) -> Result<Tensor> {
+        Ok(self.model.block(self.index, self.x, None, pass)?)
+    }
+}
+
 impl LanguageModel {
     /// Builds the whole model with its parameters in `params`, under the names of Hugging Face's files.
     ///
@@ -91,24 +109,46 @@ impl LanguageModel {
         cache: Option<&mut ModelCache>,
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
-        let &[_, rows] = ids.dims() else {
-            return Err(Error::NoTokens {
-                got: ids.dims().to_vec(),
-            });
-        };
-        if ids.elem_count() == 0 {
-            return Err(Error::NoTokens {
-                got: ids.dims().to_vec(),
-            });
-        }
-        let before = cache.as_ref().map_or(0, |cache| cache.len());
-        if let Some(limit) = self.config.table_positions()
-            && before.saturating_add(rows) > limit
-        {
-            let got = before.saturating_add(rows);
-            return Err(Error::TooLong { limit, got });
-        }
+        self.check(ids, cache.as_ref().map_or(0, |cache| cache.len()))?;
         Ok(self.model.hidden(ids, cache, pass)?)
+    }
+
+    /// Runs tokens `[batch, rows]` through the blocks, one after the other: what `run` makes of a block and what it
+    /// reads is what the next one reads. So the same input may go through a block more than once.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::hidden`], and of `run`.
+    pub fn block_by_block<E: From<Error>>(
+        &self,
+        ids: &Tensor,
+        mut run: impl FnMut(Block<'_>) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<(), E> {
+        self.check(ids, 0)?;
+        let first = self.model.embed(ids, 0, &mut Pass::eval());
+        let mut x = first.map_err(Error::from)?;
+        for index in 0..self.model.blocks() {
+            x = run(Block {
+                model: self.model.as_ref(),
+                index,
+                x: &x,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, ids: &Tensor, before: usize) -> Result<()> {
+        let rows = match ids.dims() {
+            &[_, rows] if ids.elem_count() > 0 => rows,
+            other => {
+                let got = other.to_vec();
+                return Err(Error::NoTokens { got });
+            }
+        };
+        let got = before.saturating_add(rows);
+        match self.config.table_positions() {
+            Some(limit) if got > limit => Err(Error::TooLong { limit, got }),
+            _ => Ok(()),
+        }
     }
 
     /// The scores `[batch, rows, vocab_size]` of a hidden state.

@@ -1,7 +1,6 @@
 //! BERT.
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
-use super::super::cache::ModelCache;
 use super::super::describe::{BLOCK, attention, sum};
 use super::super::head::Head;
 use super::super::json::JsonFields;
@@ -12,7 +11,7 @@ use super::super::table::TokenTable;
 use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::observed_attention;
+use cortical_attention::{Cache, observed_attention};
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, View};
@@ -391,10 +390,10 @@ impl BertModel {
 }
 
 impl Model for BertModel {
-    fn hidden(
+    fn embed(
         &self,
         ids: &Tensor,
-        _cache: Option<&mut ModelCache>,
+        _before: usize,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let positions = Tensor::arange(0, ids.dim(1)? as u32, ids.device())?;
@@ -402,10 +401,24 @@ impl Model for BertModel {
         let positions = self.positions.forward(&positions, pass)?;
         let words = self.words.look_up(ids, pass)?;
         let x = (words + segments)?.broadcast_add(&positions)?;
-        let mut x = self.norm.forward(&x, pass)?;
-        for block in &self.blocks {
-            x = block.run(&x, pass)?;
-        }
+        self.norm.forward(&x, pass)
+    }
+
+    fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn block(
+        &self,
+        index: usize,
+        x: &Tensor,
+        _cache: Option<&mut Cache>,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        self.blocks[index].run(x, pass)
+    }
+
+    fn finish(&self, x: Tensor, _pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
         Ok(x)
     }
 

@@ -1,7 +1,6 @@
 //! GPT-2.
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
-use super::super::cache::ModelCache;
 use super::super::describe::{BLOCK, attention, sum};
 use super::super::head::Head;
 use super::super::json::JsonFields;
@@ -437,21 +436,33 @@ impl Gpt2Model {
 }
 
 impl Model for Gpt2Model {
-    fn hidden(
+    fn embed(
         &self,
         ids: &Tensor,
-        mut cache: Option<&mut ModelCache>,
+        before: usize,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
-        let before = cache.as_ref().map_or(0, |cache| cache.len()) as u32;
-        let rows = ids.dim(1)? as u32;
+        let (before, rows) = (before as u32, ids.dim(1)? as u32);
         let positions = Tensor::arange(before, before + rows, ids.device())?;
         let positions = self.wpe.forward(&positions, pass)?;
-        let mut x = self.wte.look_up(ids, pass)?.broadcast_add(&positions)?;
-        for (i, block) in self.blocks.iter().enumerate() {
-            let cache = cache.as_mut().and_then(|cache| cache.layers.get_mut(i));
-            x = block.run(&x, cache, pass)?;
-        }
+        Ok(self.wte.look_up(ids, pass)?.broadcast_add(&positions)?)
+    }
+
+    fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn block(
+        &self,
+        index: usize,
+        x: &Tensor,
+        cache: Option<&mut Cache>,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        self.blocks[index].run(x, cache, pass)
+    }
+
+    fn finish(&self, x: Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
         self.ln_f.forward(&x, pass)
     }
 

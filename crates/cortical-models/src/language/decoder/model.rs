@@ -1,14 +1,13 @@
 //! A Llama-like model that was built.
 
 use super::super::architecture::Model;
-use super::super::cache::ModelCache;
 use super::super::describe::BLOCK;
 use super::super::table::TokenTable;
 use super::form::QkNorm;
 use super::relative::DecoderConfig;
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::{DecoderBlock, GroupedQueryAttention, SwiGlu};
+use cortical_attention::{Cache, DecoderBlock, GroupedQueryAttention, SwiGlu};
 use cortical_dense::Linear;
 use cortical_neuron::{Description, Init, Layer, Params, Pass, RmsNorm};
 
@@ -91,20 +90,34 @@ impl Decoder {
 }
 
 impl Model for Decoder {
-    fn hidden(
+    fn embed(
         &self,
         ids: &Tensor,
-        mut cache: Option<&mut ModelCache>,
+        _before: usize,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
-        let mut x = self.tokens.look_up(ids, pass)?;
-        if self.token_scale != 1.0 {
-            x = x.affine(self.token_scale, 0.0)?;
+        let x = self.tokens.look_up(ids, pass)?;
+        match self.token_scale {
+            1.0 => Ok(x),
+            scale => Ok(x.affine(scale, 0.0)?),
         }
-        for (i, block) in self.blocks.iter().enumerate() {
-            let cache = cache.as_mut().and_then(|cache| cache.layers.get_mut(i));
-            x = block.run(&x, cache, pass)?;
-        }
+    }
+
+    fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn block(
+        &self,
+        index: usize,
+        x: &Tensor,
+        cache: Option<&mut Cache>,
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        self.blocks[index].run(x, cache, pass)
+    }
+
+    fn finish(&self, x: Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
         self.norm.forward(&x, pass)
     }
 
