@@ -8,13 +8,14 @@ use serde::Serialize;
 use crate::csv::{self, Column, ColumnKind, CsvOptions};
 use crate::dataset::{Dataset, Splits};
 use crate::edges::{self, edges};
-use crate::embedded::{digits, iris, moby_dick};
+use crate::embedded::{concrete, digits, iris, moby_dick};
 use crate::error::{Error, Result, list};
 use crate::idx;
 use crate::pictures;
 use crate::preprocess::{Normalize, Preprocess};
 use crate::split::{fold, split};
 use crate::table;
+use crate::targets::TargetScale;
 
 /// What is known about a data set before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,8 +31,11 @@ pub struct Entry {
     pub test_samples: Option<usize>,
     /// The shape of one sample.
     pub input_shape: &'static [usize],
-    /// The names of the classes.
+    /// The names of the classes; none where numbers are predicted.
     pub classes: &'static [&'static str],
+    /// The names of the numbers that are predicted; none where classes are.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub targets: &'static [&'static str],
     /// Under which terms it may be used.
     pub licence: &'static str,
     /// Who made it, and how it comes here.
@@ -54,12 +58,25 @@ impl Entry {
 
 const CATALOG: &[Entry] = &[
     Entry {
+        name: "concrete",
+        summary: "mixtures of concrete and their strength, a number to predict, embedded",
+        samples: 1030,
+        test_samples: None,
+        input_shape: &[8],
+        classes: &[],
+        targets: &["strength"],
+        licence: "CC BY 4.0 (UCI)",
+        source: "I-C. Yeh 1998, UCI Concrete Compressive Strength",
+        install: None,
+    },
+    Entry {
         name: "digits",
         summary: "handwritten digits, 8x8 pixels, embedded",
         samples: 1797,
         test_samples: None,
         input_shape: &[1, 8, 8],
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+        targets: &[],
         licence: "CC BY 4.0 (UCI), BSD-3-Clause (scikit-learn)",
         source: "UCI Optical Recognition of Handwritten Digits, as scikit-learn ships it",
         install: None,
@@ -71,6 +88,7 @@ const CATALOG: &[Entry] = &[
         test_samples: None,
         input_shape: &[1, edges::SIDE, edges::SIDE],
         classes: &edges::CLASSES,
+        targets: &[],
         licence: "that of this program",
         source: "drawn by this program, the same every time",
         install: None,
@@ -82,6 +100,7 @@ const CATALOG: &[Entry] = &[
         test_samples: None,
         input_shape: &[4],
         classes: &["setosa", "versicolor", "virginica"],
+        targets: &[],
         licence: "CC BY 4.0 (UCI), BSD-3-Clause (scikit-learn)",
         source: "R. A. Fisher 1936, UCI, as scikit-learn ships it",
         install: None,
@@ -93,6 +112,7 @@ const CATALOG: &[Entry] = &[
         test_samples: Some(10_000),
         input_shape: &[1, 28, 28],
         classes: &FASHION_CLASSES,
+        targets: &[],
         licence: "MIT",
         source: "Zalando Research 2017; the Debian package dataset-fashion-mnist",
         install: Some(FASHION_INSTALL),
@@ -231,6 +251,7 @@ impl Default for OpenOptions {
 /// ```
 pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
     let raw = match name_or_path {
+        "concrete" => hold_out(&concrete()?, options)?,
         "digits" => hold_out(&digits()?, options)?,
         "edges" => hold_out(&edges()?, options)?,
         "iris" => hold_out(&iris()?, options)?,
@@ -260,6 +281,10 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
     let raw = raw.with_validation(options.valid_fraction, options.seed)?;
     let preprocess = Preprocess::fit(options.normalize, raw.train.inputs())?;
     let splits = raw.preprocessed(&preprocess)?;
+    let splits = match splits.train.targets().map(TargetScale::fit).transpose()? {
+        Some(scale) => splits.map(|part| part.scaled(&scale))?,
+        None => splits,
+    };
     with_constant_columns(splits)
 }
 

@@ -36,6 +36,8 @@ pub enum ColumnKind {
     Ignored,
     /// The class of the row.
     Label,
+    /// A number that is to be predicted.
+    Target,
 }
 
 /// A column as a file holds it.
@@ -87,7 +89,7 @@ impl Column {
         match &self.kind {
             ColumnKind::Number => 1,
             ColumnKind::OneHot(categories) => categories.len(),
-            ColumnKind::Ignored | ColumnKind::Label => 0,
+            ColumnKind::Ignored | ColumnKind::Label | ColumnKind::Target => 0,
         }
     }
 

@@ -1,5 +1,6 @@
-//! Samples with a class each.
+//! Samples with a class each, or with numbers to predict.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use crate::about::About;
 use crate::error::{Error, Result, SampleDefect, list};
 use crate::inputs::Inputs;
 use crate::preprocess::Preprocess;
+use crate::targets::{TargetScale, Targets};
 
-/// Labelled samples for classification, read-only and cheap to clone.
+/// Labelled samples, read-only and cheap to clone: each has a class, or numbers to predict.
 ///
 /// ```
 /// use cortical_data::{Dataset, Inputs};
@@ -22,10 +24,13 @@ use crate::preprocess::Preprocess;
 #[derive(Clone, Debug)]
 pub struct Dataset {
     inputs: Inputs,
+    /// The class of each sample; none where numbers are predicted.
     labels: Arc<[u32]>,
     classes: Arc<[String]>,
     /// Whether the classes are called by their numbers for want of names.
     numbered: bool,
+    /// The numbers of each sample; `None` where classes are.
+    targets: Option<Targets>,
     about: Arc<About>,
 }
 
@@ -77,9 +82,10 @@ impl Splits {
     pub fn bytes(&self) -> u64 {
         let storage = self.parts().map(|(_, part)| part.inputs().storage());
         let unique: std::collections::BTreeMap<usize, u64> = storage.collect();
-        let labels = self
-            .parts()
-            .map(|(_, part)| size_of_val(part.labels()) as u64);
+        let labels = self.parts().map(|(_, part)| {
+            let numbers = part.targets().map_or(0, Targets::bytes);
+            numbers + size_of_val(part.labels()) as u64
+        });
         unique
             .into_values()
             .chain(labels)
@@ -129,8 +135,70 @@ impl Dataset {
             labels: labels.into(),
             classes: classes.into(),
             numbered: false,
+            targets: None,
             about: Arc::default(),
         })
+    }
+
+    /// Samples with numbers to predict.
+    ///
+    /// # Errors
+    /// Numbers of another number of samples.
+    ///
+    /// ```
+    /// use cortical_data::{Dataset, Inputs, Targets};
+    /// let inputs = Inputs::new(vec![0.1, 0.9], &[1])?;
+    /// let data = Dataset::of_numbers(inputs, Targets::new(vec![12.0, 15.5], vec!["price".into()])?)?;
+    /// assert!(data.classes().is_empty());
+    /// assert_eq!(data.targets().map(|targets| targets.row(1)), Some(&[15.5][..]));
+    /// # Ok::<(), cortical_data::Error>(())
+    /// ```
+    pub fn of_numbers(inputs: Inputs, targets: Targets) -> Result<Self> {
+        if targets.len() != inputs.len() {
+            return Err(Error::Sample(SampleDefect::LabelCount {
+                expected: inputs.len(),
+                found: targets.len(),
+            }));
+        }
+        Ok(Self {
+            inputs,
+            labels: Arc::default(),
+            classes: Arc::default(),
+            numbered: false,
+            targets: Some(targets),
+            about: Arc::default(),
+        })
+    }
+
+    /// The numbers to predict; `None` where samples have classes.
+    #[must_use]
+    pub fn targets(&self) -> Option<&Targets> {
+        self.targets.as_ref()
+    }
+
+    /// The same samples with their numbers learned on this scale.
+    ///
+    /// # Errors
+    /// Samples with classes; a scale of other targets.
+    pub fn scaled(&self, scale: &TargetScale) -> Result<Self> {
+        let Some(targets) = &self.targets else {
+            return Err(Error::Sample(SampleDefect::OtherTarget {
+                expected: "numbers to predict",
+                found: "classes",
+            }));
+        };
+        Ok(Self {
+            targets: Some(targets.scaled(scale)?),
+            ..self.clone()
+        })
+    }
+
+    /// By what each sample is divided in proportion: its class, and nothing where numbers are predicted.
+    pub(crate) fn strata(&self) -> Cow<'_, [u32]> {
+        match &self.targets {
+            None => Cow::Borrowed(&self.labels),
+            Some(_) => Cow::Owned(vec![0; self.len()]),
+        }
     }
 
     /// How the files that the samples come from were understood.
@@ -178,6 +246,12 @@ impl Dataset {
     /// # Ok::<(), cortical_data::Error>(())
     /// ```
     pub fn in_classes(&self, known: &[String]) -> Result<Self> {
+        if self.targets.is_some() {
+            return Err(Error::Sample(SampleDefect::OtherTarget {
+                expected: "classes",
+                found: "numbers to predict",
+            }));
+        }
         if *self.classes == *known {
             return Ok(self.clone());
         }
@@ -228,13 +302,13 @@ impl Dataset {
         &self.inputs
     }
 
-    /// The class of each sample, as an index into [`Dataset::classes`].
+    /// The class of each sample, as an index into [`Dataset::classes`]; empty where numbers are predicted.
     #[must_use]
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// The names of the classes.
+    /// The names of the classes; empty where numbers are predicted.
     #[must_use]
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -302,19 +376,20 @@ impl Dataset {
     /// A row that does not exist.
     pub fn select(&self, rows: &[usize]) -> Result<Self> {
         let inputs = self.inputs.select(rows)?;
+        let has_classes = self.targets.is_none();
+        let labelled = rows.iter().filter(|_| has_classes);
         Ok(Self {
             inputs,
-            labels: rows.iter().map(|&row| self.labels[row]).collect(),
-            classes: self.classes.clone(),
-            numbered: self.numbered,
-            about: self.about.clone(),
+            labels: labelled.map(|&row| self.labels[row]).collect(),
+            targets: self.targets.as_ref().map(|targets| targets.select(rows)),
+            ..self.clone()
         })
     }
 
-    /// The labels of `rows` as a tensor.
+    /// The labels of `rows` as a tensor, or their numbers on the scale on which they are learned.
     ///
     /// # Shapes
-    /// Returns `[rows]`, `u32`.
+    /// Returns `[rows]`, `u32`; of numbers `[rows, targets]`, `f32`.
     ///
     /// # Errors
     /// A row that does not exist; the device's own errors.
@@ -323,6 +398,9 @@ impl Dataset {
         rows: impl IntoIterator<Item = usize>,
         device: &Device,
     ) -> Result<Tensor> {
+        if let Some(targets) = &self.targets {
+            return targets.tensor(rows, device);
+        }
         let labels = rows
             .into_iter()
             .map(|row| {

@@ -1,4 +1,4 @@
-//! The two data sets that are part of the crate, so that a first run needs no file.
+//! The data sets that are part of the crate, so that a first run needs no file.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,9 +7,11 @@ use crate::csv::{self, CsvOptions};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::targets::Target;
 
 const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
 const MOBY_DICK: &[u8] = include_bytes!("../data/moby-dick.txt.gz");
+const CONCRETE: &[u8] = include_bytes!("../data/concrete.csv.gz");
 const IRIS: &[u8] = include_bytes!("../data/iris.csv");
 
 /// 1,797 handwritten digits, pictures of 8×8 pixels with values 0 to 16.
@@ -55,6 +57,26 @@ pub fn iris() -> Result<Dataset> {
         numbered.labels().to_vec(),
         species.to_vec(),
     )
+}
+
+/// 1,030 kinds of concrete: what a cubic metre is mixed of in kilograms, the age in days, and as the number to predict
+/// the compressive strength in megapascals.
+///
+/// # Shapes
+/// A sample is `[8]`, with one target.
+///
+/// # Errors
+/// None but candle's own; the data are part of the program.
+///
+/// # Source
+/// I-C. Yeh, "Modeling of strength of high-performance concrete using artificial neural networks" (1998), UCI.
+pub fn concrete() -> Result<Dataset> {
+    let name = Path::new("the embedded concrete.csv.gz");
+    let options = CsvOptions {
+        target: Target::Numbers,
+        ..CsvOptions::default()
+    };
+    csv::read_from(files::unpack(CONCRETE), name, &options)
 }
 
 /// The text of the novel "Moby-Dick; or, The Whale": 1.2 megabytes.
@@ -103,6 +125,18 @@ mod tests {
             561_718.0
         );
         assert_eq!(all[2..6], [5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0, 1.0 / 16.0]);
+    }
+
+    #[test]
+    fn concrete_is_what_its_maker_says() {
+        let concrete = concrete().unwrap();
+        let targets = concrete.targets().unwrap();
+        assert_eq!((concrete.len(), concrete.input_shape()), (1030, &[8][..]));
+        assert_eq!(targets.names(), ["strength"]);
+        assert_eq!(targets.row(0), [79.99]);
+        // The published mean.
+        let sum: f64 = (0..1030).map(|row| targets.row(row)[0]).sum();
+        assert!((sum / 1030.0 - 35.82).abs() < 0.005, "{}", sum / 1030.0);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub struct Features {
     /// that is none of them, which only [`CsvOptions::may_lack_labels`](crate::csv::CsvOptions::may_lack_labels)
     /// allows.
     pub labels: Option<Vec<Option<u32>>>,
+    /// The numbers to predict, row by row in the order of the model's targets, when the file has their columns; NaN for
+    /// one that is missing, which only [`CsvOptions::may_lack_labels`](crate::csv::CsvOptions::may_lack_labels) allows.
+    pub targets: Option<Vec<f64>>,
     /// The file of each sample, where each is one of its own.
     pub files: Vec<PathBuf>,
     /// How the file was understood.

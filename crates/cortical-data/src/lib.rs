@@ -47,13 +47,14 @@ mod sampling;
 mod sources;
 mod split;
 mod table;
+mod targets;
 
 pub use about::About;
 pub use augment::Augment;
 pub use catalog::{Entry, OpenOptions, Text, catalog, open, texts};
 pub use dataset::{Dataset, Splits};
 pub use edges::edges;
-pub use embedded::{digits, iris, moby_dick};
+pub use embedded::{concrete, digits, iris, moby_dick};
 pub use error::{
     AugmentDefect, CsvDefect, Error, IdxDefect, LoadDefect, PictureDefect, Place, PreprocessDefect,
     Result, SampleDefect, SplitDefect,
@@ -69,3 +70,4 @@ pub use sampling::Weights;
 pub use sources::sources;
 pub use split::{Rows, fold, split, split_rows};
 pub use table::read_table;
+pub use targets::{Target, TargetScale, Targets};

@@ -26,7 +26,8 @@ pub struct Position {
 pub struct Batch {
     /// `[b, shape...]`, `f32`, preprocessed.
     pub inputs: Tensor,
-    /// `[b]`, `u32`.
+    /// `[b]`, `u32`: a class each. Where numbers are predicted `[b, targets]`, `f32`, on the scale on which they are
+    /// learned.
     pub labels: Tensor,
     /// Where this batch stands in the run.
     pub position: Position,
@@ -36,7 +37,7 @@ impl Batch {
     /// How many samples the batch has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.labels.elem_count()
+        self.labels.dims().first().copied().unwrap_or(0)
     }
 
     /// Whether the batch has no sample, which no loader's batch does.
@@ -248,7 +249,7 @@ impl Loader {
     /// The next batch; after an epoch's last one, the next epoch's first.
     ///
     /// # Shapes
-    /// Inputs `[b, shape...]`, labels `[b]`.
+    /// Inputs `[b, shape...]`, labels `[b]` or `[b, targets]`.
     ///
     /// # Errors
     /// The device's own errors; the position then stays where it is.

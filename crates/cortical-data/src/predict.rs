@@ -55,6 +55,7 @@ pub fn open_features(
         Ok(Features {
             inputs: read.inputs.preprocessed(preprocess)?,
             labels: None,
+            targets: None,
             files: read.files,
             about: About {
                 notes: read.notes,
@@ -76,6 +77,7 @@ pub fn open_features(
         Features {
             inputs: idx::read_images_from(reader, path)?.into_inputs()?,
             labels: None,
+            targets: None,
             files: Vec::new(),
             about: About::default(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cortical_tensor::Rng;
 
 use crate::dataset::Dataset;
-use crate::error::{Error, LoadDefect, Result};
+use crate::error::{Error, LoadDefect, Result, SampleDefect};
 
 /// How probably each sample is drawn, relative to the others.
 ///
@@ -57,8 +57,14 @@ impl Weights {
     /// Weights with which every class comes up as often as the others.
     ///
     /// # Errors
-    /// [`LoadDefect::Weight`] for a data set without samples.
+    /// [`LoadDefect::Weight`] for a data set without samples; one with numbers to predict.
     pub fn balanced(dataset: &Dataset) -> Result<Self> {
+        if dataset.targets().is_some() {
+            return Err(Error::Sample(SampleDefect::OtherTarget {
+                expected: "classes",
+                found: "numbers to predict",
+            }));
+        }
         let counts = dataset.class_counts();
         let weight = |label: &u32| 1.0 / counts[*label as usize] as f64;
         Self::new(&dataset.labels().iter().map(weight).collect::<Vec<_>>())

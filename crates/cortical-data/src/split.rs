@@ -46,7 +46,7 @@ pub fn split(dataset: &Dataset, test_fraction: f64, seed: Seed) -> Result<Splits
             found: test_fraction,
         }));
     }
-    let rows = split_rows(dataset.labels(), test_fraction, 0.0, seed)?;
+    let rows = split_rows(&dataset.strata(), test_fraction, 0.0, seed)?;
     Ok(Splits {
         train: dataset.select(&rows.train)?,
         valid: None,
@@ -122,9 +122,9 @@ impl Splits {
         if self.valid.is_some() || fraction == 0.0 {
             return Ok(self);
         }
-        let labels = self.train.labels();
+        let labels = self.train.strata();
         let all = (0..labels.len()).collect();
-        let (train, valid) = hold_out_valid(all, labels, fraction, seed)?;
+        let (train, valid) = hold_out_valid(all, &labels, fraction, seed)?;
         Ok(Self {
             train: self.train.select(&train)?,
             valid: Some(self.train.select(&valid)?),
@@ -219,7 +219,8 @@ pub fn fold(dataset: &Dataset, folds: usize, fold: usize, seed: Seed) -> Result<
     let mut order: Vec<usize> = (0..samples).collect();
     Rng::new(seed, "folds").shuffle(&mut order);
     // Stable, so that each class keeps its random order; then they are dealt one by one.
-    order.sort_by_key(|&row| dataset.labels()[row]);
+    let strata = dataset.strata();
+    order.sort_by_key(|&row| strata[row]);
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for (i, row) in order.into_iter().enumerate() {
         if i % folds == fold {

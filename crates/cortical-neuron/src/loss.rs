@@ -6,7 +6,7 @@
 
 use crate::Result;
 use candle_core::Tensor;
-use cortical_tensor::ops::{self, BceWithLogits, CrossEntropy, Nll, Reduction};
+use cortical_tensor::ops::{self, BceWithLogits, CrossEntropy, GaussianNll, Nll, Reduction};
 
 /// The mean cross-entropy of `logits` against `labels`; [`cortical_tensor::ops::cross_entropy`] has the equation and
 /// every option.
@@ -125,6 +125,32 @@ pub fn huber_loss(x: &Tensor, target: &Tensor, delta: f64) -> Result<Tensor> {
     Ok(ops::huber_loss(x, target, delta, Reduction::Mean)?)
 }
 
+/// The mean negative log-likelihood of the target under normal distributions, without its constant: the network says
+/// how sure it is of each number; [`cortical_tensor::ops::gaussian_nll_loss`].
+///
+/// # Shapes
+/// - `x`, `target`: any, the same
+/// - `var`: one that broadcasts to `x`; the variances
+/// - result: scalar
+///
+/// # Errors
+/// As [`mse_loss`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use cortical_neuron::loss::gaussian_nll_loss;
+/// # fn main() -> cortical_neuron::Result<()> {
+/// let (x, target) = (Tensor::new(&[1.0_f32], &Device::Cpu)?, Tensor::new(&[3.0_f32], &Device::Cpu)?);
+/// let sure = gaussian_nll_loss(&x, &target, &Tensor::new(&[1.0_f32], &Device::Cpu)?)?;
+/// assert_eq!(sure.to_scalar::<f32>()?, 2.0); // (ln 1 + 2² / 1) / 2
+/// # Ok(())
+/// # }
+/// ```
+pub fn gaussian_nll_loss(x: &Tensor, target: &Tensor, var: &Tensor) -> Result<Tensor> {
+    let options = GaussianNll::default();
+    Ok(ops::gaussian_nll_loss(x, target, var, &options)?)
+}
+
 /// The mean cross-entropy of yes-or-no answers, given as logits;
 /// [`cortical_tensor::ops::binary_cross_entropy_with_logits`].
 ///
@@ -169,6 +195,12 @@ mod tests {
         check(mse_loss(&x, &t), 6.0 / 4.0);
         check(l1_loss(&x, &t), 4.0 / 4.0);
         check(huber_loss(&x, &t, 1.0), (0.5 + 1.5 + 0.5) / 4.0);
+        let var = Tensor::new(&[[1.0_f64, 2.0]], &Device::Cpu).unwrap();
+        let each = [1.0 + 0.0, 4.0 / 2.0 + 2.0 * 2.0_f64.ln() + 1.0 / 2.0];
+        check(
+            gaussian_nll_loss(&x, &t, &var),
+            each.iter().sum::<f64>() / 2.0 / 4.0,
+        );
         check(nll_loss(&x, &labels), -3.0 / 2.0);
         let softplus = |x: f64| x.exp().ln_1p();
         let row = softplus(-2.0);

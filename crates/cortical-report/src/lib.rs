@@ -1,7 +1,7 @@
 //! Reports: charts as SVG, tables, and HTML pages that need nothing but a browser.
 //!
-//! - [`LineChart`]: curves over steps; [`Histogram`]: how values are spread; [`Matrix`]: a table of counts as colours,
-//!   such as a confusion matrix;
+//! - [`LineChart`]: curves over steps; [`Scatter`]: one number against another; [`Histogram`]: how values are spread;
+//!   [`Matrix`]: a table of counts as colours, such as a confusion matrix;
 //! - [`Picture`]: pixels as a PNG inside the page;
 //! - [`Page`]: headings, figures, tables and all of the above in one file.
 //!
@@ -22,6 +22,7 @@ mod line;
 mod matrix;
 mod page;
 mod picture;
+mod scatter;
 mod text;
 
 pub use histogram::Histogram;
@@ -29,4 +30,5 @@ pub use line::{LineChart, Series};
 pub use matrix::Matrix;
 pub use page::Page;
 pub use picture::Picture;
+pub use scatter::Scatter;
 pub use text::{escape, number};

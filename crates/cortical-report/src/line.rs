@@ -72,8 +72,8 @@ pub struct LineChart {
 }
 
 /// The size of a chart, and the room around its curves: left, right, top, bottom.
-const SIZE: (f64, f64) = (520.0, 300.0);
-const ROOM: (f64, f64, f64, f64) = (58.0, 14.0, 40.0, 40.0);
+pub(crate) const SIZE: (f64, f64) = (520.0, 300.0);
+pub(crate) const ROOM: (f64, f64, f64, f64) = (58.0, 14.0, 40.0, 40.0);
 /// Points of one curve that are drawn at most; of more, each segment shows its lowest and its highest.
 const POINTS: usize = 1200;
 
@@ -128,7 +128,7 @@ impl LineChart {
             y = y.within(0.0, 1.0);
         }
         let mut svg = open(&self.title);
-        self.draw_grid(&mut svg, &x, &y);
+        draw_grid(&mut svg, (&x, &y), &self.x_label, self.percent);
         let mut color = 0;
         for series in &self.series {
             let class = if series.is_faint { "faint" } else { "curve" };
@@ -151,44 +151,6 @@ impl LineChart {
         }
         svg.push_str("</svg>");
         svg
-    }
-
-    fn draw_grid(&self, svg: &mut String, x: &Axis, y: &Axis) {
-        let (left, right, _, bottom) = ROOM;
-        let floor = SIZE.1 - bottom;
-        for tick in y.ticks() {
-            let Some(at) = y.place(tick) else { continue };
-            let label = if self.percent {
-                format!("{} %", number(tick * 100.0))
-            } else {
-                number(tick)
-            };
-            let _ = write!(
-                svg,
-                "<line class=\"grid\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
-                SIZE.0 - right,
-                left - 8.0,
-                at + 3.5,
-            );
-        }
-        for tick in x.ticks() {
-            let Some(at) = x.place(tick) else { continue };
-            let _ = write!(
-                svg,
-                "<line class=\"axis\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{floor}\" y2=\"{:.1}\"/><text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\">{}</text>",
-                floor + 4.0,
-                floor + 17.0,
-                number(tick),
-            );
-        }
-        let _ = write!(
-            svg,
-            "<line class=\"axis\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{floor}\" y2=\"{floor}\"/><text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            SIZE.0 - right,
-            SIZE.0 - right,
-            SIZE.1 - 6.0,
-            escape(&self.x_label),
-        );
     }
 
     /// Names in the colours of their curves, at the top on the right.
@@ -215,6 +177,45 @@ impl LineChart {
             at -= 26.0;
         }
     }
+}
+
+/// Ticks with lines across, and what lies along the bottom.
+pub(crate) fn draw_grid(svg: &mut String, (x, y): (&Axis, &Axis), x_label: &str, percent: bool) {
+    let (left, right, _, bottom) = ROOM;
+    let floor = SIZE.1 - bottom;
+    for tick in y.ticks() {
+        let Some(at) = y.place(tick) else { continue };
+        let label = if percent {
+            format!("{} %", number(tick * 100.0))
+        } else {
+            number(tick)
+        };
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
+            SIZE.0 - right,
+            left - 8.0,
+            at + 3.5,
+        );
+    }
+    for tick in x.ticks() {
+        let Some(at) = x.place(tick) else { continue };
+        let _ = write!(
+            svg,
+            "<line class=\"axis\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{floor}\" y2=\"{:.1}\"/><text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\">{}</text>",
+            floor + 4.0,
+            floor + 17.0,
+            number(tick),
+        );
+    }
+    let _ = write!(
+        svg,
+        "<line class=\"axis\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{floor}\" y2=\"{floor}\"/><text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+        SIZE.0 - right,
+        SIZE.0 - right,
+        SIZE.1 - 6.0,
+        escape(x_label),
+    );
 }
 
 /// The beginning of a chart, with its title.

@@ -48,9 +48,34 @@ pub enum Error {
         /// The field that would choose.
         field: &'static str,
     },
-    /// The accuracy of a task without classes is to be looked at.
-    #[error("train.monitor is valid_accuracy, but nothing is classified; set it to valid_loss")]
-    NoAccuracy,
+    /// A figure is to be looked at that this task does not have.
+    #[error(
+        "train.monitor is valid_{monitored}, but what is measured of {task} is {measured}; set it to valid_loss"
+    )]
+    OtherMeasure {
+        /// The figure that is to be looked at.
+        monitored: &'static str,
+        /// What is learned.
+        task: &'static str,
+        /// What is measured of it.
+        measured: &'static str,
+    },
+    /// A network predicts numbers where classes are needed.
+    #[error("the network predicts numbers, and this is for networks that tell classes apart")]
+    NoClasses,
+    /// A network tells classes apart where numbers are needed.
+    #[error("the network tells classes apart, and this is for networks that predict numbers")]
+    NoNumbers,
+    /// The data hold something else to predict than the recipe says.
+    #[error(
+        "data.target is {expected}, but the data have {found} to predict; say data.target={found}"
+    )]
+    OtherTarget {
+        /// What the recipe says.
+        expected: &'static str,
+        /// What the data have.
+        found: &'static str,
+    },
     /// There is no weight that may be pruned.
     #[error("nothing is left to prune: prune.exclude names every weight of the network")]
     NothingToPrune,
@@ -481,7 +506,8 @@ impl Error {
                 | Self::RecipeVersion { .. }
                 | Self::OldRecipe { .. }
                 | Self::NoValidation { .. }
-                | Self::NoAccuracy
+                | Self::OtherMeasure { .. }
+                | Self::OtherTarget { .. }
                 | Self::OtherTask { .. }
                 | Self::NoText { .. }
                 | Self::Override { .. }

@@ -4,7 +4,8 @@
 //! - [`RunFolder`]: `recipe.toml`, `model.safetensors`, `metrics.jsonl`, `checkpoints/`, `report.json` and
 //!   `report.html`, locked while a process works in it.
 //! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a
-//!   break. What is learned is a task to it: classes of pictures or tables, the next token of a text, classes of texts.
+//!   break. What is learned is a task to it: classes of pictures or tables, numbers of tables, the next
+//!   token of a text, classes of texts.
 //! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin
 //!   with.
 //! - [`TrainedModel`], [`TextModel`], [`evaluate_run`], [`evaluate`] and [`evaluate_text`]: what a trained model knows
@@ -39,7 +40,10 @@ mod measured;
 mod memory;
 mod metrics;
 mod model_file;
+mod number_scores;
+mod numbers;
 mod observe;
+mod outputs;
 mod page;
 mod pool;
 mod pruner;
@@ -64,20 +68,23 @@ pub use lr_finder::{LrFinding, find_lr};
 pub use measured::{Measure, Measured, TextMistake, Unit};
 pub use memory::{Activations, MemoryNeed, ParameterShape};
 pub use model_file::{Prediction, TrainedModel, plan_of};
+pub use number_scores::{NumberScores, TargetScore};
+pub use numbers::{NumberOutputs, NumberPrediction, evaluate_numbers};
 pub use observe::{
     DataSize, EarlyEnd, Event, Observer, PhaseMetrics, Setup, StepMetrics, Stop, Validation,
     Warning,
 };
+pub use outputs::Outputs;
 pub use page::write_page;
 pub use pool::in_pool;
 pub use pruner::prune_now;
 pub use recipe::{
     AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, ConstantRun, CosineRun,
     DataRecipe, DeviceRecipe, GradientRecipe, GroupRecipe, GuardRecipe, LinearRun, LogRecipe,
-    LoraRecipe, Monitor, NormType, OnNan, OneCycleRun, OptimRecipe, Override, Preset, PruneMethod,
-    PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule, SampleData, SampleRecipe,
-    SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType, TaskKind, TaskRecipe,
-    TextData, TextRecipe, TextTraining, TrainRecipe, presets,
+    LoraRecipe, Monitor, NormType, NumberLoss, OnNan, OneCycleRun, OptimRecipe, Override, Preset,
+    PruneMethod, PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule, SampleData,
+    SampleRecipe, SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType, TaskKind,
+    TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe, presets,
 };
 pub use rehearsal::{rehearse, rehearse_forward};
 pub use report::Report;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Evaluation;
+use crate::number_scores::NumberScores;
 
 /// What is measured beside the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,8 @@ use crate::evaluate::Evaluation;
 pub enum Measure {
     /// The share of the samples whose class was recognised.
     Accuracy,
+    /// The share of the variance of the numbers that the predictions explain.
+    R2,
     /// `e^loss`: as unsure as among so many equally likely tokens.
     Perplexity,
 }
@@ -20,6 +23,17 @@ impl Measure {
     pub fn name(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
+            Self::R2 => "r2",
+            Self::Perplexity => "perplexity",
+        }
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::R2 => "R²",
             Self::Perplexity => "perplexity",
         }
     }
@@ -33,7 +47,7 @@ impl Measure {
     /// Whether more of it is better.
     #[must_use]
     pub fn larger_is_better(self) -> bool {
-        matches!(self, Self::Accuracy)
+        matches!(self, Self::Accuracy | Self::R2)
     }
 
     /// What the loss beside it is counted in.
@@ -41,6 +55,7 @@ impl Measure {
     pub fn loss_unit(self) -> &'static str {
         match self {
             Self::Accuracy => "nats",
+            Self::R2 => "standardized targets",
             Self::Perplexity => "nats a token",
         }
     }
@@ -48,9 +63,10 @@ impl Measure {
     /// A figure as people read it.
     #[must_use]
     pub fn format(self, figure: f64) -> String {
-        match self.is_share() {
-            true => format!("{:.2} %", 100.0 * figure),
-            false => format!("{figure:.2}"),
+        match self {
+            Self::Accuracy => format!("{:.2} %", 100.0 * figure),
+            Self::R2 => format!("{figure:.4}"),
+            Self::Perplexity => format!("{figure:.2}"),
         }
     }
 }
@@ -89,7 +105,8 @@ impl Unit {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Measured {
-    /// The mean loss in nats; `None` where nothing was held out that has one.
+    /// The mean loss in nats, or of numbers on the scale on which they are learned;
+    /// `None` where nothing was held out that has one.
     pub loss: Option<f64>,
     /// What was measured beside it.
     pub figure: Option<f64>,
@@ -97,6 +114,8 @@ pub struct Measured {
     pub count: u64,
     /// How well each class was recognised, where there are any.
     pub classes: Option<Evaluation>,
+    /// How good predicted numbers are, where there are any.
+    pub numbers: Option<NumberScores>,
     /// How the model continues a text; nothing where it writes nothing.
     pub sample: String,
     /// The texts that the model is most wrong about.
@@ -110,6 +129,18 @@ impl From<Evaluation> for Measured {
             figure: Some(classes.accuracy),
             count: classes.samples,
             classes: Some(classes),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<NumberScores> for Measured {
+    fn from(numbers: NumberScores) -> Self {
+        Self {
+            loss: Some(numbers.loss),
+            figure: numbers.r2,
+            count: numbers.samples,
+            numbers: Some(numbers),
             ..Self::default()
         }
     }

@@ -1,4 +1,4 @@
-//! Model files that say what a prediction needs: the network, the preprocessing, the classes.
+//! Model files that say what a prediction needs: the network, the preprocessing, what its outputs mean.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,20 @@ use cortical_models::{Kinds, Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
 use cortical_tensor::Seed;
 
+use crate::numbers::NumberPrediction;
+use crate::outputs::Outputs;
 use crate::{Error, Result};
 
 /// The key and version that model files of ours have; `cortical-io` writes it.
 const VERSION: (&str, &str) = ("cortical.model", "1");
 const KIND: &str = "cortical.kind";
 const CLASSIFIER: &str = "classifier";
+const REGRESSOR: &str = "regressor";
 const NETWORK: &str = "cortical.network";
 const LAYERS: &str = "cortical.layers";
 const PREPROCESS: &str = "cortical.preprocess";
 const CLASSES: &str = "cortical.classes";
+const NUMBERS: &str = "cortical.numbers";
 const INPUT_SHAPE: &str = "cortical.input_shape";
 
 /// What a model file says about a network: no time, no path and no number of threads, so that the same training
@@ -30,18 +34,22 @@ pub(crate) fn metadata(
     kind: &str,
     plan: &Plan,
     preprocess: &Preprocess,
-    classes: &[String],
+    outputs: &Outputs,
 ) -> Metadata {
     let json = |value: serde_json::Result<String>| value.expect("numbers and names are JSON");
+    let (kind_of_outputs, key, meaning) = match outputs {
+        Outputs::Classes(classes) => (CLASSIFIER, CLASSES, serde_json::to_string(classes)),
+        Outputs::Numbers(numbers) => (REGRESSOR, NUMBERS, serde_json::to_string(numbers)),
+    };
     Metadata::from([
-        (KIND.to_owned(), CLASSIFIER.to_owned()),
+        (KIND.to_owned(), kind_of_outputs.to_owned()),
         (NETWORK.to_owned(), kind.to_owned()),
         (LAYERS.to_owned(), plan.to_json()),
         (
             PREPROCESS.to_owned(),
             json(serde_json::to_string(preprocess)),
         ),
-        (CLASSES.to_owned(), json(serde_json::to_string(classes))),
+        (key.to_owned(), json(meaning)),
         (
             INPUT_SHAPE.to_owned(),
             json(serde_json::to_string(plan.input_shape())),
@@ -68,13 +76,18 @@ pub(crate) fn columns(file: &TensorFile) -> Option<Vec<Column>> {
 pub fn plan_of(file: &TensorFile) -> Option<Plan> {
     let read = |key: &str| file.metadata().get(key);
     let shape: Vec<usize> = serde_json::from_str(read(INPUT_SHAPE)?).ok()?;
-    let classes: Vec<String> = serde_json::from_str(read(CLASSES)?).ok()?;
-    Plan::from_json(read(LAYERS)?, &shape, classes.len()).ok()
+    Plan::from_json(read(LAYERS)?, &shape, outputs(file)?.count()).ok()
 }
 
-/// The names of the classes that the network in a file tells apart; `None` for a file that does not say it.
-pub(crate) fn classes(file: &TensorFile) -> Option<Vec<String>> {
-    serde_json::from_str(file.metadata().get(CLASSES)?).ok()
+/// What the outputs of the network in a file mean; `None` for a file that does not say it.
+pub(crate) fn outputs(file: &TensorFile) -> Option<Outputs> {
+    let read = |key: &str| file.metadata().get(key);
+    match read(NUMBERS) {
+        Some(numbers) => serde_json::from_str(numbers).ok().map(Outputs::Numbers),
+        None => serde_json::from_str(read(CLASSES)?)
+            .ok()
+            .map(Outputs::Classes),
+    }
 }
 
 /// The names of the parameters in the order of the way through the network in a file; none where it describes none.
@@ -94,7 +107,7 @@ pub struct TrainedModel {
     network: Network,
     params: Params,
     preprocess: Preprocess,
-    classes: Vec<String>,
+    outputs: Outputs,
 }
 
 /// What a network says about a sample.
@@ -134,10 +147,13 @@ impl TrainedModel {
                 found: version.to_owned(),
             });
         }
-        let classes: Vec<String> = reader.json(CLASSES)?;
+        let outputs = match file.metadata().contains_key(NUMBERS) {
+            true => Outputs::Numbers(reader.json(NUMBERS)?),
+            false => Outputs::Classes(reader.json(CLASSES)?),
+        };
         let preprocess: Preprocess = reader.json(PREPROCESS)?;
         let layers = reader.text(LAYERS)?;
-        let plan = Plan::from_json_with(layers, preprocess.input_shape(), classes.len(), kinds)
+        let plan = Plan::from_json_with(layers, preprocess.input_shape(), outputs.count(), kinds)
             .map_err(|why| reader.misunderstood(LAYERS, why.to_string()))?;
         let counts = file.tensors().iter().map(|tensor| tensor.count());
         let stored = counts.fold(0, usize::saturating_add);
@@ -164,7 +180,7 @@ impl TrainedModel {
             network,
             params,
             preprocess,
-            classes,
+            outputs,
         })
     }
 
@@ -192,10 +208,16 @@ impl TrainedModel {
         &self.preprocess
     }
 
-    /// The names of the classes.
+    /// What its outputs mean.
+    #[must_use]
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// The names of the classes; none where it predicts numbers.
     #[must_use]
     pub fn classes(&self) -> &[String] {
-        &self.classes
+        self.outputs.classes().unwrap_or_default()
     }
 
     /// Samples to test on, preprocessed as those were that the model has learned from.
@@ -203,7 +225,10 @@ impl TrainedModel {
     /// # Errors
     /// Samples of classes that the model does not know; [`Error::SampleShape`] for those of another shape.
     pub fn prepared(&self, dataset: &Dataset) -> Result<Dataset> {
-        let dataset = dataset.in_classes(&self.classes)?;
+        let dataset = match &self.outputs {
+            Outputs::Classes(classes) => dataset.in_classes(classes)?,
+            Outputs::Numbers(numbers) => dataset.scaled(numbers.scale())?,
+        };
         let shape = self.preprocess.input_shape();
         if dataset.input_shape() != shape {
             return Err(Error::SampleShape {
@@ -222,8 +247,32 @@ impl TrainedModel {
     /// Predicts the class of every sample; `inputs` are raw, with as many values as the training data had.
     ///
     /// # Errors
-    /// [`Error::SampleShape`] for samples of another size.
+    /// [`Error::SampleShape`] for samples of another size; [`Error::NoClasses`] for a network of numbers.
     pub fn predict(&self, inputs: &Inputs, batch_size: usize) -> Result<Vec<Prediction>> {
+        self.outputs.classes()?;
+        self.each(inputs, batch_size, prediction)
+    }
+
+    /// Predicts the numbers of every sample, in the unit of the data.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict); [`Error::NoNumbers`] for a network of classes.
+    pub fn predict_numbers(
+        &self,
+        inputs: &Inputs,
+        batch_size: usize,
+    ) -> Result<Vec<NumberPrediction>> {
+        let numbers = self.outputs.numbers()?;
+        self.each(inputs, batch_size, |row| numbers.read(row))
+    }
+
+    /// What the outputs for every sample say.
+    fn each<P>(
+        &self,
+        inputs: &Inputs,
+        batch_size: usize,
+        read: impl Fn(&[f32]) -> P,
+    ) -> Result<Vec<P>> {
         let shape = self.preprocess.input_shape();
         let inputs = if inputs.shape() == shape {
             inputs.preprocessed(&self.preprocess)?
@@ -241,7 +290,7 @@ impl TrainedModel {
             let rows = start..inputs.len().min(start.saturating_add(batch_size));
             let batch = inputs.tensor(rows, self.params.device())?;
             let logits = self.network.forward(&batch, &mut Pass::eval())?;
-            predictions.extend(logits.to_vec2::<f32>()?.iter().map(|row| prediction(row)));
+            predictions.extend(logits.to_vec2::<f32>()?.iter().map(|row| read(row)));
         }
         Ok(predictions)
     }

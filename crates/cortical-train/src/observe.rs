@@ -50,6 +50,8 @@ pub struct DataSize {
     pub test: usize,
     /// How many classes there are, where classes are learned.
     pub classes: Option<usize>,
+    /// How many numbers of a sample are learned, where numbers are.
+    pub targets: usize,
     /// The shape of a sample; empty for texts.
     pub shape: Vec<usize>,
     /// How the files were understood, a line each: what a reader of tables guessed, what was left out.

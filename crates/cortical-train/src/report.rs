@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::evaluate::Evaluation;
 use crate::measured::{Measured, TextMistake};
+use crate::number_scores::NumberScores;
 use crate::recipe::TaskKind;
 
 /// What a finished run achieved.
@@ -44,6 +45,9 @@ pub struct Report {
     /// How well classes are recognised, where they are learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Evaluation>,
+    /// How good predicted numbers are, where numbers are learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<NumberScores>,
     /// `e^test_loss`, where tokens are predicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
@@ -64,8 +68,10 @@ impl Report {
     /// Adds what the test at the end found.
     pub(crate) fn set_test(&mut self, test: Measured) {
         self.test_loss = test.loss;
-        self.perplexity = test.figure.filter(|_| test.classes.is_none());
+        let is_of_tokens = test.classes.is_none() && test.numbers.is_none();
+        self.perplexity = test.figure.filter(|_| is_of_tokens);
         self.test = test.classes;
+        self.numbers = test.numbers;
         self.sample = test.sample;
         self.mistakes = test.mistakes;
     }
@@ -74,12 +80,20 @@ impl Report {
     #[must_use]
     pub fn tested(&self) -> Option<Measured> {
         let figure = self.test.as_ref().map(|test| test.accuracy);
+        let numbers = self.numbers.as_ref();
+        let figure = figure.or(numbers.and_then(|numbers| numbers.r2));
         let figure = figure.or(self.perplexity);
-        (figure.is_some() || !self.sample.is_empty()).then(|| Measured {
+        let is_there = figure.is_some() || numbers.is_some() || !self.sample.is_empty();
+        is_there.then(|| Measured {
             loss: self.test_loss,
             figure,
-            count: self.test.as_ref().map_or(0, |test| test.samples),
+            count: match (&self.test, numbers) {
+                (Some(test), _) => test.samples,
+                (None, Some(numbers)) => numbers.samples,
+                (None, None) => 0,
+            },
             classes: self.test.clone(),
+            numbers: self.numbers.clone(),
             sample: self.sample.clone(),
             mistakes: self.mistakes.clone(),
         })

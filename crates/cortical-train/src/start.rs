@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use cortical_data::Dataset;
 use cortical_data::csv::Column;
+use cortical_data::{Dataset, Targets};
 use cortical_io::TensorFile;
 use cortical_neuron::Params;
 use cortical_optim::fits;
 
 use crate::folder::RunPaths;
+use crate::outputs::Outputs;
 use crate::recipe::StartRecipe;
 use crate::{Error, Result, model_file};
 
@@ -78,38 +79,52 @@ pub(crate) fn columns(start: &StartRecipe) -> Result<Vec<Column>> {
     Ok(if replaced { Vec::new() } else { columns })
 }
 
-/// That the named network tells the classes of these data apart, so that its last layer means by each output what the
-/// data mean by it; letters in another case do not matter.
+/// That the named network tells the classes of these data apart or predicts their numbers, so that its last layer means
+/// by each output what the data mean by it; letters in another case do not matter.
 ///
 /// # Errors
 /// [`Error::StartClasses`], but where the last layer begins afresh, or names are unknown; a file that cannot be read.
-pub(crate) fn check_classes(start: &StartRecipe, data: &Dataset) -> Result<()> {
+pub(crate) fn check_outputs(start: &StartRecipe, data: &Dataset) -> Result<()> {
     if start.from.is_empty() {
         return Ok(());
     }
     let path = file_of(&start.from);
     let file = TensorFile::open(&path)?;
-    let (names, classes) = (model_file::parameters(&file), model_file::classes(&file));
+    let (names, outputs) = (model_file::parameters(&file), model_file::outputs(&file));
     // Files of others do not say what their outputs mean.
-    let (Some(last), Some(classes)) = (names.last(), classes) else {
+    let (Some(last), Some(outputs)) = (names.last(), outputs) else {
         return Ok(());
     };
     if is_replaced(start, last) || !data.names_classes() {
         return Ok(());
     }
-    let own = data.classes();
+    let (has_numbers, classes) = match outputs {
+        Outputs::Classes(classes) => (false, classes),
+        Outputs::Numbers(numbers) => (true, numbers.scale().names().to_vec()),
+    };
+    let own = data.targets().map_or(data.classes(), Targets::names);
+    let own = match data.targets().is_some() == has_numbers {
+        true => own,
+        // What is called alike is still no number and no class.
+        false => return Err(other_outputs(path, last, own, &classes)),
+    };
     let pairs = own.iter().zip(&classes);
     let alike = pairs.filter(|(a, b)| a.to_lowercase() == b.to_lowercase());
     if own.len() == classes.len() && alike.count() == own.len() {
         return Ok(());
     }
-    let layer = last.rsplit_once('.').map_or(&last[..], |(layer, _)| layer);
-    Err(Error::StartClasses {
+    Err(other_outputs(path, last, own, &classes))
+}
+
+/// The error for a network whose outputs mean something else than the data.
+fn other_outputs(path: PathBuf, last: &str, own: &[String], found: &[String]) -> Error {
+    let layer = last.rsplit_once('.').map_or(last, |(layer, _)| layer);
+    Error::StartClasses {
         path,
         expected: list(own),
-        found: list(&classes),
+        found: list(found),
         head: format!("{layer}.*"),
-    })
+    }
 }
 
 /// The first twenty names, and how many more there are.

@@ -48,9 +48,9 @@ impl Subject {
     pub fn of(recipe: &Recipe) -> Result<Self> {
         if let Ok(samples) = recipe.samples() {
             let splits = recipe.open_samples(&start::columns(&recipe.start)?)?;
-            let classes = splits.train.classes().len();
+            let outputs = samples.outputs(&splits.train)?.count();
             let layers = samples.model.layers();
-            let plan = Plan::new(&layers, splits.train.input_shape(), classes)?;
+            let plan = Plan::new(&layers, splits.train.input_shape(), outputs)?;
             return Ok(Self {
                 data: splits.bytes(),
                 samples: Some(splits.train.len()),

@@ -218,7 +218,7 @@ impl State {
         let loss = valid(&self.loss).map_or(String::new(), |x| format!(", valid {x:.4}"));
         let left = format!("loss {:.4}{loss}", last.loss);
         let measure = self.measure.unwrap_or(Measure::Accuracy);
-        let mut right = measure.name().to_owned();
+        let mut right = measure.title().to_owned();
         if let Some(accuracy) = last.accuracy {
             right += &format!(" {},", measure.format(accuracy));
         }

@@ -75,6 +75,9 @@ pub(crate) enum Error {
     /// Data to test on has no labels.
     #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoLabels { path: PathBuf },
+    /// Data to test on lacks the numbers that a model predicts.
+    #[error("{} lacks what is predicted ({targets}), so there is nothing to compare predictions with; use `cortical predict`", path.display())]
+    NoTargets { path: PathBuf, targets: String },
     /// The column of labels that a person names is not there.
     #[error("{} has no column {label:?} for the label; leave --label out to predict without labels", path.display())]
     NoSuchLabel { path: PathBuf, label: String },

@@ -152,7 +152,7 @@ impl<'a> Progress<'a> {
             ("epoch".to_owned(), epoch),
             ("train loss".to_owned(), number(Some(metrics.train_loss))),
         ];
-        let name = measure.name();
+        let name = measure.title();
         if measure.is_share() {
             cells.push((format!("train {name}"), shown(metrics.train_accuracy)));
         }
@@ -214,7 +214,11 @@ impl Drop for Progress<'_> {
 fn columns(cells: &[(String, String)], which: fn(&(String, String)) -> &String) -> String {
     let column = |cell| {
         let (head, _): &(String, String) = cell;
-        format!("{:>width$}", which(cell), width = head.len().max(10))
+        format!(
+            "{:>width$}",
+            which(cell),
+            width = head.chars().count().max(10)
+        )
     };
     cells.iter().map(column).collect::<Vec<_>>().join("  ")
 }
@@ -227,9 +231,12 @@ fn describe(setup: &Setup<'_>) -> Vec<String> {
         true => String::new(),
         false => format!(" of {}", shape(&data.shape)),
     };
-    let classes = data.classes.map_or_else(String::new, |classes| {
-        format!(", {} classes", count(classes))
-    });
+    let classes = match (data.classes, data.targets) {
+        (Some(classes), _) => format!(", {} classes", count(classes)),
+        (None, 0) => String::new(),
+        (None, 1) => ", a number to predict".to_owned(),
+        (None, targets) => format!(", {} numbers to predict", count(targets)),
+    };
     let source = format!(
         "{}: {} {what}{of} to learn from, {} to validate on, {} to test on{classes}",
         recipe.data.name,

@@ -42,6 +42,13 @@ pub(crate) fn finished(run: &str, report: &Report, style: &Style) -> String {
     if let Some(test) = &report.test {
         text += &format!("{}\n", scores::details(test, style));
     }
+    if let Some(targets) = report
+        .numbers
+        .as_ref()
+        .and_then(|n| scores::target_details(n, style))
+    {
+        text += &format!("{targets}\n");
+    }
     let mut time = format!("{} of training", duration(report.train_seconds));
     if report.task.unit() == Unit::Tokens {
         let rate = report.seen as f64 / report.train_seconds.max(1e-9);

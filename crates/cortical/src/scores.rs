@@ -1,9 +1,9 @@
 //! How good a network is, for people and for machines.
 
-use cortical_train::{Evaluation, Measure, Measured};
+use cortical_train::{Evaluation, Measure, Measured, NumberScores};
 use serde_json::{Map, Value, json};
 
-use crate::style::{Style, count, percent};
+use crate::style::{Style, count, number, percent};
 use crate::table::{Align, Table};
 
 /// With more classes a matrix no longer fits on a screen.
@@ -18,6 +18,12 @@ pub(crate) fn to_json(measure: Measure, found: Option<&Measured>) -> Map<String,
     let mut object = Map::new();
     let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
     set("test_loss", json!(found.and_then(|found| found.loss)));
+    if measure == Measure::R2 {
+        object.extend(numbers_to_json(
+            found.and_then(|found| found.numbers.as_ref()),
+        ));
+        return object;
+    }
     let key = match measure {
         Measure::Perplexity => "perplexity".to_owned(),
         other => format!("test_{}", other.name()),
@@ -48,8 +54,68 @@ pub(crate) fn to_json(measure: Measure, found: Option<&Measured>) -> Map<String,
     object
 }
 
+/// The keys of a test of predicted numbers.
+fn numbers_to_json(found: Option<&NumberScores>) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    set("r2", json!(found.and_then(|found| found.r2)));
+    set("mae", json!(found.map(|found| found.mae)));
+    set("rmse", json!(found.map(|found| found.rmse)));
+    set("test_samples", json!(found.map(|found| found.samples)));
+    let targets = found.map(|found| &found.targets[..]).unwrap_or_default();
+    let each = targets.iter().map(|target| {
+        json!({ "target": target.name, "r2": target.r2, "mae": target.mae, "rmse": target.rmse })
+    });
+    set("per_target", each.collect());
+    object
+}
+
+/// R², MAE and RMSE of a test in one line.
+fn numbers_headline(found: &NumberScores, style: &Style) -> String {
+    let r2 = found
+        .r2
+        .map_or_else(|| "unknown".to_owned(), |r2| Measure::R2.format(r2));
+    format!(
+        "{} {} (MAE {}, RMSE {}, loss {:.4}) on {} samples",
+        style.bold("test R²"),
+        style.green(&r2),
+        number(found.mae),
+        number(found.rmse),
+        found.loss,
+        count(found.samples)
+    )
+}
+
+/// Each target by itself, where there are several.
+pub(crate) fn target_details(found: &NumberScores, style: &Style) -> Option<String> {
+    if found.targets.len() < 2 {
+        return None;
+    }
+    let mut table = Table::new(&[
+        ("target", Align::Left),
+        ("R²", Align::Right),
+        ("MAE", Align::Right),
+        ("RMSE", Align::Right),
+    ]);
+    for target in &found.targets {
+        let r2 = target
+            .r2
+            .map_or_else(|| "-".to_owned(), |r2| Measure::R2.format(r2));
+        table.row(vec![
+            target.name.clone(),
+            r2,
+            number(target.mae),
+            number(target.rmse),
+        ]);
+    }
+    Some(table.render(style))
+}
+
 /// The test in one line.
 pub(crate) fn headline(measure: Measure, found: Option<&Measured>, style: &Style) -> String {
+    if let Some(numbers) = found.and_then(|found| found.numbers.as_ref()) {
+        return numbers_headline(numbers, style);
+    }
     let Some((found, loss, figure)) = found.and_then(|f| Some((f, f.loss?, f.figure?))) else {
         return "nothing was held out to test on".to_owned();
     };

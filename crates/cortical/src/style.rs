@@ -98,6 +98,23 @@ pub(crate) fn shape(sizes: &[usize]) -> String {
     sizes.join("×")
 }
 
+/// A quantity for people: five digits.
+pub(crate) fn number(x: f64) -> String {
+    let size = x.abs();
+    if x == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-3..1e9).contains(&size) {
+        return format!("{x:.4e}");
+    }
+    let decimals = 4 - (size.log10().floor() as i64).min(4);
+    let text = format!("{x:.*}", decimals.max(0) as usize);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// A time for people.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
@@ -151,5 +168,19 @@ mod tests {
         );
         assert_eq!([shape(&[]), shape(&[1, 28, 28])], ["scalar", "1×28×28"]);
         assert_eq!(percent(0.97493), "97.49 %");
+        let numbers = [
+            0.0, 35.8179, -0.5, 12.0, 123456.7, 0.00123456, 1e-7, -2.5e12,
+        ];
+        let want = [
+            "0",
+            "35.818",
+            "-0.5",
+            "12",
+            "123457",
+            "0.0012346",
+            "1.0000e-7",
+            "-2.5000e12",
+        ];
+        assert_eq!(numbers.map(number), want);
     }
 }

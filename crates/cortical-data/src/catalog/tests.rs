@@ -26,11 +26,11 @@ fn an_unknown_name_is_told_its_neighbour() {
     };
     check(
         "digit",
-        "there is no data set, file or folder called \"digit\" (did you mean \"digits\"?); data sets: digits, edges, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
+        "there is no data set, file or folder called \"digit\" (did you mean \"digits\"?); data sets: concrete, digits, edges, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
     );
     check(
         "no/such.csv",
-        "there is no data set, file or folder called \"no/such.csv\"; data sets: digits, edges, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
+        "there is no data set, file or folder called \"no/such.csv\"; data sets: concrete, digits, edges, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
     );
 }
 

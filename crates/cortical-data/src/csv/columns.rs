@@ -85,7 +85,7 @@ impl Kind {
         match kind {
             ColumnKind::Number => Some(Self::Number),
             ColumnKind::OneHot(names) => Some(Self::OneHot(Box::new(Categories::fixed(names)))),
-            ColumnKind::Ignored | ColumnKind::Label => None,
+            ColumnKind::Ignored | ColumnKind::Label | ColumnKind::Target => None,
         }
     }
 }

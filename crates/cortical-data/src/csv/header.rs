@@ -179,6 +179,12 @@ fn of_an_own_label(names: &[&str], labels: &Labels, below: Below) -> Verdict {
     }
 }
 
+/// Whether a first row of at least five cells is what pandas writes over a table whose columns have no names: 0, 1, 2.
+pub(super) fn is_count(cells: &[&str]) -> bool {
+    let counted = &cells[usize::from(cells.first().is_some_and(|first| first.is_empty()))..];
+    counted.len() >= 5 && counts(counted, 0)
+}
+
 /// Whether cells count up from a number.
 fn counts(cells: &[&str], from: i64) -> bool {
     let mut pairs = cells.iter().zip(from..);

@@ -238,6 +238,12 @@ impl Labels {
                 }
             }
         }
+        if self.classes.len() > FEW && self.all(|name| name.parse::<f64>().is_ok()) {
+            let classes = self.classes.len();
+            notes.push(format!(
+                "the label has {classes} different numbers, which are taken for classes; where they are a quantity, say data.target=numbers"
+            ));
+        }
         if !alike.is_empty() {
             let alike = list(&alike);
             notes.push(format!(

@@ -1,6 +1,6 @@
 //! Which cell of a row holds what: by what was asked for, or by the columns of a model's table.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 
 use super::CsvOptions;
@@ -11,6 +11,7 @@ use super::missing::is_missing;
 use super::records::Record;
 use crate::column::{Column, ColumnKind};
 use crate::error::{CsvDefect, Result, list};
+use crate::targets::Target;
 
 /// Which cell of a row holds what.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Layout {
     /// The columns that are read, in the order in which a network gets their numbers.
     pub(super) slots: Vec<Slot>,
     pub(super) label: Option<usize>,
+    /// The cells of the numbers to predict, in their order.
+    pub(super) targets: Vec<usize>,
     /// What the first row is.
     pub(super) header: Header,
 }
@@ -67,6 +70,9 @@ impl First<'_> {
             }
             _ => {}
         }
+        if self.options.target == Target::Numbers {
+            return self.with_targets();
+        }
         let label = match self.wanted {
             Some(n) if n == width => match self.named_label()? {
                 Some(_) => return Err(self.no_label_beside(n)),
@@ -74,7 +80,7 @@ impl First<'_> {
             },
             _ => Some(self.find_label()?),
         };
-        let slots = self.find_slots(label)?;
+        let slots = self.find_slots(label.as_slice())?;
         let header = match label {
             _ if self.is_named() => Header::Yes,
             Some(cell) if self.options.classes.is_some() => self.look_with_classes(&slots, cell),
@@ -84,6 +90,51 @@ impl First<'_> {
             width,
             slots,
             label,
+            targets: Vec::new(),
+            header,
+        })
+    }
+
+    /// The columns of a table with numbers to predict that no model knows.
+    fn with_targets(&self) -> Result<Layout> {
+        let width = self.cells.len();
+        // In the order of the table, as a model keeps its columns.
+        let mut targets = match &self.options.targets[..] {
+            [] => vec![self.find_label()?],
+            all => all
+                .iter()
+                .map(|column| column.find(self.record, self.path, "column to predict"))
+                .collect::<Result<Vec<_>>>()?,
+        };
+        let mut seen = HashSet::new();
+        if let Some(cell) = targets.iter().find(|cell| !seen.insert(**cell)) {
+            let defect = CsvDefect::TargetTwice { column: cell + 1 };
+            return Err(defect.at_line(self.path, self.line));
+        }
+        targets.sort_unstable();
+        let slots = self.find_slots(&targets)?;
+        // Their cells are numbers as well, over which a word is a name.
+        let kind = || Kind::Number;
+        let as_slots = targets.iter().map(|&cell| Slot { cell, kind: kind() });
+        let read = slots
+            .iter()
+            .filter(|slot| matches!(slot.kind, Kind::Number));
+        let numbers: Vec<Slot> = read
+            .map(|slot| Slot {
+                cell: slot.cell,
+                kind: kind(),
+            })
+            .chain(as_slots)
+            .collect();
+        let header = match self.is_named() || header::is_count(&self.cells) {
+            true => Header::Yes,
+            false => header::look(&self.cells, &numbers, None),
+        };
+        Ok(Layout {
+            width,
+            slots,
+            label: None,
+            targets,
             header,
         })
     }
@@ -112,6 +163,7 @@ impl First<'_> {
     fn is_named(&self) -> bool {
         let options = self.options;
         (options.label.iter())
+            .chain(&options.targets)
             .chain(&options.one_hot)
             .chain(&options.ignore)
             .any(|column| matches!(column, LabelColumn::Name(_)))
@@ -132,18 +184,25 @@ impl First<'_> {
         }
         let mut take = |name: &str| cells_of.get_mut(name).and_then(VecDeque::pop_front);
         let (mut slots, mut missing) = (Vec::new(), false);
+        // A column that is said to hold the labels holds the numbers of a model that predicts them.
+        let mut targets = Vec::new();
         for column in columns {
             let cell = column.name.as_deref().and_then(&mut take);
             match (Kind::of(&column.kind), cell) {
                 (Some(kind), Some(cell)) => slots.push(Slot { cell, kind }),
                 (Some(_), None) => missing = true,
                 (None, cell) if column.kind == ColumnKind::Label => label = label.or(cell),
+                (None, cell) if column.kind == ColumnKind::Target => {
+                    targets.push(label.take().or(cell));
+                }
                 (None, _) => {}
             }
         }
         if missing {
             return Ok(None);
         }
+        // Where one of them is missing, the table is one to predict from.
+        let targets: Option<Vec<usize>> = targets.into_iter().collect();
         for column in &self.options.ignore {
             if let LabelColumn::Name(name) = column {
                 while take(name).is_some() {}
@@ -156,6 +215,7 @@ impl First<'_> {
             width: self.cells.len(),
             slots,
             label,
+            targets: targets.unwrap_or_default(),
             header: Header::Yes,
         }))
     }
@@ -163,6 +223,12 @@ impl First<'_> {
     /// The cells of a table that has a model's columns in their order; names of others are refused.
     fn by_place(&self, columns: &[Column]) -> Result<Layout> {
         let width = self.cells.len();
+        if columns
+            .iter()
+            .any(|column| column.kind == ColumnKind::Target)
+        {
+            return self.by_place_with_targets(columns);
+        }
         let own = (columns.iter()).position(|column| column.kind == ColumnKind::Label);
         let features = columns.len() - usize::from(own.is_some());
         let named = self.named_label()?;
@@ -196,6 +262,42 @@ impl First<'_> {
             },
             slots,
             label,
+            targets: Vec::new(),
+        })
+    }
+
+    /// As [`by_place`](Self::by_place) for a model that predicts numbers: all of their columns are there, or none.
+    fn by_place_with_targets(&self, columns: &[Column]) -> Result<Layout> {
+        let width = self.cells.len();
+        let is_target = |column: &&Column| column.kind == ColumnKind::Target;
+        let features = columns.iter().filter(|column| !is_target(column)).count();
+        let is_whole = width == columns.len();
+        let fits = is_whole || width == features;
+        let kept = columns
+            .iter()
+            .filter(|column| is_whole || !is_target(column));
+        let (mut slots, mut targets) = (Vec::new(), Vec::new());
+        for (cell, column) in (0..width).zip(kept) {
+            slots.extend(Kind::of(&column.kind).map(|kind| Slot { cell, kind }));
+            targets.extend(is_target(&column).then_some(cell));
+        }
+        let has_names = columns.iter().any(|column| column.name.is_some());
+        if has_names && self.is_other_header(columns, fits.then_some(&slots[..])) {
+            return Err(self.other_columns(columns));
+        }
+        if !fits {
+            let whole = columns.len();
+            return Err(self.ragged(format!("{features} (or {whole} with what is predicted)")));
+        }
+        Ok(Layout {
+            width,
+            header: match has_names {
+                true => Header::No,
+                false => header::look_known(&self.cells, &slots),
+            },
+            slots,
+            label: None,
+            targets,
         })
     }
 
@@ -219,7 +321,7 @@ impl First<'_> {
     }
 
     /// Which cells are read and hold categories, by what was asked for.
-    fn find_slots(&self, label: Option<usize>) -> Result<Vec<Slot>> {
+    fn find_slots(&self, predicted: &[usize]) -> Result<Vec<Slot>> {
         let mut kinds: Vec<Option<Kind>> = self.cells.iter().map(|_| Some(Kind::Number)).collect();
         for column in &self.options.one_hot {
             let cell = column.find(self.record, self.path, "column of categories")?;
@@ -228,7 +330,7 @@ impl First<'_> {
         for column in &self.options.ignore {
             kinds[column.find(self.record, self.path, "column to ignore")?] = None;
         }
-        if let Some(cell) = label {
+        for &cell in predicted {
             kinds[cell] = None;
         }
         let slots = kinds.into_iter().enumerate();
@@ -286,12 +388,14 @@ impl First<'_> {
     }
 
     fn other_columns(&self, columns: &[Column]) -> crate::Error {
-        let of = |wanted: fn(&ColumnKind) -> bool| -> Vec<&str> {
+        let of = |wanted: &dyn Fn(&ColumnKind) -> bool| -> Vec<&str> {
             let kept = columns.iter().filter(|column| wanted(&column.kind));
             kept.filter_map(|column| column.name.as_deref()).collect()
         };
-        let features = of(|kind| !matches!(kind, ColumnKind::Label | ColumnKind::Ignored));
-        let label = of(|kind| *kind == ColumnKind::Label);
+        let is_predicted =
+            |kind: &ColumnKind| matches!(kind, ColumnKind::Label | ColumnKind::Target);
+        let features = of(&|kind| !is_predicted(kind) && *kind != ColumnKind::Ignored);
+        let label = of(&is_predicted);
         CsvDefect::Columns {
             expected: list(&features),
             label: label.first().map(|&name| name.to_owned()),

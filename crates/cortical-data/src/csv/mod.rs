@@ -28,6 +28,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::features::Features;
 use crate::files;
+use crate::targets::{Target, Targets};
 pub use labels::LabelColumn;
 use table::Table;
 pub use texts::{TextOptions, Texts, read_texts, read_texts_from};
@@ -37,6 +38,10 @@ pub use texts::{TextOptions, Texts, read_texts, read_texts_from};
 pub struct CsvOptions {
     /// The label column; the last one when absent.
     pub label: Option<LabelColumn>,
+    /// What is predicted: the class that the label names, or numbers.
+    pub target: Target,
+    /// The columns of numbers to predict, where it is numbers; the label column when empty.
+    pub targets: Vec<LabelColumn>,
     /// The classes that labels may name, in their order; every label that occurs when absent.
     pub classes: Option<Vec<String>>,
     /// Whether a row may have no label or one that is none of `classes`: to predict from, where labels only show how
@@ -62,6 +67,8 @@ impl Default for CsvOptions {
     fn default() -> Self {
         Self {
             label: None,
+            target: Target::Classes,
+            targets: Vec::new(),
             classes: None,
             may_lack_labels: false,
             one_hot: Vec::new(),
@@ -90,7 +97,8 @@ fn separator_of(path: &Path) -> u8 {
 
 /// Reads labelled samples of shape `[columns - 1]`, or of as many numbers as [`Column::width`] says of all columns.
 ///
-/// Classes are sorted, by value when all of them are numbers, else by their text.
+/// Classes are sorted, by value when all of them are numbers, else by their text. With [`Target::Numbers`] the samples
+/// have numbers to predict in place of a class.
 ///
 /// # Errors
 /// A file that cannot be read or is larger than the limit; rows of different lengths; cells that are no finite numbers;
@@ -114,12 +122,16 @@ pub fn read(path: &Path, options: &CsvOptions) -> Result<Dataset> {
 /// # Errors
 /// As [`read`].
 pub fn read_from(reader: impl BufRead, name: &Path, options: &CsvOptions) -> Result<Dataset> {
-    let table = Table::read(reader, name, options, None)?;
-    let (inputs, labels, about) = table.finish()?;
-    let (labels, last) =
-        labels.expect("a table without labels is refused where no number of features is wanted");
+    let read = Table::read(reader, name, options, None)?.finish()?;
+    if let Some((values, names)) = read.targets {
+        let targets = Targets::new(values, names)?;
+        return Ok(Dataset::of_numbers(read.inputs, targets)?.with_about(read.about));
+    }
+    let (labels, last) = read
+        .labels
+        .expect("a table without labels is refused where no number of features is wanted");
     let (labels, classes) = labels.finish(name, last)?;
-    Ok(Dataset::new(inputs, labels, classes)?.with_about(about))
+    Ok(Dataset::new(read.inputs, labels, classes)?.with_about(read.about))
 }
 
 /// Reads samples to predict from: `n_features` columns, or one more, which then is the label; or
@@ -143,13 +155,14 @@ pub fn read_features_from(
     options: &CsvOptions,
 ) -> Result<Features> {
     let table = Table::read(reader, name, options, Some(n_features))?;
-    let (inputs, labels, about) = table.finish()?;
+    let read = table.finish()?;
     Ok(Features {
-        inputs,
-        labels: (labels.filter(|_| options.classes.is_some()))
+        inputs: read.inputs,
+        labels: (read.labels.filter(|_| options.classes.is_some()))
             .map(|(labels, _)| labels.into_numbers()),
+        targets: read.targets.map(|(values, _)| values),
         files: Vec::new(),
-        about,
+        about: read.about,
     })
 }
 

@@ -8,19 +8,29 @@ use super::columns::{Kind, expand};
 use super::header::{self, Below, Header, Verdict};
 use super::labels::{Labels, MOST_NAME_BYTES};
 use super::layout::{First, Layout, in_words};
-use super::missing::advice;
+use super::missing::{advice, is_missing};
 use super::records::{Record, Records};
 use crate::about::{About, count};
 use crate::column::{Column, ColumnKind, width};
 use crate::error::{CsvDefect, Result, list, shorten};
 use crate::inputs::Inputs;
 use crate::numbers::Numbers;
+use crate::targets::is_target;
 
 /// The labels of a table, with its last line and the label's column for a message about all of them.
 pub(super) type TableLabels = (Labels, (u64, usize));
 
 /// Cells of a first row that a message shows.
 const SHOWN: usize = 8;
+
+/// What a whole table holds.
+pub(super) struct Read {
+    pub(super) inputs: Inputs,
+    pub(super) labels: Option<TableLabels>,
+    /// The numbers to predict, row by row, with their names; `None` for a table without their columns.
+    pub(super) targets: Option<(Vec<f64>, Vec<String>)>,
+    pub(super) about: About,
+}
 
 /// A table in the making.
 pub(super) struct Table<'a> {
@@ -29,6 +39,8 @@ pub(super) struct Table<'a> {
     layout: Layout,
     values: Numbers,
     labels: Option<Labels>,
+    /// The numbers to predict, row by row.
+    targets: Vec<f64>,
     /// How many columns are read before the label, so that of several mistakes in a row the first one is told.
     label_after: usize,
     first: Record,
@@ -73,7 +85,7 @@ impl<'a> Table<'a> {
         }
         .layout()
         .map_err(|error| explain(error, line))?;
-        if wanted.is_none() && layout.label.is_none() {
+        if wanted.is_none() && layout.label.is_none() && layout.targets.is_empty() {
             let defect = CsvDefect::NoColumn {
                 what: "label column",
                 expected: "beside the model's columns".to_owned(),
@@ -94,6 +106,7 @@ impl<'a> Table<'a> {
             layout,
             values: Numbers::default(),
             labels,
+            targets: Vec::new(),
             label_after,
             first,
             last_line: 0,
@@ -203,16 +216,25 @@ impl<'a> Table<'a> {
         if label_after == self.layout.slots.len() {
             add_label(&mut self.labels, self.layout.label, row, self.path)?;
         }
+        for &cell in &self.layout.targets {
+            let text = row.cell(cell, self.path)?;
+            let number = match target(text) {
+                Err(CsvDefect::NoTarget { .. }) if self.options.may_lack_labels => f64::NAN,
+                found => found.map_err(|defect| defect.at_cell(self.path, row.line, cell + 1))?,
+            };
+            self.targets.push(number);
+        }
         self.rows += 1;
         Ok(())
     }
 
-    /// The samples, the labels, and how the table was understood.
-    pub(super) fn finish(self) -> Result<(Inputs, Option<TableLabels>, About)> {
+    /// What the whole table holds, and how it was understood.
+    pub(super) fn finish(self) -> Result<Read> {
         let Layout {
             width: cells,
             slots,
             label,
+            targets,
             header,
         } = self.layout;
         let places: Vec<usize> = slots.iter().map(|slot| slot.cell).collect();
@@ -238,6 +260,9 @@ impl<'a> Table<'a> {
             if let Some(cell) = label {
                 columns[cell].kind = ColumnKind::Label;
             }
+            for &cell in &targets {
+                columns[cell].kind = ColumnKind::Target;
+            }
             columns
         } else {
             self.options.columns.clone()
@@ -254,13 +279,19 @@ impl<'a> Table<'a> {
                 .chain(self.labels.as_ref().map_or_else(Vec::new, Labels::notes))
                 .collect(),
         };
+        let names = target_names(&columns);
         let features = width(&columns).unwrap_or(usize::MAX);
         let mut inputs = Inputs::from_numbers(values, &[features])?;
         if says_something(&columns) {
             inputs = inputs.with_columns(columns)?;
         }
         let last = (self.last_line, label.map_or(0, |cell| cell + 1));
-        Ok((inputs, self.labels.map(|labels| (labels, last)), about))
+        Ok(Read {
+            inputs,
+            labels: self.labels.map(|labels| (labels, last)),
+            targets: (!targets.is_empty()).then_some((self.targets, names)),
+            about,
+        })
     }
 }
 
@@ -295,6 +326,21 @@ fn index_note(columns: &[Column], values: &Numbers) -> Option<String> {
     })
 }
 
+/// What the columns of numbers to predict are called, each in another way.
+fn target_names(columns: &[Column]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let targets = columns.iter().enumerate();
+    for (index, column) in targets.filter(|(_, column)| column.kind == ColumnKind::Target) {
+        let number = format!("column {}", index + 1);
+        names.push(match &column.name {
+            Some(name) if names.contains(name) => format!("{name} ({number})"),
+            Some(name) => name.clone(),
+            None => number,
+        });
+    }
+    names
+}
+
 /// How a table was understood, in a line.
 fn summary(
     columns: &[Column],
@@ -313,6 +359,11 @@ fn summary(
         let columns = count(one_hot, "column of categories", "columns of categories");
         parts.push(columns);
     }
+    let targets = columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.kind == ColumnKind::Target);
+    let titles: Vec<String> = targets.map(|(cell, column)| column.title(cell)).collect();
     let ignored = of(|kind| *kind == ColumnKind::Ignored);
     if ignored > 0 {
         parts.push(count(ignored, "column ignored", "columns ignored"));
@@ -327,6 +378,11 @@ fn summary(
         );
         let classes = count(labels.classes(), "class", "classes");
         parts.push(format!("label {title} with {classes}"));
+    }
+    match &titles[..] {
+        [] => {}
+        [one] => parts.push(format!("target {one}")),
+        all => parts.push(format!("targets {}", all.join(" and "))),
     }
     parts.push(match header {
         Some(line) => format!("header in line {line}"),
@@ -344,6 +400,24 @@ fn add_label(
     match (labels, cell) {
         (Some(labels), Some(cell)) => labels.add(row, cell, path),
         _ => Ok(()),
+    }
+}
+
+/// The number to predict in a cell.
+fn target(text: &str) -> std::result::Result<f64, CsvDefect> {
+    let refuse = |advice| CsvDefect::NoTarget {
+        found: shorten(text),
+        advice,
+    };
+    match text.parse::<f64>() {
+        Ok(number) if is_target(number) => Ok(number),
+        _ if is_missing(text) => Err(refuse("; take the row out, or write what it is")),
+        Ok(_) => Err(refuse(
+            ", which is not finite or beyond 1e300; take the row out, or take another unit",
+        )),
+        Err(_) => Err(refuse(
+            "; words are classes, which data.target=classes predicts",
+        )),
     }
 }
 

@@ -73,6 +73,20 @@ pub enum CsvDefect {
         /// What is there.
         found: String,
     },
+    /// A row has no number to predict.
+    #[error("expected a number to predict, found {found:?}{advice}")]
+    NoTarget {
+        /// What is there.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A column is to be predicted twice, or predicted and read.
+    #[error("column {column} is named twice among the targets; name each column once")]
+    TargetTwice {
+        /// The column.
+        column: usize,
+    },
     /// A row has no label.
     #[error("expected a label, found an empty cell")]
     NoLabel,
@@ -146,7 +160,7 @@ pub enum CsvDefect {
     },
     /// The label column holds quantities.
     #[error(
-        "expected classes, found {classes} different numbers as labels of {rows} rows, which look like a quantity; classes are what is predicted here: make some of the numbers, such as low and high, or choose another label column than {column}"
+        "expected classes, found {classes} different numbers as labels of {rows} rows, which look like a quantity; predict it as a number with --set data.target=numbers, or make classes of the numbers, such as low and high, or choose another label column than {column}"
     )]
     Quantity {
         /// The label column.

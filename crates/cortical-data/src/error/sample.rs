@@ -80,6 +80,50 @@ pub enum SampleDefect {
         /// The classes of the data.
         found: String,
     },
+    /// A number to predict is non-finite, or beyond what can be reckoned with.
+    #[error(
+        "sample {row}: expected a finite number to predict, of a magnitude of at most 1e300, found {found}"
+    )]
+    TargetRange {
+        /// Which sample.
+        row: usize,
+        /// The number.
+        found: f64,
+    },
+    /// A number to predict never changes.
+    #[error(
+        "the target {name:?} is {value} in every sample that is learned from, so that nothing can be learned of it; choose another"
+    )]
+    ConstantTarget {
+        /// The target's name.
+        name: String,
+        /// Its only value.
+        value: f64,
+    },
+    /// A scale of numbers to predict that cannot be.
+    #[error("scale of the targets: expected {expected}, found {found}")]
+    Scale {
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Data have other targets than those that are known, as a model's.
+    #[error("expected the targets {expected}, found {found}")]
+    OtherTargets {
+        /// The targets expected.
+        expected: String,
+        /// The targets of the data.
+        found: String,
+    },
+    /// Classes are needed, and the samples have numbers to predict, or the other way round.
+    #[error("expected samples with {expected}, found samples with {found}")]
+    OtherTarget {
+        /// What should be predicted.
+        expected: &'static str,
+        /// What the data have.
+        found: &'static str,
+    },
     /// Categories would make more numbers than the memory holds.
     #[error(
         "{rows} rows of {columns} numbers are more than the memory holds; ignore the columns with many categories"

@@ -151,6 +151,7 @@ pub fn survey_network(
     data: &Dataset,
     options: &SurveyOptions,
 ) -> Result<Survey> {
+    model.outputs().classes()?;
     let samples = Samples {
         model,
         data,

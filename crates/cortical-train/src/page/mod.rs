@@ -1,7 +1,9 @@
 //! `report.html`: a finished run as one page with pictures.
 
+mod numbers;
 mod samples;
 mod text;
+mod values;
 
 use std::path::Path;
 
@@ -11,7 +13,7 @@ use serde_json::Value;
 
 use crate::evaluate::Evaluation;
 use crate::folder::RunPaths;
-use crate::measured::Unit;
+use crate::measured::{Measure, Unit};
 use crate::metrics::whole_lines;
 use crate::recipe::TaskRecipe;
 use crate::report::Report;
@@ -68,6 +70,9 @@ impl Run<'_> {
         if let Some(test) = &self.report.test {
             scores(&mut page, test);
         }
+        if let Some(test) = &self.report.numbers {
+            numbers::scores(&mut page, test);
+        }
         match &opened {
             Some(opened) => opened.sections(&mut page)?,
             None => text::sections(self, &mut page),
@@ -86,11 +91,15 @@ impl Run<'_> {
         let (measure, unit) = (report.task.measure(), report.task.unit());
         if let Some((found, figure)) = report.tested().and_then(|t| Some((t.loss?, t.figure?))) {
             let shown = measure.format(figure).replace(' ', "\u{a0}");
-            add(&format!("test {}", measure.name()), shown);
+            add(&format!("test {}", measure.title()), shown);
             add(
                 &format!("test loss, {}", measure.loss_unit()),
                 number(found),
             );
+        }
+        if let Some(test) = &report.numbers {
+            add("test MAE", number(test.mae));
+            add("test RMSE", number(test.rmse));
         }
         if let Some(test) = &report.test {
             add("macro F1", number(test.macro_f1));
@@ -125,21 +134,22 @@ impl Run<'_> {
         let epochs = self.series("train", "epoch", "train_loss");
         let mean = if epochs.is_empty() { smooth } else { epochs };
         page.section("Curves").chart(
-            &chart(&format!("Loss, {}", measure.loss_unit()))
+            &self
+                .log_if_positive(chart(&format!("Loss, {}", measure.loss_unit())))
                 .series(loss.faint())
                 .series(mean)
                 .series(self.validations("loss"))
-                .log_y()
                 .to_svg(),
         );
         let name = measure.name();
-        let figures = chart(&capital(name))
+        let figures = chart(&capital(measure.title()))
             .series(self.steps("step", name).faint())
             .series(self.series("train", "epoch", &format!("train_{name}")))
             .series(self.validations(name));
-        let figures = match measure.is_share() {
-            true => figures.percent(),
-            false => figures.log_y(),
+        let figures = match measure {
+            Measure::Accuracy => figures.percent(),
+            Measure::R2 => figures,
+            Measure::Perplexity => figures.log_y(),
         };
         page.chart(&figures.to_svg());
         page.chart(
@@ -157,6 +167,19 @@ impl Run<'_> {
                     .log_y()
                     .to_svg(),
             );
+        }
+    }
+
+    /// A chart of losses with powers of ten upwards, but where some are not above 0, as likelihoods may be.
+    fn log_if_positive(&self, chart: LineChart) -> LineChart {
+        let keys = ["loss", "train_loss", "valid_loss"];
+        let losses = self
+            .lines
+            .iter()
+            .flat_map(|line| keys.map(|key| line[key].as_f64()));
+        match losses.flatten().any(|loss| loss <= 0.0) {
+            true => chart,
+            false => chart.log_y(),
         }
     }
 

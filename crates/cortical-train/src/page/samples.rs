@@ -3,23 +3,22 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use cortical_data::csv::{Column, ColumnKind};
 use cortical_data::{Dataset, Loader};
 use cortical_kernels::matmul::Transposes;
 use cortical_neuron::{Layer, Pass};
 use cortical_report::{Histogram, Page, Picture, number};
 use cortical_tensor::ops::matmul;
 
+use super::values::values;
 use super::{Run, percent};
 use crate::model_file::TrainedModel;
+use crate::outputs::Outputs;
 use crate::{Error, Result};
 
 /// Pictures of the worst predictions, of filters, and histograms that are shown at most.
 const WORST: usize = 24;
 const FILTERS: usize = 64;
 const HISTOGRAMS: usize = 8;
-/// Values of a row of a table that are shown at most.
-const VALUES: usize = 12;
 
 /// The trained network with what it was tested on.
 pub(super) struct Opened {
@@ -58,7 +57,12 @@ impl Opened {
 
     pub(super) fn sections(&self, page: &mut Page) -> Result<()> {
         match &self.test {
-            Ok(test) => mistakes(page, &self.model, test)?,
+            Ok(test) => match self.model.outputs() {
+                Outputs::Classes(_) => mistakes(page, &self.model, test)?,
+                Outputs::Numbers(numbers) => {
+                    super::numbers::sections(page, &self.model, numbers, test)?;
+                }
+            },
             Err(changes) => {
                 let why =
                     format!("Left out, as the data have changed since the training: {changes}.");
@@ -130,37 +134,6 @@ fn mistakes(page: &mut Page, model: &TrainedModel, test: &Dataset) -> Result<()>
         page.pictures(&pictures, false);
     }
     Ok(())
-}
-
-/// The values of a row as its table has them: numbers, and the categories that became ones and zeros.
-fn values(columns: &[Column], numbers: &[f32]) -> String {
-    let mut rest = numbers;
-    let mut all = Vec::new();
-    let read = columns.iter().filter(|column| column.width() > 0);
-    for column in read {
-        let (own, behind) = rest.split_at(column.width().min(rest.len()));
-        rest = behind;
-        let value = match &column.kind {
-            ColumnKind::OneHot(categories) => {
-                let at = own.iter().position(|share| *share == 1.0);
-                at.and_then(|at| categories.get(at)).cloned()
-            }
-            _ => own.first().map(|value| number(f64::from(*value))),
-        };
-        let value = value.unwrap_or_else(|| "–".to_owned());
-        all.push(match &column.name {
-            Some(name) => format!("{name} {value}"),
-            None => value,
-        });
-    }
-    // Rows that come from no table have no columns.
-    all.extend(rest.iter().map(|value| number(f64::from(*value))));
-    let more = all.len().saturating_sub(VALUES);
-    all.truncate(VALUES);
-    if more > 0 {
-        all.push(format!("and {more} more"));
-    }
-    all.join(", ")
 }
 
 /// The samples with the highest losses, the worst first.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use cortical_data::Normalize;
 use cortical_data::csv::LabelColumn;
+use cortical_data::{Normalize, Target};
 use cortical_settings::{Broken, at_least, at_most, rule, settings, share_below_one};
 
 settings! {
@@ -46,6 +46,10 @@ settings! {
                 !shape.is_empty() && !shape.contains(&0)
             })
             .optional();
+        /// What is predicted: a class, or numbers, which only CSV files have.
+        pub target: Target = Target::Classes, "classes, or numbers of a CSV file";
+        /// The columns of numbers that are predicted; the label column when empty.
+        pub targets: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of numbers to predict; the label column by default";
         /// The label column of a CSV file; the last one when absent.
         pub label: Option<LabelColumn> = None, "name or number of a CSV file's label column; the last one by default";
         /// Columns of a CSV file that hold categories: each becomes a number of its own, 0 or 1.
@@ -62,6 +66,14 @@ settings! {
         pub dir: Option<PathBuf> = None, "a folder to look into first";
     }
     check = |data| {
+        let targets = data.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if !data.targets.is_empty() && data.target != Target::Numbers {
+            let expected = "nothing, unless data.target is numbers";
+            return Some(Broken::new("targets", expected, targets));
+        }
+        if !data.targets.is_empty() && data.label.is_some() {
+            return Some(Broken::new("targets", "nothing beside data.label", targets));
+        }
         let holds = data.fold < data.folds.unwrap_or(1);
         (!holds).then(|| Broken::new("fold", "a number below data.folds", data.fold))
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cortical_data::{Augment, catalog};
+use cortical_data::{Augment, Target, catalog};
 use cortical_models::ModelSpec;
 use cortical_optim::{AdamWConfig, OptimizerConfig};
 
@@ -25,7 +25,12 @@ pub struct Preset {
     text: &'static str,
 }
 
-const PRESETS: [Preset; 7] = [
+const PRESETS: [Preset; 8] = [
+    Preset {
+        name: "concrete",
+        summary: "a small dense network that predicts a number, the strength of the embedded mixtures of concrete",
+        text: "version = 2\n[data]\nname = \"concrete\"",
+    },
     Preset {
         name: "digits",
         summary: "a small convolutional network on the embedded digits",
@@ -129,7 +134,10 @@ impl Recipe {
         let recipe = |epochs, batch_size, lr, every_steps| {
             let task = TaskRecipe::Samples(SampleRecipe {
                 model: suggested_model(name),
-                data: SampleData::default(),
+                data: SampleData {
+                    target: suggested_target(name),
+                    ..SampleData::default()
+                },
                 train: SampleTraining::default(),
                 augment: Augment::default(),
             });
@@ -144,6 +152,7 @@ impl Recipe {
             recipe
         };
         match name {
+            "concrete" => recipe(200, 32, 5e-3, 500),
             "digits" => recipe(30, 64, 2e-3, 100),
             "fashion-mnist" => recipe(5, 64, 1e-3, 500),
             "iris" => recipe(40, 16, 1e-2, 100),
@@ -207,7 +216,7 @@ impl Recipe {
     /// A recipe of this kind with every table that it may have.
     pub(super) fn with_every_table(kind: TaskKind) -> Self {
         let mut recipe = match kind {
-            TaskKind::Classification => Self::for_data("digits"),
+            TaskKind::Classification | TaskKind::Regression => Self::for_data("digits"),
             TaskKind::NextToken | TaskKind::TextClassification => Self::for_text("llama-tiny"),
         };
         recipe.prune = Some(PruneRecipe::default());
@@ -226,6 +235,15 @@ fn text_adamw(lr: f64) -> OptimizerConfig {
         weight_decay: 0.1,
         ..adamw(lr)
     })
+}
+
+/// What is predicted of a data set of the catalog; of all others classes, unless they are said to have numbers.
+fn suggested_target(name: &str) -> Target {
+    let entry = catalog().iter().find(|entry| entry.name == name);
+    match entry.is_some_and(|entry| !entry.targets.is_empty()) {
+        true => Target::Numbers,
+        false => Target::Classes,
+    }
 }
 
 /// The network for a data set of the catalog, or for what lies at a path.

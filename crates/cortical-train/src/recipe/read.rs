@@ -1,5 +1,6 @@
 //! Recipes out of TOML.
 
+use cortical_data::Target;
 use cortical_models::language::preset;
 use cortical_models::{Kinds, ModelSpec};
 use cortical_settings::{
@@ -55,7 +56,7 @@ impl Recipe {
         }
         upgrade::upgrade(&mut table)?;
         let kind = match (kind_of(&table), base) {
-            (Some(kind), Some(base)) if is_text(kind) != is_text(base.kind()) => {
+            (Some(kind), Some(base)) if kind.is_text() != base.kind().is_text() => {
                 return Err(Error::OtherTask {
                     expected: base.kind().words(),
                     found: kind.words(),
@@ -123,7 +124,7 @@ impl Recipe {
 
     /// The recipe that says what a table leaves open.
     fn suited(kind: TaskKind, table: &Table, data: &Table) -> Result<Self, FieldError> {
-        if is_text(kind) {
+        if kind.is_text() {
             let model: String = take("", "model", table, None, || None)?;
             return Ok(match kind {
                 TaskKind::TextClassification => Self::for_text_classes(&model),
@@ -155,6 +156,7 @@ impl Recipe {
         }
         let (train, training): (TrainRecipe, SampleTraining) =
             part::<_, _, TextTraining>("train", table, kind, (&self.train, &base.train))?;
+        refuse_other_target(&own, &training)?;
         let suited = match &own.input_shape {
             Some(shape) if own.input_shape != base.data.input_shape => {
                 ModelSpec::suggested_for(shape)
@@ -232,6 +234,45 @@ impl Recipe {
     }
 }
 
+/// Refuses fields that say something of classes where numbers are predicted, and the other way round.
+fn refuse_other_target(data: &SampleData, train: &SampleTraining) -> Result<(), FieldError> {
+    let default = SampleTraining::default();
+    let (owner, here) = ("data.target = \"classes\"", "data.target = \"numbers\"");
+    let (owner, here, set) = match data.target {
+        Target::Numbers => (
+            owner,
+            here,
+            [
+                ("train.label_smoothing", train.label_smoothing > 0.0),
+                ("train.mixup", train.mixup > 0.0),
+                ("train.cutmix", train.cutmix > 0.0),
+                ("train.balanced", train.balanced),
+            ],
+        ),
+        _ => (
+            here,
+            owner,
+            [
+                ("train.loss", train.loss != default.loss),
+                (
+                    "train.huber_delta",
+                    train.huber_delta != default.huber_delta,
+                ),
+                ("", false),
+                ("", false),
+            ],
+        ),
+    };
+    match set.iter().find(|(_, is_set)| *is_set) {
+        Some((path, _)) => Err(FieldError::Elsewhere {
+            path: (*path).to_owned(),
+            owner,
+            here,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// A run without a step is one of weights that others have trained.
 fn refuse_untrained(
     train: &TrainRecipe,
@@ -252,14 +293,9 @@ fn refuse_untrained(
     Ok(())
 }
 
-/// Whether a task is one of a language model.
-fn is_text(kind: TaskKind) -> bool {
-    kind != TaskKind::Classification
-}
-
 /// A kind of the tasks that this one is none of.
 fn other_kind(kind: TaskKind) -> TaskKind {
-    match is_text(kind) {
+    match kind.is_text() {
         true => TaskKind::Classification,
         false => TaskKind::NextToken,
     }
@@ -295,7 +331,7 @@ fn part<Common: Settings, Own: Settings, Other: Settings>(
 
 /// A field or a table that only another kind of task has.
 fn elsewhere(path: &str, kind: TaskKind) -> FieldError {
-    let (owner, here) = match is_text(kind) {
+    let (owner, here) = match kind.is_text() {
         true => ("pictures and tables of numbers", "a language model"),
         false => ("language models", "pictures or a table of numbers"),
     };
@@ -321,7 +357,7 @@ fn table_or<T: Settings>(
 /// The base's schedule; the warm-up of a language model is a tenth of a short run at most.
 fn warmed(base: &Recipe, kind: TaskKind, train: &TrainRecipe) -> ScheduleRecipe {
     match base.schedule {
-        ScheduleRecipe::Run(RunSchedule::Cosine(run)) if is_text(kind) && train.max_steps > 0 => {
+        ScheduleRecipe::Run(RunSchedule::Cosine(run)) if kind.is_text() && train.max_steps > 0 => {
             ScheduleRecipe::cosine(run.warmup_steps.min(train.max_steps / 10), run.min_factor)
         }
         ref other => other.clone(),

@@ -1,12 +1,15 @@
 //! What is learned: the fields of a recipe that only some tasks have.
 
 use cortical_data::csv::CsvOptions;
-use cortical_data::{Augment, OpenOptions};
+use cortical_data::{Augment, Dataset, OpenOptions, Target};
 use cortical_models::ModelSpec;
+use cortical_settings::Choice;
 use cortical_tensor::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::measured::{Measure, Unit};
+use crate::numbers::NumberOutputs;
+use crate::outputs::Outputs;
 
 use super::{
     ClassifyRecipe, DataRecipe, LoraRecipe, SampleData, SampleTraining, TextData, TextTraining,
@@ -20,6 +23,8 @@ pub enum TaskKind {
     /// Classes of pictures or of rows of numbers.
     #[default]
     Classification,
+    /// Numbers that belong to rows of numbers.
+    Regression,
     /// The next token of a text.
     NextToken,
     /// Classes of texts.
@@ -27,11 +32,21 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
+    /// Whether it is learned by a language model.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Classification | Self::Regression => false,
+            Self::NextToken | Self::TextClassification => true,
+        }
+    }
+
     /// The task in words, for messages.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
             Self::Classification => "classes of pictures or of rows of numbers",
+            Self::Regression => "numbers that belong to rows of numbers",
             Self::NextToken => "the next token of a text",
             Self::TextClassification => "classes of texts",
         }
@@ -42,6 +57,7 @@ impl TaskKind {
     pub fn measure(self) -> Measure {
         match self {
             Self::NextToken => Measure::Perplexity,
+            Self::Regression => Measure::R2,
             Self::Classification | Self::TextClassification => Measure::Accuracy,
         }
     }
@@ -50,7 +66,7 @@ impl TaskKind {
     #[must_use]
     pub fn unit(self) -> Unit {
         match self {
-            Self::Classification => Unit::Samples,
+            Self::Classification | Self::Regression => Unit::Samples,
             Self::NextToken | Self::TextClassification => Unit::Tokens,
         }
     }
@@ -59,7 +75,7 @@ impl TaskKind {
     #[must_use]
     pub fn samples(self) -> &'static str {
         match self {
-            Self::Classification => "samples",
+            Self::Classification | Self::Regression => "samples",
             Self::NextToken => "tokens",
             Self::TextClassification => "texts",
         }
@@ -70,7 +86,7 @@ impl TaskKind {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TaskRecipe {
-    /// Classes of pictures or of rows of numbers.
+    /// Classes of pictures, or classes or numbers of rows of numbers.
     Samples(SampleRecipe),
     /// A language model: the next token or, with a table `[classify]`, classes of texts.
     Text(TextRecipe),
@@ -81,7 +97,10 @@ impl TaskRecipe {
     #[must_use]
     pub fn kind(&self) -> TaskKind {
         match self {
-            Self::Samples(_) => TaskKind::Classification,
+            Self::Samples(samples) => match samples.data.target {
+                Target::Numbers => TaskKind::Regression,
+                _ => TaskKind::Classification,
+            },
             Self::Text(TextRecipe {
                 classify: Some(_), ..
             }) => TaskKind::TextClassification,
@@ -121,6 +140,31 @@ pub struct TextRecipe {
 }
 
 impl SampleRecipe {
+    /// What the outputs of the network mean, for these samples to learn from.
+    ///
+    /// # Errors
+    /// [`Error::OtherTarget`](crate::Error::OtherTarget) for samples with something else to predict.
+    pub(crate) fn outputs(&self, train: &Dataset) -> crate::Result<Outputs> {
+        let train_on = &self.train;
+        Ok(match (self.data.target, train.targets()) {
+            (Target::Numbers, Some(targets)) => Outputs::Numbers(NumberOutputs::new(
+                targets.scale().clone(),
+                train_on.loss,
+                train_on.huber_delta,
+            )),
+            (Target::Classes, None) => Outputs::Classes(train.classes().to_vec()),
+            (target, found) => {
+                return Err(crate::Error::OtherTarget {
+                    expected: target.name(),
+                    found: match found {
+                        Some(_) => Target::Numbers.name(),
+                        None => Target::Classes.name(),
+                    },
+                });
+            }
+        })
+    }
+
     /// The recipe as `cortical-data` takes it.
     #[must_use]
     pub fn options(&self, data: &DataRecipe) -> OpenOptions {
@@ -135,6 +179,8 @@ impl SampleRecipe {
             data_dir: own.dir.clone(),
             csv: CsvOptions {
                 label: own.label.clone(),
+                target: own.target,
+                targets: own.targets.clone(),
                 one_hot: own.one_hot.clone(),
                 ignore: own.ignore.clone(),
                 header: own.header,

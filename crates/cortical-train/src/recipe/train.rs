@@ -1,8 +1,10 @@
 //! The table `[train]`: how long, and how much at a time.
 
 use cortical_settings::{
-    at_least, at_most, between, choice, not_negative, settings, share_below_one,
+    at_least, at_most, between, choice, not_negative, positive, settings, share_below_one,
 };
+
+use serde::{Deserialize, Serialize};
 
 use crate::measured::Measure;
 
@@ -31,7 +33,7 @@ settings! {
         /// How many validations in a row may fail to improve before the run ends; 0 for any number.
         pub patience: u64 = 0, "validations without improvement before the end; 0: any number";
         /// What early stopping, a plateau schedule and the choice of the best models look at.
-        pub monitor: Monitor = Monitor::ValidLoss, "valid_loss or valid_accuracy";
+        pub monitor: Monitor = Monitor::ValidLoss, "valid_loss, valid_accuracy or valid_r2";
         /// Only the first so many batches are learned from, again and again; 0 for all. A network that cannot learn
         /// them by heart has a mistake.
         pub overfit_batches: u64 = 0, "learn the first so many by heart; 0: all";
@@ -47,6 +49,8 @@ choice! {
         ValidLoss = "valid_loss",
         /// The share of the validation samples classified rightly; larger is better.
         ValidAccuracy = "valid_accuracy",
+        /// The share of the variance of the validation samples' numbers that is explained; larger is better.
+        ValidR2 = "valid_r2",
     }
 }
 
@@ -56,6 +60,7 @@ impl Monitor {
         match self {
             Self::ValidLoss => None,
             Self::ValidAccuracy => Some(Measure::Accuracy),
+            Self::ValidR2 => Some(Measure::R2),
         }
     }
 }
@@ -67,6 +72,10 @@ settings! {
     pub struct SampleTraining {
         /// Samples in a batch of an evaluation.
         pub eval_batch_size: usize = 256, "samples at a time in an evaluation", at_least(1);
+        /// How wrong a predicted number is.
+        pub loss: NumberLoss = NumberLoss::Mse, "of numbers: mse, mae, huber, or gaussian to learn how sure each is";
+        /// From which distance on the Huber loss grows in proportion, in standard deviations of the target.
+        pub huber_delta: f64 = 1.0, "where huber turns from squares to distances, in deviations", positive();
         /// The share of each label that is spread over all classes.
         pub label_smoothing: f64 = 0.0, "share of a label spread over all classes", share_below_one();
         /// α of mixup: how much two samples of a batch are mixed; 0 for not at all (Zhang et al. 2018).
@@ -82,6 +91,34 @@ settings! {
         /// In how many segments of layers activations are thrown away and computed once more for the gradients, which
         /// takes less memory and more time; 0 to keep all.
         pub recompute: usize = 0, "segments of layers that run twice, for less memory";
+    }
+}
+
+choice! {
+    /// How wrong a predicted number is, on the scale on which it is learned.
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    #[non_exhaustive]
+    pub enum NumberLoss: "loss of numbers" {
+        /// The squared difference.
+        #[default]
+        Mse = "mse",
+        /// The absolute difference.
+        Mae = "mae",
+        /// The squared difference near the target, the absolute one far from it.
+        Huber = "huber",
+        /// The negative log-likelihood under a normal distribution whose variance the network says as well.
+        Gaussian = "gaussian",
+    }
+}
+
+impl NumberLoss {
+    /// How many outputs a network has for so many targets.
+    pub(crate) fn outputs(self, targets: usize) -> usize {
+        match self {
+            Self::Gaussian => targets.saturating_mul(2),
+            _ => targets,
+        }
     }
 }
 

@@ -1,236 +1,66 @@
 //! Classes of pictures and of rows of numbers.
 
-use std::path::Path;
-
 use candle_core::{Device, Tensor};
-use cortical_data::{
-    About, Batch as Samples, Dataset, Loader, Position, Prefetch, Splits, Weights, catalog,
-};
-use cortical_io::Metadata;
-use cortical_models::{Network, Plan};
-use cortical_neuron::{Layer, Params, Pass};
-use cortical_settings::FieldError;
-use cortical_tensor::{Rng, Seed};
+use cortical_data::{Batch as Samples, Dataset};
+use cortical_models::Network;
+use cortical_neuron::{Layer, Pass};
+use cortical_tensor::Rng;
 
 use super::mix::Mix;
-use super::{Batch, Part, Task, smoothed};
+use super::samples::Goal;
+use super::smoothed;
+use crate::Result;
 use crate::evaluate::{evaluate_batches, right};
-use crate::folder::RunPaths;
 use crate::measured::Measured;
-use crate::memory::MemoryNeed;
-use crate::observe::DataSize;
-use crate::recipe::{DeviceRecipe, Recipe, SampleRecipe, TaskKind};
-use crate::{Result, guard, model_file, start};
+use crate::outputs::Outputs;
+use crate::recipe::{SampleRecipe, SampleTraining, TaskKind};
 
-/// A network with the samples that it learns from.
-pub(crate) struct SampleClasses<'r> {
-    recipe: &'r SampleRecipe,
-    splits: Splits,
-    loader: Prefetch,
-    plan: Plan,
-    network: Network,
-    device: Device,
-    metadata: Metadata,
+/// One class of several for each sample.
+pub(crate) struct Classes<'r> {
+    train: &'r SampleTraining,
+    classes: usize,
 }
 
-impl Batch for Samples {
-    fn position(&self) -> Position {
-        self.position
+impl<'r> Goal<'r> for Classes<'r> {
+    const KIND: TaskKind = TaskKind::Classification;
+
+    fn new(recipe: &'r SampleRecipe, outputs: &Outputs) -> Result<Self> {
+        Ok(Self {
+            train: &recipe.train,
+            classes: outputs.classes()?.len(),
+        })
     }
 
-    fn samples(&self) -> usize {
-        self.len()
-    }
-}
-
-impl<'r> Task<'r> for SampleClasses<'r> {
-    type Batch = Samples;
-
-    fn open(recipe: &'r Recipe, finished: Option<&RunPaths>) -> Result<(Self, Params)> {
-        let DeviceRecipe::Cpu = recipe.device;
-        let device = Device::Cpu;
-        let samples = recipe.samples()?;
-        let trained = finished.map(|run| run.load_model(&device)).transpose()?;
-        let columns = match &trained {
-            Some(model) => model.preprocess().columns().to_vec(),
-            None => start::columns(&recipe.start)?,
-        };
-        let mut splits = recipe.open_samples(&columns)?;
-        match &trained {
-            Some(model) => splits.test = model.prepared(&splits.test)?,
-            None => {
-                refuse_idle(recipe, samples, splits.train.input_shape())?;
-                start::check_classes(&recipe.start, &splits.train)?;
-            }
-        }
-        let classes = splits.train.classes();
-        let layers = samples.model.layers();
-        let plan = Plan::new(&layers, splits.train.input_shape(), classes.len())?;
-        let recompute = samples.train.recompute;
-        let (network, params) = match trained {
-            Some(model) => model.into_network(),
-            None => {
-                MemoryNeed::of_network(recipe, &plan, recompute, splits.train.len()).check()?;
-                let params = Params::new(&device, Seed(recipe.seed));
-                let network = Network::build(&plan, &params)?.recompute(recompute);
-                (network, params)
-            }
-        };
-        let preprocess = splits.train.preprocess();
-        let metadata = model_file::metadata(samples.model.kind(), &plan, preprocess, classes);
-        let loader = loader(recipe, samples, &splits.train, &device)?;
-        let task = Self {
-            loader: Prefetch::new(loader, samples.train.prefetch),
-            recipe: samples,
-            splits,
-            plan,
-            network,
-            device,
-            metadata,
-        };
-        Ok((task, params))
-    }
-
-    fn data_size(&self) -> DataSize {
-        DataSize {
-            unit: TaskKind::Classification.unit(),
-            train: self.splits.train.len(),
-            valid: self.splits.valid.as_ref().map_or(0, Dataset::len),
-            test: self.splits.test.len(),
-            classes: Some(self.plan.classes()),
-            shape: self.plan.input_shape().to_vec(),
-            understood: understood(self.splits.about()),
-        }
-    }
-
-    fn model(&self) -> String {
-        self.recipe.model.kind().to_owned()
-    }
-
-    fn batches_per_epoch(&self) -> u64 {
-        self.loader.loader().batches_per_epoch()
-    }
-
-    fn position(&self) -> Position {
-        self.loader.position()
-    }
-
-    fn seek(&mut self, position: Position, _: Option<&Rng>) -> Result<()> {
-        Ok(self.loader.seek(position)?)
-    }
-
-    fn next_batch(&mut self) -> Result<Samples> {
-        Ok(self.loader.next_batch()?)
-    }
-
-    fn loss(&mut self, batch: &Samples, rng: &mut Rng) -> Result<(Tensor, Option<f64>)> {
+    fn loss(
+        &self,
+        network: &Network,
+        batch: &Samples,
+        rng: &mut Rng,
+    ) -> Result<(Tensor, Option<f64>)> {
         let labels = batch.labels.to_vec1::<u32>()?;
         let (inputs, targets) = self.mixed(batch, &labels, rng)?;
-        let logits = self.network.forward(&inputs, &mut Pass::train(rng))?;
-        let loss = smoothed(&logits, &targets, self.recipe.train.label_smoothing)?;
+        let logits = network.forward(&inputs, &mut Pass::train(rng))?;
+        let loss = smoothed(&logits, &targets, self.train.label_smoothing)?;
         Ok((loss, Some(right(&logits, &labels)?)))
     }
 
-    fn evaluate(&self, part: Part) -> Result<Option<Measured>> {
-        let dataset = match part {
-            Part::Valid => self.splits.valid.as_ref(),
-            Part::Test => Some(&self.splits.test),
-        };
-        let train = &self.recipe.train;
-        let evaluate = |dataset| {
-            evaluate_batches(
-                &self.network,
-                dataset,
-                train.eval_batch_size,
-                train.limit_eval_batches,
-                &self.device,
-            )
-            .map(Measured::from)
-        };
-        dataset.map(evaluate).transpose()
-    }
-
-    fn non_finite(&self, batch: &Samples, rng: Option<&Rng>) -> Result<Option<String>> {
-        match guard::is_finite(&batch.inputs)? {
-            false => Ok(Some(guard::INPUTS.to_owned())),
-            true => {
-                guard::broken_output(rng, |pass| Ok(self.network.forward(&batch.inputs, pass)?))
-            }
-        }
-    }
-
-    fn save_weights(&self, path: &Path, params: &Params) -> Result<()> {
-        Ok(cortical_io::save_with(path, params, &self.metadata)?)
+    fn evaluate(&self, network: &Network, dataset: &Dataset, device: &Device) -> Result<Measured> {
+        let (batch_size, limit) = (self.train.eval_batch_size, self.train.limit_eval_batches);
+        let found = evaluate_batches(network, dataset, batch_size, limit, device)?;
+        Ok(found.into())
     }
 }
 
-impl SampleClasses<'_> {
+impl Classes<'_> {
     /// A batch as the network is to see it, with its labels or, mixed with others, their shares.
     fn mixed(&self, batch: &Samples, labels: &[u32], rng: &mut Rng) -> Result<(Tensor, Tensor)> {
         let mix = Mix {
-            mixup: self.recipe.train.mixup,
-            cutmix: self.recipe.train.cutmix,
+            mixup: self.train.mixup,
+            cutmix: self.train.cutmix,
         };
         if mix.is_none() {
             return Ok((batch.inputs.clone(), batch.labels.clone()));
         }
-        mix.apply(rng, &batch.inputs, labels, self.plan.classes())
+        mix.apply(rng, &batch.inputs, labels, self.classes)
     }
-}
-
-/// Refuses fields that mean nothing to these samples.
-fn refuse_idle(recipe: &Recipe, samples: &SampleRecipe, shape: &[usize]) -> Result<()> {
-    let (name, own) = (&recipe.data.name, &samples.data);
-    let refuse = |path: &str, owner, here| -> Result<()> {
-        let path = path.to_owned();
-        Err(FieldError::Elsewhere { path, owner, here }.into())
-    };
-    if samples.train.cutmix > 0.0 && shape.len() != 3 {
-        return refuse("train.cutmix", "pictures", "rows of numbers");
-    }
-    let entry = catalog().iter().find(|entry| entry.name == name);
-    if own.dir.is_some() && entry.is_none_or(|entry| entry.install.is_none()) {
-        let owner = "data sets that are installed by name, such as fashion-mnist";
-        return refuse("data.dir", owner, "one that is embedded or has a path");
-    }
-    if entry.is_none() && Path::new(name).is_file() {
-        return Ok(());
-    }
-    let set = [
-        ("data.label", own.label.is_some()),
-        ("data.one_hot", !own.one_hot.is_empty()),
-        ("data.ignore", !own.ignore.is_empty()),
-        ("data.header", own.header.is_some()),
-    ];
-    match set.iter().find(|(_, is_set)| *is_set) {
-        Some((path, _)) => refuse(path, "CSV files", "data without columns"),
-        None => Ok(()),
-    }
-}
-
-/// How the files were understood, a line each.
-fn understood(about: &About) -> Vec<String> {
-    let summary = std::iter::once(&about.summary).filter(|summary| !summary.is_empty());
-    summary.chain(&about.notes).cloned().collect()
-}
-
-/// The batches to learn from.
-fn loader(
-    recipe: &Recipe,
-    samples: &SampleRecipe,
-    data: &Dataset,
-    device: &Device,
-) -> Result<Loader> {
-    let seed = Seed(recipe.seed);
-    let mut config = Loader::config(recipe.train.batch_size)
-        .shuffle(seed)
-        .augment(samples.augment, seed)
-        .device(device);
-    if recipe.train.overfit_batches > 0 {
-        config = config.limit(recipe.train.overfit_batches);
-    }
-    if samples.train.balanced {
-        config = config.weighted(Weights::balanced(data)?);
-    }
-    Ok(config.build(data)?)
 }

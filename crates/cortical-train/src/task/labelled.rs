@@ -218,6 +218,7 @@ impl<'r> Task<'r> for TextClasses<'r> {
             valid: self.valid.tokens.len(),
             test: self.test.tokens.len(),
             classes: Some(self.classes.len()),
+            targets: 0,
             shape: Vec::new(),
             understood: Vec::new(),
         }

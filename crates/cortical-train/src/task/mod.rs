@@ -5,6 +5,8 @@ mod classification;
 mod labelled;
 mod mix;
 mod next_token;
+mod regression;
+mod samples;
 mod text;
 
 use std::path::Path;
@@ -21,11 +23,13 @@ use crate::measured::Measured;
 use crate::observe::DataSize;
 use crate::recipe::{Recipe, TaskKind, TrainRecipe};
 
-use classification::SampleClasses;
+use classification::Classes;
 use labelled::TextClasses;
 pub(crate) use labelled::{LabelledTexts, evaluation, scores, tokens};
 use next_token::NextToken;
 pub(crate) use next_token::text_scores;
+use regression::Numbers;
+use samples::SampleTask;
 pub(crate) use text::{Corpus, adapters, own_tokenizer, text_files, train_changes_only};
 
 /// The random stream inside steps: dropout, and what else is drawn while a batch goes forward.
@@ -99,7 +103,8 @@ impl TaskKind {
     /// Does something with the task of this kind.
     pub(crate) fn visit<'r, V: Visitor<'r>>(self, visitor: V) -> Result<V::Output> {
         match self {
-            Self::Classification => visitor.visit::<SampleClasses<'r>>(),
+            Self::Classification => visitor.visit::<SampleTask<'r, Classes<'r>>>(),
+            Self::Regression => visitor.visit::<SampleTask<'r, Numbers<'r>>>(),
             Self::NextToken => visitor.visit::<NextToken<'r>>(),
             Self::TextClassification => visitor.visit::<TextClasses<'r>>(),
         }

@@ -96,6 +96,7 @@ impl<'r> Task<'r> for NextToken<'r> {
             valid: self.corpus.valid.len(),
             test: self.corpus.test.len(),
             classes: None,
+            targets: 0,
             shape: Vec::new(),
             understood: Vec::new(),
         }

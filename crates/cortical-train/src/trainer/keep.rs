@@ -14,7 +14,7 @@ use super::{Sums, Trainer};
 use crate::best::Best;
 use crate::guard;
 use crate::observe::{Event, Observer, Warning};
-use crate::recipe::{OnNan, TaskKind};
+use crate::recipe::OnNan;
 use crate::task::{STREAM, Task, position_of};
 use crate::{Error, Result, pruner, sources};
 
@@ -177,7 +177,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             batch: state.position,
         };
         // The first version counted the batches of language models by their steps alone.
-        let position = match is_old && self.recipe.kind() != TaskKind::Classification {
+        let position = match is_old && self.recipe.kind().is_text() {
             true => position_of(
                 step * self.recipe.train.accumulate,
                 self.task.batches_per_epoch(),

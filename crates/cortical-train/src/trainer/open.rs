@@ -120,8 +120,13 @@ impl<'f, 'r, T: Task<'r>> Trainer<'f, 'r, T> {
 /// Refuses choices for which there is nothing to look at: the test part is none of them.
 fn refuse_blind_choices(recipe: &Recipe, data: &DataSize) -> Result<()> {
     let monitored = recipe.train.monitor.measure();
-    if monitored.is_some_and(|monitored| monitored != recipe.kind().measure()) {
-        return Err(Error::NoAccuracy);
+    let measured = recipe.kind().measure();
+    if let Some(monitored) = monitored.filter(|monitored| *monitored != measured) {
+        return Err(Error::OtherMeasure {
+            monitored: monitored.name(),
+            task: recipe.kind().words(),
+            measured: measured.name(),
+        });
     }
     if data.valid > 0 {
         return Ok(());

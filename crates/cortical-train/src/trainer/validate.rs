@@ -99,6 +99,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             valid_figure: valid.as_ref().and_then(|valid| valid.figure),
             test_loss: None,
             test: None,
+            numbers: None,
             perplexity: None,
             sample: String::new(),
             mistakes: Vec::new(),

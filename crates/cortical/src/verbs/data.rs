@@ -9,7 +9,7 @@ use crate::cli::DataArgs;
 use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
-use crate::style::{Style, count, shape};
+use crate::style::{Style, count, number, shape};
 use crate::table::{Align, Table};
 
 /// `cortical data`
@@ -57,7 +57,10 @@ fn list(output: &Output) {
                 entry.name.to_owned(),
                 samples(entry),
                 shape(entry.input_shape),
-                entry.classes.len().to_string(),
+                match entry.targets.len() {
+                    0 => entry.classes.len().to_string(),
+                    _ => "numbers".to_owned(),
+                },
                 availability(entry),
             ]);
         }
@@ -134,7 +137,7 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
         .iter()
         .map(|(class, train, test)| json!({ "class": class, "train_samples": train, "test_samples": test }))
         .collect();
-    let value = json!({
+    let mut value = json!({
         "name": name,
         "summary": entry.map(|entry| entry.summary),
         "licence": entry.map(|entry| entry.licence),
@@ -146,6 +149,17 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
         "test_samples": test.len(),
         "classes": rows,
     });
+    let targets: Vec<TargetRow> = train.targets().map_or_else(Vec::new, |targets| {
+        let scale = targets.scale();
+        let all = scale.names().iter().enumerate();
+        all.map(|(at, name)| (name.clone(), scale.mean()[at], scale.std()[at]))
+            .collect()
+    });
+    if !targets.is_empty() {
+        let row =
+            |(name, mean, std): &TargetRow| json!({ "target": name, "mean": mean, "std": std });
+        value["targets"] = targets.iter().map(row).collect();
+    }
     output.result(&value, |style| {
         let mut text = heading(name, entry, style);
         let about = splits.about();
@@ -161,6 +175,9 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
             count(train.len()),
             count(test.len())
         );
+        if !targets.is_empty() {
+            return text + &target_table(&targets, style);
+        }
         let mut table = Table::new(&[
             ("class", Align::Left),
             ("train", Align::Right),
@@ -172,6 +189,21 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
         text + &table.render(style)
     });
     Ok(())
+}
+
+/// A number to predict: its name, and its mean and standard deviation in the part to learn from.
+type TargetRow = (String, f64, f64);
+
+fn target_table(targets: &[TargetRow], style: &Style) -> String {
+    let mut table = Table::new(&[
+        ("target", Align::Left),
+        ("mean", Align::Right),
+        ("deviation", Align::Right),
+    ]);
+    for (name, mean, std) in targets {
+        table.row(vec![name.clone(), number(*mean), number(*std)]);
+    }
+    table.render(style)
 }
 
 /// What the catalog says about a data set.

@@ -5,8 +5,8 @@ use std::path::Path;
 use candle_core::Device;
 use cortical_data::csv::LabelColumn;
 use cortical_train::{
-    Measure, Measured, RunPaths, TaskKind, TextModel, evaluate, evaluate_run, evaluate_text,
-    in_pool,
+    Measure, Measured, Outputs, RunPaths, TaskKind, TextModel, evaluate, evaluate_numbers,
+    evaluate_run, evaluate_text, in_pool,
 };
 use serde_json::{Map, Value, json};
 
@@ -25,12 +25,16 @@ pub(crate) fn eval(args: &EvalArgs, common: &Common, output: &Output) -> Result<
     let mut object = Map::new();
     object.insert("run".to_owned(), json!(args.run.display().to_string()));
     object.extend(scores::to_json(measure, found));
-    if !measure.is_share() {
+    if measure == Measure::Perplexity {
         let tokens = found.map_or(0, |found| found.count);
         object.insert("tokens".to_owned(), json!(tokens));
     }
     output.result(&Value::Object(object), |style| {
         let headline = scores::headline(measure, found, style);
+        let numbers = found.and_then(|found| found.numbers.as_ref());
+        if let Some(targets) = numbers.and_then(|found| scores::target_details(found, style)) {
+            return format!("{targets}\n{headline}");
+        }
         match found.and_then(|found| found.classes.as_ref()) {
             Some(classes) => format!("{}\n{headline}", scores::details(classes, style)),
             None if found.is_none() && args.data.is_some() => {
@@ -77,6 +81,11 @@ fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
         label: args.label.as_deref(),
     };
     let (dataset, batch_size) = data.open(&model, run.as_ref(), output)?;
+    if let Outputs::Numbers(numbers) = model.outputs() {
+        let all = (batch_size, 0);
+        let found = evaluate_numbers(model.network(), &dataset, numbers, all, &Device::Cpu)?;
+        return Ok((Measure::R2, Some(found.into())));
+    }
     let found = evaluate(model.network(), &dataset, batch_size, &Device::Cpu)?;
     Ok((Measure::Accuracy, Some(found.into())))
 }

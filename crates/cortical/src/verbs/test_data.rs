@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use cortical_data::csv::{CsvOptions, LabelColumn};
-use cortical_data::{Dataset, catalog, open_features};
-use cortical_train::{Recipe, RunPaths, SampleRecipe, TrainedModel};
+use cortical_data::{Dataset, Targets, catalog, open_features};
+use cortical_train::{Outputs, Recipe, RunPaths, SampleRecipe, TrainedModel};
 
 use crate::error::{Error, Result};
 use crate::output::Output;
@@ -76,6 +76,15 @@ impl TestData<'_> {
                 ..CsvOptions::default()
             };
             let features = open_features(path, model.preprocess(), &options)?;
+            if let Outputs::Numbers(numbers) = model.outputs() {
+                let names = numbers.scale().names();
+                let values = features.targets.ok_or_else(|| Error::NoTargets {
+                    path: path.to_owned(),
+                    targets: names.join(", "),
+                })?;
+                let targets = Targets::new(values, names.to_vec())?;
+                return Ok(Dataset::of_numbers(features.inputs, targets)?);
+            }
             let labels: Option<Vec<u32>> =
                 features.labels.and_then(|all| all.into_iter().collect());
             let labels = labels.ok_or_else(|| Error::NoLabels {

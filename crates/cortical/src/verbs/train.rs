@@ -287,7 +287,7 @@ fn make_absolute(recipe: &mut Recipe) {
             *name = path.to_string_lossy().into_owned();
         }
     };
-    let is_text = recipe.kind() != TaskKind::Classification;
+    let is_text = recipe.kind().is_text();
     if is_text || !catalog().iter().any(|entry| entry.name == recipe.data.name) {
         absolute(&mut recipe.data.name);
     }

@@ -205,7 +205,7 @@ fn every_verb_speaks_json() {
     );
 
     let data = place.run("data --json").expect(0).json();
-    assert_eq!(data["data"][0]["name"], "digits");
+    assert_eq!(data["data"][1]["name"], "digits");
     let data = place.run("data iris --json").expect(0).json();
     assert_eq!(
         (&data["train_samples"], &data["test_samples"]),
@@ -261,12 +261,12 @@ fn errors_are_named_on_stderr_and_in_json() {
     check(
         "train --preset digit",
         2,
-        "there is no preset \"digit\" (did you mean \"digits\"?); presets: digits, edges, fashion-mnist, fashion-mnist-cnn, iris, moby-dick, table",
+        "there is no preset \"digit\" (did you mean \"digits\"?); presets: concrete, digits, edges, fashion-mnist, fashion-mnist-cnn, iris, moby-dick, table",
     );
     check(
         "train --data digitz",
         2,
-        "there is no data set, file or folder called \"digitz\" (did you mean \"digits\"?); data sets: digits, edges, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
+        "there is no data set, file or folder called \"digitz\" (did you mean \"digits\"?); data sets: concrete, digits, edges, iris, fashion-mnist; a path names a CSV file, a safetensors table, or a folder of pictures or with four IDX files",
     );
     check(
         "train --data iris --model lenet",

@@ -43,10 +43,22 @@ fn wait_for_lines(place: &Place, run: &str, lines: usize) {
     }
 }
 
+/// The same of numbers, with what they have beside.
+const NUMBERS: &str = "train --preset concrete --set model.hidden=[64,64] --set train.loss=gaussian --epochs 12 --seed 3 --set checkpoint.every_steps=20 --set log.every_steps=10";
+
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes() {
+    killed(RUN);
+}
+
+#[test]
+fn a_killed_run_of_numbers_resumes_to_the_same_bytes() {
+    killed(NUMBERS);
+}
+
+fn killed(run: &str) {
     let place = Place::new();
-    place.run(&format!("{RUN} --out whole --quiet")).expect(0);
+    place.run(&format!("{run} --out whole --quiet")).expect(0);
     let want = place.read("whole/model.safetensors");
     // Before the first checkpoint, after it, and a run that is killed twice.
     for (name, kills) in [
@@ -54,7 +66,7 @@ fn a_killed_run_resumes_to_the_same_bytes() {
         ("middle", &[4]),
         ("twice", &[3, 6]),
     ] {
-        let mut line = format!("{RUN} --out {name} --quiet");
+        let mut line = format!("{run} --out {name} --quiet");
         for lines in kills {
             let mut child = spawn(&place, &line);
             wait_for_lines(&place, name, *lines);

@@ -10,6 +10,7 @@ mod interruption;
 mod language;
 mod look;
 mod neurons;
+mod numbers;
 mod output;
 mod prune;
 mod support;

@@ -1,10 +1,12 @@
 //! `predict`
 
+mod numbers;
+
 use std::path::Path;
 
 use cortical_data::csv::{CsvOptions, LabelColumn, read_texts};
 use cortical_data::open_features;
-use cortical_train::{Prediction, TextModel, in_pool};
+use cortical_train::{Outputs, Prediction, TextModel, in_pool};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, PredictArgs};
@@ -30,6 +32,9 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
     let found = in_pool(common.threads, || -> Result<_> {
         let (model, _) = load_model(&args.run)?;
         exists(&args.file)?;
+        if let Outputs::Numbers(outputs) = model.outputs() {
+            return numbers::predict(args, &model, outputs, output);
+        }
         let options = CsvOptions {
             label: args.label.as_deref().map(LabelColumn::parse),
             classes: Some(model.classes().to_vec()),
@@ -42,15 +47,17 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
             output.remark(note);
         }
         let files = features.files.iter();
-        Ok(Found {
+        let found = Found {
             predictions,
             labels: features.labels,
             samples: files.map(|file| file.display().to_string()).collect(),
             kind: "file",
             classes: model.classes().to_vec(),
-        })
-    })??;
-    show(args, found, output);
+        };
+        show(args, found, output);
+        Ok(())
+    });
+    found??;
     Ok(Done::Finished)
 }
 

@@ -1,0 +1,47 @@
+//! Numbers that belong to rows of numbers.
+
+use candle_core::{Device, Tensor};
+use cortical_data::{Batch as Samples, Dataset};
+use cortical_models::Network;
+use cortical_neuron::{Layer, Pass};
+use cortical_tensor::Rng;
+
+use super::samples::Goal;
+use crate::Result;
+use crate::measured::Measured;
+use crate::numbers::{NumberOutputs, evaluate_numbers};
+use crate::outputs::Outputs;
+use crate::recipe::{SampleRecipe, SampleTraining, TaskKind};
+
+/// One or several numbers for each sample.
+pub(crate) struct Numbers<'r> {
+    train: &'r SampleTraining,
+    outputs: NumberOutputs,
+}
+
+impl<'r> Goal<'r> for Numbers<'r> {
+    const KIND: TaskKind = TaskKind::Regression;
+
+    fn new(recipe: &'r SampleRecipe, outputs: &Outputs) -> Result<Self> {
+        Ok(Self {
+            train: &recipe.train,
+            outputs: outputs.numbers()?.clone(),
+        })
+    }
+
+    fn loss(
+        &self,
+        network: &Network,
+        batch: &Samples,
+        rng: &mut Rng,
+    ) -> Result<(Tensor, Option<f64>)> {
+        let found = network.forward(&batch.inputs, &mut Pass::train(rng))?;
+        Ok((self.outputs.loss(&found, &batch.labels)?, None))
+    }
+
+    fn evaluate(&self, network: &Network, dataset: &Dataset, device: &Device) -> Result<Measured> {
+        let some = (self.train.eval_batch_size, self.train.limit_eval_batches);
+        let found = evaluate_numbers(network, dataset, &self.outputs, some, device)?;
+        Ok(found.into())
+    }
+}
