@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use crate::error::{Error, Result};
 
 /// What ends the process before the first step: it says that it does, and returns the exit code.
-type End = Box<dyn FnOnce() -> u8 + Send>;
+pub(crate) type End = Box<dyn FnOnce() -> u8 + Send>;
 
 /// What signals ask for.
 #[derive(Clone)]
@@ -46,6 +46,17 @@ impl Listener {
     /// Says what a signal does before the first step: undo what was made, and say so.
     pub(crate) fn before(&self, end: impl FnOnce() -> u8 + Send + 'static) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(end));
+    }
+
+    /// Makes what a signal has to undo from then on, as `make` says with it; a signal that comes meanwhile waits.
+    pub(crate) fn make<T, E>(
+        &self,
+        make: impl FnOnce() -> std::result::Result<(T, End), E>,
+    ) -> std::result::Result<T, E> {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let (made, undo) = make()?;
+        *end = Some(undo);
+        Ok(made)
     }
 
     /// The first step is about to be taken.

@@ -13,6 +13,7 @@ const HARMLESS: &[&str] = &[
     "_experts_implementation",
     "_flash_attn_2_enabled",
     "_from_model_config",
+    "_model_name_or_path",
     "_name_or_path",
     "_num_labels",
     "architectures",

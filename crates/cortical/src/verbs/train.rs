@@ -20,7 +20,7 @@ use crate::out_file::{LR_PAGE, may_write};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::result;
-use crate::signals::{Beginning, Listener};
+use crate::signals::{Beginning, End, Listener};
 use crate::style::Style;
 
 /// `cortical train`
@@ -38,23 +38,27 @@ pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Resul
         return try_out(&recipe, &watch);
     }
     let (root, outcome) = in_pool(common.threads, || {
-        let folder = match &args.out {
-            Some(root) => RunFolder::create(root, &recipe)?,
-            None => {
-                let name = recipe.short_name();
-                RunFolder::create_numbered(Path::new("runs"), &name, &recipe)?
-            }
-        };
+        let folder = watch.listener.make(|| {
+            let folder = match &args.out {
+                Some(root) => RunFolder::create(root, &recipe)?,
+                None => {
+                    let name = recipe.short_name();
+                    RunFolder::create_numbered(Path::new("runs"), &name, &recipe)?
+                }
+            };
+            let made = folder.made().cloned();
+            let run = folder.paths().root().display().to_string();
+            let heard = watch.separate_output();
+            let undo: End = Box::new(move || {
+                if let Some(made) = made {
+                    made.undo();
+                }
+                heard.error(&Error::NotBegun { run });
+                1
+            });
+            Ok::<_, Error>((folder, undo))
+        })?;
         let root = folder.paths().root().to_owned();
-        let made = folder.made().cloned();
-        let (run, heard) = (root.display().to_string(), watch.separate_output());
-        watch.listener.before(move || {
-            if let Some(made) = made {
-                made.undo();
-            }
-            heard.error(&Error::NotBegun { run });
-            1
-        });
         Ok::<_, Error>((root, work(folder, &recipe, &watch)?))
     })??;
     Ok(conclude(&root, &outcome, output))

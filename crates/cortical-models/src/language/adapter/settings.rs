@@ -151,8 +151,8 @@ impl Settings {
     /// The rank and `α` of the change of a layer.
     fn size(&self, module: &str) -> Result<(usize, f64)> {
         Ok((
-            first(&self.ranks, module)?.unwrap_or(self.rank),
-            first(&self.alphas, module)?.unwrap_or(self.alpha),
+            own(&self.ranks, module)?.unwrap_or(self.rank),
+            own(&self.alphas, module)?.unwrap_or(self.alpha),
         ))
     }
 
@@ -225,12 +225,18 @@ fn by_pattern<T>(
     Ok(found)
 }
 
-/// The value of the first pattern that fits.
-fn first<T: Copy>(all: &[(Pattern, T)], module: &str) -> Result<Option<T>> {
+/// The value of the pattern that fits. PEFT takes the first one in the order of the file, which a table does not keep:
+/// two that fit and differ are refused.
+fn own<T: Copy + PartialEq>(all: &[(Pattern, T)], module: &str) -> Result<Option<T>> {
+    let mut found: Option<(&Pattern, T)> = None;
     for (pattern, value) in all {
-        if pattern.fits(module)? {
-            return Ok(Some(*value));
+        if !pattern.fits(module)? {
+            continue;
+        }
+        match found {
+            Some((other, first)) if first != *value => return Err(pattern.beside(other, module)),
+            _ => found = Some((pattern, *value)),
         }
     }
-    Ok(None)
+    Ok(found.map(|(_, value)| value))
 }
