@@ -49,18 +49,6 @@ impl Pattern {
         self.regex.is_match(name).map_err(|_| self.too_slow())
     }
 
-    /// That this one and another fit one module.
-    pub(super) fn beside(&self, other: &Self, module: &str) -> Error {
-        Error::Config {
-            field: self.field.to_owned(),
-            expected: format!("one value for {module}"),
-            got: format!(
-                "one for {:?} and another for {:?}, which both fit it",
-                other.shown, self.shown
-            ),
-        }
-    }
-
     fn too_slow(&self) -> Error {
         Error::Config {
             field: self.field.to_owned(),

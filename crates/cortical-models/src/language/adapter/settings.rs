@@ -151,8 +151,8 @@ impl Settings {
     /// The rank and `α` of the change of a layer.
     fn size(&self, module: &str) -> Result<(usize, f64)> {
         Ok((
-            own(&self.ranks, module)?.unwrap_or(self.rank),
-            own(&self.alphas, module)?.unwrap_or(self.alpha),
+            first(&self.ranks, module)?.unwrap_or(self.rank),
+            first(&self.alphas, module)?.unwrap_or(self.alpha),
         ))
     }
 
@@ -225,18 +225,12 @@ fn by_pattern<T>(
     Ok(found)
 }
 
-/// The value of the pattern that fits. PEFT takes the first one in the order of the file, which a table does not keep:
-/// two that fit and differ are refused.
-fn own<T: Copy + PartialEq>(all: &[(Pattern, T)], module: &str) -> Result<Option<T>> {
-    let mut found: Option<(&Pattern, T)> = None;
+/// The value of the first pattern that fits; PEFT writes them sorted, as they are here.
+fn first<T: Copy>(all: &[(Pattern, T)], module: &str) -> Result<Option<T>> {
     for (pattern, value) in all {
-        if !pattern.fits(module)? {
-            continue;
-        }
-        match found {
-            Some((other, first)) if first != *value => return Err(pattern.beside(other, module)),
-            _ => found = Some((pattern, *value)),
+        if pattern.fits(module)? {
+            return Ok(Some(*value));
         }
     }
-    Ok(found.map(|(_, value)| value))
+    Ok(None)
 }

@@ -300,14 +300,6 @@ fn changes_that_do_not_fit_are_refused_before_they_are_made() {
         ),
         "target_modules is \"(?=(([a-z_.0-9]*)*)*!)\\\\1\", expected a regular expression that takes fewer steps",
     );
-    // Which of them comes first in the file is gone when they are read.
-    expect(
-        refused(
-            &[("rank_pattern", json!({"q_proj": 2, "layers.0.*": 3}))],
-            &[],
-        ),
-        "rank_pattern is one for \"layers.0.*\" and another for \"q_proj\", which both fit it, expected one value for model.layers.0.self_attn.q_proj",
-    );
     expect(
         refused(&[("modules_to_save", json!(["lm_head"]))], &[]),
         "lm_head, which modules_to_save names, is missing",
