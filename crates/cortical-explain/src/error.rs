@@ -50,7 +50,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file that PyTorch wrote.
-    #[error("{} is an archive of PyTorch's (pickle), which can run code when it is read and is not; save the model as safetensors", path.display())]
+    #[error("{} is a file of PyTorch's, where safetensors are wanted; `cortical convert` makes them of it", path.display())]
     PyTorch {
         /// The file.
         path: PathBuf,

@@ -4,7 +4,9 @@ use crate::contents::Contents;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::weights::Weights;
-use cortical_io::{GgufFile, ModelFiles, TensorFile, printable, read_text};
+use cortical_io::{
+    AnyModel, GgufFile, ModelFiles, NumpyFile, PytorchFile, TensorFile, printable, read_text,
+};
 use cortical_models::language::{GgufTensors, LanguageConfig, adapter_base, presets, read_classes};
 use cortical_models::{ModelSpec, Network, Plan};
 use cortical_neuron::Params;
@@ -14,8 +16,7 @@ use cortical_train::{
     Recipe, RunPaths, Subject, SubjectModel, plan_of, presets as recipes, read_recipe_file,
 };
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,18 +143,33 @@ fn file(path: &Path) -> Result<Contents> {
         let recipe = read_recipe_file(path, &[])?;
         return Contents::of_recipe("recipe", path, &recipe);
     }
-    refuse_pickle(path)?;
+    if PytorchFile::may_be(path) || NumpyFile::may_be(path) {
+        return other(path);
+    }
     safetensors("safetensors file", path, ModelFiles::open(path)?)
 }
 
-/// Names an archive of PyTorch's as what it is.
+/// The tensors of a file of PyTorch's or NumPy's.
+fn other(path: &Path) -> Result<Contents> {
+    let model = AnyModel::open(path)?;
+    let what = match model.format() {
+        "NumPy" => "NumPy file",
+        _ => "PyTorch file",
+    };
+    let mut contents = Contents::new(what, path);
+    contents.entries = model
+        .tensors()
+        .iter()
+        .map(|t| Entry::new(t.name(), t.shape()).in_file(t.kind().name(), t.bytes(), 0))
+        .collect();
+    contents.sort_by(|_| None);
+    contents.weights.push(Weights::Other(Box::new(model)));
+    Ok(contents)
+}
+
+/// Names a file of PyTorch's as what it is, where only safetensors are read.
 pub(crate) fn refuse_pickle(path: &Path) -> Result<()> {
-    let mut start = [0; 4];
-    let read = path.is_file()
-        && File::open(path)
-            .and_then(|mut f| f.read_exact(&mut start))
-            .is_ok();
-    match read && (&start == b"PK\x03\x04" || start[..2] == [0x80, 0x02]) {
+    match PytorchFile::may_be(path) {
         true => Err(Error::PyTorch { path: path.into() }),
         false => Ok(()),
     }
@@ -228,18 +244,19 @@ fn folder(path: &Path) -> Result<Contents> {
             });
         }
     }
-    let pickles = names
-        .iter()
-        .any(|name| name.ends_with(".bin") || name.ends_with(".pt"));
+    let others: Vec<PathBuf> = [".bin", ".pt", ".pth", ".ckpt", ".npz"]
+        .into_iter()
+        .flat_map(ending)
+        .filter(|path| PytorchFile::may_be(path) || NumpyFile::may_be(path))
+        .collect();
+    if let [one] = &others[..] {
+        let mut contents = other(one)?;
+        described(&mut contents, path)?;
+        return Ok(contents);
+    }
     if has("config.json") {
         let config = path.join("config.json");
         let mut contents = Contents::of_config("configuration", path, read_config(&config)?);
-        if pickles {
-            contents.remarks.push(
-                "the weights beside it are an archive of PyTorch's (pickle), which is not read"
-                    .to_owned(),
-            );
-        }
         if read_classes(path)?.is_some() {
             contents.remarks.push("config.json is of a model that scores classes: what is shown is the model that scores tokens".to_owned());
         }
@@ -248,10 +265,9 @@ fn folder(path: &Path) -> Result<Contents> {
     Err(Error::NoModel {
         path: path.into(),
         holds: listed(&names),
-        advice: match pickles {
-            true => "; archives of PyTorch's (pickle) can run code when they are read and are not"
-                .to_owned(),
-            false => String::new(),
+        advice: match others.is_empty() {
+            false => "; it has several files of PyTorch's or NumPy's: name one of them".to_owned(),
+            true => String::new(),
         },
     })
 }

@@ -3,7 +3,7 @@
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::stats::Stats;
-use cortical_io::{GgufFile, ModelFiles};
+use cortical_io::{AnyModel, GgufFile, ModelFiles};
 use cortical_models::language::GgufTensors;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub(crate) const PIECE: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) enum Weights {
     Files(ModelFiles),
+    /// PyTorch's and NumPy's.
+    Other(Box<AnyModel>),
     /// With the names of the architecture, where it is known.
     Gguf(Arc<GgufFile>, Option<GgufTensors>),
 }
@@ -23,7 +25,7 @@ impl Weights {
     pub(crate) fn unit(&self, entry: &Entry) -> usize {
         let row = entry.shape.last().copied().unwrap_or(1);
         let unit = match self {
-            Self::Files(_) => 1,
+            Self::Files(_) | Self::Other(_) => 1,
             Self::Gguf(_, Some(names)) if names.is_transposed(entry.common_name()) => entry.count(),
             Self::Gguf(..) => row,
         };
@@ -37,6 +39,11 @@ impl Weights {
             Self::Files(files) => {
                 let mut numbers = vec![0.0; len];
                 files.read_numbers(&entry.stored, from, &mut numbers)?;
+                Ok(numbers)
+            }
+            Self::Other(model) => {
+                let mut numbers = vec![0.0; len];
+                model.read_numbers(&entry.stored, from, &mut numbers)?;
                 Ok(numbers)
             }
             Self::Gguf(file, names) => {

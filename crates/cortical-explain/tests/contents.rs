@@ -234,6 +234,50 @@ fn statistics_read_every_number() {
 }
 
 #[test]
+fn files_of_pytorch_and_numpy_are_looked_into() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cortical-io/tests/fixtures");
+    let folder = tempfile::tempdir().unwrap();
+    let check = |from: &str, to: &str, what: &str, name: &str, norm: f64| {
+        fs::copy(fixtures.join(from), folder.path().join(to)).unwrap();
+        for path in [folder.path().join(to), folder.path().to_owned()] {
+            let contents = Contents::open(&path).unwrap();
+            assert_eq!(contents.what, what);
+            let text = cortical_explain::diff(&contents, &Contents::open(&path).unwrap()).unwrap();
+            assert!(text.is_same());
+            let tensor = text.tensors.iter().find(|t| t.name == name).unwrap();
+            let change = tensor.change.as_ref().unwrap();
+            assert!(
+                (change.sides[0].norm() - norm).abs() < 1e-6,
+                "{}",
+                change.sides[0].norm()
+            );
+        }
+        fs::remove_file(folder.path().join(to)).unwrap();
+    };
+    check(
+        "pytorch/zip-2.pt",
+        "a.bin",
+        "PyTorch file",
+        "list.1.x",
+        8_f64.sqrt(),
+    );
+    check(
+        "pytorch/legacy-4.pt",
+        "a.pth",
+        "PyTorch file",
+        "float32",
+        19_f64.sqrt() / 4.0,
+    );
+    check(
+        "numpy/packed.npz",
+        "a.npz",
+        "NumPy file",
+        "i8",
+        30_f64.sqrt(),
+    );
+}
+
+#[test]
 fn mistakes_are_told_by_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
@@ -248,8 +292,9 @@ fn mistakes_are_told_by_what_is_there() {
         "holds no model: it has notes.txt; expected model.safetensors",
     );
     fs::write(place("pytorch_model.bin"), b"PK\x03\x04....").unwrap();
-    check(folder.path(), "archives of PyTorch's (pickle) can run code");
-    check(&place("pytorch_model.bin"), "save the model as safetensors");
+    check(folder.path(), "is not a usable PyTorch file");
+    check(&place("pytorch_model.bin"), "is not a usable PyTorch file");
+    fs::remove_file(place("pytorch_model.bin")).unwrap();
     fs::write(place("other.json"), "{\"a\": 1}").unwrap();
     check(&place("other.json"), "neither a config.json");
     fs::write(place("config.json"), "{\"model_type\": \"mamba\"}").unwrap();

@@ -53,6 +53,33 @@ pub fn write_atomic<T>(
     Ok(value)
 }
 
+/// Replaces several files of one folder, after all of them are on the disk: those before the last one are of no use
+/// without it, such as the parts of a model whose index comes last.
+pub(crate) fn write_together<T>(
+    files: &[T],
+    path: impl Fn(&T) -> PathBuf,
+    mut write: impl FnMut(&T, &mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let mut ready = Vec::with_capacity(files.len());
+    for file in files {
+        let path = path(file);
+        let target = resolve(&path)?;
+        let temporary = Temporary::file(parent(&target)).map_err(Error::write(&path))?;
+        write_durable(&temporary.path, |out| write(file, out)).map_err(Error::write(&path))?;
+        ready.push((path, target, temporary));
+    }
+    let mut folders = std::collections::BTreeMap::new();
+    for (path, target, temporary) in ready {
+        rename(&temporary.path, &target).map_err(Error::write(&path))?;
+        temporary.keep();
+        folders.insert(parent(&target).to_owned(), path);
+    }
+    for (folder, path) in folders {
+        sync_folder(&folder).map_err(|source| Error::NotDurable { path, source })?;
+    }
+    Ok(())
+}
+
 /// Removes what killed processes left in `folder`: temporary files and folders of this crate. Returns how many.
 ///
 /// Only safe while nobody else writes there; [`RunLock`](crate::RunLock) promises that for a run folder and calls this.

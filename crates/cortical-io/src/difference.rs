@@ -17,6 +17,8 @@ pub enum Difference {
         name: String,
         /// Its dimensions in the model.
         shape: Vec<usize>,
+        /// The name in the file that is meant most likely.
+        nearest: Option<String>,
     },
     /// The file has it, the model has not.
     Unexpected {
@@ -48,7 +50,17 @@ pub enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { name, shape } => write!(f, "{name} {shape:?} is missing"),
+            Self::Missing {
+                name,
+                shape,
+                nearest,
+            } => {
+                write!(f, "{name} {shape:?} is missing")?;
+                match nearest {
+                    Some(near) => write!(f, "; is {near} meant?"),
+                    None => Ok(()),
+                }
+            }
             Self::Unexpected { name, shape } => write!(f, "{name} {shape:?} is not in the model"),
             Self::Shape {
                 name,
@@ -95,4 +107,78 @@ pub(crate) fn list(differences: &[Difference]) -> String {
         text.push_str(&format!("\n  and {} more", differences.len() - LISTED));
     }
     text
+}
+
+/// Names that are compared with each other at most.
+const COMPARED: usize = 4000;
+
+/// For the missing tensors that a message lists, the unexpected one of the same shape whose name is nearest.
+pub(crate) fn find_nearest(differences: &mut [Difference]) {
+    let unexpected: Vec<(String, Vec<usize>)> = differences
+        .iter()
+        .filter_map(|difference| match difference {
+            Difference::Unexpected { name, shape } => Some((name.clone(), shape.clone())),
+            _ => None,
+        })
+        .take(COMPARED)
+        .collect();
+    for difference in differences.iter_mut().take(LISTED) {
+        let Difference::Missing {
+            name,
+            shape,
+            nearest,
+        } = difference
+        else {
+            continue;
+        };
+        let same = unexpected.iter().filter(|(_, other)| other == shape);
+        let far = |other: &str| strsim::levenshtein(name, other);
+        let found = same.min_by_key(|(other, _)| far(other));
+        *nearest = found
+            .filter(|(other, _)| 2 * far(other) <= name.len().max(other.len()) + 8)
+            .map(|(other, _)| other.clone());
+    }
+}
+
+/// The rule of `--rename` that gives missing tensors to the most unexpected ones of their shape, if one beginning or
+/// another is all that differs.
+pub(crate) fn fitting_rename(differences: &[Difference]) -> Option<String> {
+    let mut missing = std::collections::BTreeMap::new();
+    let mut unexpected = Vec::new();
+    for difference in differences {
+        match difference {
+            Difference::Missing { name, shape, .. } => {
+                missing.insert(name.as_str(), shape);
+            }
+            Difference::Unexpected { name, shape } => unexpected.push((name.as_str(), shape)),
+            _ => {}
+        }
+    }
+    let first = unexpected.iter().take(LISTED);
+    let beginnings = first.flat_map(|(name, _)| {
+        let ends = name.match_indices('.').map(|(at, _)| at + 1);
+        std::iter::once(0).chain(ends).map(|end| name.split_at(end))
+    });
+    let mut best: Option<(usize, String)> = None;
+    for (old, rest) in beginnings {
+        // What stands before the same rest among the missing ones.
+        for new in missing
+            .keys()
+            .filter_map(|name| name.strip_suffix(rest))
+            .take(4)
+        {
+            if new == old || !(new.is_empty() || new.ends_with('.')) {
+                continue;
+            }
+            let fits = unexpected.iter().filter(|(name, shape)| {
+                let renamed = name.strip_prefix(old).map(|rest| format!("{new}{rest}"));
+                renamed.is_some_and(|name| missing.get(name.as_str()) == Some(shape))
+            });
+            let count = fits.count();
+            if best.as_ref().is_none_or(|(most, _)| count > *most) {
+                best = Some((count, format!("{old}*={new}*")));
+            }
+        }
+    }
+    best.filter(|(count, _)| *count > 0).map(|(_, rule)| rule)
 }

@@ -18,6 +18,9 @@ pub enum Element {
     I8,
     F8E4M3,
     F8E5M2,
+    F8E8M0,
+    F8E4M3FNUZ,
+    F8E5M2FNUZ,
     U16,
     I16,
     F16,
@@ -28,13 +31,18 @@ pub enum Element {
     U64,
     I64,
     F64,
+    C64,
 }
 
-use Element::{BF16, Bool, F8E4M3, F8E5M2, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+use Element::{
+    BF16, Bool, C64, F8E4M3, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, F16, F32, F64, I8, I16, I32,
+    I64, U8, U16, U32, U64,
+};
 
 /// Every element type.
-const ALL: [Element; 15] = [
-    Bool, U8, I8, F8E4M3, F8E5M2, U16, I16, F16, BF16, U32, I32, F32, U64, I64, F64,
+const ALL: [Element; 19] = [
+    Bool, U8, I8, F8E4M3, F8E5M2, F8E8M0, F8E4M3FNUZ, F8E5M2FNUZ, U16, I16, F16, BF16, U32, I32,
+    F32, U64, I64, F64, C64,
 ];
 
 impl Element {
@@ -47,6 +55,9 @@ impl Element {
             I8 => "I8",
             F8E4M3 => "F8_E4M3",
             F8E5M2 => "F8_E5M2",
+            F8E8M0 => "F8_E8M0",
+            F8E4M3FNUZ => "F8_E4M3FNUZ",
+            F8E5M2FNUZ => "F8_E5M2FNUZ",
             U16 => "U16",
             I16 => "I16",
             F16 => "F16",
@@ -57,6 +68,7 @@ impl Element {
             U64 => "U64",
             I64 => "I64",
             F64 => "F64",
+            C64 => "C64",
         }
     }
 
@@ -64,10 +76,10 @@ impl Element {
     #[must_use]
     pub fn size(self) -> usize {
         match self {
-            Bool | U8 | I8 | F8E4M3 | F8E5M2 => 1,
+            Bool | U8 | I8 | F8E4M3 | F8E5M2 | F8E8M0 | F8E4M3FNUZ | F8E5M2FNUZ => 1,
             U16 | I16 | F16 | BF16 => 2,
             U32 | I32 | F32 => 4,
-            U64 | I64 | F64 => 8,
+            U64 | I64 | F64 | C64 => 8,
         }
     }
 
@@ -86,7 +98,7 @@ impl Element {
             F32 => Some(DType::F32),
             I64 => Some(DType::I64),
             F64 => Some(DType::F64),
-            I8 | F8E5M2 | U16 | U64 => None,
+            I8 | F8E5M2 | F8E8M0 | F8E4M3FNUZ | F8E5M2FNUZ | U16 | U64 | C64 => None,
         }
     }
 
@@ -109,7 +121,16 @@ impl Element {
         }
     }
 
-    /// The numbers that bytes of this type stand for; `false` for the types of one byte that are no plain numbers.
+    /// Whether these are numbers with fractions.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(
+            self,
+            F8E4M3 | F8E5M2 | F8E8M0 | F8E4M3FNUZ | F8E5M2FNUZ | F16 | BF16 | F32 | F64
+        )
+    }
+
+    /// The numbers that bytes of this type stand for; `false` for complex numbers.
     pub(crate) fn numbers(self, bytes: &[u8], out: &mut [f64]) -> bool {
         fn each<const N: usize>(bytes: &[u8], out: &mut [f64], number: fn([u8; N]) -> f64) {
             for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
@@ -129,7 +150,34 @@ impl Element {
             U64 => each(bytes, out, |b| u64::from_le_bytes(b) as f64),
             I64 => each(bytes, out, |b| i64::from_le_bytes(b) as f64),
             F64 => each(bytes, out, f64::from_le_bytes),
-            F8E4M3 | F8E5M2 => return false,
+            F8E4M3 => each(bytes, out, |[b]| small_float(b, 4, 7, Ends::Nan)),
+            F8E5M2 => each(bytes, out, |[b]| small_float(b, 5, 15, Ends::Infinite)),
+            F8E4M3FNUZ => each(bytes, out, |[b]| small_float(b, 4, 8, Ends::NoNegativeZero)),
+            F8E5M2FNUZ => each(bytes, out, |[b]| {
+                small_float(b, 5, 16, Ends::NoNegativeZero)
+            }),
+            F8E8M0 => each(bytes, out, |[b]| match b {
+                0xff => f64::NAN,
+                b => 2_f64.powi(i32::from(b) - 127),
+            }),
+            C64 => return false,
+        }
+        true
+    }
+
+    /// Writes numbers as bytes of this type, rounded to nearest; `false` for the types that are only read.
+    pub(crate) fn bytes_of(self, numbers: &[f64], out: &mut [u8]) -> bool {
+        fn each<const N: usize>(numbers: &[f64], out: &mut [u8], bytes: fn(f64) -> [u8; N]) {
+            for (number, out) in numbers.iter().zip(out.as_chunks_mut::<N>().0) {
+                *out = bytes(*number);
+            }
+        }
+        match self {
+            F16 => each(numbers, out, |x| half::f16::from_f64(x).to_le_bytes()),
+            BF16 => each(numbers, out, |x| half::bf16::from_f64(x).to_le_bytes()),
+            F32 => each(numbers, out, |x| (x as f32).to_le_bytes()),
+            F64 => each(numbers, out, f64::to_le_bytes),
+            _ => return false,
         }
         true
     }
@@ -149,6 +197,39 @@ impl Element {
         let loadable = ALL.into_iter().filter(|element| element.dtype().is_some());
         loadable.map(Self::name).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// What the largest exponent of a float of eight bits stands for.
+#[derive(PartialEq)]
+enum Ends {
+    /// Infinity and NaN, as in larger floats.
+    Infinite,
+    /// Numbers, but for the very largest, which is NaN.
+    Nan,
+    /// Numbers; NaN stands where the negative zero would.
+    NoNegativeZero,
+}
+
+/// A float of eight bits.
+fn small_float(byte: u8, exponent_bits: u32, bias: i32, ends: Ends) -> f64 {
+    let mantissa_bits = 7 - exponent_bits;
+    let (mantissa, exponent) = (
+        i32::from(byte) & ((1 << mantissa_bits) - 1),
+        i32::from(byte & 0x7f) >> mantissa_bits,
+    );
+    let top = (1 << exponent_bits) - 1;
+    let size = match ends {
+        Ends::NoNegativeZero if byte == 0x80 => return f64::NAN,
+        Ends::Infinite if exponent == top && mantissa == 0 => f64::INFINITY,
+        Ends::Infinite if exponent == top => return f64::NAN,
+        Ends::Nan if byte & 0x7f == 0x7f => return f64::NAN,
+        _ => {
+            let whole = if exponent == 0 { 0 } else { 1 << mantissa_bits };
+            let power = exponent.max(1) - bias - mantissa_bits as i32;
+            f64::from(whole + mantissa) * 2_f64.powi(power)
+        }
+    };
+    if byte & 0x80 == 0 { size } else { -size }
 }
 
 impl std::fmt::Display for Element {
@@ -199,6 +280,42 @@ mod tests {
             }
         }
         assert_eq!(Element::from_name("f32"), None);
+    }
+
+    #[test]
+    fn small_floats_are_what_their_formats_say() {
+        let one = |element: Element, byte: u8| {
+            let mut out = [0.0];
+            assert!(element.numbers(&[byte], &mut out));
+            out[0]
+        };
+        for (element, byte, number) in [
+            (F8E4M3, 0x38, 1.0),
+            (F8E4M3, 0x7e, 448.0),
+            (F8E4M3, 0x01, 0.001953125),
+            (F8E4M3, 0xc0, -2.0),
+            (F8E5M2, 0x3c, 1.0),
+            (F8E5M2, 0x7b, 57344.0),
+            (F8E5M2, 0xfc, f64::NEG_INFINITY),
+            (F8E4M3FNUZ, 0x40, 1.0),
+            (F8E4M3FNUZ, 0x7f, 240.0),
+            (F8E5M2FNUZ, 0x40, 1.0),
+            (F8E5M2FNUZ, 0x7f, 57344.0),
+            (F8E8M0, 127, 1.0),
+            (F8E8M0, 0, 2_f64.powi(-127)),
+        ] {
+            assert_eq!(one(element, byte), number, "{element} {byte:#x}");
+        }
+        for (element, byte) in [
+            (F8E4M3, 0x7f),
+            (F8E4M3, 0xff),
+            (F8E5M2, 0x7d),
+            (F8E4M3FNUZ, 0x80),
+            (F8E5M2FNUZ, 0x80),
+            (F8E8M0, 0xff),
+        ] {
+            assert!(one(element, byte).is_nan(), "{element} {byte:#x}");
+        }
     }
 
     #[test]

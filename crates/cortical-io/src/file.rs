@@ -5,19 +5,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor, WithDType};
+use candle_core::{Device, Tensor};
 use cortical_kernels::sparse::SparseMatrix;
 use rayon::prelude::*;
 
 use crate::bitmask::{self, Trouble};
-use crate::element::Number;
 use crate::header::Header;
 use crate::limits;
+use crate::load::{self, CHUNK_BYTES};
 use crate::mmap::MappedFile;
+use crate::source::{self, Source};
 use crate::{Defect, Error, Result, TensorInfo};
-
-/// Bytes that a thread reads and converts at a time; they stay in its cache meanwhile.
-const CHUNK_BYTES: usize = 1 << 18;
 
 /// An open safetensors file whose header has been read and checked.
 ///
@@ -57,12 +55,7 @@ impl TensorFile {
 
     fn with(path: &Path, source: impl FnOnce(File) -> io::Result<Source>) -> Result<Self> {
         let read = || Error::read(path);
-        // Asked before opening, because opening a pipe waits for somebody to write into it.
-        if !std::fs::metadata(path).map_err(read())?.is_file() {
-            return Err(Error::NotAFile { path: path.into() });
-        }
-        let mut file = File::open(path).map_err(read())?;
-        let file_bytes = file.metadata().map_err(read())?.len();
+        let (mut file, file_bytes) = source::open(path)?;
         let json = match read_header(&mut file, file_bytes).map_err(read())? {
             Ok(json) => json,
             Err(defect) => return Err(Error::malformed(path)(defect)),
@@ -230,6 +223,21 @@ impl TensorFile {
         Ok(())
     }
 
+    /// Reads bytes of a tensor that exists and has them; of a sparse one, those that the dense weight would have.
+    pub(crate) fn read_bytes(&self, info: &TensorInfo, from: u64, out: &mut [u8]) -> Result<()> {
+        if info.is_sparse() {
+            let size = info.element.size();
+            let mut numbers = vec![0.0; out.len() / size];
+            self.read_numbers(&info.name, from as usize / size, &mut numbers)?;
+            info.element.bytes_of(&numbers, out);
+            return Ok(());
+        }
+        let read = self
+            .source
+            .read_exact_at(self.data_start + info.start + from, out);
+        read.map_err(Error::read(&self.path))
+    }
+
     fn load_info(&self, info: &TensorInfo, device: &Device) -> Result<Tensor> {
         let (path, name) = (self.path.clone(), info.name.clone());
         let Some(dtype) = info.element.dtype() else {
@@ -240,84 +248,17 @@ impl TensorFile {
             });
         };
         if let Some(matrix) = self.sparse_of(info)? {
-            zeros::<f32>(info.count()).map_err(|_| self.trouble(info, Trouble::Memory))?;
+            load::zeros::<f32>(info.count()).map_err(|_| self.trouble(info, Trouble::Memory))?;
             return bitmask::dense(&matrix, dtype, device).map_err(|source| Error::Tensor {
                 path,
                 name,
                 source: Box::new(source),
             });
         }
-        let loaded = match dtype {
-            DType::U8 => self.numbers::<u8>(info, device),
-            DType::I16 => self.numbers::<i16>(info, device),
-            DType::F16 => self.numbers::<half::f16>(info, device),
-            DType::BF16 => self.numbers::<half::bf16>(info, device),
-            DType::U32 => self.numbers::<u32>(info, device),
-            DType::I32 => self.numbers::<i32>(info, device),
-            DType::F32 => self.numbers::<f32>(info, device),
-            DType::I64 => self.numbers::<i64>(info, device),
-            DType::F64 => self.numbers::<f64>(info, device),
-            // What is left is of one byte and its Rust type is not ours to name; candle converts the bytes.
-            _ => self.read(info).and_then(|bytes| {
-                let tensor = Tensor::from_raw_buffer(&bytes, dtype, info.shape(), device);
-                tensor.map_err(LoadError::Tensor)
-            }),
-        };
-        loaded.map_err(|error| match error {
-            LoadError::Memory => Error::OutOfMemory {
-                path,
-                name,
-                bytes: info.bytes(),
-            },
-            LoadError::Read(source) => Error::Read { path, source },
-            LoadError::Tensor(source) => Error::Tensor {
-                path,
-                name,
-                source: Box::new(source),
-            },
-        })
-    }
-
-    fn numbers<T: Number + WithDType>(
-        &self,
-        info: &TensorInfo,
-        device: &Device,
-    ) -> Result<Tensor, LoadError> {
-        Tensor::from_vec(self.read::<T>(info)?, info.shape(), device).map_err(LoadError::Tensor)
-    }
-
-    /// Reads and converts a tensor's elements, chunks in parallel.
-    fn read<T: Number>(&self, info: &TensorInfo) -> Result<Vec<T>, LoadError> {
-        let mut numbers = zeros::<T>(info.count())?;
-        let per_chunk = CHUNK_BYTES / T::SIZE;
         let start = self.data_start + info.start;
-        numbers
-            .par_chunks_mut(per_chunk)
-            .enumerate()
-            .try_for_each_init(
-                || vec![0; CHUNK_BYTES],
-                |bytes, (index, chunk)| {
-                    let bytes = &mut bytes[..chunk.len() * T::SIZE];
-                    self.source
-                        .read_exact_at(start + (index * CHUNK_BYTES) as u64, bytes)?;
-                    T::decode(bytes, chunk);
-                    io::Result::Ok(())
-                },
-            )?;
-        Ok(numbers)
-    }
-}
-
-/// Why a tensor could not be loaded, before the file's and the tensor's name are added.
-enum LoadError {
-    Memory,
-    Read(io::Error),
-    Tensor(candle_core::Error),
-}
-
-impl From<io::Error> for LoadError {
-    fn from(error: io::Error) -> Self {
-        Self::Read(error)
+        let read = |at: u64, out: &mut [u8]| self.source.read_exact_at(start + at, out);
+        load::tensor(info.element, info.shape(), &read, device)
+            .map_err(|why| why.named(&self.path, &info.name, info.bytes()))
     }
 }
 
@@ -338,47 +279,4 @@ fn read_header(file: &mut File, file_bytes: u64) -> io::Result<Result<Vec<u8>, D
     let mut json = vec![0; expected as usize];
     file.read_exact(&mut json)?;
     Ok(Ok(json))
-}
-
-/// `count` zeros, if there is memory for them.
-fn zeros<T: Number>(count: usize) -> Result<Vec<T>, LoadError> {
-    // Asking first turns a lack of memory into an error. The reservation itself is given back, because memory that
-    // the system hands out as zeros need not be written twice.
-    Vec::<T>::new()
-        .try_reserve_exact(count)
-        .map_err(|_| LoadError::Memory)?;
-    Ok(vec![T::default(); count])
-}
-
-/// Where bytes come from.
-#[derive(Debug)]
-enum Source {
-    Plain(File),
-    Mapped(MappedFile),
-}
-
-impl Source {
-    fn read_exact_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(file) => read_exact_at(file, offset, out),
-            Self::Mapped(map) => map.read_exact_at(offset, out),
-        }
-    }
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
-}
-
-#[cfg(not(unix))]
-fn read_exact_at(mut file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
-    use std::io::{Seek, SeekFrom};
-    // Threads share the file's position here, so they take turns.
-    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(out)
 }

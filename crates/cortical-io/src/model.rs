@@ -6,9 +6,8 @@ use std::path::Path;
 use candle_core::{DType, Tensor};
 use cortical_neuron::Params;
 
-use crate::{
-    Checkpoint, Difference, Error, Metadata, ModelFiles, Result, TensorInfo, save_tensors,
-};
+use crate::difference::{self, Difference};
+use crate::{Checkpoint, Error, Metadata, ModelFiles, Result, TensorInfo, save_tensors};
 
 /// Saves all parameters and buffers as a model file: [`save_with`] without metadata of one's own.
 ///
@@ -132,6 +131,7 @@ fn compare(
             None => differences.push(Difference::Missing {
                 name,
                 shape: tensor.dims().to_vec(),
+                nearest: None,
             }),
             Some((got, _)) if got != tensor.dims() => {
                 let (expected, got) = (tensor.dims().to_vec(), got.to_vec());
@@ -159,6 +159,7 @@ fn compare(
     if differences.is_empty() {
         return Ok(());
     }
+    difference::find_nearest(&mut differences);
     Err(Error::Mismatch {
         origin: origin.to_owned(),
         differences,
@@ -166,7 +167,7 @@ fn compare(
 }
 
 /// Gives every tensor to the parameter or buffer of its name; names, shapes and types are known to fit.
-fn assign(params: &Params, tensors: &[(String, Tensor)]) -> Result<()> {
+pub(crate) fn assign(params: &Params, tensors: &[(String, Tensor)]) -> Result<()> {
     for (name, tensor) in tensors {
         params.set(name, tensor).map_err(|source| Error::Assign {
             name: name.clone(),

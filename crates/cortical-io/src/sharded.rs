@@ -169,6 +169,21 @@ impl ModelFiles {
         }
     }
 
+    /// Reads bytes of the tensor called `name`.
+    pub(crate) fn read_bytes(&self, name: &str, from: u64, out: &mut [u8]) -> Result<()> {
+        let found = self
+            .files
+            .iter()
+            .find_map(|file| Some((file, file.info(name)?)));
+        match found {
+            Some((file, info)) => file.read_bytes(info, from, out),
+            None => Err(Error::NoTensor {
+                path: self.path.clone(),
+                name: name.into(),
+            }),
+        }
+    }
+
     /// The weight called `name` with the connections that are left, where it is stored so; see
     /// [`TensorFile::sparse`].
     ///

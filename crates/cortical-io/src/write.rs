@@ -40,6 +40,51 @@ pub fn save_tensors(
     write_atomic(path, |writer| plan.write(writer))
 }
 
+/// A tensor that is to be written: what its header says, and whatever it comes from.
+pub(crate) struct Part<T> {
+    pub(crate) name: String,
+    pub(crate) element: Element,
+    pub(crate) shape: Vec<u64>,
+    pub(crate) from: T,
+}
+
+/// Lays tensors out: the bytes of the header, and the parts in the order of their bytes.
+pub(crate) fn lay_out<T>(
+    mut parts: Vec<Part<T>>,
+    metadata: &Metadata,
+) -> Result<(Vec<u8>, Vec<Part<T>>), Defect> {
+    if parts.len() > limits::TENSORS {
+        return Err(Defect::TooManyTensors);
+    }
+    for part in &parts {
+        check_name(&part.name)?;
+    }
+    parts.sort_by(|a, b| {
+        let sizes = b.element.size().cmp(&a.element.size());
+        sizes.then_with(|| a.name.cmp(&b.name))
+    });
+    let mut header = Header {
+        metadata: metadata.clone(),
+        ..Header::default()
+    };
+    let mut start = 0;
+    for (index, part) in parts.iter().enumerate() {
+        let name = part.name.clone();
+        if header.index.insert(name.clone(), index).is_some() {
+            return Err(Defect::Duplicate { name });
+        }
+        let info = check_tensor(name, part.element, part.shape.clone(), start, None)?;
+        start = info.end;
+        header.tensors.push(info);
+    }
+    let header = header.to_bytes();
+    let got = header.len() as u64 - 8;
+    if got > limits::HEADER_BYTES {
+        return Err(Defect::HeaderTooLong { got });
+    }
+    Ok((header, parts))
+}
+
 /// A checked file that is ready to be written.
 pub(crate) struct Plan<'a> {
     header: Vec<u8>,
@@ -50,45 +95,23 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Lays the tensors out.
     pub(crate) fn new(named: &'a [(String, Tensor)], metadata: &Metadata) -> Result<Self, Defect> {
-        if named.len() > limits::TENSORS {
-            return Err(Defect::TooManyTensors);
-        }
-        let mut parts = Vec::with_capacity(named.len());
-        for (name, tensor) in named {
-            check_name(name)?;
+        let part = |(name, tensor): &'a (String, Tensor)| {
             let element = Element::of(tensor.dtype()).ok_or_else(|| Defect::Unstorable {
                 name: name.clone(),
                 got: tensor.dtype(),
             })?;
-            parts.push((element, name, tensor));
-        }
-        parts.sort_by(|(a, a_name, _), (b, b_name, _)| {
-            b.size().cmp(&a.size()).then_with(|| a_name.cmp(b_name))
-        });
-        let mut header = Header {
-            metadata: metadata.clone(),
-            ..Header::default()
+            Ok(Part {
+                name: name.clone(),
+                element,
+                shape: tensor.dims().iter().map(|&dim| dim as u64).collect(),
+                from: tensor,
+            })
         };
-        let mut start = 0;
-        for (index, (element, name, tensor)) in parts.iter().enumerate() {
-            if header.index.insert(name.to_string(), index).is_some() {
-                return Err(Defect::Duplicate {
-                    name: name.to_string(),
-                });
-            }
-            let shape = tensor.dims().iter().map(|&dim| dim as u64).collect();
-            let info = check_tensor(name.to_string(), *element, shape, start, None)?;
-            start = info.end;
-            header.tensors.push(info);
-        }
-        let header = header.to_bytes();
-        let got = header.len() as u64 - 8;
-        if got > limits::HEADER_BYTES {
-            return Err(Defect::HeaderTooLong { got });
-        }
+        let parts = named.iter().map(part).collect::<Result<_, Defect>>()?;
+        let (header, parts) = lay_out(parts, metadata)?;
         Ok(Self {
             header,
-            tensors: parts.into_iter().map(|(_, _, tensor)| tensor).collect(),
+            tensors: parts.into_iter().map(|part| part.from).collect(),
         })
     }
 

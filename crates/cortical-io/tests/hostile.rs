@@ -217,8 +217,8 @@ fn the_header_has_what_the_format_prescribes_and_nothing_twice() {
         "\"shape\" appears twice",
     );
     refused(
-        r#"{"dtype":"C64","shape":[1],"data_offsets":[0,8]}"#,
-        "\"C64\"; known are BOOL, U8",
+        r#"{"dtype":"C32","shape":[1],"data_offsets":[0,8]}"#,
+        "\"C32\"; known are BOOL, U8",
     );
     refused(
         r#"{"dtype":"U8","shape":[-8],"data_offsets":[0,8]}"#,

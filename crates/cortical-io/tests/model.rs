@@ -106,9 +106,10 @@ fn a_file_that_does_not_fit_is_refused_with_every_difference_and_changes_nothing
     let want = [
         "does not fit the model, nothing was loaded; is it the same network with the same sizes?",
         "  conv.bias has shape [5], the model [4]",
-        "  fc.weight [2, 4] is missing",
+        "  fc.weight [2, 4] is missing; is head.weight meant?",
         "  conv.running_mean has elements f16, the model f32",
         "  head.weight [2, 4] is not in the model",
+        "  names fit with the rule 'head.*=fc.*', as `cortical convert --rename` takes it",
     ];
     let checkpoint = Checkpoint {
         model: tensors.into(),
@@ -151,7 +152,8 @@ fn a_long_list_of_differences_is_cut_in_the_message_only() {
         differences[24],
         Difference::Missing {
             name: "p24".into(),
-            shape: vec![1]
+            shape: vec![1],
+            nearest: None,
         }
     );
 }

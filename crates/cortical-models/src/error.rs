@@ -182,7 +182,7 @@ pub enum Error {
         base: String,
     },
     /// A folder describes low-rank changes and has none.
-    #[error("{} has no adapter_model.safetensors beside its adapter_config.json; save the changes again with PEFT{}", path.display(), if *pickled { ", as adapter_model.bin is an archive of PyTorch's, which can run code when it is read and is not" } else { "" })]
+    #[error("{} has no adapter_model.safetensors beside its adapter_config.json; save the changes again with PEFT{}", path.display(), if *pickled { ", or turn adapter_model.bin into it with `cortical convert`" } else { "" })]
     NoChanges {
         /// The folder.
         path: std::path::PathBuf,

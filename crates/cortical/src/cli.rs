@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use cortical_explain::{Machine, NumberType};
 use cortical_train::{Override, presets};
 
+use crate::cli_convert::ConvertArgs;
 use crate::cli_language::{
     ChatArgs, GenerateArgs, LogitsArgs, MergeArgs, PerplexityArgs, TokensArgs,
 };
@@ -100,6 +101,8 @@ pub(crate) enum Verb {
     Logits(LogitsArgs),
     /// Write a language model as a folder of its own, with its low-rank changes made part of its weights
     Merge(MergeArgs),
+    /// Write a model in another format, with other types or names: safetensors, GGUF, NumPy's, out of PyTorch's too
+    Convert(ConvertArgs),
     /// Turn text into a language model's tokens
     Tokens(TokensArgs),
     /// Measure a language model's loss on a text

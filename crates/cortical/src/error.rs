@@ -46,11 +46,14 @@ pub(crate) enum Error {
     #[error("{} exists already; choose another folder", path.display())]
     Occupied { path: PathBuf },
     /// What is to be written is what is read.
-    #[error("--out {} is what this command reads; choose another file", path.display())]
+    #[error("{} is what this command reads; choose another file", path.display())]
     OutIsInput { path: PathBuf },
     /// Something else than what would be written is there.
     #[error("{} exists already and is not {kind}; choose another file, or replace it with --force", path.display())]
     WouldReplace { path: PathBuf, kind: &'static str },
+    /// Something is there already that would be replaced.
+    #[error("{} exists already; choose another name, or replace it with --force", path.display())]
+    Exists { path: PathBuf },
     /// A file cannot be read.
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: std::io::Error },
@@ -170,10 +173,12 @@ impl Error {
             | Self::ContinuesTexts { .. }
             | Self::OutIsInput { .. }
             | Self::WouldReplace { .. }
+            | Self::Exists { .. }
             | Self::PruneArguments { .. }
             | Self::PredictsClasses { .. } => true,
             Self::Prune(error) => error.is_usage(),
             Self::Explain(error) => error.is_usage(),
+            Self::Io(error) => matches!(error, cortical_io::Error::Ending { .. }),
             Self::Text(error) => matches!(error, cortical_text::Error::Sampling { .. }),
             Self::Train(error) => error.is_usage(),
             Self::Data(error) => matches!(error, cortical_data::Error::UnknownDataset { .. }),

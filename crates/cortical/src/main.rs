@@ -4,6 +4,7 @@
 //! with everything saved.
 
 mod cli;
+mod cli_convert;
 mod cli_language;
 mod cli_observe;
 mod cli_prune;
@@ -98,6 +99,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Chat(args) => pooled(&|| verbs::language::chat::chat(args, common, output)),
         Verb::Logits(args) => pooled(&|| verbs::language::logits::logits(args, output)),
         Verb::Merge(args) => pooled(&|| verbs::language::merge::merge(args, output)),
+        Verb::Convert(args) => pooled(&|| verbs::convert::convert(args, output)),
         Verb::Tokens(args) => verbs::language::tokens::tokens(args, output),
         Verb::Perplexity(args) => pooled(&|| verbs::language::perplexity::perplexity(args, output)),
         Verb::Data(args) => verbs::data::data(args, output),

@@ -77,6 +77,7 @@ impl Seeds {
         seeds.pictures(root)?;
         seeds.runs(judge)?;
         seeds.language_models(root)?;
+        seeds.files(root)?;
         Ok(seeds)
     }
 
@@ -139,6 +140,28 @@ impl Seeds {
                 self.write(&format!("{folder}/pictures/{place}/{name}"), &picture)?;
                 self.write(&format!("{folder}/pictures/{place}/other-{name}"), &picture)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What other libraries write.
+    fn files(&self, root: &Path) -> Result<()> {
+        let from = root.join("crates/cortical-io/tests/fixtures");
+        for name in [
+            "pytorch/zip-2.pt",
+            "pytorch/zip-5.pt",
+            "pytorch/legacy-2.pt",
+            "pytorch/views-legacy.pt",
+            "pytorch/tar.pt",
+            "numpy/arrays.npz",
+            "numpy/packed.npz",
+            "numpy/single.npy",
+            "gguf/quantized.gguf",
+        ] {
+            let path = from.join(name);
+            let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+            let name = name.rsplit('/').next().unwrap_or(name);
+            self.write(&format!("files/{name}"), bytes)?;
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ const STATE: [(&str, &str); 7] = [
         "numbers that keep the names of temporary files apart",
     ),
     (
-        "crates/cortical-io/src/file.rs",
+        "crates/cortical-io/src/source.rs",
         "turns of threads at a file's position, where the system has one position only",
     ),
 ];

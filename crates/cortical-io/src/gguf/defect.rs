@@ -96,7 +96,8 @@ pub enum GgufDefect {
     },
     /// A type of elements that is not read.
     #[error(
-        "tensor {name:?} has elements of type {got}; read are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K: convert the file to one of them"
+        "tensor {name:?} has elements of type {}; read are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS: convert the file to one of them",
+        type_name(*.got)
     )]
     Type {
         /// Its name.
@@ -126,4 +127,29 @@ pub enum GgufDefect {
         /// What is wrong with that.
         why: &'static str,
     },
+}
+
+/// llama.cpp's name of a type that is not read.
+fn type_name(number: u32) -> String {
+    let name = match number {
+        9 => "Q8_1",
+        15 => "Q8_K",
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        29 => "IQ1_M",
+        34 => "TQ1_0",
+        35 => "TQ2_0",
+        39 => "MXFP4",
+        other => return format!("number {other}"),
+    };
+    name.to_owned()
 }

@@ -5,12 +5,16 @@ mod reader;
 #[cfg(test)]
 mod tests;
 mod value;
+mod values;
+mod write;
 
 pub use defect::GgufDefect;
 pub use value::GgufValue;
+pub use values::GgufValues;
+pub(crate) use write::{Written, check as check_written, write};
 
 use crate::limits;
-use crate::mmap::MappedFile;
+use crate::source::{self, read_exact_at};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
@@ -30,18 +34,34 @@ pub enum GgufType {
 }
 
 impl GgufType {
+    /// The numbers of the types in a file.
+    const NUMBERS: [(u32, Self); 15] = [
+        (0, Self::F32),
+        (1, Self::Quantized(Format::F16)),
+        (2, Self::Quantized(Format::Q4_0)),
+        (3, Self::Quantized(Format::Q4_1)),
+        (6, Self::Quantized(Format::Q5_0)),
+        (7, Self::Quantized(Format::Q5_1)),
+        (8, Self::Quantized(Format::Q8_0)),
+        (10, Self::Quantized(Format::Q2K)),
+        (11, Self::Quantized(Format::Q3K)),
+        (12, Self::Quantized(Format::Q4K)),
+        (13, Self::Quantized(Format::Q5K)),
+        (14, Self::Quantized(Format::Q6K)),
+        (20, Self::Quantized(Format::Iq4Nl)),
+        (23, Self::Quantized(Format::Iq4Xs)),
+        (30, Self::Quantized(Format::Bf16)),
+    ];
+
     fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
-            0 => Self::F32,
-            1 => Self::Quantized(Format::F16),
-            2 => Self::Quantized(Format::Q4_0),
-            3 => Self::Quantized(Format::Q4_1),
-            8 => Self::Quantized(Format::Q8_0),
-            12 => Self::Quantized(Format::Q4K),
-            14 => Self::Quantized(Format::Q6K),
-            30 => Self::Quantized(Format::Bf16),
-            _ => return None,
-        })
+        let known = Self::NUMBERS.into_iter().find(|(own, _)| *own == number);
+        known.map(|(_, kind)| kind)
+    }
+
+    /// The number of the type in a file.
+    fn number(self) -> u32 {
+        let known = Self::NUMBERS.into_iter().find(|(_, kind)| *kind == self);
+        known.map_or(u32::MAX, |(number, _)| number)
     }
 
     /// The name in upper case.
@@ -145,12 +165,14 @@ impl GgufTensor {
 #[derive(Debug)]
 pub struct GgufFile {
     path: PathBuf,
-    map: MappedFile,
+    file: File,
     version: u32,
     values: BTreeMap<String, GgufValue>,
     tensors: Vec<GgufTensor>,
     index: BTreeMap<String, usize>,
     data_start: u64,
+    /// Where the values lie in the file.
+    value_place: Range<u64>,
 }
 
 struct Head {
@@ -159,23 +181,18 @@ struct Head {
     tensors: Vec<GgufTensor>,
     index: BTreeMap<String, usize>,
     data_start: u64,
+    /// Where the values lie in the file.
+    value_place: Range<u64>,
 }
 
 impl GgufFile {
     /// Opens a file.
     ///
-    /// Nobody may shorten it meanwhile, or the operating system stops the process.
-    ///
     /// # Errors
     /// [`Error::Read`], [`Error::NotAFile`], or [`Error::Gguf`] with what is wrong with the content.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let read = || Error::read(path);
-        if !std::fs::metadata(path).map_err(read())?.is_file() {
-            return Err(Error::NotAFile { path: path.into() });
-        }
-        let file = File::open(path).map_err(read())?;
-        let bytes = file.metadata().map_err(read())?.len();
+        let (file, bytes) = source::open(path)?;
         let head = match read_head(&file, bytes) {
             Ok(head) => head,
             Err(Failure::Io(source)) => {
@@ -189,12 +206,13 @@ impl GgufFile {
         };
         Ok(Self {
             path: path.into(),
-            map: MappedFile::new(&file).map_err(read())?,
+            file,
             version: head.version,
             values: head.values,
             tensors: head.tensors,
             index: head.index,
             data_start: head.data_start,
+            value_place: head.value_place,
         })
     }
 
@@ -312,6 +330,21 @@ impl GgufFile {
         })
     }
 
+    /// The values as they lie in the file.
+    pub(crate) fn value_bytes(&self) -> Result<Vec<u8>> {
+        let place = &self.value_place;
+        let mut bytes = vec![0; (place.end - place.start) as usize];
+        let read = read_exact_at(&self.file, place.start, &mut bytes);
+        read.map_err(Error::read(&self.path))?;
+        Ok(bytes)
+    }
+
+    /// Reads bytes of a tensor as they lie, from its byte `from` on; it has them.
+    pub(crate) fn read_bytes(&self, name: &str, from: u64, out: &mut [u8]) -> Result<()> {
+        let start = self.data_start + self.need(name)?.start + from;
+        read_exact_at(&self.file, start, out).map_err(Error::read(&self.path))
+    }
+
     /// The bytes of a tensor at some place in it.
     fn bytes(&self, info: &GgufTensor, place: Range<u64>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -324,9 +357,8 @@ impl GgufFile {
             });
         }
         bytes.resize(len.unwrap_or(0), 0);
-        self.map
-            .read_exact_at(self.data_start + info.start + place.start, &mut bytes)
-            .map_err(Error::read(&self.path))?;
+        let start = self.data_start + info.start + place.start;
+        read_exact_at(&self.file, start, &mut bytes).map_err(Error::read(&self.path))?;
         Ok(bytes)
     }
 }
@@ -345,6 +377,7 @@ fn read_head(file: &File, bytes: u64) -> Result<Head, Failure> {
     let tensor_count = reader.count("tensors", 24)?;
     let value_count = reader.count("values", 13)?;
     let mut values = BTreeMap::new();
+    let first_value = reader.at();
     for _ in 0..value_count {
         let key = name(reader.text("a key")?)?;
         let value = reader.value(&key)?;
@@ -352,6 +385,7 @@ fn read_head(file: &File, bytes: u64) -> Result<Head, Failure> {
             return Err(GgufDefect::Duplicate { name: key }.into());
         }
     }
+    let value_place = first_value..reader.at();
     let alignment = match values.get("general.alignment") {
         None => 32,
         Some(value) => {
@@ -379,6 +413,7 @@ fn read_head(file: &File, bytes: u64) -> Result<Head, Failure> {
         tensors,
         index,
         data_start,
+        value_place,
     })
 }
 
@@ -418,7 +453,11 @@ fn read_tensor(reader: &mut Reader<&File>) -> Result<GgufTensor, Failure> {
         .map(|d| usize::try_from(*d).ok())
         .collect();
     // Four bytes an element once it is dequantized.
-    let fits = count
+    // A dimension of 0 counts as 1 here: in another order their product must be countable too.
+    let largest = sizes
+        .iter()
+        .try_fold(1_u64, |n, d| n.checked_mul((*d).max(1)));
+    let fits = largest
         .and_then(|n| n.checked_mul(4))
         .is_some_and(|n| isize::try_from(n).is_ok());
     let (Some(bytes), Some(shape), true) = (bytes, shape, fits) else {

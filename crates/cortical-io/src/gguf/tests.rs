@@ -207,8 +207,8 @@ fn crafted_files_are_refused_with_what_is_wrong() {
         GgufDefect::Name { .. }
     ));
     assert!(matches!(
-        with(&|m| m.tensors[1].2 = 13),
-        GgufDefect::Type { got: 13, .. }
+        with(&|m| m.tensors[1].2 = 19),
+        GgufDefect::Type { got: 19, .. }
     ));
     assert!(matches!(
         with(&|m| m.tensors[1].1[0] = 33),
@@ -262,6 +262,65 @@ fn counts_that_the_file_cannot_hold_are_not_believed() {
     let mut maker = Maker::small();
     maker.values[4].2[4..12].copy_from_slice(&(1_u64 << 50).to_le_bytes());
     assert!(matches!(defect(&maker.bytes()), GgufDefect::Count { .. }));
+}
+
+/// Sizes and counts whose products do not fit, as in holes that other readers have had.
+#[test]
+fn products_that_wrap_are_noticed() {
+    let with = |change: &dyn Fn(&mut Maker)| {
+        let mut maker = Maker::small();
+        change(&mut maker);
+        defect(&maker.bytes())
+    };
+    // Dimensions whose product, or whose product with the size of an element or block, comes round to little.
+    for (sizes, kind) in [
+        (vec![1_u64 << 32, 1 << 32], 0),
+        (vec![1 << 62, 4], 0),
+        (vec![1 << 62], 0),
+        (vec![(1 << 62) + 1], 1),
+        (vec![32, 1 << 59], 8),
+        (vec![32, u64::MAX / 32 + 1], 8),
+        (vec![256, 1 << 56, 1 << 7], 14),
+        (vec![1 << 63, 2, 1, 1], 30),
+        (vec![0, u64::MAX, u64::MAX], 0),
+    ] {
+        let defect = with(&|m| {
+            m.tensors[1].1.clone_from(&sizes);
+            m.tensors[1].2 = kind;
+        });
+        let fits = matches!(
+            defect,
+            GgufDefect::Dimensions { .. } | GgufDefect::Place { .. }
+        );
+        assert!(fits, "{sizes:?}: {defect}");
+    }
+    // A place whose end wraps.
+    let wraps = with(&|m| m.tensors[1].3 = u64::MAX - 31);
+    assert!(matches!(wraps, GgufDefect::Place { .. }), "{wraps}");
+    // Lists whose bytes wrap, and lists of texts that are endless.
+    for (kind, count) in [
+        (12_u32, (1_u64 << 61) + 1),
+        (5, 1 << 62),
+        (8, 1 << 61),
+        (8, u64::MAX),
+        (0, u64::MAX),
+    ] {
+        let list = [&kind.to_le_bytes()[..], &count.to_le_bytes()].concat();
+        let defect = with(&|m| m.values[4].2.clone_from(&list));
+        assert!(
+            matches!(defect, GgufDefect::Count { .. }),
+            "{kind} {count}: {defect}"
+        );
+    }
+    // 43 bytes that ask for a list of lists without end.
+    let mut short = b"GGUF\x03\0\0\0".to_vec();
+    short.extend(0_u64.to_le_bytes());
+    short.extend(1_u64.to_le_bytes());
+    short.extend(text("abc"));
+    short.extend(9_u32.to_le_bytes());
+    short.extend(9_u32.to_le_bytes());
+    assert_eq!(short.len(), 43);
+    assert!(matches!(defect(&short), GgufDefect::Nested { .. }));
 }
 
 #[test]

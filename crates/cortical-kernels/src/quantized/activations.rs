@@ -1,11 +1,11 @@
 //! Inputs of a quantized product, rounded to 8 bits in blocks of 32.
 
-use super::Format;
+use super::{Format, blocks};
 use crate::isa;
 
 /// One row of inputs as a quantized product reads it.
 pub(super) struct Activations {
-    /// As they came, for weights of 16 bits.
+    /// As they came, for weights of 16 bits and those that are dequantized.
     pub(super) plain: Vec<f32>,
     /// Rounded, padded with zeros to whole blocks of 32.
     pub(super) numbers: Vec<i8>,
@@ -20,7 +20,7 @@ pub(super) struct Activations {
 impl Activations {
     /// Rounds `x` to nearest: `x ≈ scale · number`.
     pub(super) fn new(format: Format, x: &[f32]) -> Self {
-        if matches!(format, Format::F16 | Format::Bf16) {
+        if matches!(format, Format::F16 | Format::Bf16) || blocks::is_here(format) {
             return Self {
                 plain: x.to_vec(),
                 numbers: Vec::new(),

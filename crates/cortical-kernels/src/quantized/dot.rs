@@ -4,9 +4,9 @@
 //! meets the scales, in single precision. With AVX-512 VNNI (which processors with AMX have too) one instruction
 //! multiplies and sums 32 bytes, with AVX2 three do; elsewhere a loop does.
 
-use super::Format;
 use super::activations::Activations;
 use super::format::{q4k_part, q6k_numbers, word};
+use super::{Format, blocks};
 use crate::half::{bf16_to_f32, f16_to_f32};
 use crate::isa::InstructionSet;
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +24,13 @@ pub(super) fn rows(
     y: &mut [f32],
 ) {
     let row_bytes = bytes.len() / y.len().max(1);
+    if blocks::is_here(format) {
+        let mut block = vec![0.0; format.block()];
+        for (y, row) in y.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
+            *y = dequantized(format, row, x, &mut block);
+        }
+        return;
+    }
     #[cfg(target_arch = "x86_64")]
     {
         let isa = isa.min(detected());
@@ -52,6 +59,21 @@ pub(super) fn rows(
     }
 }
 
+/// The dot product of a row that is dequantized block by block, in eight sums.
+fn dequantized(format: Format, row: &[u8], x: &Activations, block: &mut [f32]) -> f32 {
+    let mut sums = [0.0; 8];
+    let parts = row.chunks_exact(format.block_bytes());
+    for (bytes, x) in parts.zip(x.plain.chunks_exact(block.len())) {
+        blocks::dequantize(format, bytes, block);
+        for (w, x) in block.as_chunks::<8>().0.iter().zip(x.as_chunks::<8>().0) {
+            for i in 0..8 {
+                sums[i] += w[i] * x[i];
+            }
+        }
+    }
+    sums.iter().sum()
+}
+
 /// Asks for the lines that lie as far ahead as this row lies here.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
@@ -74,6 +96,15 @@ pub(super) fn portable(format: Format, row: &[u8], x: &Activations) -> f32 {
             for (w, x) in row.as_chunks::<2>().0.iter().zip(&x.plain) {
                 sum += to(u16::from_le_bytes(*w)) * x;
             }
+        }
+        Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2K
+        | Format::Q3K
+        | Format::Q5K
+        | Format::Iq4Nl
+        | Format::Iq4Xs => {
+            return dequantized(format, row, x, &mut vec![0.0; format.block()]);
         }
         Format::Int8 => {
             for (b, w) in row[4..].chunks(32).enumerate() {
@@ -170,6 +201,7 @@ macro_rules! vectors {
                     Format::Q4_1 => q4_1(row, x),
                     Format::Q4K => q4k(row, x),
                     Format::Q6K => q6k(row, x),
+                    _ => super::portable(format, row, x),
                 }
             }
 

@@ -1,5 +1,6 @@
 //! How quantized weights lie, and what their numbers mean.
 
+use super::{blocks, q4k};
 use crate::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 /// A quantized form of a row of weights. The blocks are those of GGUF files, so that a file's bytes are used as they
@@ -23,13 +24,29 @@ pub enum Format {
     /// Blocks of 256 in sixteen parts, each with a scale of 8 bits: `w = d s (q − 32)`, q of 6 bits. 6.56 bits a
     /// weight.
     Q6K,
+    /// Blocks of 32: an f16 scale and 32 numbers of 5 bits, `w = d (q − 16)`. 5.5 bits a weight.
+    Q5_0,
+    /// Blocks of 32: an f16 scale, an f16 least value and 32 numbers of 5 bits, `w = d q + m`. 6 bits a weight.
+    Q5_1,
+    /// Blocks of 256 in sixteen parts, each with a scale and a least value of 4 bits: `w = d s q − e m`, q of 2 bits.
+    /// 2.63 bits a weight.
+    Q2K,
+    /// Blocks of 256 in sixteen parts, each with a scale of 6 bits: `w = d (s − 32) (q − 4)`, q of 3 bits. 3.44 bits a
+    /// weight.
+    Q3K,
+    /// As [`Format::Q4K`] with numbers of 5 bits. 5.5 bits a weight.
+    Q5K,
+    /// Blocks of 32: an f16 scale and 32 numbers of 4 bits that stand for sixteen uneven ones. 4.5 bits a weight.
+    Iq4Nl,
+    /// Blocks of 256 in eight parts, each with a scale of 6 bits, of the same uneven numbers. 4.25 bits a weight.
+    Iq4Xs,
     /// A whole row (an output channel) with one f32 scale, then a signed byte a weight: `w = d q`.
     Int8,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::F16,
         Self::Bf16,
         Self::Q8_0,
@@ -38,6 +55,13 @@ impl Format {
         Self::Q4K,
         Self::Q6K,
         Self::Int8,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q5K,
+        Self::Iq4Nl,
+        Self::Iq4Xs,
     ];
 
     /// The name in lower case, as the command line has it.
@@ -52,6 +76,13 @@ impl Format {
             Self::Q4K => "q4_k",
             Self::Q6K => "q6_k",
             Self::Int8 => "int8",
+            Self::Q5_0 => "q5_0",
+            Self::Q5_1 => "q5_1",
+            Self::Q2K => "q2_k",
+            Self::Q3K => "q3_k",
+            Self::Q5K => "q5_k",
+            Self::Iq4Nl => "iq4_nl",
+            Self::Iq4Xs => "iq4_xs",
         }
     }
 
@@ -60,8 +91,8 @@ impl Format {
     pub fn block(self) -> usize {
         match self {
             Self::F16 | Self::Bf16 => 1,
-            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 => 32,
-            Self::Q4K | Self::Q6K => 256,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Iq4Nl => 32,
+            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K | Self::Iq4Xs => 256,
             Self::Int8 => 0,
         }
     }
@@ -77,6 +108,13 @@ impl Format {
             Self::Q4K => 144,
             Self::Q6K => 210,
             Self::Int8 => 4,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
+            Self::Q2K => 84,
+            Self::Q3K => 110,
+            Self::Q5K => 176,
+            Self::Iq4Nl => 18,
+            Self::Iq4Xs => 136,
         }
     }
 
@@ -159,6 +197,18 @@ pub(super) fn dequantize_row(format: Format, row: &[u8], out: &mut [f32]) {
                 dequantize_small(format, block, out);
             }
         }
+        Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2K
+        | Format::Q3K
+        | Format::Q5K
+        | Format::Iq4Nl
+        | Format::Iq4Xs => {
+            let parts = row.chunks_exact(format.block_bytes());
+            for (block, out) in parts.zip(out.chunks_exact_mut(format.block())) {
+                blocks::dequantize(format, block, out);
+            }
+        }
         Format::Q4K => {
             for (block, out) in row.chunks_exact(144).zip(out.chunks_exact_mut(256)) {
                 let (d, e) = (f16_to_f32(word(block, 0)), f16_to_f32(word(block, 2)));
@@ -201,11 +251,15 @@ fn dequantize_small(format: Format, block: &[u8], out: &mut [f32]) {
         }
         return;
     }
-    let (nibbles, least) = match format {
-        Format::Q4_0 => (&block[2..], -8.0 * d),
-        _ => (&block[4..], f16_to_f32(word(block, 2))),
-    };
     let (low, high) = out.split_at_mut(16);
+    if format == Format::Q4_0 {
+        for ((low, high), q) in low.iter_mut().zip(high).zip(&block[2..]) {
+            *low = d * (f32::from(q & 15) - 8.0);
+            *high = d * (f32::from(q >> 4) - 8.0);
+        }
+        return;
+    }
+    let (nibbles, least) = (&block[4..], f16_to_f32(word(block, 2)));
     for ((low, high), q) in low.iter_mut().zip(high).zip(nibbles) {
         *low = d * f32::from(q & 15) + least;
         *high = d * f32::from(q >> 4) + least;
@@ -251,7 +305,19 @@ pub(super) fn quantize_row(format: Format, row: &[f32], out: &mut Vec<u8>) -> bo
                 nibbles(block, |x| nearest(x - least, d, 15.0).max(0.0), out);
             }
         }
-        Format::Q4K | Format::Q6K => return false,
+        Format::Q4K => {
+            for block in row.chunks_exact(256) {
+                q4k::quantize(block, out);
+            }
+        }
+        Format::Q6K
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2K
+        | Format::Q3K
+        | Format::Q5K
+        | Format::Iq4Nl
+        | Format::Iq4Xs => return false,
     }
     true
 }

@@ -1,4 +1,4 @@
-//! Matrices of weights quantized to 16, 8, 6 or 4 bits, and products computed from that form.
+//! Matrices of weights quantized to 16 bits or fewer, and products computed from that form.
 //!
 //! A product of few rows (a token at a time) is bound by memory, so the quantized bytes are read once and never
 //! dequantized to memory: the inputs are rounded to 8 bits in blocks of 32, and whole numbers are multiplied. A product
@@ -6,8 +6,10 @@
 //! through the fast matrix product.
 
 mod activations;
+mod blocks;
 mod dot;
 mod format;
+mod q4k;
 #[cfg(test)]
 mod tests;
 
@@ -71,7 +73,7 @@ impl std::fmt::Display for QuantizedError {
             }
             Self::ReadOnly { format } => write!(
                 f,
-                "{} is read but not made here; choose q8_0, q4_1, q4_0, int8, bf16 or f16",
+                "{} is read but not made here; choose q8_0, q4_k, q4_1, q4_0, int8, bf16 or f16",
                 format.name()
             ),
         }
@@ -128,7 +130,7 @@ impl QuantizedMatrix {
     /// Quantizes a row-major matrix.
     ///
     /// # Errors
-    /// [`QuantizedError::Columns`]; [`QuantizedError::ReadOnly`] for the forms with blocks of 256.
+    /// [`QuantizedError::Columns`]; [`QuantizedError::ReadOnly`] for the forms that are only read.
     ///
     /// # Panics
     /// If `weights` has not `rows · cols` elements.

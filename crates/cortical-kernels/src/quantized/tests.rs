@@ -9,7 +9,11 @@ use proptest::prelude::*;
 /// Quantized rows of any format, those that are only read out of random bytes with sane scales.
 fn matrix(format: Format, rows: usize, blocks: usize, seed: u32) -> QuantizedMatrix {
     let cols = blocks * format.block().max(1);
-    if !matches!(format, Format::Q4K | Format::Q6K) {
+    let made = match format {
+        Format::Q4K | Format::Q6K => false,
+        format => !blocks::is_here(format),
+    };
+    if made {
         let weights = singles(&numbers(rows * cols, seed));
         return QuantizedMatrix::quantize(format, rows, cols, &weights).unwrap();
     }
@@ -20,7 +24,12 @@ fn matrix(format: Format, rows: usize, blocks: usize, seed: u32) -> QuantizedMat
     for (b, block) in bytes.chunks_exact_mut(format.block_bytes()).enumerate() {
         let d = f32_to_f16(0.001 + 0.0001 * b as f32).to_le_bytes();
         match format {
-            Format::Q4K => block[..4].copy_from_slice(&[d[0], d[1], d[0], d[1]]),
+            Format::Q4K | Format::Q5K | Format::Q5_1 => {
+                block[..4].copy_from_slice(&[d[0], d[1], d[0], d[1]]);
+            }
+            Format::Q2K => block[80..].copy_from_slice(&[d[0], d[1], d[0], d[1]]),
+            Format::Q3K => block[108..].copy_from_slice(&d),
+            Format::Q5_0 | Format::Iq4Nl | Format::Iq4Xs => block[..2].copy_from_slice(&d),
             _ => block[208..].copy_from_slice(&d),
         }
     }
@@ -83,15 +92,40 @@ fn quantizing_and_dequantizing_lose_no_more_than_the_format_says() {
         (Format::Int8, 1.0 / 250.0),
         (Format::Q4_0, 1.0 / 7.5),
         (Format::Q4_1, 1.0 / 14.0),
+        (Format::Q4K, 1.0 / 12.0),
     ];
     for (format, step) in bits {
-        let w = QuantizedMatrix::quantize(format, 4, 64, &weights).unwrap();
-        assert_eq!(w.bytes().len(), 4 * format.row_bytes(64).unwrap());
+        let (rows, cols) = if format == Format::Q4K {
+            (1, 256)
+        } else {
+            (4, 64)
+        };
+        let w = QuantizedMatrix::quantize(format, rows, cols, &weights).unwrap();
+        assert_eq!(w.bytes().len(), rows * format.row_bytes(cols).unwrap());
         for (got, want) in w.dequantize().iter().zip(&weights) {
             assert!(
                 (got - want).abs() <= step * largest(&weights),
                 "{format:?}: {got}, not {want}"
             );
+        }
+    }
+}
+
+#[test]
+fn odd_weights_are_quantized_to_numbers() {
+    for weight in [0.0, -0.0, 1.0, -1.0, 1e-30, -1e30, f32::NAN, f32::INFINITY] {
+        for other in [0.0, 3.0, -2.0, f32::NEG_INFINITY] {
+            let mut weights = [other; 256];
+            weights[7] = weight;
+            let w = QuantizedMatrix::quantize(Format::Q4K, 1, 256, &weights).unwrap();
+            if weight.is_finite() && other.is_finite() && weight.abs() < 1e4 {
+                for (got, want) in w.dequantize().iter().zip(&weights) {
+                    assert!(
+                        (got - want).abs() <= 1e-6 + 0.1 * largest(&weights),
+                        "{got}, not {want}"
+                    );
+                }
+            }
         }
     }
 }
@@ -169,7 +203,7 @@ fn wrong_sizes_are_refused() {
         many.to_string(),
         "the quantized rows have more bytes than can be counted"
     );
-    let made = QuantizedMatrix::quantize(Format::Q4K, 1, 256, &[0.0; 256]).unwrap_err();
+    let made = QuantizedMatrix::quantize(Format::Q6K, 1, 256, &[0.0; 256]).unwrap_err();
     assert!(matches!(made, QuantizedError::ReadOnly { .. }));
 }
 

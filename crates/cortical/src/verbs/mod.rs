@@ -1,5 +1,6 @@
 //! What each verb does.
 
+pub(crate) mod convert;
 pub(crate) mod data;
 pub(crate) mod diff;
 pub(crate) mod eval;

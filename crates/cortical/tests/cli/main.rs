@@ -4,6 +4,7 @@
 
 mod changed_data;
 mod command;
+mod convert;
 mod examples;
 mod inputs;
 mod interruption;

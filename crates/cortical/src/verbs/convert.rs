@@ -1,0 +1,88 @@
+//! `convert`
+
+use std::fs;
+use std::path::Path;
+
+use cortical_io::{AnyModel, ConvertOptions};
+use serde_json::json;
+
+use crate::cli_convert::ConvertArgs;
+use crate::done::Done;
+use crate::error::{Error, Result};
+use crate::output::Output;
+use crate::style::{bytes, count};
+
+/// `cortical convert`: a model in another format, with other types or names.
+pub(crate) fn convert(args: &ConvertArgs, output: &Output) -> Result<Done> {
+    if !args.input.exists() {
+        return Err(Error::NotFound {
+            path: args.input.clone(),
+        });
+    }
+    may_replace(args)?;
+    let model = AnyModel::open(&args.input)?;
+    let mut options = ConvertOptions::default();
+    options.dtype = args.dtype;
+    options.shard_bytes = args.shard;
+    options.renames.clone_from(&args.rename);
+    let done = cortical_io::convert(&model, &args.out, &options)?;
+    if done.kept_as_bytes > 0 {
+        let kept = count(done.kept_as_bytes);
+        output.warning(&format!(
+            "{kept} quantized tensors are kept as the bytes of their blocks, for the way back to GGUF; --dtype f16 makes numbers of them"
+        ));
+    }
+    let files: Vec<String> = done
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let value = json!({
+        "format": model.format(),
+        "files": files,
+        "tensors": done.tensors,
+        "bytes": done.bytes,
+        "left_out": done.left_out,
+        "kept_as_bytes": done.kept_as_bytes,
+    });
+    output.result(&value, |_| {
+        let mut text = format!(
+            "{}: {} tensors, {}",
+            args.out.display(),
+            count(done.tensors),
+            bytes(done.bytes)
+        );
+        if files.len() > 1 {
+            text += &format!(", in {} files", count(files.len()));
+        }
+        if done.left_out > 0 {
+            text += &format!("; {} left out", count(done.left_out));
+        }
+        text
+    });
+    Ok(Done::Finished)
+}
+
+/// Refuses to replace what is read, and without --force anything.
+fn may_replace(args: &ConvertArgs) -> Result<()> {
+    let Ok(found) = fs::canonicalize(&args.out) else {
+        return Ok(());
+    };
+    let path = args.out.clone();
+    let is_read = fs::canonicalize(&args.input).is_ok_and(|read| {
+        read == found
+            || read.parent() == Some(&found)
+            || read.is_dir() && found.parent() == Some(&read)
+    });
+    if is_read {
+        return Err(Error::OutIsInput { path });
+    }
+    if !args.force && !is_empty_folder(&found) {
+        return Err(Error::Exists { path });
+    }
+    Ok(())
+}
+
+fn is_empty_folder(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
