@@ -244,7 +244,7 @@ fn folder(path: &Path) -> Result<Contents> {
             });
         }
     }
-    let others: Vec<PathBuf> = [".bin", ".pt", ".pth", ".ckpt", ".npz"]
+    let others: Vec<PathBuf> = [".bin", ".pt", ".pth", ".ckpt", ".npy", ".npz"]
         .into_iter()
         .flat_map(ending)
         .filter(|path| PytorchFile::may_be(path) || NumpyFile::may_be(path))

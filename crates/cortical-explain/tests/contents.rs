@@ -269,10 +269,10 @@ fn files_of_pytorch_and_numpy_are_looked_into() {
         19_f64.sqrt() / 4.0,
     );
     check(
-        "numpy/packed.npz",
-        "a.npz",
+        "numpy/single.npy",
+        "a.npy",
         "NumPy file",
-        "i8",
+        "a",
         30_f64.sqrt(),
     );
 }
