@@ -127,6 +127,7 @@ mod vectors {
                 let mut x = x.as_ptr();
                 // The even and the odd connections of the lower and of the upper half of a word.
                 let mut acc = [[_mm512_setzero_ps(); 4]; N];
+                prefetch::row_ahead(mask);
                 for word in mask {
                     for half in 0..2 {
                         prefetch::ahead(&*values);
