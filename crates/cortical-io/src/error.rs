@@ -171,6 +171,18 @@ pub enum Error {
         /// The other.
         second: String,
     },
+    /// The rows of a tensor are not those of so many heads, or not of numbers that can be put in another order.
+    #[error(
+        "tensor {name:?} of shape {shape:?} has no rows of {heads} heads that can be put in another order; give a model that is not quantized"
+    )]
+    Heads {
+        /// Name of the tensor.
+        name: String,
+        /// Its dimensions.
+        shape: Vec<usize>,
+        /// The heads.
+        heads: usize,
+    },
     /// The format has no elements of this type.
     #[error("{path} cannot hold elements {kind}; choose others, such as --dtype f32 or f16", path = path.display())]
     NoSuchType {

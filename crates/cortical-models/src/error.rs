@@ -165,6 +165,16 @@ pub enum Error {
         /// Every difference.
         differences: Vec<String>,
     },
+    /// A model cannot be written as a GGUF file.
+    #[error(
+        "{what} of {model_type} is not written into GGUF files; tensors alone can be, with `cortical convert` of the safetensors file and --rename"
+    )]
+    NotExported {
+        /// What is not written.
+        what: String,
+        /// The architecture.
+        model_type: &'static str,
+    },
     /// A folder has no model.
     #[error("{} is no model: expected a folder with config.json and model.safetensors, or a GGUF file", path.display())]
     NotAModel {

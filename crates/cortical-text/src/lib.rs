@@ -33,4 +33,4 @@ pub use perplexity::{Perplexity, perplexity};
 pub use sample::{Sampler, Sampling};
 pub use stream::{TextStream, TextStreamOptions};
 pub use template::{ChatTemplate, Message};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, write_gguf_tokenizer};

@@ -9,7 +9,7 @@ use cortical_kernels::quantized::Format;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical convert pytorch_model.bin model.safetensors --dtype bf16\n  cortical convert checkpoint.pt model.safetensors --rename 'state_dict.*=*' --rename 'optimizer.*='\n  cortical convert models/large models/split --shard 2GB\n  cortical convert model.gguf numbers.safetensors --dtype f16\n  cortical convert model.gguf smaller.gguf --dtype q4_k\n  cortical convert arrays.npz arrays.safetensors\n\nThe ending of OUT says the format: .safetensors, .gguf, .npz, or none for a folder of safetensors files. Whatever the size of the model, only pieces of it are in memory. Nothing in a file of PyTorch's is executed."
+    after_help = "Examples:\n  cortical convert pytorch_model.bin model.safetensors --dtype bf16\n  cortical convert checkpoint.pt model.safetensors --rename 'state_dict.*=*' --rename 'optimizer.*='\n  cortical convert models/large models/split --shard 2GB\n  cortical convert model.gguf numbers.safetensors --dtype f16\n  cortical convert model.gguf smaller.gguf --dtype q4_k\n  cortical convert models/smollm2 smollm2.gguf --dtype q8_0\n  cortical convert arrays.npz arrays.safetensors\n\nThe ending of OUT says the format: .safetensors, .gguf, .npz, or none for a folder of safetensors files. Whatever the size of the model, only pieces of it are in memory. Nothing in a file of PyTorch's is executed."
 )]
 pub(crate) struct ConvertArgs {
     /// A safetensors file, its index or folder, a GGUF file, what torch.save wrote, or .npy and .npz

@@ -36,6 +36,9 @@ pub struct ConvertOptions {
     pub renames: Vec<Rename>,
     /// Values for a GGUF file, in the place of those that the model has.
     pub gguf_values: Option<GgufValues>,
+    /// Heads of the tensors whose rows GGUF files have in another order: the two numbers of a rotated pair side by
+    /// side, not half a head apart. By the tensors' names before they are changed.
+    pub pairs: BTreeMap<String, usize>,
 }
 
 /// What has been written.
@@ -59,6 +62,8 @@ struct Item<'a> {
     name: String,
     from: &'a AnyTensor,
     to: TensorType,
+    /// Heads whose rows get another order.
+    pairs: Option<usize>,
 }
 
 /// Writes a model in the format of `out`'s ending: `.safetensors`, `.gguf`, `.npz`, or a folder of safetensors files
@@ -108,7 +113,20 @@ fn items<'a>(model: &'a AnyModel, options: &ConvertOptions) -> Result<Vec<Item<'
             Some(dtype) if is_float => dtype,
             _ => to,
         };
-        items.push(Item { name, from, to });
+        let pairs = options.pairs.get(from.name()).copied();
+        if pairs.is_some_and(|heads| !pieces::is_paired(from, heads)) {
+            return Err(Error::Heads {
+                name: from.name().into(),
+                shape: from.shape().to_vec(),
+                heads: pairs.unwrap_or(0),
+            });
+        }
+        items.push(Item {
+            name,
+            from,
+            to,
+            pairs,
+        });
     }
     Ok(items)
 }
@@ -271,7 +289,7 @@ fn item_bytes(model: &AnyModel, item: &Item<'_>, out: &mut dyn Write) -> io::Res
         }
         to => to,
     };
-    pieces::write(model, item.from, to, out)
+    pieces::write(model, item.from, to, item.pairs, out)
 }
 
 /// Tensors in the order of the model, as many in a file as fit; one that is larger is alone.
@@ -386,7 +404,7 @@ fn to_gguf(
     let alignment = stored.alignment();
     write_atomic(out, |writer| {
         gguf::write(writer, &stored, alignment, &tensors, |i, writer| {
-            pieces::write(model, items[i].from, types[i], writer)
+            pieces::write(model, items[i].from, types[i], items[i].pairs, writer)
         })
     })?;
     Ok(Converted {
@@ -419,7 +437,13 @@ fn npz(model: &AnyModel, items: &[Item<'_>], out: &Path) -> Result<Converted> {
         let mut archive = NpzPlan::default();
         for (item, element) in &plan {
             let mut fill = |out: &mut dyn Write| {
-                pieces::write(model, item.from, TensorType::Plain(*element), out)
+                pieces::write(
+                    model,
+                    item.from,
+                    TensorType::Plain(*element),
+                    item.pairs,
+                    out,
+                )
             };
             archive.array(writer, &item.name, *element, item.from.shape(), &mut fill)?;
         }

@@ -19,9 +19,10 @@ pub(super) fn write(
     model: &AnyModel,
     tensor: &AnyTensor,
     to: TensorType,
+    pairs: Option<usize>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if to == tensor.kind() {
+    if to == tensor.kind() && pairs.is_none() {
         return copy(model, tensor, out).map_err(io::Error::other)?;
     }
     let count = tensor.count();
@@ -30,7 +31,7 @@ pub(super) fn write(
         let starts: Vec<usize> = (group..end).step_by(PIECE).collect();
         let pieces = starts.into_par_iter().map(|from| {
             let len = PIECE.min(count - from);
-            piece(model, tensor, from, len, to)
+            piece(model, tensor, from, len, to, pairs)
         });
         let pieces: Result<Vec<Vec<u8>>> = pieces.collect();
         for piece in pieces.map_err(io::Error::other)? {
@@ -64,9 +65,23 @@ fn piece(
     from: usize,
     len: usize,
     to: TensorType,
+    pairs: Option<usize>,
 ) -> Result<Vec<u8>> {
     let mut numbers = vec![0.0; len];
-    model.read_numbers(tensor.name(), from, &mut numbers)?;
+    match pairs {
+        None => model.read_numbers(tensor.name(), from, &mut numbers)?,
+        Some(heads) => {
+            let [rows, cols] = matrix(tensor);
+            let (mut at, mut rest) = (from, &mut numbers[..]);
+            while !rest.is_empty() {
+                let (row, within) = (at / cols, at % cols);
+                let (part, behind) = rest.split_at_mut((cols - within).min(rest.len()));
+                let from = paired(row, heads, rows) * cols + within;
+                model.read_numbers(tensor.name(), from, part)?;
+                (at, rest) = (at + part.len(), behind);
+            }
+        }
+    }
     match to {
         TensorType::Plain(element) => {
             let mut bytes = vec![0; len * element.size()];
@@ -88,5 +103,43 @@ fn piece(
             })?;
             Ok(made.bytes().to_vec())
         }
+    }
+}
+
+/// Rows and their elements, where the elements of one dimension are rows of their own.
+fn matrix(tensor: &AnyTensor) -> [usize; 2] {
+    match tensor.shape() {
+        [] => [1, 1],
+        [rows, rest @ ..] => [*rows, rest.iter().product()],
+    }
+}
+
+/// Whether the rows of a tensor are those of so many heads, each of two halves.
+pub(super) fn is_paired(tensor: &AnyTensor, heads: usize) -> bool {
+    let [rows, _] = matrix(tensor);
+    let is_float = match tensor.kind() {
+        TensorType::Plain(element) => element.is_float(),
+        TensorType::Quantized(_) => false,
+    };
+    is_float && heads > 0 && rows.is_multiple_of(2 * heads)
+}
+
+/// The row that stands at place `row` once the two numbers of a rotated pair are side by side.
+fn paired(row: usize, heads: usize, rows: usize) -> usize {
+    let dim = rows / heads;
+    let (head, within) = (row / dim, row % dim);
+    head * dim + within / 2 + dim / 2 * (within % 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_stand_side_by_side() {
+        let order: Vec<usize> = (0..8).map(|row| paired(row, 2, 8)).collect();
+        assert_eq!(order, [0, 2, 1, 3, 4, 6, 5, 7]);
+        let order: Vec<usize> = (0..6).map(|row| paired(row, 1, 6)).collect();
+        assert_eq!(order, [0, 3, 1, 4, 2, 5]);
     }
 }

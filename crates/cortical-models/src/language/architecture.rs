@@ -15,6 +15,7 @@ use crate::error::Result;
 use candle_core::Tensor;
 use cortical_attention::Cache;
 use cortical_dense::Linear;
+use cortical_io::GgufValues;
 use cortical_neuron::{Description, Params, Pass};
 use serde_json::Value;
 use std::any::Any;
@@ -112,6 +113,11 @@ pub(crate) trait Config: Any + AnyConfig + Debug + Send + Sync {
     fn narrow(&mut self, _heads: usize, _inner: usize) {}
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>>;
+
+    /// Adds what a GGUF file of the architecture `name` says of the model; `None` where that is not written.
+    fn write_gguf(&self, _name: &str, _values: &mut GgufValues) -> Option<()> {
+        None
+    }
 
     /// The configuration as a `config.json` has it, where transformers has names for all of it.
     fn write(&self) -> Option<Value>;

@@ -135,6 +135,12 @@ impl LanguageConfig {
         &*self.0
     }
 
+    /// The architecture's name in GGUF files, for those that are read from them.
+    #[must_use]
+    pub fn gguf_name(&self) -> Option<&'static str> {
+        self.0.names().gguf
+    }
+
     /// The architecture's name, as `model_type` has it.
     #[must_use]
     pub fn model_type(&self) -> &'static str {

@@ -3,6 +3,7 @@
 mod bounds;
 mod ends;
 mod gguf;
+mod gguf_write;
 mod growing;
 mod open;
 mod settled;
@@ -11,6 +12,7 @@ mod tests;
 
 use crate::error::{Error, MAX_VOCABULARY, MIN_VOCABULARY, Result};
 use cortical_io::{GgufFile, printable};
+pub use gguf_write::write_gguf_tokenizer;
 pub(crate) use growing::GrowingText;
 use serde_json::{Value, json};
 use settled::Tail;

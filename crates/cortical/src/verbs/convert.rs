@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use cortical_io::{AnyModel, ConvertOptions};
+use cortical_io::{AnyModel, ConvertOptions, read_text};
+use cortical_models::language::{GgufExport, LanguageConfig};
+use cortical_text::write_gguf_tokenizer;
 use serde_json::json;
 
 use crate::cli_convert::ConvertArgs;
@@ -11,6 +13,9 @@ use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::{bytes, count};
+
+/// The most bytes of a `config.json`.
+const CONFIG_BYTES: u64 = 1 << 20;
 
 /// `cortical convert`: a model in another format, with other types or names.
 pub(crate) fn convert(args: &ConvertArgs, output: &Output) -> Result<Done> {
@@ -25,6 +30,13 @@ pub(crate) fn convert(args: &ConvertArgs, output: &Output) -> Result<Done> {
     options.dtype = args.dtype;
     options.shard_bytes = args.shard;
     options.renames.clone_from(&args.rename);
+    let is_gguf = args
+        .out
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+    if is_gguf && args.rename.is_empty() && args.input.join("config.json").is_file() {
+        describe(args, &model, &mut options, output)?;
+    }
     let done = cortical_io::convert(&model, &args.out, &options)?;
     if done.kept_as_bytes > 0 {
         let kept = count(done.kept_as_bytes);
@@ -61,6 +73,26 @@ pub(crate) fn convert(args: &ConvertArgs, output: &Output) -> Result<Done> {
         text
     });
     Ok(Done::Finished)
+}
+
+/// Adds what a GGUF file says of a model in a folder as Hugging Face has it: sizes, names, the tokenizer.
+fn describe(
+    args: &ConvertArgs,
+    model: &AnyModel,
+    options: &mut ConvertOptions,
+    output: &Output,
+) -> Result<()> {
+    let text = read_text(args.input.join("config.json"), CONFIG_BYTES)?;
+    let config = LanguageConfig::from_json(&text)?;
+    let mut export = GgufExport::new(&config, model)?;
+    let tokenizer = write_gguf_tokenizer(&args.input, config.vocab_size(), &mut export.values);
+    if let Err(why) = tokenizer {
+        output.warning(&format!("the file has no usable tokenizer: {why}"));
+    }
+    options.gguf_values = Some(export.values);
+    options.renames = export.renames;
+    options.pairs = export.pairs;
+    Ok(())
 }
 
 /// Refuses to replace what is read, and without --force anything.

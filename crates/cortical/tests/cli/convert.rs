@@ -127,3 +127,73 @@ fn large_files_take_little_memory() {
         assert!((1..=64).contains(&peak), "{args}: {peak} MiB");
     }
 }
+
+/// A folder of a published architecture, small and with random weights.
+fn model(place: &Place, name: &str) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../cortical-models/fixtures")
+        .join(name);
+    std::fs::create_dir_all(place.path(name)).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(from.join(file), place.path(name).join(file)).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_becomes_a_gguf_file_that_computes_the_same() {
+    let place = Place::new();
+    let logits = |model: &str, out: &str| {
+        place
+            .run(&format!("logits {model} --ids 1,2,3,4 --out {out}"))
+            .expect(0);
+        let file = cortical_io::TensorFile::open(place.path(out)).unwrap();
+        let scores = file.load("logits", &candle_core::Device::Cpu).unwrap();
+        scores.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    for name in ["llama", "llama-grouped-tied", "llama-linear-rope", "qwen3"] {
+        model(&place, name);
+        let said = place.run(&format!("convert {name} {name}.gguf")).expect(0);
+        assert!(said.err.contains("no usable tokenizer"), "{}", said.err);
+        let want = logits(name, "a.safetensors");
+        let got = logits(&format!("{name}.gguf"), "b.safetensors");
+        let far = want
+            .iter()
+            .zip(&got)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(far < 1e-5, "{name}: {far}");
+        std::fs::remove_file(place.path("a.safetensors")).unwrap();
+        std::fs::remove_file(place.path("b.safetensors")).unwrap();
+    }
+    for (name, what) in [
+        ("gpt2", "of gpt2 is not written"),
+        ("qwen2", "norms or windows of qwen2 is not written"),
+        ("gemma3", "of gemma3_text is not written"),
+        ("llama-yarn-rope", "this form of its positions"),
+    ] {
+        model(&place, name);
+        let said = place.run(&format!("convert {name} {name}.gguf")).expect(1);
+        assert!(said.err.contains(what), "{name}: {}", said.err);
+        assert!(!place.path(&format!("{name}.gguf")).exists());
+    }
+    // With a tokenizer of pairs over bytes.
+    let tokenizer = r#"{"version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "added_tokens": [
+{"id": 2, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+"decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+"model": {"type": "BPE", "dropout": null, "unk_token": null, "fuse_unk": false, "byte_fallback": false,
+"vocab": {"a": 1, "e": 3, "h": 4, "s": 5, "t": 6, "th": 7, "the": 8, "Ġ": 9, "se": 10, "sea": 11, "Ġsea": 12},
+"merges": [["t", "h"], ["th", "e"], ["s", "e"], ["se", "a"], ["Ġ", "sea"]]}}"#;
+    place.write("llama/tokenizer.json", tokenizer);
+    place
+        .run("convert llama llama.gguf --force --quiet")
+        .expect(0);
+    let tokens = |model: &str| {
+        let said = place
+            .command(["tokens", model, "the sea the"])
+            .output()
+            .unwrap();
+        crate::support::Said::from(said).expect(0).out
+    };
+    assert_eq!(tokens("llama"), tokens("llama.gguf"));
+}

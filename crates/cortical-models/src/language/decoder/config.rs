@@ -10,6 +10,7 @@ use super::super::widths::BlockWidths;
 use super::model::Decoder;
 use super::relative::{DecoderConfig, Relative};
 use crate::error::Result;
+use cortical_io::GgufValues;
 use cortical_neuron::Params;
 use serde_json::Value;
 
@@ -87,6 +88,10 @@ impl Config for DecoderConfig {
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
         Ok(Box::new(Decoder::build(self, prefix, params)?))
+    }
+
+    fn write_gguf(&self, name: &str, values: &mut GgufValues) -> Option<()> {
+        self.to_gguf(name, values)
     }
 
     fn write(&self) -> Option<Value> {
