@@ -279,7 +279,8 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
         }
     };
     let raw = raw.with_validation(options.valid_fraction, options.seed)?;
-    let preprocess = Preprocess::fit(options.normalize, raw.train.inputs())?;
+    let preprocess =
+        Preprocess::fit_filled(options.normalize, options.csv.missing, raw.train.inputs())?;
     let splits = raw.preprocessed(&preprocess)?;
     let splits = match splits.train.targets().map(TargetScale::fit).transpose()? {
         Some(scale) => splits.map(|part| part.scaled(&scale))?,

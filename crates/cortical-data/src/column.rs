@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dates::PARTS;
+
 /// One column of a table; a model keeps the list of them in the order of its table, so that later rows are read alike.
 ///
 /// ```
@@ -32,6 +34,10 @@ pub enum ColumnKind {
     Number,
     /// A name out of these, which becomes a 1 at its place and 0 at those of the others.
     OneHot(Vec<String>),
+    /// A date, which becomes the days since 1970.
+    Days,
+    /// A date, which becomes its year, month, day of the month and day of the week from Monday, which is 0.
+    DateParts,
     /// Something that is not read.
     Ignored,
     /// The class of the row.
@@ -87,7 +93,8 @@ impl Column {
     #[must_use]
     pub fn width(&self) -> usize {
         match &self.kind {
-            ColumnKind::Number => 1,
+            ColumnKind::Number | ColumnKind::Days => 1,
+            ColumnKind::DateParts => PARTS,
             ColumnKind::OneHot(categories) => categories.len(),
             ColumnKind::Ignored | ColumnKind::Label | ColumnKind::Target => 0,
         }

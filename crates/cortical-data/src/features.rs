@@ -19,6 +19,8 @@ pub struct Features {
     pub targets: Option<Vec<f64>>,
     /// The file of each sample, where each is one of its own.
     pub files: Vec<PathBuf>,
+    /// Whether the file is a table of text, whose cells [`csv::read_cells`](crate::csv::read_cells) gives.
+    pub is_table: bool,
     /// How the file was understood.
     pub about: About,
 }

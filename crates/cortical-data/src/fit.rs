@@ -1,6 +1,7 @@
 //! Preprocessing with the statistics of training samples.
 
 use crate::error::{Error, PreprocessDefect, Result};
+use crate::fill::{self, Missing};
 use crate::inputs::Inputs;
 use crate::preprocess::{Normalize, Preprocess};
 
@@ -12,6 +13,15 @@ impl Preprocess {
     /// # Errors
     /// [`Normalize::Unit`] for values whose range is not known.
     pub fn fit(kind: Normalize, train: &Inputs) -> Result<Self> {
+        Self::fit_filled(kind, Missing::Refuse, train)
+    }
+
+    /// As [`fit`](Self::fit) of samples with values that are missing, which are filled as `missing` says.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit); a column without any value.
+    pub(crate) fn fit_filled(kind: Normalize, missing: Missing, train: &Inputs) -> Result<Self> {
+        let fill = fill::fit(missing, train)?;
         let made = match (kind, train.range()) {
             (Normalize::None, _) => Self::identity(train.shape()),
             (Normalize::Auto | Normalize::Unit, Some(range)) => {
@@ -20,7 +30,7 @@ impl Preprocess {
             (Normalize::Unit, None) => Err(Error::Preprocess(PreprocessDefect::NoRange)),
             (Normalize::Auto | Normalize::Standardize, range) => {
                 let range = range.unwrap_or(1.0);
-                let (mean, std) = statistics(train, range)?;
+                let (mean, std) = statistics(train, range, &fill)?;
                 let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect();
                 let made = Self::new(train.shape(), range, single(&mean), single(&std))?;
                 match train.is_double() {
@@ -29,18 +39,28 @@ impl Preprocess {
                 }
             }
         }?;
-        made.with_columns(train.preprocess().columns().to_vec())
+        made.with_fill(fill)?
+            .with_columns(train.preprocess().columns().to_vec())
     }
 }
 
 /// Mean and (population) standard deviation along the first dimension, in double precision and a fixed order.
-fn statistics(train: &Inputs, range: f32) -> Result<(Vec<f64>, Vec<f64>)> {
+fn statistics(train: &Inputs, range: f32, fill: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
+    let filled = |row: usize| -> Result<Vec<f64>> {
+        let mut values = train.scaled_row(row, range)?;
+        for (value, fill) in values.iter_mut().zip(fill) {
+            if value.is_nan() {
+                *value = fill / f64::from(range);
+            }
+        }
+        Ok(values)
+    };
     let channels = train.shape()[0];
     let in_channel = train.preprocess().features() / channels;
     let count = (train.len() * in_channel).max(1) as f64;
     let mut sums = vec![0.0f64; channels];
     for row in 0..train.len() {
-        let values = train.scaled_row(row, range)?;
+        let values = filled(row)?;
         for (sum, values) in sums.iter_mut().zip(values.chunks(in_channel)) {
             *sum += values.iter().sum::<f64>();
         }
@@ -48,7 +68,7 @@ fn statistics(train: &Inputs, range: f32) -> Result<(Vec<f64>, Vec<f64>)> {
     let means: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
     let mut squares = vec![0.0f64; channels];
     for row in 0..train.len() {
-        let values = train.scaled_row(row, range)?;
+        let values = filled(row)?;
         let values = values.chunks(in_channel);
         for ((square, mean), values) in squares.iter_mut().zip(&means).zip(values) {
             *square += values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();

@@ -98,6 +98,14 @@ impl Inputs {
         }
     }
 
+    /// The values of a table, of which some may be missing (NaN): preprocessing fills them.
+    pub(crate) fn with_gaps(values: Numbers, shape: &[usize]) -> Result<Self> {
+        match values {
+            Numbers::F32(values) => Self::build(values.len(), Values::F32(values), shape, None),
+            Numbers::F64(values) => Self::build(values.len(), Values::F64(values), shape, None),
+        }
+    }
+
     /// Pictures (or other samples) of bytes, whose values range from 0 to 255.
     ///
     /// # Errors

@@ -29,11 +29,13 @@ mod catalog;
 mod column;
 pub mod csv;
 mod dataset;
+mod dates;
 mod edges;
 mod embedded;
 mod error;
 mod features;
 mod files;
+mod fill;
 mod fit;
 pub mod idx;
 mod inputs;
@@ -60,6 +62,7 @@ pub use error::{
     Result, SampleDefect, SplitDefect,
 };
 pub use features::Features;
+pub use fill::Missing;
 pub use inputs::Inputs;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig, Position};
 pub use pictures::{Pixels, read_picture};

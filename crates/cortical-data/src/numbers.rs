@@ -17,6 +17,8 @@ impl Numbers {
     pub(crate) fn push(&mut self, value: f64) {
         match self {
             Self::F64(values) => values.push(value),
+            // What is missing is so in any width.
+            Self::F32(values) if value.is_nan() => values.push(f32::NAN),
             Self::F32(values) if f64::from(value as f32) == value => values.push(value as f32),
             Self::F32(values) => {
                 // Room for what is to come, as every second push would move the values otherwise.

@@ -9,6 +9,7 @@ use crate::csv::{self, CsvOptions};
 use crate::error::{CsvDefect, Error, Result};
 use crate::features::Features;
 use crate::files;
+use crate::fill::Missing;
 use crate::idx;
 use crate::pictures;
 use crate::preprocess::Preprocess;
@@ -56,6 +57,7 @@ pub fn open_features(
             inputs: read.inputs.preprocessed(preprocess)?,
             labels: None,
             targets: None,
+            is_table: false,
             files: read.files,
             about: About {
                 notes: read.notes,
@@ -78,12 +80,18 @@ pub fn open_features(
             inputs: idx::read_images_from(reader, path)?.into_inputs()?,
             labels: None,
             targets: None,
+            is_table: false,
             files: Vec::new(),
             about: About::default(),
         }
     } else {
         let options = CsvOptions {
             columns: preprocess.columns().to_vec(),
+            // Which number stands for what is missing, the preprocessing knows.
+            missing: match preprocess.fills() {
+                true => Missing::Mean,
+                false => Missing::Refuse,
+            },
             ..options.clone()
         };
         csv::read_features_from(reader, path, preprocess.features(), &options)?

@@ -56,6 +56,8 @@ pub struct Preprocess {
     features: usize,
     /// Mean and deviation in double precision, for values that are kept so.
     precise: Option<Precise>,
+    /// What stands for a missing value, for each value of a sample; empty where none may be missing.
+    fill: Vec<f64>,
     /// What the columns of the table hold, where there is more to say than that they are numbers.
     columns: Vec<Column>,
 }
@@ -112,6 +114,8 @@ struct Fields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     precise: Option<Precise>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fill: Vec<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     columns: Vec<Column>,
 }
 
@@ -124,7 +128,7 @@ impl TryFrom<Fields> for Preprocess {
             Some(Precise { mean, std }) => made.with_precise(mean, std)?,
             None => made,
         };
-        made.with_columns(fields.columns)
+        made.with_fill(fields.fill)?.with_columns(fields.columns)
     }
 }
 
@@ -136,6 +140,7 @@ impl From<Preprocess> for Fields {
             mean: preprocess.mean,
             std: preprocess.std,
             precise: preprocess.precise,
+            fill: preprocess.fill,
             columns: preprocess.columns,
         }
     }
@@ -181,6 +186,7 @@ impl Preprocess {
             std,
             features,
             precise: None,
+            fill: Vec::new(),
             columns: Vec::new(),
         })
     }
@@ -205,6 +211,36 @@ impl Preprocess {
             precise: Some(Precise { mean, std }),
             ..self
         })
+    }
+
+    /// The same with a number for each value of a sample that stands for one that is missing (NaN); none where none may
+    /// be missing.
+    ///
+    /// # Errors
+    /// [`PreprocessDefect::Field`] for another number of them, or one that is not finite.
+    pub fn with_fill(self, fill: Vec<f64>) -> Result<Self> {
+        let wrong = |expected: String, found: String| {
+            let what = "fill";
+            Err(Error::Preprocess(PreprocessDefect::Field {
+                what,
+                expected,
+                found,
+            }))
+        };
+        if !fill.is_empty() && fill.len() != self.features {
+            let expected = format!("to have {} numbers", self.features);
+            return wrong(expected, fill.len().to_string());
+        }
+        match fill.iter().find(|x| !(**x as f32).is_finite()) {
+            Some(x) => wrong("to be finite".to_owned(), x.to_string()),
+            None => Ok(Self { fill, ..self }),
+        }
+    }
+
+    /// Whether missing values are filled.
+    #[must_use]
+    pub fn fills(&self) -> bool {
+        !self.fill.is_empty()
     }
 
     /// The same for rows of a table with these columns; none for numbers without names and with the label behind them.
@@ -277,6 +313,17 @@ impl Preprocess {
 
     /// Appends one sample's values, preprocessed.
     pub(crate) fn extend<T: Raw>(&self, sample: &[T], out: &mut Vec<f32>) {
+        if self.fill.is_empty() {
+            return self.scale(sample, out);
+        }
+        let pairs = sample.iter().map(|x| x.double()).zip(&self.fill);
+        let filled: Vec<f64> = pairs
+            .map(|(x, fill)| if x.is_nan() { *fill } else { x })
+            .collect();
+        self.scale(&filled, out);
+    }
+
+    fn scale<T: Raw>(&self, sample: &[T], out: &mut Vec<f32>) {
         let range = self.range;
         if self.mean.is_empty() {
             out.extend(sample.iter().map(|&x| x.single() / range));

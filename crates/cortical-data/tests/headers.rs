@@ -189,17 +189,15 @@ fn a_gap_or_a_mistake_in_the_first_row_is_an_error_as_in_any_other() {
         assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
     };
     for gap in ["", "NA", "nan", "?", "null", "#N/A"] {
-        let what = match gap {
-            "nan" => "a finite number within the range of f32",
-            _ => "a number",
-        };
+        let advice = "; fill it in by data.missing=mean (median, most_frequent), or leave the row out by data.missing=drop";
         for (line, column, text) in [
             (1, 2, format!("1.5,{gap},a\n2,3,b\n4,5,a\n")),
             (2, 2, format!("2,3,b\n1.5,{gap},a\n4,5,a\n")),
             (1, 1, format!("{gap},{gap},a\n2,3,b\n4,5,a\n")),
         ] {
-            let message =
-                format!("t.csv, line {line}, column {column}: expected {what}, found {gap:?}");
+            let message = format!(
+                "t.csv, line {line}, column {column}: expected a number, found {gap:?}{advice}"
+            );
             check(&text, &message);
         }
     }
@@ -209,6 +207,6 @@ fn a_gap_or_a_mistake_in_the_first_row_is_an_error_as_in_any_other() {
     );
     check(
         ",3,a\n2,3,b\n4,5,a\n",
-        "t.csv, line 1, column 1: expected a number, found \"\"",
+        "t.csv, line 1, column 1: expected a number, found \"\"; fill it in by data.missing=mean (median, most_frequent), or leave the row out by data.missing=drop",
     );
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use cortical_settings::FieldError;
 
+use crate::search_defect::SearchDefect;
+
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -14,6 +16,9 @@ pub enum Error {
     /// A field of a recipe is wrong.
     #[error("recipe: {0}")]
     Field(#[from] FieldError),
+    /// A search that cannot be made.
+    #[error(transparent)]
+    Search(#[from] SearchDefect),
     /// A recipe is no TOML.
     #[error("recipe, line {line}: {why}")]
     RecipeSyntax {
@@ -59,6 +64,14 @@ pub enum Error {
         task: &'static str,
         /// What is measured of it.
         measured: &'static str,
+    },
+    /// There are more or fewer weights than classes.
+    #[error("train.class_weights has {found} numbers, but there are {expected} classes")]
+    ClassWeights {
+        /// The number of classes.
+        expected: usize,
+        /// The number of weights.
+        found: usize,
     },
     /// A network predicts numbers where classes are needed.
     #[error("the network predicts numbers, and this is for networks that tell classes apart")]
@@ -508,6 +521,8 @@ impl Error {
                 | Self::NoValidation { .. }
                 | Self::OtherMeasure { .. }
                 | Self::OtherTarget { .. }
+                | Self::Search(_)
+                | Self::ClassWeights { .. }
                 | Self::OtherTask { .. }
                 | Self::NoText { .. }
                 | Self::Override { .. }

@@ -6,6 +6,7 @@
 //! - [`train`]: the one training loop, which also resumes: from the newest checkpoint to the same bytes as without a
 //!   break. What is learned is a task to it: classes of pictures or tables, numbers of tables, the next
 //!   token of a text, classes of texts.
+//! - [`search`]: many runs of one recipe with other settings each, and which is the best.
 //! - [`write_page`]: a finished run as a page with curves, mistakes and weights; [`find_lr`]: a learning rate to begin
 //!   with.
 //! - [`TrainedModel`], [`TextModel`], [`evaluate_run`], [`evaluate`] and [`evaluate_text`]: what a trained model knows
@@ -51,6 +52,8 @@ mod recipe;
 mod rehearsal;
 mod report;
 mod scores;
+mod search;
+mod search_defect;
 mod sources;
 mod start;
 mod subject;
@@ -79,16 +82,18 @@ pub use page::write_page;
 pub use pool::in_pool;
 pub use pruner::prune_now;
 pub use recipe::{
-    AverageKind, AverageRecipe, CheckpointRecipe, ClassifyRecipe, ConstantRun, CosineRun,
-    DataRecipe, DeviceRecipe, GradientRecipe, GroupRecipe, GuardRecipe, LinearRun, LogRecipe,
-    LoraRecipe, Monitor, NormType, NumberLoss, OnNan, OneCycleRun, OptimRecipe, Override, Preset,
-    PruneMethod, PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule, SampleData,
-    SampleRecipe, SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType, TaskKind,
-    TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe, presets,
+    AverageKind, AverageRecipe, CheckpointRecipe, ClassWeights, ClassifyRecipe, ConstantRun,
+    CosineRun, DataRecipe, DeviceRecipe, GradientRecipe, GroupRecipe, GuardRecipe, LinearRun,
+    LogRecipe, LoraRecipe, Monitor, NormType, NumberLoss, OnNan, OneCycleRun, OptimRecipe,
+    Override, Preset, PruneMethod, PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule,
+    SampleData, SampleRecipe, SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType,
+    TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe, presets,
 };
 pub use rehearsal::{rehearse, rehearse_forward};
 pub use report::Report;
 pub use scores::{ClassCount, Classification, Regression};
+pub use search::{Axis, Found, SearchMethod, SearchRequest, Trial, search};
+pub use search_defect::SearchDefect;
 pub use subject::{Subject, SubjectModel};
 pub use text_model::TextModel;
 pub use trainer::{Outcome, train};

@@ -13,6 +13,7 @@ use crate::cli_language::{
 };
 use crate::cli_observe::{NeuronsArgs, VerifyArgs};
 use crate::cli_prune::PruneArgs;
+use crate::cli_search::SearchArgs;
 
 /// Train, resume, evaluate, use and inspect neural networks.
 #[derive(Debug, Parser)]
@@ -75,6 +76,8 @@ pub(crate) fn tokens(text: &str) -> Result<usize, String> {
 pub(crate) enum Verb {
     /// Train a network; without arguments a small one on the embedded digits
     Train(TrainArgs),
+    /// Try settings of a recipe: a grid, random ones or successive halving, one run each, and show which is the best
+    Search(SearchArgs),
     /// Resume a run that was stopped or killed, to the same result as without a break
     Resume(ResumeArgs),
     /// Test a trained network, on the samples that its run held out or on other data
@@ -115,7 +118,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set 'model.hidden=[128,64]' --out runs/flowers\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 \\\n    --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
+    after_help = "Examples:\n  cortical train\n  cortical train --data iris --epochs 50\n  cortical train --data fashion-mnist --model lenet --epochs 5 --seed 1\n  cortical train --data flowers.csv --set 'model.hidden=[128,64]' --out runs/flowers\n  cortical train --data houses.csv --auto-columns --set data.target=numbers --set data.label=price\n  cortical train --print-recipe > my.toml; cortical train --recipe my.toml\n  cortical train --model llama-tiny --data moby-dick --set train.max_steps=2000\n  cortical train --model smollm2.gguf --data notes.txt --set lora.rank=8\n  cortical train --model runs/llama-tiny-001 --data reviews.csv\n  cortical train --data digits --find-lr\n  cortical train --data digits --set start.from=runs/digits-001 \\\n    --set 'start.freeze=[conv*]' --set 'start.replace=[fc2.*]'"
 )]
 pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "recipe", help = preset_help())]
@@ -143,6 +146,9 @@ pub(crate) struct TrainArgs {
     /// Set any field of the recipe, such as optim.lr=3e-4; may be repeated
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<Override>,
+    /// Read the columns of a CSV file as what they seem to hold, numbers, dates or categories, and say so
+    #[arg(long)]
+    pub(crate) auto_columns: bool,
     /// The folder of the run; the next free runs/NAME-001 when absent
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -214,7 +220,7 @@ pub(crate) struct EvalArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical predict runs/iris-001 flowers.csv\n  cortical predict runs/fashion-mnist-001 t10k-images-idx3-ubyte.gz --json"
+    after_help = "Examples:\n  cortical predict runs/iris-001 flowers.csv\n  cortical predict runs/fashion-mnist-001 t10k-images-idx3-ubyte.gz --json\n  cortical predict runs/iris-001 flowers.csv --out found.csv"
 )]
 pub(crate) struct PredictArgs {
     /// The folder of a finished run, or a model file that `train` wrote
@@ -227,6 +233,12 @@ pub(crate) struct PredictArgs {
     /// Name or number of the label column, if the file has one; the last one when absent
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
+    /// Write every prediction with all probabilities, and beside it the columns of the file, as CSV or JSON lines
+    #[arg(long, value_name = "FILE.csv|FILE.jsonl")]
+    pub(crate) out: Option<PathBuf>,
+    /// With --out: replace that file even if it holds something else
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -366,6 +378,9 @@ pub(crate) struct DataArgs {
     /// Read the data as a recipe with this field would, such as data.header=false; may be repeated
     #[arg(long, value_name = "FIELD=VALUE", requires = "name")]
     pub(crate) set: Vec<Override>,
+    /// Read the columns of a CSV file as what they seem to hold, numbers, dates or categories, and say so
+    #[arg(long, requires = "name")]
+    pub(crate) auto_columns: bool,
 }
 
 #[cfg(test)]

@@ -78,6 +78,12 @@ pub(crate) enum Error {
     /// Data to test on has no labels.
     #[error("{} has no label column, so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoLabels { path: PathBuf },
+    /// Columns are to be looked at, and the data have none.
+    #[error("--auto-columns looks at the columns of a CSV file, and {data} is none")]
+    NoColumns { data: String },
+    /// What predictions are to be written as is not known.
+    #[error("{} is called neither .csv nor .jsonl, the two forms in which predictions are written", path.display())]
+    UnknownForm { path: PathBuf },
     /// Data to test on lacks the numbers that a model predicts.
     #[error("{} lacks what is predicted ({targets}), so there is nothing to compare predictions with; use `cortical predict`", path.display())]
     NoTargets { path: PathBuf, targets: String },
@@ -165,6 +171,8 @@ impl Error {
             | Self::OtherSeed { .. }
             | Self::NoData { .. }
             | Self::NoTable { .. }
+            | Self::NoColumns { .. }
+            | Self::UnknownForm { .. }
             | Self::NotFound { .. }
             | Self::Occupied { .. }
             | Self::OtherData { .. }

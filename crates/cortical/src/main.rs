@@ -3,11 +3,13 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 75 stopped on request
 //! with everything saved.
 
+mod auto_columns;
 mod cli;
 mod cli_convert;
 mod cli_language;
 mod cli_observe;
 mod cli_prune;
+mod cli_search;
 mod dashboard;
 mod done;
 mod error;
@@ -84,6 +86,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
     };
     match &cli.verb {
         Verb::Train(args) => verbs::train::train(args, common, output),
+        Verb::Search(args) => verbs::search::run(args, common, output),
         Verb::Resume(args) => verbs::train::resume(args, common, output),
         Verb::Eval(args) => verbs::eval::eval(args, common, output),
         Verb::Predict(args) => verbs::predict::predict(args, common, output),

@@ -40,6 +40,20 @@ pub(crate) const NEURONS_PAGE: Kind = Kind {
     is_own: |path| starts_with_title(path, NEURONS_TITLE),
 };
 
+/// What `predict --out` writes.
+pub(crate) const PREDICTIONS: Kind = Kind {
+    name: "a file of predictions",
+    is_own: |path| {
+        let mut start = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut start));
+        let first = start
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        read.is_ok() && String::from_utf8_lossy(first).contains("prediction")
+    },
+};
+
 /// Whether a file is a page whose title begins so.
 fn starts_with_title(path: &Path, title: &str) -> bool {
     let mut start = Vec::new();

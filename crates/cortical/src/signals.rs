@@ -60,7 +60,7 @@ impl Listener {
     }
 
     /// The first step is about to be taken.
-    fn begin(&self) {
+    pub(crate) fn begin(&self) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::labels::{MOST_NAME_BYTES, sort_classes};
 use crate::column::ColumnKind;
+use crate::dates::{self, PARTS};
 use crate::error::{CsvDefect, Error, Result, SampleDefect, list, shorten};
 use crate::numbers::Numbers;
 
@@ -23,6 +24,9 @@ pub(super) struct Categories {
     fixed: bool,
 }
 
+/// The name of the category of rows that have none.
+pub(super) const NO_CATEGORY: &str = "";
+
 impl Categories {
     /// Those of a model, and no others.
     pub(super) fn fixed(names: &[String]) -> Self {
@@ -31,6 +35,11 @@ impl Categories {
             number_of: names.iter().cloned().zip(0..).collect(),
             fixed: true,
         }
+    }
+
+    /// Whether a word that may stand for a missing value is a category that a model knows.
+    pub(super) fn is_known_word(&self, text: &str) -> bool {
+        self.fixed && !text.is_empty() && self.knows(text)
     }
 
     pub(super) fn knows(&self, name: &str) -> bool {
@@ -47,11 +56,10 @@ impl Categories {
             let limit_bytes = MOST_NAME_BYTES;
             return Err(CsvDefect::LongCell { limit_bytes }.at_cell(path, line, column));
         }
-        if self.fixed || name.is_empty() || self.names.len() >= MOST_CATEGORIES {
-            let expected = match (self.fixed, name.is_empty()) {
-                (true, _) => format!("one of the categories {}", list(&self.names)),
-                (false, true) => "a category".to_owned(),
-                (false, false) => format!("at most {MOST_CATEGORIES} categories"),
+        if self.fixed || self.names.len() >= MOST_CATEGORIES {
+            let expected = match self.fixed {
+                true => format!("one of the categories {}", list(&self.names)),
+                false => format!("at most {MOST_CATEGORIES} categories"),
             };
             let found = shorten(name);
             return Err(CsvDefect::Category { expected, found }.at_cell(path, line, column));
@@ -77,6 +85,8 @@ impl Categories {
 pub(super) enum Kind {
     Number,
     OneHot(Box<Categories>),
+    Days,
+    DateParts,
 }
 
 impl Kind {
@@ -84,6 +94,8 @@ impl Kind {
     pub(super) fn of(kind: &ColumnKind) -> Option<Self> {
         match kind {
             ColumnKind::Number => Some(Self::Number),
+            ColumnKind::Days => Some(Self::Days),
+            ColumnKind::DateParts => Some(Self::DateParts),
             ColumnKind::OneHot(names) => Some(Self::OneHot(Box::new(Categories::fixed(names)))),
             ColumnKind::Ignored | ColumnKind::Label | ColumnKind::Target => None,
         }
@@ -97,44 +109,74 @@ pub(super) struct Slot {
     pub(super) kind: Kind,
 }
 
+/// What the value of a column becomes.
+enum Spread {
+    One,
+    /// Zeros and a one, at the place of the category of this number.
+    OneHot(Vec<u32>),
+    /// The parts of a date.
+    Parts,
+}
+
+impl Spread {
+    fn width(&self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::OneHot(rank) => rank.len(),
+            Self::Parts => PARTS,
+        }
+    }
+}
+
 /// What the columns that were read hold, as a model keeps it, and all numbers: `values` has one for each column, row by
-/// row, and the number of a category becomes a row of zeros and a one.
+/// row; the number of a category becomes a row of zeros and a one, the days of a date its parts, and what is missing
+/// (NaN) as many of those.
 pub(super) fn expand(kinds: Vec<Kind>, values: Numbers) -> Result<(Vec<ColumnKind>, Numbers)> {
-    let mut ranks = Vec::with_capacity(kinds.len());
+    let mut spreads = Vec::with_capacity(kinds.len());
     let mut columns = Vec::with_capacity(kinds.len());
     for kind in kinds {
         columns.push(match kind {
             Kind::Number => {
-                ranks.push(None);
+                spreads.push(Spread::One);
                 ColumnKind::Number
+            }
+            Kind::Days => {
+                spreads.push(Spread::One);
+                ColumnKind::Days
+            }
+            Kind::DateParts => {
+                spreads.push(Spread::Parts);
+                ColumnKind::DateParts
             }
             Kind::OneHot(categories) => {
                 let (names, rank) = categories.finish();
-                ranks.push(Some(rank));
+                spreads.push(Spread::OneHot(rank));
                 ColumnKind::OneHot(names)
             }
         });
     }
-    if ranks.iter().all(Option::is_none) {
+    if spreads.iter().all(|spread| matches!(spread, Spread::One)) {
         return Ok((columns, values));
     }
     let values = match values {
-        Numbers::F32(values) => Numbers::F32(one_hot(&ranks, &values, (0.0, 1.0), |x| x as usize)?),
-        Numbers::F64(values) => Numbers::F64(one_hot(&ranks, &values, (0.0, 1.0), |x| x as usize)?),
+        Numbers::F32(values) => Numbers::F32(spread(&spreads, &values, |x| x as f32, f64::from)?),
+        Numbers::F64(values) => Numbers::F64(spread(&spreads, &values, |x| x, |x| x)?),
     };
     Ok((columns, values))
 }
 
-/// [`expand`] of values of one type, with its zero and one.
-fn one_hot<T: Copy>(
-    ranks: &[Option<Vec<u32>>],
+/// [`expand`] of values of one type, which comes from and becomes a double.
+fn spread<T: Copy>(
+    spreads: &[Spread],
     values: &[T],
-    (zero, one): (T, T),
-    index: impl Fn(T) -> usize,
+    from: impl Fn(f64) -> T,
+    double: impl Fn(T) -> f64,
 ) -> Result<Vec<T>> {
-    let rows = values.len() / ranks.len();
-    let width = |rank: &Option<Vec<u32>>| rank.as_ref().map_or(1, Vec::len);
-    let columns = ranks.iter().map(width).fold(0, usize::saturating_add);
+    let rows = values.len() / spreads.len();
+    let columns = spreads
+        .iter()
+        .map(Spread::width)
+        .fold(0, usize::saturating_add);
     let size = columns.checked_mul(rows).filter(|&n| n <= MOST_VALUES);
     let mut out = Vec::new();
     // Categories are many numbers made of one, so the size is no longer bounded by the file's.
@@ -142,16 +184,19 @@ fn one_hot<T: Copy>(
     if reserved != Some(true) {
         return Err(Error::Sample(SampleDefect::TooManyValues { rows, columns }));
     }
-    for row in values.chunks_exact(ranks.len()) {
-        for (value, rank) in row.iter().zip(ranks) {
-            match rank {
-                None => out.push(*value),
-                Some(rank) => {
+    for row in values.chunks_exact(spreads.len()) {
+        for (value, spread) in row.iter().zip(spreads) {
+            let x = double(*value);
+            match spread {
+                Spread::One => out.push(*value),
+                _ if x.is_nan() => out.resize(out.len() + spread.width(), from(f64::NAN)),
+                Spread::OneHot(rank) => {
                     let start = out.len();
-                    out.resize(start + rank.len(), zero);
+                    out.resize(start + rank.len(), from(0.0));
                     // A number below the count of categories, which a float holds exactly.
-                    out[start + rank[index(*value)] as usize] = one;
+                    out[start + rank[x as usize] as usize] = from(1.0);
                 }
+                Spread::Parts => out.extend(dates::parts(x).map(&from)),
             }
         }
     }

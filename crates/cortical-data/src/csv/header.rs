@@ -7,6 +7,7 @@
 use super::columns::{Kind, Slot};
 use super::labels::Labels;
 use super::missing::{is_missing, is_no_label};
+use crate::dates;
 
 /// What the first row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,9 @@ impl Looks {
             let text = cells[slot.cell];
             match slot.kind {
                 Kind::OneHot(_) => {}
+                Kind::Days | Kind::DateParts if is_missing(text) => {}
+                Kind::Days | Kind::DateParts if dates::days(text).is_some() => looks.numbers += 1,
+                Kind::Days | Kind::DateParts => looks.words += 1,
                 Kind::Number if text.is_empty() && slot.cell == 0 => {}
                 Kind::Number if is_missing(text) => looks.gaps += 1,
                 Kind::Number if text.parse::<f64>().is_ok() => looks.numbers += 1,

@@ -165,6 +165,8 @@ impl First<'_> {
         (options.label.iter())
             .chain(&options.targets)
             .chain(&options.one_hot)
+            .chain(&options.dates)
+            .chain(&options.date_parts)
             .chain(&options.ignore)
             .any(|column| matches!(column, LabelColumn::Name(_)))
     }
@@ -326,6 +328,15 @@ impl First<'_> {
         for column in &self.options.one_hot {
             let cell = column.find(self.record, self.path, "column of categories")?;
             kinds[cell] = Some(Kind::OneHot(Box::default()));
+        }
+        for (columns, kind) in [
+            (&self.options.dates, (|| Kind::Days) as fn() -> Kind),
+            (&self.options.date_parts, || Kind::DateParts),
+        ] {
+            for column in columns {
+                let cell = column.find(self.record, self.path, "column of dates")?;
+                kinds[cell] = Some(kind());
+            }
         }
         for column in &self.options.ignore {
             kinds[column.find(self.record, self.path, "column to ignore")?] = None;

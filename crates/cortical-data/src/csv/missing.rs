@@ -8,6 +8,14 @@ pub(super) fn is_missing(text: &str) -> bool {
     text == "NA" || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
+/// What to do about a number or category that is missing, in a table to learn from.
+pub(super) const FILL: &str = "; fill it in by data.missing=mean (median, most_frequent), or leave the row out by data.missing=drop";
+/// Likewise, of a category.
+pub(super) const FILL_CATEGORY: &str = "; make it one of its own by data.missing=category, fill it in by data.missing=most_frequent, or leave the row out by data.missing=drop";
+/// Likewise, in a table to predict from.
+pub(super) const UNFILLED: &str =
+    "; the model has learned from a table without missing values, and fills none in";
+
 /// Whether a label says that there is none; `None` is the name of many a class.
 pub(super) fn is_no_label(text: &str) -> bool {
     !text.eq_ignore_ascii_case("none") && is_missing(text)
@@ -27,7 +35,7 @@ pub(super) fn advice(found: &str) -> &'static str {
     } else if is_word {
         "; if the column holds categories, name it in data.one_hot, or leave it out by data.ignore"
     } else if is_date(found) {
-        "; dates are no numbers: write the days or seconds since one of them, or leave the column out by data.ignore"
+        "; dates are no numbers: name the column in data.dates (days since 1970) or data.date_parts (year, month, day, weekday), or leave it out by data.ignore"
     } else if is_grouped(found) {
         "; write numbers without signs between their digits, with a point before the fraction"
     } else if is_code(found) {

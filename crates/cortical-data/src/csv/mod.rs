@@ -12,6 +12,7 @@
 //! their places.
 
 mod columns;
+mod guess;
 mod header;
 mod labels;
 mod layout;
@@ -28,7 +29,9 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::features::Features;
 use crate::files;
+use crate::fill::Missing;
 use crate::targets::{Target, Targets};
+pub use guess::{Guess, Looks, guess_columns, read_cells};
 pub use labels::LabelColumn;
 use table::Table;
 pub use texts::{TextOptions, Texts, read_texts, read_texts_from};
@@ -49,6 +52,12 @@ pub struct CsvOptions {
     pub may_lack_labels: bool,
     /// Columns of categories, each of which becomes a number of its own: 1 where a row belongs to it, else 0.
     pub one_hot: Vec<LabelColumn>,
+    /// Columns of dates, each of which becomes the days since 1970.
+    pub dates: Vec<LabelColumn>,
+    /// Columns of dates, each of which becomes its year, month, day and weekday.
+    pub date_parts: Vec<LabelColumn>,
+    /// What becomes of missing values.
+    pub missing: Missing,
     /// Columns that are not read, such as a number that only counts rows.
     pub ignore: Vec<LabelColumn>,
     /// The columns of the table that a model has learned from, in place of the two fields above; empty for none. They
@@ -72,6 +81,9 @@ impl Default for CsvOptions {
             classes: None,
             may_lack_labels: false,
             one_hot: Vec::new(),
+            dates: Vec::new(),
+            date_parts: Vec::new(),
+            missing: Missing::Refuse,
             ignore: Vec::new(),
             columns: Vec::new(),
             header: None,
@@ -162,6 +174,7 @@ pub fn read_features_from(
             .map(|(labels, _)| labels.into_numbers()),
         targets: read.targets.map(|(values, _)| values),
         files: Vec::new(),
+        is_table: true,
         about: read.about,
     })
 }

@@ -4,15 +4,17 @@ use std::io::BufRead;
 use std::path::Path;
 
 use super::CsvOptions;
-use super::columns::{Kind, expand};
+use super::columns::{Kind, NO_CATEGORY, expand};
 use super::header::{self, Below, Header, Verdict};
 use super::labels::{Labels, MOST_NAME_BYTES};
 use super::layout::{First, Layout, in_words};
-use super::missing::{advice, is_missing};
+use super::missing::{FILL, FILL_CATEGORY, UNFILLED, advice, is_missing, is_no_label};
 use super::records::{Record, Records};
 use crate::about::{About, count};
 use crate::column::{Column, ColumnKind, width};
-use crate::error::{CsvDefect, Result, list, shorten};
+use crate::dates;
+use crate::error::{CsvDefect, Error, Result, list, shorten};
+use crate::fill::Missing;
 use crate::inputs::Inputs;
 use crate::numbers::Numbers;
 use crate::targets::is_target;
@@ -45,8 +47,11 @@ pub(super) struct Table<'a> {
     label_after: usize,
     first: Record,
     last_line: u64,
-    /// Rows of data so far.
+    /// Rows of data so far, and those that were left out.
     rows: usize,
+    dropped: usize,
+    /// Whether the table is learned from.
+    learns: bool,
     /// What numbers there are; known while it is not sure whether there is a header.
     below: Below,
     /// What a person should know of how the table was understood.
@@ -111,6 +116,8 @@ impl<'a> Table<'a> {
             first,
             last_line: 0,
             rows: 0,
+            dropped: 0,
+            learns: wanted.is_none(),
             below: Below::default(),
             notes: Vec::new(),
         };
@@ -184,31 +191,53 @@ impl<'a> Table<'a> {
     /// Adds a row of data.
     fn add(&mut self, row: &Record) -> Result<()> {
         if row.len() != self.layout.width {
-            let defect = CsvDefect::Ragged {
-                expected: self.layout.width.to_string(),
-                separator: in_words(self.options.separator_of(self.path)),
-                found: row.len(),
-                advice: "",
-            };
-            return Err(defect.at_line(self.path, row.line));
+            return Err(ragged(self.path, self.options, self.layout.width, row));
+        }
+        if self.options.missing == Missing::Drop && self.lacks(row)? {
+            self.dropped += 1;
+            return Ok(());
         }
         let label_after = self.label_after;
+        let (missing, learns) = (self.options.missing, self.learns);
         for (index, slot) in self.layout.slots.iter_mut().enumerate() {
             if index == label_after {
                 add_label(&mut self.labels, self.layout.label, row, self.path)?;
             }
             let text = row.cell(slot.cell, self.path)?;
+            let at = (row.line, slot.cell + 1);
+            let defect = |defect: CsvDefect| defect.at_cell(self.path, at.0, at.1);
             let value = match &mut slot.kind {
+                Kind::Number | Kind::Days | Kind::DateParts if is_missing(text) => {
+                    match missing.fills() {
+                        true => f64::NAN,
+                        false => return Err(defect(lacking(&slot.kind, text, learns))),
+                    }
+                }
                 Kind::Number => {
                     if self.layout.header == Header::Unsure {
                         self.below.add(text);
                     }
-                    number(text)
-                        .map_err(|defect| defect.at_cell(self.path, row.line, slot.cell + 1))?
+                    number(text).map_err(defect)?
                 }
+                Kind::Days | Kind::DateParts => dates::days(text).ok_or_else(|| {
+                    let found = shorten(text);
+                    defect(CsvDefect::NotADate { found })
+                })?,
                 Kind::OneHot(categories) => {
-                    let at = (row.line, slot.cell + 1);
-                    f64::from(categories.number(text, self.path, at)?)
+                    let has_own = categories.knows(NO_CATEGORY) || missing == Missing::Category;
+                    // Words for what is missing are categories where nothing is said of it.
+                    let is_gap = match has_own || missing.fills() {
+                        true => is_no_label(text) && !categories.is_known_word(text),
+                        false => text.is_empty(),
+                    };
+                    match is_gap {
+                        true if has_own => {
+                            f64::from(categories.number(NO_CATEGORY, self.path, at)?)
+                        }
+                        true if missing.fills() => f64::NAN,
+                        true => return Err(defect(lacking(&slot.kind, text, learns))),
+                        false => f64::from(categories.number(text, self.path, at)?),
+                    }
                 }
             };
             self.values.push(value);
@@ -226,6 +255,29 @@ impl<'a> Table<'a> {
         }
         self.rows += 1;
         Ok(())
+    }
+
+    /// Whether a row lacks something that is read or predicted.
+    fn lacks(&self, row: &Record) -> Result<bool> {
+        for slot in &self.layout.slots {
+            let text = row.cell(slot.cell, self.path)?;
+            let lacks = match slot.kind {
+                Kind::OneHot(_) => is_no_label(text),
+                _ => is_missing(text),
+            };
+            if lacks {
+                return Ok(true);
+            }
+        }
+        for &cell in &self.layout.targets {
+            if is_missing(row.cell(cell, self.path)?) {
+                return Ok(true);
+            }
+        }
+        match self.layout.label {
+            Some(cell) => Ok(is_no_label(row.cell(cell, self.path)?)),
+            None => Ok(false),
+        }
     }
 
     /// What the whole table holds, and how it was understood.
@@ -275,13 +327,20 @@ impl<'a> Table<'a> {
                 (header == Header::Yes).then_some(self.first.line),
             ),
             notes: (self.notes.into_iter())
+                .chain((self.dropped > 0).then(|| {
+                    let rows = count(self.dropped, "row", "rows");
+                    format!("{rows} with missing values left out")
+                }))
                 .chain(index_note(&columns, &values))
                 .chain(self.labels.as_ref().map_or_else(Vec::new, Labels::notes))
                 .collect(),
         };
         let names = target_names(&columns);
         let features = width(&columns).unwrap_or(usize::MAX);
-        let mut inputs = Inputs::from_numbers(values, &[features])?;
+        let mut inputs = match self.options.missing.fills() {
+            true => Inputs::with_gaps(values, &[features])?,
+            false => Inputs::from_numbers(values, &[features])?,
+        };
         if says_something(&columns) {
             inputs = inputs.with_columns(columns)?;
         }
@@ -364,6 +423,10 @@ fn summary(
         .enumerate()
         .filter(|(_, column)| column.kind == ColumnKind::Target);
     let titles: Vec<String> = targets.map(|(cell, column)| column.title(cell)).collect();
+    let dates = of(|kind| matches!(kind, ColumnKind::Days | ColumnKind::DateParts));
+    if dates > 0 {
+        parts.push(count(dates, "column of dates", "columns of dates"));
+    }
     let ignored = of(|kind| *kind == ColumnKind::Ignored);
     if ignored > 0 {
         parts.push(count(ignored, "column ignored", "columns ignored"));
@@ -403,6 +466,31 @@ fn add_label(
     }
 }
 
+/// The error for a row of another width than the first.
+pub(super) fn ragged(path: &Path, options: &CsvOptions, width: usize, row: &Record) -> Error {
+    CsvDefect::Ragged {
+        expected: width.to_string(),
+        separator: in_words(options.separator_of(path)),
+        found: row.len(),
+        advice: "",
+    }
+    .at_line(path, row.line)
+}
+
+/// The defect of a cell that is read and has no value.
+fn lacking(kind: &Kind, text: &str, learns: bool) -> CsvDefect {
+    let (expected, advice) = match kind {
+        Kind::Number => ("a number", FILL),
+        Kind::Days | Kind::DateParts => ("a date", FILL),
+        Kind::OneHot(_) => ("a category", FILL_CATEGORY),
+    };
+    CsvDefect::Missing {
+        expected,
+        found: shorten(text),
+        advice: if learns { advice } else { UNFILLED },
+    }
+}
+
 /// The number to predict in a cell.
 fn target(text: &str) -> std::result::Result<f64, CsvDefect> {
     let refuse = |advice| CsvDefect::NoTarget {
@@ -411,7 +499,9 @@ fn target(text: &str) -> std::result::Result<f64, CsvDefect> {
     };
     match text.parse::<f64>() {
         Ok(number) if is_target(number) => Ok(number),
-        _ if is_missing(text) => Err(refuse("; take the row out, or write what it is")),
+        _ if is_missing(text) => Err(refuse(
+            "; take the row out, or leave such rows out by data.missing=drop",
+        )),
         Ok(_) => Err(refuse(
             ", which is not finite or beyond 1e300; take the row out, or take another unit",
         )),

@@ -113,9 +113,9 @@ fn malformed_files_say_where_and_what() {
     check(
         ",2,a\n1,2,b\n",
         &last,
-        "t.csv, line 1, column 1: expected a number, found \"\"",
+        "t.csv, line 1, column 1: expected a number, found \"\"; fill it in by data.missing=mean (median, most_frequent), or leave the row out by data.missing=drop",
     );
-    for found in ["NaN", "inf", "-infinity", "1e39"] {
+    for found in ["inf", "-infinity", "1e39"] {
         let message = format!(
             "t.csv, line 2, column 1: expected a finite number within the range of f32, found {found:?}"
         );
@@ -299,7 +299,7 @@ fn columns_that_are_not_there_are_named() {
     let empty = parse("a,1\n,2\n", &animals(&["1"], &[])).unwrap_err();
     assert_eq!(
         empty.to_string(),
-        "t.csv, line 2, column 1: expected a category, found \"\""
+        "t.csv, line 2, column 1: expected a category, found \"\"; make it one of its own by data.missing=category, fill it in by data.missing=most_frequent, or leave the row out by data.missing=drop"
     );
 }
 
@@ -314,7 +314,7 @@ fn tabs_separate_the_cells_of_tsv() {
         Path::new("t.tsv"),
         &CsvOptions::default(),
     );
-    let message = "t.tsv, line 2, column 1: expected a number, found \"\"";
+    let message = "t.tsv, line 2, column 1: expected a number, found \"\"; fill it in by data.missing=mean (median, most_frequent), or leave the row out by data.missing=drop";
     assert_eq!(empty.unwrap_err().to_string(), message);
     let semicolons = CsvOptions {
         separator: Some(b';'),

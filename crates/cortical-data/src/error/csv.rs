@@ -32,6 +32,12 @@ pub enum CsvDefect {
         /// What to do where it is plainly none; empty for what may be a slip.
         advice: &'static str,
     },
+    /// A cell that should hold a date does not.
+    #[error("expected a date such as 2024-03-31, 31.03.2024 or 2024-03-31 12:30, found {found:?}")]
+    NotADate {
+        /// Its text, shortened.
+        found: String,
+    },
     /// A CSV cell holds NaN, an infinity or a number beyond `f32`.
     #[error("expected a finite number within the range of f32, found {found:?}")]
     NotFinite {
@@ -64,6 +70,16 @@ pub enum CsvDefect {
         expected: String,
         /// The columns that are there, in words.
         found: String,
+    },
+    /// A cell has no value.
+    #[error("expected {expected}, found {found:?}{advice}")]
+    Missing {
+        /// What should be there.
+        expected: &'static str,
+        /// Its text.
+        found: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// A cell has no category, one that a model does not know, or one too many.
     #[error("expected {expected}, found {found:?}")]

@@ -80,6 +80,14 @@ pub enum SampleDefect {
         /// The classes of the data.
         found: String,
     },
+    /// A column has no value by which those that are missing could be filled.
+    #[error(
+        "the column {column} has no value in any sample that is learned from, so that none can be filled in; leave it out by data.ignore"
+    )]
+    EmptyColumn {
+        /// What the column is called.
+        column: String,
+    },
     /// A number to predict is non-finite, or beyond what can be reckoned with.
     #[error(
         "sample {row}: expected a finite number to predict, of a magnitude of at most 1e300, found {found}"

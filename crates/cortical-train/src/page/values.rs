@@ -19,7 +19,11 @@ pub(super) fn values(columns: &[Column], numbers: &[f32]) -> String {
                 let at = own.iter().position(|share| *share == 1.0);
                 at.and_then(|at| categories.get(at)).cloned()
             }
-            _ => own.first().map(|value| number(f64::from(*value))),
+            _ => {
+                let all: Vec<String> = own.iter().map(|value| number(f64::from(*value))).collect();
+                let is_there = own.iter().all(|value| !value.is_nan()) && !all.is_empty();
+                is_there.then(|| all.join(" "))
+            }
         };
         let value = value.unwrap_or_else(|| "–".to_owned());
         all.push(match &column.name {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cortical_data::csv::LabelColumn;
-use cortical_data::{Normalize, Target};
+use cortical_data::{Missing, Normalize, Target};
 use cortical_settings::{Broken, at_least, at_most, rule, settings, share_below_one};
 
 settings! {
@@ -54,6 +54,12 @@ settings! {
         pub label: Option<LabelColumn> = None, "name or number of a CSV file's label column; the last one by default";
         /// Columns of a CSV file that hold categories: each becomes a number of its own, 0 or 1.
         pub one_hot: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of categories";
+        /// Columns of a CSV file that hold dates: each becomes the days since 1970.
+        pub dates: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of dates, as days since 1970";
+        /// Columns of a CSV file that hold dates: each becomes its year, month, day and weekday.
+        pub date_parts: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of dates, as year, month, day and weekday";
+        /// What becomes of missing values in a CSV file.
+        pub missing: Missing = Missing::Refuse, "in a CSV file: refuse, mean, median, most_frequent, category, drop";
         /// Columns of a CSV file that are not read.
         pub ignore: Vec<LabelColumn> = Vec::new(), "a CSV file's columns that are not read";
         /// Whether the first row of a CSV file is a header; guessed from it and the rows below when absent.

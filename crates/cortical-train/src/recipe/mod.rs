@@ -30,7 +30,9 @@ pub use schedule::{
     ConstantRun, CosineRun, LinearRun, OneCycleRun, RunSchedule, ScheduleRecipe, StepRun,
 };
 pub use task::{SampleRecipe, TaskKind, TaskRecipe, TextRecipe};
-pub use train::{Monitor, NumberLoss, SampleTraining, StorageType, TextTraining, TrainRecipe};
+pub use train::{
+    ClassWeights, Monitor, NumberLoss, SampleTraining, StorageType, TextTraining, TrainRecipe,
+};
 
 /// Version of the format of recipes. A reader refuses newer ones, and understands the first.
 pub const RECIPE_VERSION: u64 = 2;

@@ -132,7 +132,7 @@ impl Recipe {
     #[must_use]
     pub fn for_data(name: &str) -> Self {
         let recipe = |epochs, batch_size, lr, every_steps| {
-            let task = TaskRecipe::Samples(SampleRecipe {
+            let task = TaskRecipe::Samples(Box::new(SampleRecipe {
                 model: suggested_model(name),
                 data: SampleData {
                     target: suggested_target(name),
@@ -140,7 +140,7 @@ impl Recipe {
                 },
                 train: SampleTraining::default(),
                 augment: Augment::default(),
-            });
+            }));
             let data = DataRecipe {
                 name: name.to_owned(),
                 ..DataRecipe::default()

@@ -174,7 +174,7 @@ impl Recipe {
                 Some(&base.augment),
             )?,
         };
-        Ok((TaskRecipe::Samples(samples), data, train))
+        Ok((TaskRecipe::Samples(Box::new(samples)), data, train))
     }
 
     fn read_text(
@@ -247,6 +247,10 @@ fn refuse_other_target(data: &SampleData, train: &SampleTraining) -> Result<(), 
                 ("train.mixup", train.mixup > 0.0),
                 ("train.cutmix", train.cutmix > 0.0),
                 ("train.balanced", train.balanced),
+                (
+                    "train.class_weights",
+                    train.class_weights != default.class_weights,
+                ),
             ],
         ),
         _ => (
@@ -258,6 +262,7 @@ fn refuse_other_target(data: &SampleData, train: &SampleTraining) -> Result<(), 
                     "train.huber_delta",
                     train.huber_delta != default.huber_delta,
                 ),
+                ("", false),
                 ("", false),
                 ("", false),
             ],

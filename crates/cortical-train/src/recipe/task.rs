@@ -87,7 +87,7 @@ impl TaskKind {
 #[non_exhaustive]
 pub enum TaskRecipe {
     /// Classes of pictures, or classes or numbers of rows of numbers.
-    Samples(SampleRecipe),
+    Samples(Box<SampleRecipe>),
     /// A language model: the next token or, with a table `[classify]`, classes of texts.
     Text(TextRecipe),
 }
@@ -183,6 +183,9 @@ impl SampleRecipe {
                 targets: own.targets.clone(),
                 one_hot: own.one_hot.clone(),
                 ignore: own.ignore.clone(),
+                dates: own.dates.clone(),
+                date_parts: own.date_parts.clone(),
+                missing: own.missing,
                 header: own.header,
                 ..CsvOptions::default()
             },

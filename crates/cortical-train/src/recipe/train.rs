@@ -1,7 +1,8 @@
 //! The table `[train]`: how long, and how much at a time.
 
 use cortical_settings::{
-    at_least, at_most, between, choice, not_negative, positive, settings, share_below_one,
+    Value, at_least, at_most, between, choice, not_negative, positive, rule, setting, settings,
+    share_below_one,
 };
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,9 @@ settings! {
         pub loss: NumberLoss = NumberLoss::Mse, "of numbers: mse, mae, huber, or gaussian to learn how sure each is";
         /// From which distance on the Huber loss grows in proportion, in standard deviations of the target.
         pub huber_delta: f64 = 1.0, "where huber turns from squares to distances, in deviations", positive();
+        /// How much each class counts in the loss.
+        pub class_weights: ClassWeights = ClassWeights::None, "none, balanced, or a number for each class in their order",
+            rule("none, balanced, or finite numbers of at least 0, one of them above", ClassWeights::are_weights);
         /// The share of each label that is spread over all classes.
         pub label_smoothing: f64 = 0.0, "share of a label spread over all classes", share_below_one();
         /// α of mixup: how much two samples of a batch are mixed; 0 for not at all (Zhang et al. 2018).
@@ -91,6 +95,77 @@ settings! {
         /// In how many segments of layers activations are thrown away and computed once more for the gradients, which
         /// takes less memory and more time; 0 to keep all.
         pub recompute: usize = 0, "segments of layers that run twice, for less memory";
+    }
+}
+
+/// How much each class counts in the loss.
+///
+/// In a recipe it is written `class_weights = "balanced"` or `class_weights = [1.0, 5.0]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum ClassWeights {
+    /// Each sample counts alike.
+    #[default]
+    None,
+    /// Each class counts alike: a sample of a class that has few counts more.
+    Balanced,
+    /// By these numbers, in the order of the classes.
+    Given(Vec<f64>),
+}
+
+setting!(
+    ClassWeights,
+    "none, balanced, or a list of a number for each class",
+    |value| match value {
+        Value::String(name) if name == "none" => Some(ClassWeights::None),
+        Value::String(name) if name == "balanced" => Some(ClassWeights::Balanced),
+        Value::Array(all) => {
+            let number = |value: &Value| value.as_float().or(value.as_integer().map(|n| n as f64));
+            let all: Option<Vec<f64>> = all.iter().map(number).collect();
+            all.map(ClassWeights::Given)
+        }
+        _ => None,
+    },
+    |weights| match weights {
+        ClassWeights::None => Value::from("none"),
+        ClassWeights::Balanced => Value::from("balanced"),
+        ClassWeights::Given(all) => Value::from(all.clone()),
+    }
+);
+
+impl ClassWeights {
+    /// Whether they can be weights.
+    fn are_weights(&self) -> bool {
+        let Self::Given(all) = self else {
+            return true;
+        };
+        all.iter().all(|w| *w >= 0.0 && (*w as f32).is_finite()) && all.iter().any(|w| *w > 0.0)
+    }
+
+    /// The weight of each class, of which there are so many samples to learn from; `None` where all count alike.
+    ///
+    /// # Errors
+    /// [`Error::ClassWeights`](crate::Error::ClassWeights) for another number of them than of classes.
+    pub(crate) fn of(&self, counts: &[usize]) -> crate::Result<Option<Vec<f32>>> {
+        match self {
+            Self::None => Ok(None),
+            Self::Balanced => {
+                let all = counts.iter().sum::<usize>() as f64;
+                // A class that nothing shows has no loss to weigh.
+                let weight = |count: &usize| match count {
+                    0 => 0.0,
+                    some => (all / (counts.len() * some) as f64) as f32,
+                };
+                Ok(Some(counts.iter().map(weight).collect()))
+            }
+            Self::Given(all) if all.len() == counts.len() => {
+                Ok(Some(all.iter().map(|weight| *weight as f32).collect()))
+            }
+            Self::Given(all) => Err(crate::Error::ClassWeights {
+                expected: counts.len(),
+                found: all.len(),
+            }),
+        }
     }
 }
 

@@ -19,13 +19,18 @@ use crate::recipe::{SampleRecipe, SampleTraining, TaskKind};
 pub(crate) struct Classes<'r> {
     train: &'r SampleTraining,
     classes: usize,
+    /// How much each counts in the loss.
+    weight: Option<Tensor>,
 }
 
 impl<'r> Goal<'r> for Classes<'r> {
     const KIND: TaskKind = TaskKind::Classification;
 
-    fn new(recipe: &'r SampleRecipe, outputs: &Outputs) -> Result<Self> {
+    fn new(recipe: &'r SampleRecipe, outputs: &Outputs, train: &Dataset) -> Result<Self> {
+        let weight = recipe.train.class_weights.of(&train.class_counts())?;
+        let weight = weight.map(|all| Tensor::new(all, &Device::Cpu));
         Ok(Self {
+            weight: weight.transpose()?,
             train: &recipe.train,
             classes: outputs.classes()?.len(),
         })
@@ -40,7 +45,8 @@ impl<'r> Goal<'r> for Classes<'r> {
         let labels = batch.labels.to_vec1::<u32>()?;
         let (inputs, targets) = self.mixed(batch, &labels, rng)?;
         let logits = network.forward(&inputs, &mut Pass::train(rng))?;
-        let loss = smoothed(&logits, &targets, self.train.label_smoothing)?;
+        let smoothing = self.train.label_smoothing;
+        let loss = smoothed(&logits, &targets, smoothing, self.weight.as_ref())?;
         Ok((loss, Some(right(&logits, &labels)?)))
     }
 

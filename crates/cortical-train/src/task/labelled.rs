@@ -262,7 +262,7 @@ impl<'r> Task<'r> for TextClasses<'r> {
     fn loss(&mut self, batch: &Texts, rng: &mut Rng) -> Result<(Tensor, Option<f64>)> {
         let logits = self.logits(batch, &mut Pass::train(rng))?;
         let labels = Tensor::new(&batch.labels[..], &Device::Cpu)?;
-        let loss = smoothed(&logits, &labels, self.text.train.label_smoothing)?;
+        let loss = smoothed(&logits, &labels, self.text.train.label_smoothing, None)?;
         Ok((loss, Some(right(&logits, &batch.labels)?)))
     }
 

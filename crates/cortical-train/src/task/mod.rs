@@ -187,10 +187,16 @@ pub(crate) fn position_of(number: u64, batches_per_epoch: u64) -> Position {
     }
 }
 
-/// The loss of classes, with a share of each label spread over all of them.
-fn smoothed(logits: &Tensor, labels: &Tensor, label_smoothing: f64) -> Result<Tensor> {
+/// The loss of classes, with a share of each label spread over all of them, and a weight for each where they have some.
+fn smoothed(
+    logits: &Tensor,
+    labels: &Tensor,
+    label_smoothing: f64,
+    weight: Option<&Tensor>,
+) -> Result<Tensor> {
     let options = CrossEntropy {
         label_smoothing,
+        weight: weight.cloned(),
         ..CrossEntropy::default()
     };
     let loss = cross_entropy(logits, labels, &options);

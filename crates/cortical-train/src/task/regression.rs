@@ -22,7 +22,7 @@ pub(crate) struct Numbers<'r> {
 impl<'r> Goal<'r> for Numbers<'r> {
     const KIND: TaskKind = TaskKind::Regression;
 
-    fn new(recipe: &'r SampleRecipe, outputs: &Outputs) -> Result<Self> {
+    fn new(recipe: &'r SampleRecipe, outputs: &Outputs, _: &Dataset) -> Result<Self> {
         Ok(Self {
             train: &recipe.train,
             outputs: outputs.numbers()?.clone(),

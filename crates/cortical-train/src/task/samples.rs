@@ -4,7 +4,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use cortical_data::{
-    About, Batch as Samples, Dataset, Loader, Position, Prefetch, Splits, Targets, Weights, catalog,
+    About, Batch as Samples, Dataset, Loader, Missing, Position, Prefetch, Splits, Targets,
+    Weights, catalog,
 };
 use cortical_io::Metadata;
 use cortical_models::{Network, Plan};
@@ -26,11 +27,11 @@ pub(crate) trait Goal<'r>: Sized {
     /// The task in the recipe.
     const KIND: TaskKind;
 
-    /// What is learned by a network with these outputs.
+    /// What is learned of these samples by a network with these outputs.
     ///
     /// # Errors
-    /// Outputs of another kind.
-    fn new(recipe: &'r SampleRecipe, outputs: &Outputs) -> Result<Self>;
+    /// Outputs of another kind; settings that do not fit to the samples.
+    fn new(recipe: &'r SampleRecipe, outputs: &Outputs, train: &Dataset) -> Result<Self>;
 
     /// The mean loss of a batch in training, and what is summed over its samples.
     fn loss(
@@ -104,7 +105,7 @@ impl<'r, G: Goal<'r>> Task<'r> for SampleTask<'r, G> {
         let loader = loader(recipe, samples, &splits.train, &device)?;
         let task = Self {
             loader: Prefetch::new(loader, samples.train.prefetch),
-            goal: G::new(samples, &outputs)?,
+            goal: G::new(samples, &outputs, &splits.train)?,
             recipe: samples,
             splits,
             plan,
@@ -199,6 +200,9 @@ fn refuse_idle(recipe: &Recipe, samples: &SampleRecipe, shape: &[usize]) -> Resu
         ("data.ignore", !own.ignore.is_empty()),
         ("data.header", own.header.is_some()),
         ("data.targets", !own.targets.is_empty()),
+        ("data.dates", !own.dates.is_empty()),
+        ("data.date_parts", !own.date_parts.is_empty()),
+        ("data.missing", own.missing != Missing::Refuse),
     ];
     match set.iter().find(|(_, is_set)| *is_set) {
         Some((path, _)) => refuse(path, "CSV files", "data without columns"),

@@ -2,9 +2,11 @@
 
 use cortical_data::csv::LabelColumn;
 use cortical_data::{Entry, Text, catalog, texts};
-use cortical_train::Recipe;
+use cortical_settings::Setting;
+use cortical_train::{Override, Recipe};
 use serde_json::{Value, json};
 
+use crate::auto_columns;
 use crate::cli::DataArgs;
 use crate::done::Done;
 use crate::error::{Error, Result};
@@ -110,7 +112,17 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
     if let Some(text) = texts().iter().find(|text| text.name == name) {
         return describe_text(text, output);
     }
-    let recipe = Recipe::from_toml("version = 2", Some(&Recipe::for_data(name)), &args.set)?;
+    let read =
+        |set: &[Override]| Recipe::from_toml("version = 2", Some(&Recipe::for_data(name)), set);
+    let mut set = args.set.clone();
+    if let Some(label) = &args.label {
+        let label = LabelColumn::parse(label).to_value();
+        set.extend(label.map(|label| Override::new("data.label", label)));
+    }
+    if args.auto_columns {
+        set.extend(auto_columns::fields(&read(&set)?, output)?);
+    }
+    let recipe = read(&set)?;
     if recipe.data.name != name {
         return Err(Error::OtherData {
             expected: name.to_owned(),
@@ -118,9 +130,6 @@ fn describe(name: &str, args: &DataArgs, output: &Output) -> Result<()> {
         });
     }
     let mut options = recipe.samples()?.options(&recipe.data);
-    if let Some(label) = &args.label {
-        options.csv.label = Some(LabelColumn::parse(label));
-    }
     // What is held out while training is held out of the part to learn from.
     options.valid_fraction = 0.0;
     let splits = cortical_data::open(name, &options)?;

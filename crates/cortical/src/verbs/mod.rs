@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod predict;
 pub(crate) mod prune;
 pub(crate) mod report;
+pub(crate) mod search;
 mod test_data;
 pub(crate) mod train;
 pub(crate) mod verify;

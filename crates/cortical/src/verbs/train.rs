@@ -12,6 +12,7 @@ use cortical_train::{
 };
 use serde_json::json;
 
+use crate::auto_columns;
 use crate::cli::{Common, ResumeArgs, TrainArgs};
 use crate::dashboard::Dashboard;
 use crate::done::Done;
@@ -25,7 +26,7 @@ use crate::style::Style;
 
 /// `cortical train`
 pub(crate) fn train(args: &TrainArgs, common: &Common, output: &Output) -> Result<Done> {
-    let recipe = recipe(args, common)?;
+    let recipe = recipe(args, common, output)?;
     if args.print_recipe {
         print_recipe(&recipe, output);
         return Ok(Done::Finished);
@@ -195,7 +196,7 @@ fn work(folder: RunFolder, recipe: &Recipe, watch: &Watch<'_>) -> Result<Outcome
 }
 
 /// The recipe that the arguments ask for.
-fn recipe(args: &TrainArgs, common: &Common) -> Result<Recipe> {
+fn recipe(args: &TrainArgs, common: &Common, output: &Output) -> Result<Recipe> {
     let base = match &args.preset {
         Some(name) => {
             let preset = presets().iter().find(|preset| preset.name == name);
@@ -215,6 +216,9 @@ fn recipe(args: &TrainArgs, common: &Common) -> Result<Recipe> {
         overrides.extend(fast_dev_run(read(&all)?.kind()));
     }
     overrides.extend(args.set.iter().cloned());
+    if args.auto_columns {
+        overrides.extend(auto_columns::fields(&read(&overrides)?, output)?);
+    }
     let mut recipe = read(&overrides)?;
     make_absolute(&mut recipe);
     Ok(recipe)
@@ -284,7 +288,7 @@ fn is_table(name: &str) -> bool {
 }
 
 /// A run must find its files again from wherever it is resumed.
-fn make_absolute(recipe: &mut Recipe) {
+pub(super) fn make_absolute(recipe: &mut Recipe) {
     let absolute = |name: &mut String| {
         if Path::new(name).exists() {
             let path = std::path::absolute(&name).unwrap_or_else(|_| name.as_str().into());
@@ -307,7 +311,7 @@ fn make_absolute(recipe: &mut Recipe) {
     }
 }
 
-fn unknown_preset(name: &str) -> Error {
+pub(super) fn unknown_preset(name: &str) -> Error {
     let names = || presets().iter().map(|preset| preset.name);
     Error::UnknownPreset {
         found: name.to_owned(),

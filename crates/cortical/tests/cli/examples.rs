@@ -11,10 +11,11 @@ use cortical_train::TrainedModel;
 use crate::support::{Place, Said};
 
 /// The verbs with examples of their own; the empty one is the command itself.
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "",
     "data",
     "train",
+    "search",
     "resume",
     "eval",
     "predict",
@@ -68,6 +69,15 @@ fn shortened(example: &str) -> String {
     if example.starts_with("cortical neurons") {
         return format!("{example} --inputs 40 --silence 4");
     }
+    if example.starts_with("cortical search") {
+        let few = example
+            .replace("--trials 20", "--trials 2")
+            .replace("--folds 5", "--folds 2");
+        return format!(
+            "{} --set train.max_steps=2",
+            few.replace("--trials 27", "--trials 3")
+        );
+    }
     let is_text = ["llama-tiny", "smollm2.gguf"]
         .iter()
         .any(|model| example.contains(model));
@@ -92,6 +102,10 @@ fn furnish(place: &Place) {
     for name in ["flowers.csv", "more-flowers.csv", "table.csv"] {
         place.write(name, flowers.repeat(8));
     }
+    let houses: String = (0..40)
+        .map(|i| format!("{i},{},{}\n", i % 7, 100 * i))
+        .collect();
+    place.write("houses.csv", "area,rooms,price\n".to_owned() + &houses);
     place.write(
         "shells.csv",
         "length,sex,rings\n".to_owned() + &"0.4,M,a\n0.6,I,b\n".repeat(8),

@@ -15,3 +15,4 @@ mod numbers;
 mod output;
 mod prune;
 mod support;
+mod tables;

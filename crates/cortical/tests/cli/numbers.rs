@@ -199,7 +199,10 @@ fn a_column_of_quantities_is_proposed_as_numbers_and_hostile_tables_are_refused(
             "3,red",
             "words are classes, which data.target=classes predicts",
         ),
-        ("nan,3", "line 4, column 1: expected a finite number"),
+        (
+            "nan,3",
+            "line 4, column 1: expected a number, found \"nan\"; fill it in by data.missing=mean",
+        ),
     ] {
         place.write("h.csv", rows(cell));
         refused(&place, &format!("train --data h.csv {numbers}"), 1, want);

@@ -1,6 +1,7 @@
 //! `predict`
 
 mod numbers;
+mod out;
 
 use std::path::Path;
 
@@ -16,16 +17,22 @@ use crate::output::Output;
 use crate::style::{count, percent};
 use crate::table::{Align, Table};
 use crate::verbs::{load_model, one_line};
+use out::Rows;
 
 /// Samples at a time.
 const BATCH_SIZE: usize = 256;
 
 /// `cortical predict`
 pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> Result<Done> {
+    if let Some(out) = &args.out {
+        out::is_lines(out)?;
+    }
     if args.run.is_dir()
         && let Some(model) = TextModel::open(&args.run)?
     {
         let found = in_pool(common.threads, || of_texts(&model, args))??;
+        let rows = Rows::of_texts(&found.samples);
+        write(args, &found, rows)?;
         show(args, found, output);
         return Ok(Done::Finished);
     }
@@ -46,6 +53,11 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
         for note in &features.about.notes {
             output.remark(note);
         }
+        let rows = args
+            .out
+            .as_ref()
+            .map(|_| Rows::of(args, &features))
+            .transpose()?;
         let files = features.files.iter();
         let found = Found {
             predictions,
@@ -54,6 +66,9 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
             kind: "file",
             classes: model.classes().to_vec(),
         };
+        if let Some(rows) = rows {
+            write(args, &found, rows)?;
+        }
         show(args, found, output);
         Ok(())
     });
@@ -95,6 +110,21 @@ fn of_texts(model: &TextModel, args: &PredictArgs) -> Result<Found> {
         kind: "text",
         classes: read.classes,
     })
+}
+
+/// Writes what was predicted beside what is known of each sample, where that is asked for.
+fn write(args: &PredictArgs, found: &Found, mut rows: Rows) -> Result<()> {
+    let Some(out) = &args.out else {
+        return Ok(());
+    };
+    let all = || found.predictions.iter();
+    rows.column("prediction", all().map(|p| json!(found.classes[p.class])));
+    rows.column("probability", all().map(|p| json!(p.probability)));
+    for (class, name) in found.classes.iter().enumerate() {
+        let shares = all().map(|p| json!(p.probabilities[class]));
+        rows.column(&format!("probability of {name}"), shares);
+    }
+    rows.write(out, args)
 }
 
 fn exists(path: &Path) -> Result<()> {

@@ -6,6 +6,7 @@ use cortical_train::{Measure, NumberOutputs, NumberPrediction, NumberScores, Tra
 use serde_json::{Map, Value, json};
 
 use super::BATCH_SIZE;
+use super::out::Rows;
 use crate::cli::PredictArgs;
 use crate::error::Result;
 use crate::output::Output;
@@ -28,6 +29,21 @@ pub(super) fn predict(
     let found = model.predict_numbers(&features.inputs, BATCH_SIZE)?;
     for note in &features.about.notes {
         output.remark(note);
+    }
+    if let Some(out) = &args.out {
+        let mut rows = Rows::of(args, &features)?;
+        for (at, name) in outputs.scale().names().iter().enumerate() {
+            rows.column(
+                &format!("prediction of {name}"),
+                found.iter().map(|p| json!(p.values[at])),
+            );
+            if found.iter().all(|p| p.deviations.is_some()) {
+                let deviations = found.iter().filter_map(|p| p.deviations.as_ref());
+                let name = format!("deviation of {name}");
+                rows.column(&name, deviations.map(|all| json!(all[at])));
+            }
+        }
+        rows.write(out, args)?;
     }
     let scores = features
         .targets
