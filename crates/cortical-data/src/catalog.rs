@@ -237,7 +237,7 @@ impl Default for OpenOptions {
 /// [`OpenOptions::input_shape`] pictures are brought to that size, grey or coloured; else all must be of one size.
 ///
 /// The files of Fashion-MNIST are looked for in `DATA_DIR/fashion-mnist`, `DATA_DIR`, where the Debian package
-/// `dataset-fashion-mnist` puts them, and in `.cache/fashion-mnist`.
+/// `dataset-fashion-mnist` puts them, and in `.cache/fashion-mnist`, where it may be unpacked.
 ///
 /// # Errors
 /// A name that is neither; whatever is wrong with the files; data that cannot be split or normalised as asked.
@@ -380,7 +380,11 @@ pub(crate) fn fashion_folder(options: &OpenOptions) -> Result<PathBuf> {
 /// The folders in which the files of a data set may lie, in the order in which they are tried.
 fn folders(name: &str, data_dir: Option<&Path>) -> Vec<PathBuf> {
     let given = data_dir.map(|dir| [dir.join(name), dir.to_owned()]);
-    let usual = ["/usr/share/datasets", ".cache"].map(|dir| Path::new(dir).join(name));
+    let [installed, cached] =
+        ["/usr/share/datasets", ".cache"].map(|dir| Path::new(dir).join(name));
+    // A package that was unpacked and not installed has the system's folders in its own.
+    let unpacked = cached.join("usr/share/datasets").join(name);
+    let usual = [installed, cached, unpacked];
     given.into_iter().flatten().chain(usual).collect()
 }
 

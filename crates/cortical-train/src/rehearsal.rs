@@ -1,4 +1,4 @@
-//! A few steps of a training on made-up samples, to see how long they take.
+//! A few steps of a training, to see how long they take: on its data, or on made-up samples where there are none.
 
 use std::time::{Duration, Instant};
 
@@ -10,26 +10,82 @@ use cortical_neuron::loss::cross_entropy;
 use cortical_neuron::{Layer, Params, Pass};
 use cortical_tensor::{Rng, Seed};
 
-use crate::Result;
 use crate::recipe::{Recipe, StorageType, TaskRecipe};
 use crate::subject::{Subject, SubjectModel};
-use crate::task::{adapters, number, train_changes_only};
+use crate::task::{Batch, Task, Visitor, adapters, number, train_changes_only};
+use crate::trainer::step::Learner;
+use crate::{Result, start};
 
 /// Steps that are not counted: memory comes from the system for the first time, and caches are cold.
 const COLD: usize = 2;
 /// Steps that are counted, at least and at most.
 const LEAST: usize = 3;
-const MOST: usize = 40;
+const MOST: usize = 400;
 /// The random stream of made-up samples.
 const STREAM: &str = "rehearsal";
 
-/// Milliseconds of a step of this training at a batch of so many samples: the median of some steps with fresh weights
-/// on made-up samples, forward, back and with the optimizer, for about `effort`. What the data's preprocessing takes
-/// is not in it.
+/// Milliseconds of a step of this training at a batch of so many samples: the median of some steps with fresh weights,
+/// forward, back and with the optimizer, for about `effort`. Where the recipe's data can be opened and have such a
+/// batch, reading it is part of the step; elsewhere samples are made up.
 ///
 /// # Errors
 /// A model that cannot be built, or that does not fit into memory.
 pub fn rehearse(subject: &Subject, recipe: &Recipe, batch: usize, effort: Duration) -> Result<f64> {
+    let training = Training {
+        recipe,
+        batch,
+        effort,
+    };
+    // What is wrong with the data is said by a training.
+    match recipe.kind().visit(training) {
+        Ok(Some(ms)) => Ok(ms),
+        _ => rehearse_made_up(subject, recipe, batch, effort),
+    }
+}
+
+/// The training itself, for some steps.
+struct Training<'r> {
+    recipe: &'r Recipe,
+    batch: usize,
+    effort: Duration,
+}
+
+impl<'r> Visitor<'r> for Training<'r> {
+    /// Milliseconds of a step; `None` where there are no batches of that size.
+    type Output = Option<f64>;
+
+    fn visit<T: Task<'r>>(self) -> Result<Option<f64>> {
+        let recipe = self.recipe;
+        let (mut task, params) = T::open(recipe, None)?;
+        start::freeze(&recipe.start, &params)?;
+        let mut optimizer = recipe.optim.config.build(&params, recipe.optim.groups())?;
+        let mut learner = Learner {
+            recipe,
+            task: &mut task,
+            params: &params,
+            optimizer: &mut *optimizer,
+            pruner: None,
+            rng: &mut params.rng(STREAM),
+        };
+        let first = learner.next_batches()?;
+        if first.first().map(Batch::samples) != Some(self.batch) {
+            return Ok(None);
+        }
+        let ms = timed(self.effort, || {
+            let batches = learner.next_batches()?;
+            learner.step(&batches).map(|_| ())
+        })?;
+        Ok(Some(ms))
+    }
+}
+
+/// The same on made-up samples.
+fn rehearse_made_up(
+    subject: &Subject,
+    recipe: &Recipe,
+    batch: usize,
+    effort: Duration,
+) -> Result<f64> {
     match &subject.model {
         SubjectModel::Network(plan) => rehearse_network(plan, recipe, batch, effort),
         SubjectModel::Language(config, _) => {
@@ -103,10 +159,7 @@ fn steps(
     let mut optimizer = recipe.optim.config.build(params, recipe.optim.groups())?;
     let (limit, norm) = (recipe.optim.limit(), recipe.optim.norm());
     let mut rng = Rng::new(Seed(recipe.seed), STREAM);
-    let began = Instant::now();
-    let mut taken = Vec::new();
-    for step in 0..COLD + MOST {
-        let before = Instant::now();
+    timed(effort, || {
         for _ in 0..recipe.train.accumulate {
             keep_spinning(|| -> Result<()> {
                 let loss = loss(&mut rng)?;
@@ -115,7 +168,18 @@ fn steps(
             })?;
         }
         keep_spinning(|| optimizer.step_clipped(limit, norm))?;
-        if step >= COLD {
+        Ok(())
+    })
+}
+
+/// The median of how long `once` takes, in milliseconds, over some calls for about `effort`.
+fn timed(effort: Duration, mut once: impl FnMut() -> Result<()>) -> Result<f64> {
+    let began = Instant::now();
+    let mut taken = Vec::new();
+    for turn in 0..COLD + MOST {
+        let before = Instant::now();
+        once()?;
+        if turn >= COLD {
             taken.push(before.elapsed().as_secs_f64() * 1e3);
         }
         if taken.len() >= LEAST && began.elapsed() >= effort {
@@ -135,20 +199,10 @@ pub fn rehearse_forward(plan: &Plan, batch: usize, effort: Duration) -> Result<f
     let network = Network::build(plan, &params)?;
     let mut rng = Rng::new(Seed(0), STREAM);
     let (inputs, _) = samples(&mut rng, plan, batch)?;
-    let began = Instant::now();
-    let mut taken = Vec::new();
-    for turn in 0..COLD + MOST {
-        let before = Instant::now();
+    timed(effort, || {
         keep_spinning(|| network.forward(&inputs, &mut Pass::eval()))?;
-        if turn >= COLD {
-            taken.push(before.elapsed().as_secs_f64() * 1e3);
-        }
-        if taken.len() >= LEAST && began.elapsed() >= effort {
-            break;
-        }
-    }
-    taken.sort_by(f64::total_cmp);
-    Ok(taken[taken.len() / 2])
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -105,7 +105,8 @@ fn a_data_set_that_is_not_installed_says_how_to_install_it() {
             "d/fashion-mnist",
             "d",
             "/usr/share/datasets/fashion-mnist",
-            ".cache/fashion-mnist"
+            ".cache/fashion-mnist",
+            ".cache/fashion-mnist/usr/share/datasets/fashion-mnist"
         ]
     );
 }
