@@ -15,7 +15,7 @@ use crate::pictures;
 use crate::preprocess::{Normalize, Preprocess};
 use crate::split::{fold, split};
 use crate::table;
-use crate::targets::TargetScale;
+use crate::targets::{Target, TargetScale};
 
 /// What is known about a data set before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -282,7 +282,12 @@ pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Splits> {
     let preprocess =
         Preprocess::fit_filled(options.normalize, options.csv.missing, raw.train.inputs())?;
     let splits = raw.preprocessed(&preprocess)?;
-    let splits = match splits.train.targets().map(TargetScale::fit).transpose()? {
+    // Labels are learned as they are, 0 and 1.
+    let numbers = splits
+        .train
+        .targets()
+        .filter(|_| options.csv.target != Target::Labels);
+    let splits = match numbers.map(TargetScale::fit).transpose()? {
         Some(scale) => splits.map(|part| part.scaled(&scale))?,
         None => splits,
     };

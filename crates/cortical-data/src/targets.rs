@@ -18,6 +18,8 @@ choice! {
         Classes = "classes",
         /// One or several numbers.
         Numbers = "numbers",
+        /// Any number of labels: of each whether it is there.
+        Labels = "labels",
     }
 }
 

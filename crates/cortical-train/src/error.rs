@@ -73,12 +73,29 @@ pub enum Error {
         /// The number of weights.
         found: usize,
     },
-    /// A network predicts numbers where classes are needed.
-    #[error("the network predicts numbers, and this is for networks that tell classes apart")]
+    /// There are more or fewer thresholds than labels.
+    #[error(
+        "train.thresholds has {found} numbers, but there are {expected} labels; one number is for all"
+    )]
+    Thresholds {
+        /// The number of labels.
+        expected: usize,
+        /// The number of thresholds.
+        found: usize,
+    },
+    /// A network predicts something else where classes are needed.
+    #[error(
+        "the network predicts numbers or several labels, and this is for networks that tell classes apart"
+    )]
     NoClasses,
-    /// A network tells classes apart where numbers are needed.
-    #[error("the network tells classes apart, and this is for networks that predict numbers")]
+    /// A network predicts something else where numbers are needed.
+    #[error("the network predicts no numbers, and this is for networks that do")]
     NoNumbers,
+    /// A network predicts something else where several labels are needed.
+    #[error(
+        "the network or the data have other labels than these, or none of which a sample has several"
+    )]
+    OtherLabels,
     /// The data hold something else to predict than the recipe says.
     #[error(
         "data.target is {expected}, but the data have {found} to predict; say data.target={found}"
@@ -523,6 +540,7 @@ impl Error {
                 | Self::OtherTarget { .. }
                 | Self::Search(_)
                 | Self::ClassWeights { .. }
+                | Self::Thresholds { .. }
                 | Self::OtherTask { .. }
                 | Self::NoText { .. }
                 | Self::Override { .. }

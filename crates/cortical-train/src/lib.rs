@@ -36,6 +36,8 @@ mod evaluate_run;
 mod evaluate_text;
 mod folder;
 mod guard;
+mod label_scores;
+mod labels;
 mod lr_finder;
 mod measured;
 mod memory;
@@ -67,6 +69,8 @@ pub use evaluate::{ClassScore, Evaluation, evaluate};
 pub use evaluate_run::evaluate_run;
 pub use evaluate_text::{evaluate_text, test_tokens};
 pub use folder::{Made, RunFolder, RunPaths, read_recipe_file};
+pub use label_scores::{LabelScore, LabelScores};
+pub use labels::{LabelOutputs, LabelPrediction, evaluate_labels};
 pub use lr_finder::{LrFinding, find_lr};
 pub use measured::{Measure, Measured, TextMistake, Unit};
 pub use memory::{Activations, MemoryNeed, ParameterShape};
@@ -87,7 +91,7 @@ pub use recipe::{
     LogRecipe, LoraRecipe, Monitor, NormType, NumberLoss, OnNan, OneCycleRun, OptimRecipe,
     Override, Preset, PruneMethod, PruneRecipe, PruneScope, RECIPE_VERSION, Recipe, RunSchedule,
     SampleData, SampleRecipe, SampleTraining, ScheduleRecipe, StartRecipe, StepRun, StorageType,
-    TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining, TrainRecipe, presets,
+    TaskKind, TaskRecipe, TextData, TextRecipe, TextTraining, Thresholds, TrainRecipe, presets,
 };
 pub use rehearsal::{rehearse, rehearse_forward};
 pub use report::Report;

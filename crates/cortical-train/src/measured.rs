@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Evaluation;
+use crate::label_scores::LabelScores;
 use crate::number_scores::NumberScores;
 
 /// What is measured beside the loss.
@@ -13,6 +14,8 @@ pub enum Measure {
     Accuracy,
     /// The share of the variance of the numbers that the predictions explain.
     R2,
+    /// The mean of the labels' average precisions, where a sample has any number of labels.
+    AveragePrecision,
     /// `e^loss`: as unsure as among so many equally likely tokens.
     Perplexity,
 }
@@ -24,6 +27,7 @@ impl Measure {
         match self {
             Self::Accuracy => "accuracy",
             Self::R2 => "r2",
+            Self::AveragePrecision => "average_precision",
             Self::Perplexity => "perplexity",
         }
     }
@@ -34,6 +38,7 @@ impl Measure {
         match self {
             Self::Accuracy => "accuracy",
             Self::R2 => "R²",
+            Self::AveragePrecision => "average precision",
             Self::Perplexity => "perplexity",
         }
     }
@@ -47,7 +52,7 @@ impl Measure {
     /// Whether more of it is better.
     #[must_use]
     pub fn larger_is_better(self) -> bool {
-        matches!(self, Self::Accuracy | Self::R2)
+        matches!(self, Self::Accuracy | Self::R2 | Self::AveragePrecision)
     }
 
     /// What the loss beside it is counted in.
@@ -56,6 +61,7 @@ impl Measure {
         match self {
             Self::Accuracy => "nats",
             Self::R2 => "standardized targets",
+            Self::AveragePrecision => "nats a label",
             Self::Perplexity => "nats a token",
         }
     }
@@ -65,7 +71,7 @@ impl Measure {
     pub fn format(self, figure: f64) -> String {
         match self {
             Self::Accuracy => format!("{:.2} %", 100.0 * figure),
-            Self::R2 => format!("{figure:.4}"),
+            Self::R2 | Self::AveragePrecision => format!("{figure:.4}"),
             Self::Perplexity => format!("{figure:.2}"),
         }
     }
@@ -116,6 +122,8 @@ pub struct Measured {
     pub classes: Option<Evaluation>,
     /// How good predicted numbers are, where there are any.
     pub numbers: Option<NumberScores>,
+    /// How good predicted labels are, where a sample has any number of them.
+    pub labels: Option<LabelScores>,
     /// How the model continues a text; nothing where it writes nothing.
     pub sample: String,
     /// The texts that the model is most wrong about.
@@ -129,6 +137,18 @@ impl From<Evaluation> for Measured {
             figure: Some(classes.accuracy),
             count: classes.samples,
             classes: Some(classes),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<LabelScores> for Measured {
+    fn from(labels: LabelScores) -> Self {
+        Self {
+            loss: Some(labels.loss),
+            figure: labels.average_precision,
+            count: labels.samples,
+            labels: Some(labels),
             ..Self::default()
         }
     }

@@ -12,6 +12,7 @@ use cortical_models::{Kinds, Network, Plan};
 use cortical_neuron::{Layer, Params, Pass};
 use cortical_tensor::Seed;
 
+use crate::labels::LabelPrediction;
 use crate::numbers::NumberPrediction;
 use crate::outputs::Outputs;
 use crate::{Error, Result};
@@ -25,6 +26,8 @@ const NETWORK: &str = "cortical.network";
 const LAYERS: &str = "cortical.layers";
 const PREPROCESS: &str = "cortical.preprocess";
 const CLASSES: &str = "cortical.classes";
+const MULTI_LABEL: &str = "multi-label";
+const LABELS: &str = "cortical.labels";
 const NUMBERS: &str = "cortical.numbers";
 const INPUT_SHAPE: &str = "cortical.input_shape";
 
@@ -40,6 +43,7 @@ pub(crate) fn metadata(
     let (kind_of_outputs, key, meaning) = match outputs {
         Outputs::Classes(classes) => (CLASSIFIER, CLASSES, serde_json::to_string(classes)),
         Outputs::Numbers(numbers) => (REGRESSOR, NUMBERS, serde_json::to_string(numbers)),
+        Outputs::Labels(labels) => (MULTI_LABEL, LABELS, serde_json::to_string(labels)),
     };
     Metadata::from([
         (KIND.to_owned(), kind_of_outputs.to_owned()),
@@ -82,6 +86,9 @@ pub fn plan_of(file: &TensorFile) -> Option<Plan> {
 /// What the outputs of the network in a file mean; `None` for a file that does not say it.
 pub(crate) fn outputs(file: &TensorFile) -> Option<Outputs> {
     let read = |key: &str| file.metadata().get(key);
+    if let Some(labels) = read(LABELS) {
+        return serde_json::from_str(labels).ok().map(Outputs::Labels);
+    }
     match read(NUMBERS) {
         Some(numbers) => serde_json::from_str(numbers).ok().map(Outputs::Numbers),
         None => serde_json::from_str(read(CLASSES)?)
@@ -147,9 +154,11 @@ impl TrainedModel {
                 found: version.to_owned(),
             });
         }
-        let outputs = match file.metadata().contains_key(NUMBERS) {
-            true => Outputs::Numbers(reader.json(NUMBERS)?),
-            false => Outputs::Classes(reader.json(CLASSES)?),
+        let has = |key: &str| file.metadata().contains_key(key);
+        let outputs = match (has(NUMBERS), has(LABELS)) {
+            (true, _) => Outputs::Numbers(reader.json(NUMBERS)?),
+            (_, true) => Outputs::Labels(reader.json(LABELS)?),
+            _ => Outputs::Classes(reader.json(CLASSES)?),
         };
         let preprocess: Preprocess = reader.json(PREPROCESS)?;
         let layers = reader.text(LAYERS)?;
@@ -228,6 +237,10 @@ impl TrainedModel {
         let dataset = match &self.outputs {
             Outputs::Classes(classes) => dataset.in_classes(classes)?,
             Outputs::Numbers(numbers) => dataset.scaled(numbers.scale())?,
+            Outputs::Labels(labels) => match dataset.targets() {
+                Some(targets) if targets.names() == labels.names() => dataset.clone(),
+                _ => return Err(Error::OtherLabels),
+            },
         };
         let shape = self.preprocess.input_shape();
         if dataset.input_shape() != shape {
@@ -264,6 +277,19 @@ impl TrainedModel {
     ) -> Result<Vec<NumberPrediction>> {
         let numbers = self.outputs.numbers()?;
         self.each(inputs, batch_size, |row| numbers.read(row))
+    }
+
+    /// Predicts the labels of every sample, where it has any number of them.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict); [`Error::OtherLabels`] for a network of something else.
+    pub fn predict_labels(
+        &self,
+        inputs: &Inputs,
+        batch_size: usize,
+    ) -> Result<Vec<LabelPrediction>> {
+        let labels = self.outputs.labels()?;
+        self.each(inputs, batch_size, |row| labels.read(row))
     }
 
     /// What the outputs for every sample say.

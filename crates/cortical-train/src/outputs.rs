@@ -1,5 +1,6 @@
 //! What the outputs of a network of pictures and tables mean.
 
+use crate::labels::LabelOutputs;
 use crate::numbers::NumberOutputs;
 use crate::{Error, Result};
 
@@ -11,6 +12,8 @@ pub enum Outputs {
     Classes(Vec<String>),
     /// Numbers.
     Numbers(NumberOutputs),
+    /// Labels of which a sample has any number.
+    Labels(LabelOutputs),
 }
 
 impl Outputs {
@@ -20,28 +23,40 @@ impl Outputs {
         match self {
             Self::Classes(classes) => classes.len(),
             Self::Numbers(numbers) => numbers.count(),
+            Self::Labels(labels) => labels.names().len(),
         }
     }
 
     /// The classes.
     ///
     /// # Errors
-    /// [`Error::NoClasses`] where numbers are predicted.
+    /// [`Error::NoClasses`] where something else is predicted.
     pub fn classes(&self) -> Result<&[String]> {
         match self {
             Self::Classes(classes) => Ok(classes),
-            Self::Numbers(_) => Err(Error::NoClasses),
+            _ => Err(Error::NoClasses),
         }
     }
 
     /// The numbers.
     ///
     /// # Errors
-    /// [`Error::NoNumbers`] where classes are predicted.
+    /// [`Error::NoNumbers`] where something else is predicted.
     pub fn numbers(&self) -> Result<&NumberOutputs> {
         match self {
             Self::Numbers(numbers) => Ok(numbers),
-            Self::Classes(_) => Err(Error::NoNumbers),
+            _ => Err(Error::NoNumbers),
+        }
+    }
+
+    /// The labels of which a sample has any number.
+    ///
+    /// # Errors
+    /// [`Error::OtherLabels`] where something else is predicted.
+    pub fn labels(&self) -> Result<&LabelOutputs> {
+        match self {
+            Self::Labels(labels) => Ok(labels),
+            _ => Err(Error::OtherLabels),
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::evaluate::Evaluation;
+use crate::label_scores::LabelScores;
 use crate::measured::{Measured, TextMistake};
 use crate::number_scores::NumberScores;
 use crate::recipe::TaskKind;
@@ -48,6 +49,9 @@ pub struct Report {
     /// How good predicted numbers are, where numbers are learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbers: Option<NumberScores>,
+    /// How good predicted labels are, where a sample has any number of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelScores>,
     /// `e^test_loss`, where tokens are predicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
@@ -68,10 +72,12 @@ impl Report {
     /// Adds what the test at the end found.
     pub(crate) fn set_test(&mut self, test: Measured) {
         self.test_loss = test.loss;
-        let is_of_tokens = test.classes.is_none() && test.numbers.is_none();
+        let is_of_tokens =
+            test.classes.is_none() && test.numbers.is_none() && test.labels.is_none();
         self.perplexity = test.figure.filter(|_| is_of_tokens);
         self.test = test.classes;
         self.numbers = test.numbers;
+        self.labels = test.labels;
         self.sample = test.sample;
         self.mistakes = test.mistakes;
     }
@@ -82,18 +88,22 @@ impl Report {
         let figure = self.test.as_ref().map(|test| test.accuracy);
         let numbers = self.numbers.as_ref();
         let figure = figure.or(numbers.and_then(|numbers| numbers.r2));
+        let labels = self.labels.as_ref();
+        let figure = figure.or(labels.and_then(|labels| labels.average_precision));
         let figure = figure.or(self.perplexity);
-        let is_there = figure.is_some() || numbers.is_some() || !self.sample.is_empty();
+        let is_there =
+            figure.is_some() || numbers.is_some() || labels.is_some() || !self.sample.is_empty();
         is_there.then(|| Measured {
             loss: self.test_loss,
             figure,
             count: match (&self.test, numbers) {
                 (Some(test), _) => test.samples,
                 (None, Some(numbers)) => numbers.samples,
-                (None, None) => 0,
+                (None, None) => labels.map_or(0, |labels| labels.samples),
             },
             classes: self.test.clone(),
             numbers: self.numbers.clone(),
+            labels: self.labels.clone(),
             sample: self.sample.clone(),
             mistakes: self.mistakes.clone(),
         })

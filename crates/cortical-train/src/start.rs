@@ -101,6 +101,7 @@ pub(crate) fn check_outputs(start: &StartRecipe, data: &Dataset) -> Result<()> {
     let (has_numbers, classes) = match outputs {
         Outputs::Classes(classes) => (false, classes),
         Outputs::Numbers(numbers) => (true, numbers.scale().names().to_vec()),
+        Outputs::Labels(labels) => (true, labels.names().to_vec()),
     };
     let own = data.targets().map_or(data.classes(), Targets::names);
     let own = match data.targets().is_some() == has_numbers {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics};
+use cortical_train::{Event, Measure, Observer, PhaseMetrics, Setup, StepMetrics, TaskKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Output;
@@ -234,6 +234,9 @@ fn describe(setup: &Setup<'_>) -> Vec<String> {
     let classes = match (data.classes, data.targets) {
         (Some(classes), _) => format!(", {} classes", count(classes)),
         (None, 0) => String::new(),
+        (None, targets) if recipe.kind() == TaskKind::MultiLabel => {
+            format!(", {} labels", count(targets))
+        }
         (None, 1) => ", a number to predict".to_owned(),
         (None, targets) => format!(", {} numbers to predict", count(targets)),
     };

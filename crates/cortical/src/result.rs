@@ -49,6 +49,9 @@ pub(crate) fn finished(run: &str, report: &Report, style: &Style) -> String {
     {
         text += &format!("{targets}\n");
     }
+    if let Some(labels) = &report.labels {
+        text += &format!("{}\n", scores::label_details(labels, style));
+    }
     let mut time = format!("{} of training", duration(report.train_seconds));
     if report.task.unit() == Unit::Tokens {
         let rate = report.seen as f64 / report.train_seconds.max(1e-9);

@@ -1,6 +1,6 @@
 //! How good a network is, for people and for machines.
 
-use cortical_train::{Evaluation, Measure, Measured, NumberScores};
+use cortical_train::{Evaluation, LabelScores, Measure, Measured, NumberScores};
 use serde_json::{Map, Value, json};
 
 use crate::style::{Style, count, number, percent};
@@ -18,6 +18,12 @@ pub(crate) fn to_json(measure: Measure, found: Option<&Measured>) -> Map<String,
     let mut object = Map::new();
     let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
     set("test_loss", json!(found.and_then(|found| found.loss)));
+    if measure == Measure::AveragePrecision {
+        object.extend(labels_to_json(
+            found.and_then(|found| found.labels.as_ref()),
+        ));
+        return object;
+    }
     if measure == Measure::R2 {
         object.extend(numbers_to_json(
             found.and_then(|found| found.numbers.as_ref()),
@@ -70,6 +76,62 @@ fn numbers_to_json(found: Option<&NumberScores>) -> Map<String, Value> {
     object
 }
 
+/// The keys of a test of labels of which a sample has any number.
+fn labels_to_json(found: Option<&LabelScores>) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    set(
+        "average_precision",
+        json!(found.and_then(|found| found.average_precision)),
+    );
+    set("exact", json!(found.map(|found| found.exact)));
+    set("test_samples", json!(found.map(|found| found.samples)));
+    set("per_label", json!(found.map(|found| &found.labels)));
+    object
+}
+
+/// Each label by itself.
+pub(crate) fn label_details(found: &LabelScores, style: &Style) -> String {
+    let mut table = Table::new(&[
+        ("label", Align::Left),
+        ("samples", Align::Right),
+        ("average precision", Align::Right),
+        ("threshold", Align::Right),
+        ("precision", Align::Right),
+        ("recall", Align::Right),
+    ]);
+    let share = |share: Option<f64>| share.map_or("-".to_owned(), percent);
+    for label in &found.labels {
+        let precision = label.average_precision;
+        table.row(vec![
+            label.name.clone(),
+            count(label.samples),
+            precision.map_or("-".to_owned(), |p| Measure::AveragePrecision.format(p)),
+            number(label.threshold),
+            share(label.precision),
+            share(label.recall),
+        ]);
+    }
+    table.render(style)
+}
+
+/// Average precision and exact matches of a test in one line.
+fn labels_headline(found: &LabelScores, style: &Style) -> String {
+    let figure = found.average_precision;
+    let figure = figure.map_or_else(
+        || "unknown".to_owned(),
+        |p| Measure::AveragePrecision.format(p),
+    );
+    format!(
+        "{} {} (all labels right in {}, loss {:.4}) on {} samples",
+        style.bold("test average precision"),
+        style.green(&figure),
+        percent(found.exact),
+        found.loss,
+        count(found.samples)
+    )
+}
+
 /// R², MAE and RMSE of a test in one line.
 fn numbers_headline(found: &NumberScores, style: &Style) -> String {
     let r2 = found
@@ -113,6 +175,9 @@ pub(crate) fn target_details(found: &NumberScores, style: &Style) -> Option<Stri
 
 /// The test in one line.
 pub(crate) fn headline(measure: Measure, found: Option<&Measured>, style: &Style) -> String {
+    if let Some(labels) = found.and_then(|found| found.labels.as_ref()) {
+        return labels_headline(labels, style);
+    }
     if let Some(numbers) = found.and_then(|found| found.numbers.as_ref()) {
         return numbers_headline(numbers, style);
     }

@@ -70,7 +70,7 @@ impl First<'_> {
             }
             _ => {}
         }
-        if self.options.target == Target::Numbers {
+        if self.options.target != Target::Classes {
             return self.with_targets();
         }
         let label = match self.wanted {

@@ -17,7 +17,7 @@ use crate::error::{CsvDefect, Error, Result, list, shorten};
 use crate::fill::Missing;
 use crate::inputs::Inputs;
 use crate::numbers::Numbers;
-use crate::targets::is_target;
+use crate::targets::{Target, is_target};
 
 /// The labels of a table, with its last line and the label's column for a message about all of them.
 pub(super) type TableLabels = (Labels, (u64, usize));
@@ -247,7 +247,7 @@ impl<'a> Table<'a> {
         }
         for &cell in &self.layout.targets {
             let text = row.cell(cell, self.path)?;
-            let number = match target(text) {
+            let number = match target(text, self.options.target) {
                 Err(CsvDefect::NoTarget { .. }) if self.options.may_lack_labels => f64::NAN,
                 found => found.map_err(|defect| defect.at_cell(self.path, row.line, cell + 1))?,
             };
@@ -492,7 +492,10 @@ fn lacking(kind: &Kind, text: &str, learns: bool) -> CsvDefect {
 }
 
 /// The number to predict in a cell.
-fn target(text: &str) -> std::result::Result<f64, CsvDefect> {
+fn target(text: &str, kind: Target) -> std::result::Result<f64, CsvDefect> {
+    if kind == Target::Labels {
+        return label(text);
+    }
     let refuse = |advice| CsvDefect::NoTarget {
         found: shorten(text),
         advice,
@@ -508,6 +511,19 @@ fn target(text: &str) -> std::result::Result<f64, CsvDefect> {
         Err(_) => Err(refuse(
             "; words are classes, which data.target=classes predicts",
         )),
+    }
+}
+
+/// Whether a label is there, as a cell says it: 1 or 0.
+fn label(text: &str) -> std::result::Result<f64, CsvDefect> {
+    let is = |words: [&str; 5]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    match () {
+        () if is(["1", "1.0", "yes", "true", "y"]) => Ok(1.0),
+        () if is(["0", "0.0", "no", "false", "n"]) => Ok(0.0),
+        () => Err(CsvDefect::NoTarget {
+            found: shorten(text),
+            advice: "; whether a label is there is 0 or 1, no or yes, false or true",
+        }),
     }
 }
 

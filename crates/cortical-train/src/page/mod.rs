@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::evaluate::Evaluation;
 use crate::folder::RunPaths;
+use crate::label_scores::{LabelScore, LabelScores};
 use crate::measured::{Measure, Unit};
 use crate::metrics::whole_lines;
 use crate::recipe::TaskRecipe;
@@ -72,6 +73,9 @@ impl Run<'_> {
         }
         if let Some(test) = &self.report.numbers {
             numbers::scores(&mut page, test);
+        }
+        if let Some(test) = &self.report.labels {
+            labels(&mut page, test);
         }
         match &opened {
             Some(opened) => opened.sections(&mut page)?,
@@ -148,7 +152,7 @@ impl Run<'_> {
             .series(self.validations(name));
         let figures = match measure {
             Measure::Accuracy => figures.percent(),
-            Measure::R2 => figures,
+            Measure::R2 | Measure::AveragePrecision => figures,
             Measure::Perplexity => figures.log_y(),
         };
         page.chart(&figures.to_svg());
@@ -260,6 +264,41 @@ fn scores(page: &mut Page, evaluation: &Evaluation) {
         .collect();
     page.section("Classes")
         .table(&["class", "#samples", "#precision", "#recall"], &rows);
+}
+
+/// The labels one by one, where a sample has any number of them.
+fn labels(page: &mut Page, found: &LabelScores) {
+    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), percent);
+    let row = |label: &LabelScore| {
+        let precision = label
+            .average_precision
+            .map_or_else(|| "–".to_owned(), number);
+        vec![
+            label.name.clone(),
+            label.samples.to_string(),
+            precision,
+            number(label.threshold),
+            share(label.precision),
+            share(label.recall),
+            share(label.f1),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.labels.iter().map(row).collect();
+    let head = [
+        "label",
+        "#samples",
+        "#average precision",
+        "#threshold",
+        "#precision",
+        "#recall",
+        "#F1",
+    ];
+    let exact = percent(found.exact);
+    page.section("Labels")
+        .text(&format!(
+            "All labels are right in {exact} of the test samples."
+        ))
+        .table(&head, &rows);
 }
 
 /// What the run was made with.

@@ -59,6 +59,7 @@ impl Opened {
         match &self.test {
             Ok(test) => match self.model.outputs() {
                 Outputs::Classes(_) => mistakes(page, &self.model, test)?,
+                Outputs::Labels(_) => {}
                 Outputs::Numbers(numbers) => {
                     super::numbers::sections(page, &self.model, numbers, test)?;
                 }

@@ -46,10 +46,10 @@ settings! {
                 !shape.is_empty() && !shape.contains(&0)
             })
             .optional();
-        /// What is predicted: a class, or numbers, which only CSV files have.
-        pub target: Target = Target::Classes, "classes, or numbers of a CSV file";
-        /// The columns of numbers that are predicted; the label column when empty.
-        pub targets: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of numbers to predict; the label column by default";
+        /// What is predicted: a class; of a CSV file also numbers, or any number of labels.
+        pub target: Target = Target::Classes, "classes; of a CSV file also numbers, or labels of which a row has any number";
+        /// The columns of numbers or of labels that are predicted; the label column when empty.
+        pub targets: Vec<LabelColumn> = Vec::new(), "a CSV file's columns of numbers or labels to predict; the label column by default";
         /// The label column of a CSV file; the last one when absent.
         pub label: Option<LabelColumn> = None, "name or number of a CSV file's label column; the last one by default";
         /// Columns of a CSV file that hold categories: each becomes a number of its own, 0 or 1.
@@ -73,8 +73,8 @@ settings! {
     }
     check = |data| {
         let targets = data.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        if !data.targets.is_empty() && data.target != Target::Numbers {
-            let expected = "nothing, unless data.target is numbers";
+        if !data.targets.is_empty() && data.target == Target::Classes {
+            let expected = "nothing, unless data.target is numbers or labels";
             return Some(Broken::new("targets", expected, targets));
         }
         if !data.targets.is_empty() && data.label.is_some() {

@@ -31,7 +31,8 @@ pub use schedule::{
 };
 pub use task::{SampleRecipe, TaskKind, TaskRecipe, TextRecipe};
 pub use train::{
-    ClassWeights, Monitor, NumberLoss, SampleTraining, StorageType, TextTraining, TrainRecipe,
+    ClassWeights, Monitor, NumberLoss, SampleTraining, StorageType, TextTraining, Thresholds,
+    TrainRecipe,
 };
 
 /// Version of the format of recipes. A reader refuses newer ones, and understands the first.

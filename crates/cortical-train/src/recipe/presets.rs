@@ -216,7 +216,9 @@ impl Recipe {
     /// A recipe of this kind with every table that it may have.
     pub(super) fn with_every_table(kind: TaskKind) -> Self {
         let mut recipe = match kind {
-            TaskKind::Classification | TaskKind::Regression => Self::for_data("digits"),
+            TaskKind::Classification | TaskKind::Regression | TaskKind::MultiLabel => {
+                Self::for_data("digits")
+            }
             TaskKind::NextToken | TaskKind::TextClassification => Self::for_text("llama-tiny"),
         };
         recipe.prune = Some(PruneRecipe::default());

@@ -234,45 +234,45 @@ impl Recipe {
     }
 }
 
-/// Refuses fields that say something of classes where numbers are predicted, and the other way round.
+/// Refuses fields that say something of another target than the recipe's.
 fn refuse_other_target(data: &SampleData, train: &SampleTraining) -> Result<(), FieldError> {
     let default = SampleTraining::default();
-    let (owner, here) = ("data.target = \"classes\"", "data.target = \"numbers\"");
-    let (owner, here, set) = match data.target {
-        Target::Numbers => (
-            owner,
-            here,
-            [
-                ("train.label_smoothing", train.label_smoothing > 0.0),
-                ("train.mixup", train.mixup > 0.0),
-                ("train.cutmix", train.cutmix > 0.0),
-                ("train.balanced", train.balanced),
-                (
-                    "train.class_weights",
-                    train.class_weights != default.class_weights,
-                ),
-            ],
-        ),
-        _ => (
-            here,
-            owner,
-            [
-                ("train.loss", train.loss != default.loss),
-                (
-                    "train.huber_delta",
-                    train.huber_delta != default.huber_delta,
-                ),
-                ("", false),
-                ("", false),
-                ("", false),
-            ],
-        ),
+    let words = |target: Target| match target {
+        Target::Numbers => "data.target = \"numbers\"",
+        Target::Labels => "data.target = \"labels\"",
+        _ => "data.target = \"classes\"",
     };
-    match set.iter().find(|(_, is_set)| *is_set) {
-        Some((path, _)) => Err(FieldError::Elsewhere {
+    let weighs = train.class_weights != default.class_weights;
+    let set = [
+        (
+            "train.label_smoothing",
+            Target::Classes,
+            train.label_smoothing > 0.0,
+        ),
+        ("train.mixup", Target::Classes, train.mixup > 0.0),
+        ("train.cutmix", Target::Classes, train.cutmix > 0.0),
+        ("train.balanced", Target::Classes, train.balanced),
+        ("train.class_weights", Target::Classes, weighs),
+        ("train.loss", Target::Numbers, train.loss != default.loss),
+        (
+            "train.huber_delta",
+            Target::Numbers,
+            train.huber_delta != default.huber_delta,
+        ),
+        (
+            "train.thresholds",
+            Target::Labels,
+            train.thresholds != default.thresholds,
+        ),
+    ];
+    let other = set
+        .iter()
+        .find(|(_, owner, is_set)| *is_set && *owner != data.target);
+    match other {
+        Some((path, owner, _)) => Err(FieldError::Elsewhere {
             path: (*path).to_owned(),
-            owner,
-            here,
+            owner: words(*owner),
+            here: words(data.target),
         }),
         None => Ok(()),
     }

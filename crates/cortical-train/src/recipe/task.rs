@@ -7,6 +7,7 @@ use cortical_settings::Choice;
 use cortical_tensor::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::labels::LabelOutputs;
 use crate::measured::{Measure, Unit};
 use crate::numbers::NumberOutputs;
 use crate::outputs::Outputs;
@@ -25,6 +26,8 @@ pub enum TaskKind {
     Classification,
     /// Numbers that belong to rows of numbers.
     Regression,
+    /// Any number of labels for rows of numbers.
+    MultiLabel,
     /// The next token of a text.
     NextToken,
     /// Classes of texts.
@@ -36,7 +39,7 @@ impl TaskKind {
     #[must_use]
     pub fn is_text(self) -> bool {
         match self {
-            Self::Classification | Self::Regression => false,
+            Self::Classification | Self::Regression | Self::MultiLabel => false,
             Self::NextToken | Self::TextClassification => true,
         }
     }
@@ -47,6 +50,7 @@ impl TaskKind {
         match self {
             Self::Classification => "classes of pictures or of rows of numbers",
             Self::Regression => "numbers that belong to rows of numbers",
+            Self::MultiLabel => "any number of labels for rows of numbers",
             Self::NextToken => "the next token of a text",
             Self::TextClassification => "classes of texts",
         }
@@ -58,6 +62,7 @@ impl TaskKind {
         match self {
             Self::NextToken => Measure::Perplexity,
             Self::Regression => Measure::R2,
+            Self::MultiLabel => Measure::AveragePrecision,
             Self::Classification | Self::TextClassification => Measure::Accuracy,
         }
     }
@@ -66,7 +71,7 @@ impl TaskKind {
     #[must_use]
     pub fn unit(self) -> Unit {
         match self {
-            Self::Classification | Self::Regression => Unit::Samples,
+            Self::Classification | Self::Regression | Self::MultiLabel => Unit::Samples,
             Self::NextToken | Self::TextClassification => Unit::Tokens,
         }
     }
@@ -75,7 +80,7 @@ impl TaskKind {
     #[must_use]
     pub fn samples(self) -> &'static str {
         match self {
-            Self::Classification | Self::Regression => "samples",
+            Self::Classification | Self::Regression | Self::MultiLabel => "samples",
             Self::NextToken => "tokens",
             Self::TextClassification => "texts",
         }
@@ -99,6 +104,7 @@ impl TaskRecipe {
         match self {
             Self::Samples(samples) => match samples.data.target {
                 Target::Numbers => TaskKind::Regression,
+                Target::Labels => TaskKind::MultiLabel,
                 _ => TaskKind::Classification,
             },
             Self::Text(TextRecipe {
@@ -152,6 +158,10 @@ impl SampleRecipe {
                 train_on.loss,
                 train_on.huber_delta,
             )),
+            (Target::Labels, Some(targets)) => {
+                let names = targets.names().to_vec();
+                Outputs::Labels(LabelOutputs::new(names, &train_on.thresholds.0)?)
+            }
             (Target::Classes, None) => Outputs::Classes(train.classes().to_vec()),
             (target, found) => {
                 return Err(crate::Error::OtherTarget {

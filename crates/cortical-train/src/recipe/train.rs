@@ -34,7 +34,7 @@ settings! {
         /// How many validations in a row may fail to improve before the run ends; 0 for any number.
         pub patience: u64 = 0, "validations without improvement before the end; 0: any number";
         /// What early stopping, a plateau schedule and the choice of the best models look at.
-        pub monitor: Monitor = Monitor::ValidLoss, "valid_loss, valid_accuracy or valid_r2";
+        pub monitor: Monitor = Monitor::ValidLoss, "valid_loss, valid_accuracy, valid_r2 or valid_average_precision";
         /// Only the first so many batches are learned from, again and again; 0 for all. A network that cannot learn
         /// them by heart has a mistake.
         pub overfit_batches: u64 = 0, "learn the first so many by heart; 0: all";
@@ -52,6 +52,8 @@ choice! {
         ValidAccuracy = "valid_accuracy",
         /// The share of the variance of the validation samples' numbers that is explained; larger is better.
         ValidR2 = "valid_r2",
+        /// The mean of the labels' average precisions on the validation samples; larger is better.
+        ValidAveragePrecision = "valid_average_precision",
     }
 }
 
@@ -62,6 +64,7 @@ impl Monitor {
             Self::ValidLoss => None,
             Self::ValidAccuracy => Some(Measure::Accuracy),
             Self::ValidR2 => Some(Measure::R2),
+            Self::ValidAveragePrecision => Some(Measure::AveragePrecision),
         }
     }
 }
@@ -77,6 +80,9 @@ settings! {
         pub loss: NumberLoss = NumberLoss::Mse, "of numbers: mse, mae, huber, or gaussian to learn how sure each is";
         /// From which distance on the Huber loss grows in proportion, in standard deviations of the target.
         pub huber_delta: f64 = 1.0, "where huber turns from squares to distances, in deviations", positive();
+        /// The probability from which on a label is taken to be there: one for all labels, or one for each.
+        pub thresholds: Thresholds = Thresholds::default(), "from which a label is there, with data.target = labels: one, or one for each",
+            rule("numbers from 0 to 1", Thresholds::are_shares);
         /// How much each class counts in the loss.
         pub class_weights: ClassWeights = ClassWeights::None, "none, balanced, or a number for each class in their order",
             rule("none, balanced, or finite numbers of at least 0, one of them above", ClassWeights::are_weights);
@@ -97,6 +103,48 @@ settings! {
         pub recompute: usize = 0, "segments of layers that run twice, for less memory";
     }
 }
+
+/// The probabilities from which on labels are taken to be there.
+///
+/// In a recipe it is written `thresholds = 0.5` for all labels or `thresholds = [0.5, 0.2]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thresholds(
+    /// One for all labels, or one for each.
+    pub Vec<f64>,
+);
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self(vec![0.5])
+    }
+}
+
+impl Thresholds {
+    fn are_shares(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|share| (0.0..=1.0).contains(share))
+    }
+}
+
+/// A number as TOML has it.
+fn float(value: &Value) -> Option<f64> {
+    value.as_float().or(value.as_integer().map(|n| n as f64))
+}
+
+setting!(
+    Thresholds,
+    "a number, or a list of one for each label",
+    |value| match value {
+        Value::Array(all) => {
+            let all: Option<Vec<f64>> = all.iter().map(float).collect();
+            all.map(Thresholds)
+        }
+        one => float(one).map(|one| Thresholds(vec![one])),
+    },
+    |thresholds| match thresholds.0[..] {
+        [one] => Value::Float(one),
+        ref all => Value::from(all.to_vec()),
+    }
+);
 
 /// How much each class counts in the loss.
 ///
@@ -120,8 +168,7 @@ setting!(
         Value::String(name) if name == "none" => Some(ClassWeights::None),
         Value::String(name) if name == "balanced" => Some(ClassWeights::Balanced),
         Value::Array(all) => {
-            let number = |value: &Value| value.as_float().or(value.as_integer().map(|n| n as f64));
-            let all: Option<Vec<f64>> = all.iter().map(number).collect();
+            let all: Option<Vec<f64>> = all.iter().map(float).collect();
             all.map(ClassWeights::Given)
         }
         _ => None,

@@ -4,6 +4,7 @@
 mod classification;
 mod labelled;
 mod mix;
+mod multi_label;
 mod next_token;
 mod regression;
 mod samples;
@@ -26,6 +27,7 @@ use crate::recipe::{Recipe, TaskKind, TrainRecipe};
 use classification::Classes;
 use labelled::TextClasses;
 pub(crate) use labelled::{LabelledTexts, evaluation, scores, tokens};
+use multi_label::Labels;
 use next_token::NextToken;
 pub(crate) use next_token::text_scores;
 use regression::Numbers;
@@ -105,6 +107,7 @@ impl TaskKind {
         match self {
             Self::Classification => visitor.visit::<SampleTask<'r, Classes<'r>>>(),
             Self::Regression => visitor.visit::<SampleTask<'r, Numbers<'r>>>(),
+            Self::MultiLabel => visitor.visit::<SampleTask<'r, Labels<'r>>>(),
             Self::NextToken => visitor.visit::<NextToken<'r>>(),
             Self::TextClassification => visitor.visit::<TextClasses<'r>>(),
         }

@@ -100,6 +100,7 @@ impl<'r, T: Task<'r>> Trainer<'_, 'r, T> {
             test_loss: None,
             test: None,
             numbers: None,
+            labels: None,
             perplexity: None,
             sample: String::new(),
             mistakes: Vec::new(),

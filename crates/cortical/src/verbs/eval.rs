@@ -5,8 +5,8 @@ use std::path::Path;
 use candle_core::Device;
 use cortical_data::csv::LabelColumn;
 use cortical_train::{
-    Measure, Measured, Outputs, RunPaths, TaskKind, TextModel, evaluate, evaluate_numbers,
-    evaluate_run, evaluate_text, in_pool,
+    Measure, Measured, Outputs, RunPaths, TaskKind, TextModel, evaluate, evaluate_labels,
+    evaluate_numbers, evaluate_run, evaluate_text, in_pool,
 };
 use serde_json::{Map, Value, json};
 
@@ -31,6 +31,9 @@ pub(crate) fn eval(args: &EvalArgs, common: &Common, output: &Output) -> Result<
     }
     output.result(&Value::Object(object), |style| {
         let headline = scores::headline(measure, found, style);
+        if let Some(labels) = found.and_then(|found| found.labels.as_ref()) {
+            return format!("{}\n{headline}", scores::label_details(labels, style));
+        }
         let numbers = found.and_then(|found| found.numbers.as_ref());
         if let Some(targets) = numbers.and_then(|found| scores::target_details(found, style)) {
             return format!("{targets}\n{headline}");
@@ -81,6 +84,11 @@ fn evaluation(args: &EvalArgs, output: &Output) -> Result<Found> {
         label: args.label.as_deref(),
     };
     let (dataset, batch_size) = data.open(&model, run.as_ref(), output)?;
+    if let Outputs::Labels(labels) = model.outputs() {
+        let all = (batch_size, 0);
+        let found = evaluate_labels(model.network(), &dataset, labels, all, &Device::Cpu)?;
+        return Ok((Measure::AveragePrecision, Some(found.into())));
+    }
     if let Outputs::Numbers(numbers) = model.outputs() {
         let all = (batch_size, 0);
         let found = evaluate_numbers(model.network(), &dataset, numbers, all, &Device::Cpu)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cortical_data::csv::{CsvOptions, LabelColumn};
-use cortical_data::{Dataset, Targets, catalog, open_features};
+use cortical_data::{Dataset, Target, Targets, catalog, open_features};
 use cortical_train::{Outputs, Recipe, RunPaths, SampleRecipe, TrainedModel};
 
 use crate::error::{Error, Result};
@@ -70,14 +70,23 @@ impl TestData<'_> {
             (None, _) => None,
         };
         if !is_known && path.is_file() {
+            let target = match model.outputs() {
+                Outputs::Labels(_) => Target::Labels,
+                _ => Target::Classes,
+            };
             let options = CsvOptions {
+                target,
                 label,
                 classes: Some(model.classes().to_vec()),
                 ..CsvOptions::default()
             };
             let features = open_features(path, model.preprocess(), &options)?;
-            if let Outputs::Numbers(numbers) = model.outputs() {
-                let names = numbers.scale().names();
+            let names = match model.outputs() {
+                Outputs::Numbers(numbers) => Some(numbers.scale().names()),
+                Outputs::Labels(labels) => Some(labels.names()),
+                _ => None,
+            };
+            if let Some(names) = names {
                 let values = features.targets.ok_or_else(|| Error::NoTargets {
                     path: path.to_owned(),
                     targets: names.join(", "),

@@ -226,7 +226,7 @@ fn a_column_of_quantities_is_proposed_as_numbers_and_hostile_tables_are_refused(
         ),
         (
             "data.targets=[y]",
-            "data.targets: expected nothing, unless data.target is numbers",
+            "data.targets: expected nothing, unless data.target is numbers or labels",
         ),
         (
             "data.target=numbers --set train.monitor=valid_accuracy",
@@ -292,7 +292,12 @@ fn what_is_for_classes_refuses_a_network_of_numbers() {
             "{QUICK} --out run --quiet --set train.max_steps=5"
         ))
         .expect(0);
-    refused(&place, "neurons run", 1, "the network predicts numbers");
+    refused(
+        &place,
+        "neurons run",
+        1,
+        "the network predicts numbers or several labels",
+    );
     place.run("inspect run").expect(0);
     place.run("inspect run/model.safetensors").expect(0);
     place.run("plan run --no-trial").expect(0);

@@ -297,6 +297,73 @@ fn weights_have_rare_classes_recognised() {
 }
 
 #[test]
+fn a_row_has_any_number_of_labels() {
+    let place = Place::new();
+    let row = |i: usize| {
+        let (a, b) = (i % 10, i / 10 % 10);
+        let yes = |is: bool| if is { "yes" } else { "no" };
+        format!(
+            "{a},{b},{},{},{}\n",
+            u8::from(a > 5),
+            yes(b > 3),
+            u8::from(a + b > 14)
+        )
+    };
+    let rows: String = (0..400).map(row).collect();
+    place.write("t.csv", "a,b,high,wide,rare\n".to_owned() + &rows);
+    let train = "train --data t.csv --set data.target=labels --set data.targets=[high,wide,rare] --epochs 40 --json";
+    let thresholds = "--set train.thresholds=[0.5,0.5,0.3] --out run";
+    let trained = place.run(&format!("{train} {thresholds}")).expect(0).json();
+    assert_eq!(trained["task"], "multi-label");
+    assert!(number(&trained["average_precision"]) > 0.95, "{trained}");
+    assert!(number(&trained["exact"]) > 0.8 && number(&trained["valid_average_precision"]) > 0.9);
+    assert_eq!(trained["per_label"][2]["threshold"], 0.3);
+    let tested = place.run("eval run --json").expect(0).json();
+    assert_eq!(tested["per_label"], trained["per_label"]);
+    let again = place.run("eval run --data t.csv --json").expect(0).json();
+    assert!(number(&again["average_precision"]) > 0.95, "{again}");
+    place.write("new.csv", "9,9\n0,0\n0,9\n");
+    let predict = "predict run new.csv --out found.jsonl --json";
+    let found = place.run(predict).expect(0).json();
+    let labels = |at: usize| found["predictions"][at]["labels"].to_string();
+    assert_eq!(
+        [labels(0), labels(1), labels(2)],
+        ["[\"high\",\"wide\",\"rare\"]", "[]", "[\"wide\"]"]
+    );
+    let lines = String::from_utf8(place.read("found.jsonl")).unwrap();
+    assert!(lines.contains("\"prediction of high\":1"), "{lines}");
+    let page = String::from_utf8(place.read("run/report.html")).unwrap();
+    assert!(page.contains("All labels are right in"));
+    let words = place.run("eval run").expect(0).out;
+    assert!(words.contains("test average precision"), "{words}");
+    place.write("bad.csv", "a,y\n1,0\n2,2\n");
+    let said = place
+        .run("train --data bad.csv --set data.target=labels --out no")
+        .expect(1);
+    let want = "line 3, column 2: expected a number to predict, found \"2\"; whether a label is there is 0 or 1";
+    assert!(said.err.contains(want), "{}", said.err);
+    for (set, want) in [
+        (
+            "train.thresholds=[0.5,0.5]",
+            "train.thresholds has 2 numbers, but there are 3 labels",
+        ),
+        (
+            "train.thresholds=2",
+            "train.thresholds: expected numbers from 0 to 1",
+        ),
+        (
+            "train.balanced=true",
+            "train.balanced is a setting for data.target = \"classes\"",
+        ),
+    ] {
+        let said = place
+            .run(&format!("{train} --set {set} --out no"))
+            .expect(2);
+        assert!(said.err.contains(want), "{set}: {}", said.err);
+    }
+}
+
+#[test]
 fn a_search_has_a_run_for_each_setting_and_goes_on() {
     let place = Place::new();
     let search = "search iris --set train.epochs=6 --try optim.lr=1e-6,1e-2 --try model.hidden=[8],[16,16] --out found";

@@ -1,5 +1,6 @@
 //! `predict`
 
+mod labels;
 mod numbers;
 mod out;
 
@@ -39,6 +40,9 @@ pub(crate) fn predict(args: &PredictArgs, common: &Common, output: &Output) -> R
     let found = in_pool(common.threads, || -> Result<_> {
         let (model, _) = load_model(&args.run)?;
         exists(&args.file)?;
+        if let Outputs::Labels(outputs) = model.outputs() {
+            return labels::predict(args, &model, outputs, output);
+        }
         if let Outputs::Numbers(outputs) = model.outputs() {
             return numbers::predict(args, &model, outputs, output);
         }
