@@ -188,7 +188,12 @@ fn opened(
             .map_or(Weights::Stored, |dtype| dtype.weights()),
         ..LoadOptions::default()
     };
-    Ok(open(&contents.path, &load)?.model)
+    // The one file of a folder stands for the folder in what was found there.
+    let path = match contents.path.parent() {
+        Some(folder) if contents.path.ends_with("model.safetensors") => folder,
+        _ => &contents.path,
+    };
+    Ok(open(path, &load)?.model)
 }
 
 /// Milliseconds to read `context` tokens of each text, and to write the next one.

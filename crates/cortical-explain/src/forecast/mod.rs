@@ -20,6 +20,10 @@ pub use dtype::NumberType;
 pub use machines::Split;
 use machines::Whole;
 
+/// What a training has in memory beside all that is counted: code that the forecast has not run, stacks, the report. A
+/// training of iris takes so much more than the program before it.
+const TRAINER: u64 = 16 << 20;
+
 /// What is asked of a forecast; whatever is absent is as in the recipe that is planned, or as a recipe would have it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -201,7 +205,11 @@ fn training(
 ) -> Work {
     let need = |batch: usize| {
         let mut need = subject.memory(recipe, batch);
-        need.program = program;
+        need.program = if runs_here {
+            program.saturating_add(TRAINER)
+        } else {
+            0
+        };
         // Data stay with the processor that the card belongs to.
         need.data = if runs_here { need.data } else { 0 };
         need

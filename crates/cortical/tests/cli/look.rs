@@ -163,6 +163,19 @@ fn plan_tells_memory_arithmetic_and_time() {
     assert!(training["memory"]["data"].as_u64().unwrap() >= 1797 * (64 + 4));
     assert_eq!(said["machine"]["name"], "this machine");
 
+    // The use of a model in a folder is tried on its files.
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../cortical-models/fixtures/llama"
+    );
+    let said = place
+        .run(&format!("plan {folder} --context 8 --json"))
+        .expect(0);
+    for part in ["inference", "decoding"] {
+        let ms = said.json()[part]["measured_ms"].as_f64();
+        assert!(ms.is_some_and(|ms| ms > 0.0), "{part}: {ms:?}");
+    }
+
     let cluster = "plan gpt2 --device a100 --batch 8 --machines 4 --link 100Gbit";
     let said = place.run(cluster).expect(0);
     for part in [
