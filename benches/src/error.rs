@@ -16,7 +16,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// An option of the command line that is none.
-    #[error("{got} is no option; usage: workloads [--threads N] [--list] [NAME…]")]
+    #[error("{got} is no option; usage: workloads [--threads N] [--list | --turns] [NAME…]")]
     UnknownOption {
         /// The option.
         got: String,
@@ -36,6 +36,18 @@ pub enum Error {
         bench: String,
         /// The checksum.
         got: f64,
+    },
+    /// A run that ended before its first step.
+    #[error("{bench}: no step was asked for, so there is no time")]
+    NoSteps {
+        /// The workload.
+        bench: String,
+    },
+    /// `--turns` with several workloads or none.
+    #[error("--turns takes turns with one workload, but the names given pick {got}")]
+    Turns {
+        /// How many they pick.
+        got: usize,
     },
     /// A folder for files could not be made.
     #[error("cannot make a temporary folder: {0}")]
@@ -72,7 +84,10 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::UnknownName { .. } | Self::UnknownOption { .. } | Self::Threads { .. }
+            Self::UnknownName { .. }
+                | Self::UnknownOption { .. }
+                | Self::Threads { .. }
+                | Self::Turns { .. }
         )
     }
 }

@@ -1,4 +1,4 @@
-//! How a job is timed: warm-up steps, then repeated ones of which the median counts.
+//! How a job is timed: warm-up steps, then turns of repeated ones of which the median counts.
 
 use crate::error::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -29,6 +29,22 @@ pub trait Job {
 impl<F: FnMut() -> Result<Output>> Job for F {
     fn step(&mut self) -> Result<Output> {
         self()
+    }
+}
+
+/// Who says how many steps are made next: a program that is compared with another takes turns with it.
+pub trait Turns {
+    /// How many steps the next turn has, given how many milliseconds each of the last turn took; `None` ends the run.
+    /// The first call, which nothing was timed before, comes when the job is built and warm.
+    fn next(&mut self, last: &[f64]) -> Option<usize>;
+}
+
+/// One turn of so many steps.
+struct AtOnce(Option<usize>);
+
+impl Turns for AtOnce {
+    fn next(&mut self, _: &[f64]) -> Option<usize> {
+        self.0.take()
     }
 }
 
@@ -190,19 +206,28 @@ impl Workload {
         &self.name
     }
 
-    /// Runs the workload in the current pool of threads.
+    /// Runs the workload in the current pool of threads, all steps at once.
     ///
     /// The checksum is that of the first step, so it does not depend on how often the step is repeated.
     ///
     /// # Errors
     /// Whatever the work refuses, and [`Error::Checksum`] when it computes nonsense.
     pub fn run(self) -> Result<Row> {
-        // As a loop over steps would be written by somebody in a hurry; PyTorch's threads keep spinning between steps
-        // by themselves.
-        keep_spinning(|| self.measured())
+        let mut once = AtOnce(Some(self.repeats));
+        self.run_in_turns(&mut once)
     }
 
-    fn measured(self) -> Result<Row> {
+    /// As [`Workload::run`], as many steps as `turns` say.
+    ///
+    /// # Errors
+    /// Those of [`Workload::run`], and [`Error::NoSteps`] where there was no turn.
+    pub fn run_in_turns(self, turns: &mut dyn Turns) -> Result<Row> {
+        // As a loop over steps would be written by somebody in a hurry; PyTorch's threads keep spinning between steps
+        // by themselves.
+        keep_spinning(|| self.measured(turns))
+    }
+
+    fn measured(self, turns: &mut dyn Turns) -> Result<Row> {
         let mut job = (self.build)()?;
         job.prepare()?;
         let checksum = job.step()?.checksum()?;
@@ -216,19 +241,25 @@ impl Workload {
             job.prepare()?;
             job.step()?;
         }
-        let mut times = Vec::with_capacity(self.repeats);
-        for _ in 0..self.repeats {
-            job.prepare()?;
-            let start = Instant::now();
-            drop(job.step()?);
-            times.push(start.elapsed().as_secs_f64() * 1e3);
+        let (mut all, mut last) = (Vec::new(), Vec::new());
+        while let Some(steps) = turns.next(&last) {
+            last.clear();
+            for _ in 0..steps {
+                job.prepare()?;
+                let start = Instant::now();
+                drop(job.step()?);
+                last.push(start.elapsed().as_secs_f64() * 1e3 / self.parts as f64);
+            }
+            all.extend_from_slice(&last);
         }
-        times.sort_by(f64::total_cmp);
-        let step_ms = times[times.len() / 2];
+        all.sort_by(f64::total_cmp);
+        let Some(ms) = all.get(all.len() / 2).copied() else {
+            return Err(Error::NoSteps { bench: self.name });
+        };
         Ok(Row {
             bench: self.name,
-            ms: step_ms / self.parts as f64,
-            rate: self.items / step_ms * 1e3,
+            ms,
+            rate: self.items / (ms * self.parts as f64) * 1e3,
             unit: self.unit,
             checksum,
             threads: rayon::current_num_threads(),

@@ -4,6 +4,8 @@
 mod chart;
 mod compare;
 pub(crate) mod documents;
+mod idle;
+mod instructions;
 mod machine;
 mod options;
 mod page;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A program with its arguments, and what to do when it is not there.
 pub(crate) struct Program {
@@ -73,6 +73,14 @@ impl Program {
     pub(crate) fn read_quietly(mut self) -> Result<String> {
         self.command.stderr(Stdio::null());
         self.captured()
+    }
+
+    /// Starts it, to be talked to through its input and output.
+    pub(crate) fn start(mut self) -> Result<Child> {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        self.command
+            .spawn()
+            .map_err(|source| self.not_started(source))
     }
 
     fn captured(mut self) -> Result<String> {

@@ -42,6 +42,8 @@ pub(crate) enum Error {
     Untidy { count: usize },
     #[error("{side} printed no line for the workload {bench}; run it by hand to see why")]
     NoResult { side: &'static str, bench: String },
+    #[error("{asked} was asked for, but this machine runs {got}; name what it has with --isa")]
+    Instructions { asked: &'static str, got: String },
     #[error("{} does not hold what was measured: {reason}; delete it and measure anew", path.display())]
     Records { path: PathBuf, reason: String },
     #[error("{}:{line}: {reason}; the tables there are are in docs/benchmarks.json", path.display())]

@@ -1,8 +1,11 @@
 """PyTorch's side of the comparison: the same workloads as our own program, one JSON line each.
 
-    python torch_peer.py [NAME...]
+    python torch_peer.py [--turns] [NAME...]
 
 A name picks every workload that contains it; without one all of them run. OMP_NUM_THREADS says how many threads there are.
+
+With --turns one workload takes turns with another program's: when it is warm, and after each turn, the milliseconds of the
+turn's steps are printed as a JSON array, and a line of input says how many steps the next turn has.
 """
 
 import json
@@ -11,6 +14,7 @@ import resource
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -43,20 +47,32 @@ def report(name, ms, rate, unit):
     print(json.dumps(line), flush=True)
 
 
-def measure(name):
+def measure(name, in_turns=False):
     prepare, items, unit, warm_ups, repeats = WORKLOADS[name]
     step = prepare()
     for _ in range(warm_ups):
         step()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        own = step()
-        # A step that has something to prepare says itself how long the rest took.
-        times.append(time.perf_counter() - start if own is None else own)
-    median = sorted(times)[len(times) // 2]
     parts = 64 if name == "llama15m_decode" else 1
-    report(name, median * 1e3 / parts, items / median, unit)
+    times = []
+
+    def some(count):
+        last = []
+        for _ in range(count):
+            start = time.perf_counter()
+            own = step()
+            # A step that has something to prepare says itself how long the rest took.
+            last.append((time.perf_counter() - start if own is None else own) * 1e3 / parts)
+        times.extend(last)
+        return last
+
+    if in_turns:
+        print(json.dumps([]), flush=True)
+        while asked := sys.stdin.readline().strip():
+            print(json.dumps(some(int(asked))), flush=True)
+    else:
+        some(repeats)
+    ms = sorted(times)[len(times) // 2]
+    report(name, ms, items / (ms * parts) * 1e3, unit)
 
 
 def training(model, inputs, labels):
@@ -113,17 +129,22 @@ for n in (1024, 2048):
 # Dense layers
 
 
-def mlp():
+def mlp(wide=512, narrow=256, classes=10):
     return nn.Sequential(
-        nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
+        nn.Linear(784, wide), nn.ReLU(), nn.Linear(wide, narrow), nn.ReLU(), nn.Linear(narrow, classes)
     )
 
 
-for batch in (32, 256):
+for name, widths, batch in (
+    ("mlp_train_b32", (512, 256, 10), 32),
+    ("mlp_train_b256", (512, 256, 10), 256),
+    ("odd_mlp_200_train_b48", (200, 200, 11), 48),
+):
 
-    @workload(f"mlp_train_b{batch}", batch, "samples/s", 10, 60)
-    def _(batch=batch):
-        return training(mlp(), torch.randn(batch, 784), torch.randint(0, 10, (batch,)))
+    @workload(name, batch, "samples/s", 10, 60)
+    def _(widths=widths, batch=batch):
+        labels = torch.randint(0, widths[2], (batch,))
+        return training(mlp(*widths), torch.randn(batch, 784), labels)
 
 
 @workload("mlp_infer_b1", 1, "samples/s", 50, 300)
@@ -134,16 +155,22 @@ def _():
 # Convolutions
 
 
-def cnn():
+def cnn(first=32, second=64, kernel=3, hidden=128):
+    side = (30 - 2 * kernel) // 2
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10),
+        nn.Conv2d(1, first, kernel), nn.ReLU(), nn.Conv2d(first, second, kernel), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(second * side**2, hidden), nn.ReLU(), nn.Linear(hidden, 10),
     )  # fmt: skip
 
 
-@workload("cnn_train_b64", 64, "samples/s", 3, 15)
-def _():
-    return training(cnn(), torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,)))
+for name, sizes, batch in (
+    ("cnn_train_b64", (32, 64, 3, 128), 64),
+    ("odd_cnn_24_40_train_b48", (24, 40, 5, 200), 48),
+):
+
+    @workload(name, batch, "samples/s", 3, 15)
+    def _(sizes=sizes, batch=batch):
+        return training(cnn(*sizes), torch.randn(batch, 1, 28, 28), torch.randint(0, 10, (batch,)))
 
 
 @workload("cnn_infer_b64", 64, "samples/s", 3, 15)
@@ -156,27 +183,38 @@ def _():
     return inference(cnn(), torch.randn(1, 1, 28, 28))
 
 
-def convolution(batch, channels, groups):
+def convolution(batch, channels, groups=1, side=32, kernel=3, stride=1):
     """Forward, and the gradients of input and weight."""
 
     def prepare():
-        x = torch.randn(batch, channels, 32, 32, requires_grad=True)
-        weight = (torch.randn(channels, channels // groups, 3, 3) * 0.1).requires_grad_()
+        cin, cout = channels
+        x = torch.randn(batch, cin, side, side, requires_grad=True)
+        weight = (torch.randn(cout, cin // groups, kernel, kernel) * 0.1).requires_grad_()
+        how = {"padding": kernel // 2, "stride": stride, "groups": groups}
 
         def step():
             x.grad = weight.grad = None
-            F.conv2d(x, weight, padding=1, groups=groups).sum().backward()
+            F.conv2d(x, weight, **how).sum().backward()
 
         return step
 
     return prepare
 
 
-def convolution_gflop(batch, channels, groups):
-    return 3 * 2 * batch * channels * 32 * 32 * (channels // groups) * 9 / 1e9
+def convolution_gflop(batch, channels, groups=1, side=32, kernel=3, stride=1):
+    cin, cout = channels
+    out = (side + 2 * (kernel // 2) - kernel) // stride + 1
+    return 3 * 2 * batch * cout * out * out * (cin // groups) * kernel * kernel / 1e9
 
 
-for name, sizes in {"conv3x3_64": (32, 64, 1), "conv_depthwise": (16, 128, 128)}.items():
+for name, sizes in {
+    "conv3x3_64": (32, (64, 64)),
+    "conv_depthwise": (16, (128, 128), 128),
+    "odd_conv3x3_40": (48, (40, 40), 1, 20),
+    "odd_conv5x5_24_40_s2": (48, (24, 40), 1, 30, 5, 2),
+    "odd_conv7x7_3_24_s2": (48, (3, 24), 1, 50, 7, 2),
+    "odd_conv1x1_40_24_s2": (48, (40, 24), 1, 30, 1, 2),
+}.items():
     gflop = convolution_gflop(*sizes)
     workload(f"{name}_fwdbwd", gflop, "GFLOP/s", 2, 9)(convolution(*sizes))
 
@@ -220,31 +258,48 @@ def _():
 
 
 class CharacterModel(nn.Module):
-    def __init__(self):
+    def __init__(self, hidden):
         super().__init__()
-        self.embedding = nn.Embedding(128, 256)
-        self.lstm = nn.LSTM(256, 256, num_layers=2, batch_first=True)
-        self.out = nn.Linear(256, 128)
+        self.embedding = nn.Embedding(128, hidden)
+        self.lstm = nn.LSTM(hidden, hidden, num_layers=2, batch_first=True)
+        self.out = nn.Linear(hidden, 128)
 
     def forward(self, tokens):
         states, _ = self.lstm(self.embedding(tokens))
         return self.out(states)
 
 
-@workload("lstm_train_b32_t64", 32 * 64, "tokens/s", 2, 9)
-def _():
-    tokens = torch.randint(0, 128, (32, 64))
-    return training(CharacterModel(), tokens, torch.randint(0, 128, (32 * 64,)))
+for name, hidden, batch, steps in (
+    ("lstm_train_b32_t64", 256, 32, 64),
+    ("odd_lstm_200_train_b48_t50", 200, 48, 50),
+):
+
+    @workload(name, batch * steps, "tokens/s", 2, 9)
+    def _(hidden=hidden, batch=batch, steps=steps):
+        tokens = torch.randint(0, 128, (batch, steps))
+        return training(CharacterModel(hidden), tokens, torch.randint(0, 128, (batch * steps,)))
 
 
-# A small Llama: 4096 tokens, width 288, 6 blocks, 6 heads of 48, feed-forward width 768
-
-VOCABULARY, WIDTH, BLOCKS, HEADS, FEED_FORWARD = 4096, 288, 6, 6, 768
-HEAD = WIDTH // HEADS
+# Small Llamas
 
 
-def angles(first, rows):
-    frequencies = 1 / 10_000 ** (torch.arange(0, HEAD, 2).float() / HEAD)
+class Shape(NamedTuple):
+    vocabulary: int
+    width: int
+    blocks: int
+    heads: int
+    feed_forward: int
+
+    @property
+    def head(self):
+        return self.width // self.heads
+
+
+USUAL, ODD = Shape(4096, 288, 6, 6, 768), Shape(5003, 320, 4, 5, 840)
+
+
+def angles(head, first, rows):
+    frequencies = 1 / 10_000 ** (torch.arange(0, head, 2).float() / head)
     turned = torch.outer(torch.arange(first, first + rows).float(), frequencies)
     return turned.cos(), turned.sin()
 
@@ -257,9 +312,9 @@ def rotate(x, cos, sin):
 class Cache:
     """Keys and values of one block, with room for what is still to come."""
 
-    def __init__(self, room):
-        self.keys = torch.zeros(1, HEADS, room, HEAD)
-        self.values = torch.zeros(1, HEADS, room, HEAD)
+    def __init__(self, shape, room):
+        self.keys = torch.zeros(1, shape.heads, room, shape.head)
+        self.values = torch.zeros(1, shape.heads, room, shape.head)
         self.length = 0
 
     def append(self, keys, values):
@@ -271,17 +326,18 @@ class Cache:
 
 
 class LlamaBlock(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
+        self.shape, width, feed_forward = shape, shape.width, shape.feed_forward
         linear = lambda cin, cout: nn.Linear(cin, cout, bias=False)
-        self.q, self.k, self.v, self.o = (linear(WIDTH, WIDTH) for _ in range(4))
-        self.gate, self.up = linear(WIDTH, FEED_FORWARD), linear(WIDTH, FEED_FORWARD)
-        self.down = linear(FEED_FORWARD, WIDTH)
-        self.norm1, self.norm2 = nn.RMSNorm(WIDTH, eps=1e-5), nn.RMSNorm(WIDTH, eps=1e-5)
+        self.q, self.k, self.v, self.o = (linear(width, width) for _ in range(4))
+        self.gate, self.up = linear(width, feed_forward), linear(width, feed_forward)
+        self.down = linear(feed_forward, width)
+        self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
 
     def forward(self, x, cos, sin, cache=None):
         batch, rows, _ = x.shape
-        heads = lambda t: t.view(batch, rows, HEADS, HEAD).transpose(1, 2)
+        heads = lambda t: t.view(batch, rows, self.shape.heads, self.shape.head).transpose(1, 2)
         normed = self.norm1(x)
         q = rotate(heads(self.q(normed)), cos, sin)
         k = rotate(heads(self.k(normed)), cos, sin)
@@ -289,45 +345,52 @@ class LlamaBlock(nn.Module):
         if cache is not None:
             k, v = cache.append(k, v)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=rows > 1)
-        x = x + self.o(mixed.transpose(1, 2).reshape(batch, rows, WIDTH))
+        x = x + self.o(mixed.transpose(1, 2).reshape(batch, rows, self.shape.width))
         normed = self.norm2(x)
         return x + self.down(F.silu(self.gate(normed)) * self.up(normed))
 
 
 class Llama(nn.Module):
-    def __init__(self):
+    def __init__(self, shape=USUAL):
         super().__init__()
-        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
-        self.blocks = nn.ModuleList(LlamaBlock() for _ in range(BLOCKS))
-        self.norm = nn.RMSNorm(WIDTH, eps=1e-5)
-        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocabulary, shape.width)
+        self.blocks = nn.ModuleList(LlamaBlock(shape) for _ in range(shape.blocks))
+        self.norm = nn.RMSNorm(shape.width, eps=1e-5)
+        self.head = nn.Linear(shape.width, shape.vocabulary, bias=False)
 
     def forward(self, tokens, caches=None, first=0):
-        cos, sin = angles(first, tokens.shape[1])
+        cos, sin = angles(self.shape.head, first, tokens.shape[1])
         x = self.embedding(tokens)
         for i, block in enumerate(self.blocks):
             x = block(x, cos, sin, caches[i] if caches else None)
         return self.head(self.norm(x))
 
 
-@workload("llama15m_train_b4_t256", 1024, "tokens/s", 2, 9)
-def _():
-    tokens = torch.randint(0, VOCABULARY, (4, 256))
-    return training(Llama(), tokens, torch.randint(0, VOCABULARY, (1024,)))
+for name, shape, batch, rows in (
+    ("llama15m_train_b4_t256", USUAL, 4, 256),
+    ("odd_llama_5x64_train_b3_t100", ODD, 3, 100),
+):
+
+    @workload(name, batch * rows, "tokens/s", 2, 9)
+    def _(shape=shape, batch=batch, rows=rows):
+        tokens = torch.randint(0, shape.vocabulary, (batch, rows))
+        labels = torch.randint(0, shape.vocabulary, (batch * rows,))
+        return training(Llama(shape), tokens, labels)
 
 
 @workload("llama15m_prefill_t256", 256, "tokens/s", 2, 9)
 def _():
-    return inference(Llama(), torch.randint(0, VOCABULARY, (1, 256)))
+    return inference(Llama(), torch.randint(0, USUAL.vocabulary, (1, 256)))
 
 
 @workload("llama15m_decode", 64, "tokens/s", 1, 5)
 def _():
-    model, prompt = Llama().eval(), torch.randint(0, VOCABULARY, (1, 256))
+    model, prompt = Llama().eval(), torch.randint(0, USUAL.vocabulary, (1, 256))
 
     @torch.inference_mode()
     def step():
-        caches = [Cache(256 + 64) for _ in range(BLOCKS)]
+        caches = [Cache(USUAL, 256 + 64) for _ in range(USUAL.blocks)]
         logits = model(prompt, caches)
         start = time.perf_counter()
         for i in range(64):
@@ -407,7 +470,14 @@ def _():
 
 
 def main():
-    names = sys.argv[1:]
+    in_turns = "--turns" in sys.argv[1:]
+    names = [name for name in sys.argv[1:] if name != "--turns"]
+    if in_turns:
+        names = [name for name in names if name in WORKLOADS]
+        torch.manual_seed(0)
+        for name in names[:1]:
+            measure(name, in_turns=True)
+        return 0
     for name in names:
         if not any(name in known for known in WORKLOADS):
             print(f"no workload's name contains {name!r}; there are {', '.join(WORKLOADS)}", file=sys.stderr)

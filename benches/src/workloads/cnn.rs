@@ -18,24 +18,83 @@ struct Cnn {
     fc2: Linear,
 }
 
+/// What differs from one network to the next.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Of the two convolutions' outputs.
+    channels: [usize; 2],
+    /// Height and width of both kernels.
+    kernel: usize,
+    /// Neurons between picture and classes.
+    hidden: usize,
+}
+
+const USUAL: Shape = Shape {
+    channels: [32, 64],
+    kernel: 3,
+    hidden: 128,
+};
+const ODD: Shape = Shape {
+    channels: [24, 40],
+    kernel: 5,
+    hidden: 200,
+};
+const CLASSES: usize = 10;
+
+impl Shape {
+    /// Height and width behind each convolution, and behind the pool.
+    fn sides(&self) -> [usize; 3] {
+        let first = 29 - self.kernel;
+        let second = first + 1 - self.kernel;
+        [first, second, second / 2]
+    }
+
+    /// Numbers in a picture that the dense layers read.
+    fn features(&self) -> usize {
+        self.channels[1] * self.sides()[2].pow(2)
+    }
+
+    /// Operations of each layer for one picture, forward.
+    fn operations(&self) -> [f64; 4] {
+        let ([first, second], [a, b, _]) = (self.channels, self.sides());
+        let kernel = self.kernel.pow(2);
+        [
+            a * a * first * kernel,
+            b * b * second * first * kernel,
+            self.features() * self.hidden,
+            self.hidden * CLASSES,
+        ]
+        .map(|multiply_adds| (2 * multiply_adds) as f64)
+    }
+
+    /// Weights and biases.
+    fn parameters(&self) -> f64 {
+        let ([first, second], kernel) = (self.channels, self.kernel.pow(2));
+        let convolutions = (kernel + 1) * first + (first * kernel + 1) * second;
+        (convolutions + (self.features() + 1) * self.hidden + (self.hidden + 1) * CLASSES) as f64
+    }
+}
+
 impl Cnn {
-    fn new(params: &Params) -> Result<Self> {
+    fn new(shape: Shape, params: &Params) -> Result<Self> {
+        let [first, second] = shape.channels;
         Ok(Self {
-            conv1: Conv2d::config(1, 32, 3)
+            conv1: Conv2d::config(1, first, shape.kernel)
                 .activation(Relu)
                 .build(&params.at("conv1"))?,
-            conv2: Conv2d::config(32, 64, 3)
+            conv2: Conv2d::config(first, second, shape.kernel)
                 .activation(Relu)
                 .max_pool(2)
                 .build(&params.at("conv2"))?,
-            fc1: Linear::config(9216, 128)
+            fc1: Linear::config(shape.features(), shape.hidden)
                 .activation(Relu)
                 .build(&params.at("fc1"))?,
-            fc2: Linear::config(128, 10).build(&params.at("fc2"))?,
+            fc2: Linear::config(shape.hidden, CLASSES).build(&params.at("fc2"))?,
         })
     }
 }
 
+// Shapes are those of the usual network.
 impl Layer for Cnn {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
         let x = self.conv1.forward(x, pass)?; // [n, 1, 28, 28] -> [n, 32, 26, 26]
@@ -47,39 +106,40 @@ impl Layer for Cnn {
 
 pub(super) fn workloads(size: Size) -> Vec<Workload> {
     let batch = size.pick(64, 2);
-    let training = Workload::new("cnn_train_b64", (batch as f64, "samples/s"), move || {
-        let params = Params::new(&Device::Cpu, Seed(0));
-        let inputs = normal("inputs", &[batch, 1, 28, 28])?;
-        let labels = classes("labels", 10, &[batch])?;
-        Training::new(Cnn::new(&params)?, params, inputs, labels)
-    })
-    .times(3, 15)
-    .cost(training_cost(batch));
     let several = infer("cnn_infer_b64", batch).times(3, 15);
     let one = infer("cnn_infer_b1", 1).times(20, 100);
-    vec![training, several, one]
+    vec![
+        train("cnn_train_b64", USUAL, batch),
+        several,
+        one,
+        train("odd_cnn_24_40_train_b48", ODD, size.pick(48, 2)),
+    ]
 }
 
-fn infer(name: &str, batch: usize) -> Workload {
-    let operations = batch as f64 * (CONV1 + CONV2 + FC1 + FC2);
+fn train(name: &str, shape: Shape, batch: usize) -> Workload {
     Workload::new(name, (batch as f64, "samples/s"), move || {
         let params = Params::new(&Device::Cpu, Seed(0));
         let inputs = normal("inputs", &[batch, 1, 28, 28])?;
-        Ok(inference(Cnn::new(&params)?, inputs))
+        let labels = classes("labels", CLASSES, &[batch])?;
+        Training::new(Cnn::new(shape, &params)?, params, inputs, labels)
     })
-    .cost(Cost::operations(operations).and_moving(PARAMETERS))
+    .times(3, 15)
+    .cost(training_cost(shape, batch))
 }
 
-// Operations of each layer for one picture, forward.
-const CONV1: f64 = (2 * 26 * 26 * 32 * 9) as f64;
-const CONV2: f64 = (2 * 24 * 24 * 64 * 32 * 9) as f64;
-const FC1: f64 = (2 * 9216 * 128) as f64;
-const FC2: f64 = (2 * 128 * 10) as f64;
-/// Weights and biases.
-const PARAMETERS: f64 = (32 * 9 + 32 + 64 * 32 * 9 + 64 + 9216 * 128 + 128 + 1280 + 10) as f64;
+fn infer(name: &str, batch: usize) -> Workload {
+    let operations = batch as f64 * USUAL.operations().iter().sum::<f64>();
+    Workload::new(name, (batch as f64, "samples/s"), move || {
+        let params = Params::new(&Device::Cpu, Seed(0));
+        let inputs = normal("inputs", &[batch, 1, 28, 28])?;
+        Ok(inference(Cnn::new(USUAL, &params)?, inputs))
+    })
+    .cost(Cost::operations(operations).and_moving(USUAL.parameters()))
+}
 
 /// Forward, and two products backward in each layer but the first, whose input needs no gradient.
-fn training_cost(batch: usize) -> Cost {
-    let operations = 2.0 * CONV1 + 3.0 * (CONV2 + FC1 + FC2);
-    Cost::operations(batch as f64 * operations).and_adamw(PARAMETERS)
+fn training_cost(shape: Shape, batch: usize) -> Cost {
+    let [conv1, conv2, fc1, fc2] = shape.operations();
+    let operations = 2.0 * conv1 + 3.0 * (conv2 + fc1 + fc2);
+    Cost::operations(batch as f64 * operations).and_adamw(shape.parameters())
 }

@@ -22,6 +22,17 @@ struct Shape {
 }
 
 impl Shape {
+    /// Five heads of 64 and a vocabulary of a prime number of tokens.
+    fn odd(size: Size) -> Self {
+        Self {
+            vocabulary: size.pick(5003, 41),
+            hidden: size.pick(320, 20),
+            layers: size.pick(4, 2),
+            heads: size.pick(5, 2),
+            feed_forward: size.pick(840, 22),
+        }
+    }
+
     fn new(size: Size) -> Self {
         Self {
             vocabulary: size.pick(4096, 40),
@@ -134,15 +145,20 @@ pub(super) fn workloads(size: Size) -> Vec<Workload> {
     let shape = Shape::new(size);
     let (batch, rows) = (size.pick(4, 2), size.pick(256, 5));
     vec![
-        training(shape, batch, rows),
+        training("llama15m_train_b4_t256", shape, batch, rows),
         prefill(shape, rows),
         decode(shape, rows, size.pick(64, 3)),
+        training(
+            "odd_llama_5x64_train_b3_t100",
+            Shape::odd(size),
+            size.pick(3, 2),
+            size.pick(100, 5),
+        ),
     ]
 }
 
-fn training(shape: Shape, batch: usize, rows: usize) -> Workload {
+fn training(name: &str, shape: Shape, batch: usize, rows: usize) -> Workload {
     let tokens = batch * rows;
-    let name = "llama15m_train_b4_t256";
     let forward = (2 * tokens * shape.products()) as f64 + batch as f64 * shape.attention(rows);
     Workload::new(name, (tokens as f64, "tokens/s"), move || {
         let params = Params::new(&Device::Cpu, Seed(0));

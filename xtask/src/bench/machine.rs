@@ -28,7 +28,6 @@ pub(crate) fn describe(
     };
     say("Processor", processor());
     say("Memory", memory());
-    say("Instruction set", own["isa"].as_str().map(str::to_owned));
     let number = |key: &str| own[key].as_f64().unwrap_or_default();
     let limits = own["peak_gflops"].is_f64().then(|| {
         format!(

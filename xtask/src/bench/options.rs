@@ -1,5 +1,6 @@
 //! What `cargo xtask bench --peers` understands.
 
+use super::instructions::InstructionSet;
 use super::peer::Peer;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -9,8 +10,10 @@ use std::path::PathBuf;
 pub(crate) struct Options {
     /// Numbers of threads to measure with, one after the other.
     pub(crate) threads: Vec<usize>,
-    /// How often the sides run in turn.
+    /// How often each side has its turn.
     pub(crate) rounds: usize,
+    /// What both sides are held to, one after the other; everything that the machine has if there are none.
+    pub(crate) isas: Vec<InstructionSet>,
     /// Who runs besides us.
     pub(crate) peers: Vec<Peer>,
     /// A Python that has the pinned PyTorch already.
@@ -25,7 +28,7 @@ pub(crate) struct Options {
     pub(crate) page_only: bool,
 }
 
-const USAGE: &str = "usage: cargo xtask bench --peers [--threads 1,2] [--rounds 3] [--sides torch,candle-nn,burn-flex] \
+const USAGE: &str = "usage: cargo xtask bench --peers [--threads 1,2] [--rounds 15] [--isa amx,avx512,avx2] [--sides torch,candle-nn,burn-flex] \
                      [--fast] [--python PROGRAM] [--install | --ready | --page] [NAME…]";
 /// What `--fast` measures: training, forward with backward, and inference of one.
 const FAST: [&str; 4] = ["_train_", "_fwdbwd", "_b1", "_decode"];
@@ -34,7 +37,8 @@ impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
         let mut options = Self {
             threads: vec![1, 2],
-            rounds: 3,
+            rounds: 15,
+            isas: Vec::new(),
             peers: Peer::ALL.to_vec(),
             python: None,
             names: Vec::new(),
@@ -45,7 +49,7 @@ impl Options {
         // First, so that what is said besides counts.
         let is_fast = args.iter().any(|arg| arg == "--fast");
         if is_fast {
-            (options.rounds, options.peers) = (1, vec![Peer::Torch]);
+            (options.rounds, options.peers) = (5, vec![Peer::Torch]);
         }
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -56,6 +60,7 @@ impl Options {
                 "--ready" => options.ready = true,
                 "--page" => options.page_only = true,
                 "--threads" => options.threads = list(value(), |text| whole(text, 1024))?,
+                "--isa" => options.isas = list(value(), InstructionSet::named)?,
                 "--rounds" => options.rounds = whole(value(), 1000).ok_or_else(|| wrong(arg))?,
                 "--sides" => options.peers = list(value(), Peer::named)?,
                 "--python" => options.python = Some(PathBuf::from(value())),
@@ -106,14 +111,17 @@ mod tests {
         assert_eq!((options.rounds, options.peers), (5, vec![Peer::Torch]));
         assert_eq!(options.names, ["mlp", "cnn"]);
         assert!(!options.install_only && !options.page_only);
+        let options = parse("--peers --isa avx2,avx512").unwrap();
+        let [_, avx512, avx2] = InstructionSet::ALL;
+        assert_eq!(options.isas, [avx2, avx512]);
         assert!(parse("--peers --install").unwrap().install_only);
         assert!(parse("--peers --ready").unwrap().ready);
     }
 
     #[test]
-    fn the_fast_way_is_one_round_of_a_few_beside_pytorch() {
+    fn the_fast_way_is_a_few_rounds_of_a_few_beside_pytorch() {
         let options = parse("--fast --peers").unwrap();
-        assert_eq!((options.rounds, options.peers), (1, vec![Peer::Torch]));
+        assert_eq!((options.rounds, options.peers), (5, vec![Peer::Torch]));
         assert_eq!(options.names, FAST);
         let options = parse("--peers cnn --rounds 2 --sides burn-flex --fast").unwrap();
         assert_eq!((options.rounds, options.peers), (2, vec![Peer::Burn]));
@@ -128,6 +136,7 @@ mod tests {
             ("--peers --threads 1,", ""),
             ("--peers --rounds", "--rounds"),
             ("--peers --sides torch,jax", "jax"),
+            ("--peers --isa sse", "sse"),
         ] {
             let message = parse(line).expect_err(line).to_string();
             let expected = format!("`bench --peers` does not understand `{got}`; usage: ");

@@ -1,5 +1,6 @@
 //! The page `docs/benchmarks.md`, a function of what was measured.
 
+use super::instructions::InstructionSet;
 use super::peer::Peer;
 use super::records::{Record, Records};
 use std::fmt::Write;
@@ -19,9 +20,12 @@ How fast Cortical is beside other libraries, on one machine. `cargo xtask bench 
 ![Time of PyTorch divided by ours, by workload](benchmarks.svg)
 
 Each workload is the same work in each library: the same shapes, `f32` unless the name says otherwise, random inputs. A training step
-is forward, loss, backward, AdamW (fused in PyTorch) and reading the loss. The programs run in turn, each workload in a process of its
-own; a time is the median of the rounds' medians, a ratio the median of the rounds' ratios. Above 1 Cortical is faster. With one thread a program is kept on
-one core.
+is forward, loss, backward, AdamW (fused in PyTorch) and reading the loss. All programs are warm and take turns of some steps, each standing still while it is
+another's; a time is the median of the turns' medians, a ratio the median of the rounds' ratios, and ± is half of what lies between the
+quartiles of the rounds' ratios. A row whose rounds differ by more is not written. Above 1 Cortical is faster. With one thread a program is kept on one core.
+
+Each table holds both sides to one instruction set. PyTorch multiplies `f32` without tiles everywhere, so its limit to AVX-512 changes only `bf16`.
+Names that begin with `odd_` have shapes that nobody's kernels were made for.
 
 *Of the limit* is the least time that the machine allows, divided by ours: the operations of the step at the measured peak of
 multiply-adds, and the bytes that it cannot avoid moving at the measured bandwidth of caches or memory. The letter says which of the two is
@@ -31,28 +35,58 @@ the larger part: c for computing, m for moving.
 /// The whole page.
 pub(crate) fn render(records: &Records) -> String {
     let mut page = INTRODUCTION.to_owned();
-    page.push_str("\n## Beside PyTorch\n\n");
-    page.push_str(&beside_torch(records));
-    page.push_str(&means(records));
-    page.push_str("\n## Beside candle-nn and Burn\n\n");
-    page.push_str(&beside_others(records));
-    page.push_str(
-        "\n## Memory\n\nThe most resident memory of the whole process, in MB, with one thread.\n\n",
-    );
-    page.push_str(&memory(records));
-    page.push_str("\n## Machine and versions\n\n");
-    for (title, fact) in &records.machine {
-        line(&mut page, format_args!("- {title}: {fact}"));
+    for isa in InstructionSet::ALL {
+        let table = beside_torch(records, isa);
+        if table.is_empty() {
+            continue;
+        }
+        line(
+            &mut page,
+            format_args!("\n## Beside PyTorch, {}\n", isa.title()),
+        );
+        page.push_str(&table);
+        page.push_str(&means(records, isa));
+        page.push_str(&machine(records, isa));
     }
-    if let Some((first, last)) = records.dates() {
+    for isa in InstructionSet::ALL {
+        let table = beside_others(records, isa);
+        if !table.is_empty() {
+            line(
+                &mut page,
+                format_args!("\n## Beside candle-nn and Burn, {}\n", isa.title()),
+            );
+            page.push_str(&table);
+        }
+        let table = memory(records, isa);
+        if !table.is_empty() {
+            line(
+                &mut page,
+                format_args!(
+                    "\n## Memory, {}\n\nThe most resident memory of the whole process, in MB, with one thread.\n",
+                    isa.title()
+                ),
+            );
+            page.push_str(&table);
+        }
+    }
+    page
+}
+
+/// Where the figures with an instruction set come from.
+fn machine(records: &Records, isa: InstructionSet) -> String {
+    let mut text = "\n".to_owned();
+    for (title, fact) in records.machines.get(&isa).into_iter().flatten() {
+        line(&mut text, format_args!("- {title}: {fact}"));
+    }
+    if let Some((first, last)) = records.dates(isa) {
         let dates = if first == last {
             first.to_owned()
         } else {
             format!("{first} to {last}")
         };
-        line(&mut page, format_args!("- Date: {dates}"));
+        line(&mut text, format_args!("- Date: {dates}"));
     }
-    page
+    text
 }
 
 fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
@@ -69,20 +103,25 @@ fn ms(record: Option<&Record>) -> String {
 }
 
 fn ratio(record: Option<&Record>) -> String {
-    record.map_or_else(String::new, |record| format!("**{:.2}**", record.ratio))
+    record.map_or_else(String::new, |record| {
+        let spread = record
+            .spread
+            .map(|spread| format!(" ± {:.2}", record.ratio * spread / 2.0));
+        format!("**{:.2}**{}", record.ratio, spread.unwrap_or_default())
+    })
 }
 
-fn beside_torch(records: &Records) -> String {
-    let mut table = "\
+fn beside_torch(records: &Records, isa: InstructionSet) -> String {
+    let mut rows = String::new();
+    let head = "\
 | workload | ours, 1 thread (ms) | PyTorch (ms) | ratio | of the limit | ours, 2 threads (ms) | PyTorch (ms) | ratio | of the limit | our speed-up | PyTorch's |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
-"
-    .to_owned();
+";
     for bench in &records.order {
         let mut cells = vec![format!("`{bench}`")];
         for threads in THREADS {
-            let own = records.get(bench, threads, OWN);
-            let torch = records.get(bench, threads, Peer::Torch.name());
+            let own = records.get(bench, (isa, threads), OWN);
+            let torch = records.get(bench, (isa, threads), Peer::Torch.name());
             let share = own.map_or_else(String::new, |own| {
                 format!(
                     "{:.0} % {}",
@@ -97,17 +136,25 @@ fn beside_torch(records: &Records) -> String {
         }
         for side in [OWN, Peer::Torch.name()] {
             cells.push(
-                speed_up(records, bench, side).map_or_else(String::new, |x| format!("{x:.2}")),
+                speed_up(records, bench, isa, side).map_or_else(String::new, |x| format!("{x:.2}")),
             );
         }
-        line(&mut table, format_args!("| {} |", cells.join(" | ")));
+        line(&mut rows, format_args!("| {} |", cells.join(" | ")));
     }
-    table
+    under(head, rows)
+}
+
+/// A table with its head, or nothing where it has no rows.
+fn under(head: &str, rows: String) -> String {
+    match rows.is_empty() {
+        true => rows,
+        false => head.to_owned() + &rows,
+    }
 }
 
 /// The time with one thread divided by that with two.
-fn speed_up(records: &Records, bench: &str, side: &str) -> Option<f64> {
-    Some(records.get(bench, 1, side)?.ms / records.get(bench, 2, side)?.ms)
+fn speed_up(records: &Records, bench: &str, isa: InstructionSet, side: &str) -> Option<f64> {
+    Some(records.get(bench, (isa, 1), side)?.ms / records.get(bench, (isa, 2), side)?.ms)
 }
 
 /// Whether a workload is a training step, or one operation forward and backward.
@@ -115,70 +162,88 @@ fn learns(bench: &str) -> bool {
     bench.contains("_train_") || bench.ends_with("_fwdbwd")
 }
 
+/// Whether its shapes are awkward ones.
+fn is_odd(bench: &str) -> bool {
+    bench.starts_with("odd_")
+}
+
 /// Geometric means of the ratios to PyTorch.
-fn means(records: &Records) -> String {
+fn means(records: &Records, isa: InstructionSet) -> String {
     let mut text = String::new();
-    for threads in THREADS {
-        let ratios: Vec<f64> = records
-            .order
-            .iter()
-            .filter(|bench| learns(bench))
-            .filter_map(|bench| Some(records.get(bench, threads, Peer::Torch.name())?.ratio))
-            .collect();
-        if ratios.is_empty() {
-            continue;
+    let groups = [
+        (false, "of training and of forward with backward"),
+        (true, "of awkward shapes"),
+    ];
+    for (odd, title) in groups {
+        for threads in THREADS {
+            let ratios: Vec<f64> = records
+                .order
+                .iter()
+                .filter(|bench| learns(bench) && is_odd(bench) == odd)
+                .filter_map(|bench| {
+                    Some(
+                        records
+                            .get(bench, (isa, threads), Peer::Torch.name())?
+                            .ratio,
+                    )
+                })
+                .collect();
+            if ratios.is_empty() {
+                continue;
+            }
+            let mean = (ratios.iter().map(|x| x.ln()).sum::<f64>() / ratios.len() as f64).exp();
+            let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+            let count = ratios.len();
+            line(
+                &mut text,
+                format_args!(
+                    "\nWith {threads} thread(s), the {count} workloads {title}: \
+                     geometric mean **{mean:.2}**, least {least:.2}."
+                ),
+            );
         }
-        let mean = (ratios.iter().map(|x| x.ln()).sum::<f64>() / ratios.len() as f64).exp();
-        let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        let count = ratios.len();
-        line(
-            &mut text,
-            format_args!(
-                "\nWith {threads} thread(s), the {count} workloads of training and of forward with backward: \
-                 geometric mean **{mean:.2}**, least {least:.2}."
-            ),
-        );
     }
     text
 }
 
-fn beside_others(records: &Records) -> String {
+fn beside_others(records: &Records, isa: InstructionSet) -> String {
     let peers = [Peer::Candle, Peer::Burn];
-    let mut table = "\
+    let mut rows = String::new();
+    let head = "\
 | workload | candle-nn, 1 thread (ms) | ratio | 2 threads (ms) | ratio | Burn, 1 thread (ms) | ratio | 2 threads (ms) | ratio |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|
-"
-    .to_owned();
+";
     for bench in &records.order {
         let mut cells = vec![format!("`{bench}`")];
         for peer in peers {
             for threads in THREADS {
-                let record = records.get(bench, threads, peer.name());
+                let record = records.get(bench, (isa, threads), peer.name());
                 cells.extend([ms(record), ratio(record)]);
             }
         }
         if cells[1..].iter().any(|cell| !cell.is_empty()) {
-            line(&mut table, format_args!("| {} |", cells.join(" | ")));
+            line(&mut rows, format_args!("| {} |", cells.join(" | ")));
         }
     }
-    table
+    under(head, rows)
 }
 
-fn memory(records: &Records) -> String {
+fn memory(records: &Records, isa: InstructionSet) -> String {
     let sides = [
         OWN,
         Peer::Torch.name(),
         Peer::Candle.name(),
         Peer::Burn.name(),
     ];
-    let mut table = "\
+    let mut rows = String::new();
+    let head = "\
 | workload | ours | PyTorch | candle-nn | Burn | ours / PyTorch |
 |---|---:|---:|---:|---:|---:|
-"
-    .to_owned();
+";
     for bench in MEMORY {
-        let peaks =
-            sides.map(|side| Some(records.get(bench, 1, side)?.peak_rss_mb).filter(|mb| *mb > 0.0));
+        let peaks = sides.map(|side| {
+            Some(records.get(bench, (isa, 1), side)?.peak_rss_mb).filter(|mb| *mb > 0.0)
+        });
         if peaks[0].is_none() {
             continue;
         }
@@ -188,11 +253,11 @@ fn memory(records: &Records) -> String {
             _ => String::new(),
         };
         line(
-            &mut table,
+            &mut rows,
             format_args!("| `{bench}` | {} | {share} |", cells.join(" | ")),
         );
     }
-    table
+    under(head, rows)
 }
 
 #[cfg(test)]
@@ -210,7 +275,7 @@ mod tests {
         let page = render(&sample());
         assert_has(
             &page,
-            "| `mlp_train_b32` | 1.00 | 2.00 | **2.00** | 50 % c | 0.500 | 1.00 | **2.00** | 50 % c | 2.00 | 2.00 |\n",
+            "| `mlp_train_b32` | 1.00 | 2.00 | **2.00** ± 0.02 | 50 % c | 0.500 | 1.00 | **2.00** ± 0.02 | 50 % c | 2.00 | 2.00 |\n",
         );
         assert_has(
             &page,
@@ -220,7 +285,7 @@ mod tests {
         assert_has(&page, "geometric mean **1.00**, least 0.50.");
         assert_has(
             &page,
-            "| `cnn_train_b64` | 400 | **10.00** | 200 | **10.00** |  |  |  |  |\n",
+            "| `cnn_train_b64` | 400 | **10.00** ± 0.10 | 200 | **10.00** ± 0.10 |  |  |  |  |\n",
         );
         assert_has(
             &page,

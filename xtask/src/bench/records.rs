@@ -1,6 +1,7 @@
 //! What was measured, kept in `docs/benchmarks.json`: a run of some workloads replaces their records and leaves the
 //! others alone.
 
+use super::instructions::InstructionSet;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ pub(crate) struct Record {
     pub(crate) ms: f64,
     /// This side's time divided by ours, the median of the rounds; 1 for ourselves.
     pub(crate) ratio: f64,
+    /// How far apart the quartiles of the rounds' ratios are, as a part of their median; older records have none.
+    pub(crate) spread: Option<f64>,
     /// The most memory that any round's process had.
     pub(crate) peak_rss_mb: f64,
     /// The least time that the machine allows divided by ours; 0 for others.
@@ -24,10 +27,11 @@ pub(crate) struct Record {
     pub(crate) date: String,
 }
 
-/// Which workload, with how many threads, on which side.
+/// Which workload, with which instructions and how many threads, on which side.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) bench: String,
+    pub(crate) isa: InstructionSet,
     pub(crate) threads: usize,
     pub(crate) side: String,
 }
@@ -43,11 +47,14 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
+/// Titles, and what each says.
+pub(crate) type Facts = Vec<(String, String)>;
+
 /// Everything that the page and the tables of other pages show.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Records {
-    /// The machine and the versions, of the last run: a title and what it says.
-    pub(crate) machine: Vec<(String, String)>,
+    /// The machine and the versions of the last run with each instruction set: titles and what they say.
+    pub(crate) machines: BTreeMap<InstructionSet, Facts>,
     /// All workloads, in the order of the table.
     pub(crate) order: Vec<String>,
     records: BTreeMap<Key, Record>,
@@ -56,9 +63,15 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    pub(crate) fn get(&self, bench: &str, threads: usize, side: &str) -> Option<&Record> {
+    pub(crate) fn get(
+        &self,
+        bench: &str,
+        (isa, threads): (InstructionSet, usize),
+        side: &str,
+    ) -> Option<&Record> {
         self.records.get(&Key {
             bench: bench.to_owned(),
+            isa,
             threads,
             side: side.to_owned(),
         })
@@ -69,6 +82,7 @@ impl Records {
         let record = Record {
             ms: rounded(record.ms, 4),
             ratio: rounded(record.ratio, 3),
+            spread: record.spread.map(|spread| rounded(spread, 3)),
             peak_rss_mb: rounded(record.peak_rss_mb, 1),
             roofline_share: rounded(record.roofline_share, 3),
             ..record
@@ -76,9 +90,12 @@ impl Records {
         self.records.insert(key, record);
     }
 
-    /// First and last day of the measurements.
-    pub(crate) fn dates(&self) -> Option<(&str, &str)> {
-        let dates = || self.records.values().map(|record| record.date.as_str());
+    /// First and last day of the measurements with an instruction set.
+    pub(crate) fn dates(&self, isa: InstructionSet) -> Option<(&str, &str)> {
+        let dates = || {
+            let records = self.records.iter().filter(|(key, _)| key.isa == isa);
+            records.map(|(_, record)| record.date.as_str())
+        };
         Some((dates().min()?, dates().max()?))
     }
 
@@ -104,20 +121,26 @@ impl Records {
     }
 
     fn from_json(value: &Value) -> Option<Self> {
-        let machine = value["machine"].as_array()?.iter();
-        let machine =
-            machine.map(|pair| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned())));
+        let mut machines = BTreeMap::new();
+        for (isa, facts) in value["machines"].as_object()? {
+            let pair =
+                |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
+            let facts: Option<Facts> = facts.as_array()?.iter().map(pair).collect();
+            machines.insert(InstructionSet::named(isa)?, facts?);
+        }
         let mut records = BTreeMap::new();
         for line in value["records"].as_array()? {
             records.insert(
                 Key {
                     bench: line["bench"].as_str()?.to_owned(),
+                    isa: InstructionSet::named(line["isa"].as_str()?)?,
                     threads: usize::try_from(line["threads"].as_u64()?).ok()?,
                     side: line["side"].as_str()?.to_owned(),
                 },
                 Record {
                     ms: line["ms"].as_f64()?,
                     ratio: line["ratio"].as_f64()?,
+                    spread: line["spread"].as_f64(),
                     peak_rss_mb: line["peak_rss_mb"].as_f64()?,
                     roofline_share: line["roofline_share"].as_f64()?,
                     bound: line["bound"].as_str()?.to_owned(),
@@ -144,7 +167,7 @@ impl Records {
             tables.insert(name.clone(), table);
         }
         Some(Self {
-            machine: machine.collect::<Option<_>>()?,
+            machines,
             order: texts(&value["order"])?,
             records,
             tables,
@@ -156,10 +179,12 @@ impl Records {
         let line = |(key, record): (&Key, &Record)| {
             let mut object = Map::new();
             object.insert("bench".to_owned(), json!(key.bench));
+            object.insert("isa".to_owned(), json!(key.isa.name()));
             object.insert("threads".to_owned(), json!(key.threads));
             object.insert("side".to_owned(), json!(key.side));
             object.insert("ms".to_owned(), json!(record.ms));
             object.insert("ratio".to_owned(), json!(record.ratio));
+            object.insert("spread".to_owned(), json!(record.spread));
             object.insert("peak_rss_mb".to_owned(), json!(record.peak_rss_mb));
             object.insert("roofline_share".to_owned(), json!(record.roofline_share));
             object.insert("bound".to_owned(), json!(record.bound));
@@ -167,11 +192,14 @@ impl Records {
             format!("    {}", Value::Object(object))
         };
         let records: Vec<String> = self.records.iter().map(line).collect();
-        let machine: Vec<String> = self
-            .machine
-            .iter()
-            .map(|pair| format!("    {}", json!(pair)))
-            .collect();
+        let facts = |(isa, facts): (&InstructionSet, &Facts)| {
+            let lines: Vec<String> = facts
+                .iter()
+                .map(|pair| format!("      {}", json!(pair)))
+                .collect();
+            format!("    {}: [\n{}\n    ]", json!(isa.name()), lines.join(",\n"))
+        };
+        let machines: Vec<String> = self.machines.iter().map(facts).collect();
         let table = |(name, table): (&String, &Table)| {
             let rows: Vec<String> = table
                 .rows
@@ -189,8 +217,8 @@ impl Records {
         };
         let tables: Vec<String> = self.tables.iter().map(table).collect();
         format!(
-            "{{\n  \"machine\": [\n{}\n  ],\n  \"order\": {},\n  \"records\": [\n{}\n  ],\n  \"tables\": {{\n{}\n  }}\n}}\n",
-            machine.join(",\n"),
+            "{{\n  \"machines\": {{\n{}\n  }},\n  \"order\": {},\n  \"records\": [\n{}\n  ],\n  \"tables\": {{\n{}\n  }}\n}}\n",
+            machines.join(",\n"),
             json!(self.order),
             records.join(",\n"),
             tables.join(",\n")
@@ -205,13 +233,24 @@ fn rounded(x: f64, digits: i32) -> f64 {
 
 /// The middle of some numbers, the mean of the two middle ones if their number is even.
 pub(crate) fn median(numbers: &[f64]) -> f64 {
+    quantile(numbers, 0.5)
+}
+
+/// How far apart the quartiles are, as a part of the median.
+pub(crate) fn spread(numbers: &[f64]) -> f64 {
+    (quantile(numbers, 0.75) - quantile(numbers, 0.25)) / median(numbers)
+}
+
+/// The number that a part of all lies below, between two of them where it falls there.
+fn quantile(numbers: &[f64], part: f64) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
-    }
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    let at = part * last as f64;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    low + (high - low) * at.fract()
 }
 
 #[cfg(test)]
@@ -229,10 +268,16 @@ pub(super) mod testing {
         }
     }
 
+    pub(crate) const AVX512: InstructionSet = InstructionSet::Avx512;
+
     /// Two workloads on two sides, and a third that was measured on ours alone.
     pub(crate) fn sample() -> Records {
         let mut records = Records {
-            machine: vec![("Processor".to_owned(), "Example 1000, 2 threads".to_owned())],
+            machines: [(
+                AVX512,
+                vec![("Processor".to_owned(), "Example 1000, 2 threads".to_owned())],
+            )]
+            .into(),
             order: ["mlp_train_b32", "cnn_train_b64", "adamw_10m"]
                 .map(str::to_owned)
                 .to_vec(),
@@ -243,12 +288,14 @@ pub(super) mod testing {
             let own = side == "cortical";
             let key = Key {
                 bench: bench.to_owned(),
+                isa: AVX512,
                 threads,
                 side: side.to_owned(),
             };
             let record = Record {
                 ms,
                 ratio,
+                spread: Some(0.02),
                 peak_rss_mb: if own { 100.0 } else { 400.0 },
                 roofline_share: if own { 0.5 } else { 0.0 },
                 bound: if own { "compute" } else { "" }.to_owned(),
@@ -270,7 +317,7 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::sample;
+    use super::testing::{AVX512, sample};
     use super::*;
 
     #[test]
@@ -285,12 +332,14 @@ mod tests {
         let mut records = sample();
         let key = Key {
             bench: "adamw_10m".to_owned(),
+            isa: AVX512,
             threads: 2,
             side: "torch".to_owned(),
         };
         let third = Record {
             ms: 10.0 / 3.0,
             ratio: 1.0 / 3.0,
+            spread: Some(0.1 / 3.0),
             peak_rss_mb: 1000.0 / 3.0,
             roofline_share: 1.0 / 3.0,
             bound: String::new(),
@@ -306,21 +355,26 @@ mod tests {
         let mut records = sample();
         let key = Key {
             bench: "adamw_10m".to_owned(),
+            isa: AVX512,
             threads: 1,
             side: "cortical".to_owned(),
         };
         let mut faster = records
-            .get("adamw_10m", 1, "cortical")
+            .get("adamw_10m", (AVX512, 1), "cortical")
             .expect("measured")
             .clone();
         faster.ms = 6.0;
         records.set(key, faster);
         assert_eq!(
-            records.get("adamw_10m", 1, "cortical").map(|r| r.ms),
+            records
+                .get("adamw_10m", (AVX512, 1), "cortical")
+                .map(|r| r.ms),
             Some(6.0)
         );
         assert_eq!(
-            records.get("mlp_train_b32", 2, "torch").map(|r| r.ms),
+            records
+                .get("mlp_train_b32", (AVX512, 2), "torch")
+                .map(|r| r.ms),
             Some(1.0)
         );
     }
@@ -329,7 +383,7 @@ mod tests {
     fn a_file_that_is_something_else_is_refused() {
         for text in [
             "{}",
-            "{\"machine\": [], \"order\": [], \"records\": [{\"bench\": 3}]}",
+            "{\"machines\": {}, \"order\": [], \"records\": [{\"bench\": 3}]}",
         ] {
             let value = serde_json::from_str(text).expect("it is JSON");
             assert_eq!(Records::from_json(&value), None, "{text}");
@@ -343,5 +397,13 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn a_spread_is_half_of_the_numbers_wide() {
+        assert_eq!(spread(&[1.0, 2.0, 3.0, 4.0, 5.0]), 2.0 / 3.0);
+        assert_eq!(spread(&[2.0, 2.0, 2.0]), 0.0);
+        // One number far away changes nothing.
+        assert_eq!(spread(&[1.0, 2.0, 3.0, 4.0, 500.0]), 2.0 / 3.0);
     }
 }

@@ -1,13 +1,16 @@
 //! The programs that are compared: how each is built, and how one workload of it is run.
 
 use super::PACKAGE;
+use super::instructions::InstructionSet;
 use super::options::Options;
 use super::peer::Peer;
 use crate::command::{self, Program};
 use crate::error::{Error, Result};
 use crate::python;
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout};
 
 /// A program that is ready to run.
 pub(crate) struct Side {
@@ -89,31 +92,48 @@ impl Side {
         Ok(listing.lines().map(str::to_owned).collect())
     }
 
-    /// Runs one workload in a process of its own and returns its line; `None` if this side does not have it.
-    pub(crate) fn run(
+    /// Starts one workload in a process of its own, which is then warm and stands still; `None` if this side does not
+    /// have it.
+    pub(crate) fn start(
         &self,
         root: &Path,
         bench: &str,
-        threads: usize,
+        (isa, threads): (InstructionSet, usize),
         pin: bool,
-    ) -> Result<Option<Value>> {
+    ) -> Result<Option<Running>> {
         let mut program = self.pinned(threads == 1 && pin).within(root);
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"] {
             program = program.env(variable, threads.to_string());
         }
-        let output = program.args(&self.args).args([bench]).read()?;
-        let lines: Vec<Value> = output
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .filter(|line: &Value| line["bench"] == bench)
-            .collect();
-        match lines.into_iter().next() {
-            Some(line) if line["ms"].is_f64() => Ok(Some(line)),
-            None if self.peer.is_some() => Ok(None),
-            _ => Err(Error::NoResult {
-                side: self.name(),
-                bench: bench.to_owned(),
-            }),
+        for (variable, value) in isa.limits(self.peer) {
+            program = program.env(variable, value);
+        }
+        let mut child = program.args(&self.args).args(["--turns", bench]).start()?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let (Some(input), Some(output)) = (input, output) else {
+            return Err(self.no_result(bench));
+        };
+        let mut running = Running {
+            side: self.name(),
+            bench: bench.to_owned(),
+            child,
+            input: Some(input),
+            output: BufReader::new(output),
+        };
+        let warm = running.line()?;
+        match (warm.is_empty(), self.peer) {
+            (false, _) => running.stand_still(true)?,
+            // It ended without a word.
+            (true, Some(_)) => return Ok(None),
+            (true, None) => return Err(self.no_result(bench)),
+        }
+        Ok(Some(running))
+    }
+
+    fn no_result(&self, bench: &str) -> Error {
+        Error::NoResult {
+            side: self.name(),
+            bench: bench.to_owned(),
         }
     }
 
@@ -138,4 +158,75 @@ pub(crate) fn can_pin() -> bool {
         .args(["-c", "0", "true"])
         .read_quietly()
         .is_ok()
+}
+
+/// A side at one workload. Its process stands still, spinning threads and all, while it is another's turn.
+pub(crate) struct Running {
+    side: &'static str,
+    bench: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Milliseconds of each of so many steps.
+    pub(crate) fn turn(&mut self, steps: usize) -> Result<Vec<f64>> {
+        self.stand_still(false)?;
+        let asked = self
+            .input
+            .as_mut()
+            .map(|input| writeln!(input, "{steps}").and_then(|()| input.flush()));
+        let line = match asked {
+            Some(Ok(())) => self.line()?,
+            _ => String::new(),
+        };
+        self.stand_still(true)?;
+        let times: Option<Vec<f64>> = serde_json::from_str(&line).ok();
+        let times = times.filter(|times| times.len() == steps);
+        times.ok_or_else(|| self.no_result())
+    }
+
+    /// What it says at its end.
+    pub(crate) fn end(mut self) -> Result<Value> {
+        self.stand_still(false)?;
+        drop(self.input.take());
+        let said = serde_json::from_str(&self.line()?);
+        // Whatever it says afterwards is of no interest, and how it ends neither.
+        let _ = self.child.wait();
+        let said = said
+            .ok()
+            .filter(|said: &Value| said["bench"] == self.bench.as_str());
+        said.ok_or_else(|| self.no_result())
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line) {
+            Ok(_) => Ok(line),
+            Err(_) => Err(self.no_result()),
+        }
+    }
+
+    fn no_result(&self) -> Error {
+        Error::NoResult {
+            side: self.side,
+            bench: self.bench.clone(),
+        }
+    }
+
+    fn stand_still(&self, still: bool) -> Result<()> {
+        let signal = if still { "-STOP" } else { "-CONT" };
+        command::new("kill", "it is part of procps")
+            .args([signal.to_owned(), self.child.id().to_string()])
+            .run()
+    }
+}
+
+impl Drop for Running {
+    /// Nobody is left waiting for a turn when a measurement fails.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -133,7 +133,7 @@ mod tests {
         assert_tidy(figures);
     }
 
-    const TABLE: &str = "{\"machine\": [], \"order\": [], \"records\": [], \"tables\": {\"runs\": {\"how\": \"by hand\", \
+    const TABLE: &str = "{\"machines\": {}, \"order\": [], \"records\": [], \"tables\": {\"runs\": {\"how\": \"by hand\", \
         \"date\": \"2026-11-26\", \"head\": [\"seed\", \"time\"], \"rows\": [[\"1\", \"60.7 s\"]]}}}";
 
     #[test]

@@ -7,15 +7,23 @@ use std::time::Instant;
 /// Times what was asked for.
 pub(crate) struct Measure {
     names: Vec<String>,
+    /// Whether one workload, named in full, takes turns with another program's: lines of input say how many steps each
+    /// turn has.
+    in_turns: bool,
 }
 
 impl Measure {
-    pub(crate) fn new(names: Vec<String>) -> Self {
-        Self { names }
+    pub(crate) fn new(mut names: Vec<String>) -> Self {
+        let in_turns = names.iter().any(|name| name == "--turns");
+        names.retain(|name| name != "--turns");
+        Self { names, in_turns }
     }
 
     /// Whether a workload was asked for, by a part of its name or by no name at all.
     pub(crate) fn wants(&self, name: &str) -> bool {
+        if self.in_turns {
+            return self.names.iter().any(|whole| whole == name);
+        }
         self.names.is_empty() || self.names.iter().any(|part| name.contains(part))
     }
 
@@ -31,13 +39,18 @@ impl Measure {
             step()?;
         }
         let mut times = Vec::with_capacity(repeats);
-        for _ in 0..repeats {
-            let start = Instant::now();
-            step()?;
-            times.push(start.elapsed().as_secs_f64());
+        let mut next = self.next_turn(&[], repeats);
+        while let Some(steps) = next {
+            let before = times.len();
+            for _ in 0..steps {
+                let start = Instant::now();
+                step()?;
+                times.push(start.elapsed().as_secs_f64());
+            }
+            next = self.next_turn(&times[before..], 0);
         }
         times.sort_by(f64::total_cmp);
-        let median = times[repeats / 2];
+        let median = times[times.len() / 2];
         println!(
             "{{\"peer\": \"candle-nn\", \"bench\": \"{name}\", \"ms\": {:.4}, \"rate\": {:.1}, \"unit\": \"{unit}\", \"peak_rss_mb\": {:.1}}}",
             median * 1e3,
@@ -45,6 +58,18 @@ impl Measure {
             peak_rss_mb()
         );
         Ok(())
+    }
+
+    /// How many steps the next turn has, if there is one: `all` in the first and only turn where nobody says it.
+    fn next_turn(&self, last: &[f64], all: usize) -> Option<usize> {
+        if !self.in_turns {
+            return Some(all).filter(|steps| *steps > 0);
+        }
+        let times: Vec<f64> = last.iter().map(|seconds| seconds * 1e3).collect();
+        println!("{times:?}");
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).ok()?;
+        line.trim().parse().ok()
     }
 }
 
