@@ -8,6 +8,8 @@ mod dots;
 mod naive;
 mod packed;
 mod prepacked;
+#[cfg(target_arch = "x86_64")]
+mod thin;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -178,15 +180,38 @@ fn special<T: Real>(
         epilogue.finish(isa, c);
         return true;
     }
-    if n == 1 || isa == InstructionSet::Portable {
+    if isa == InstructionSet::Portable {
         return false;
     }
     match (a.single(), b.single(), single_mut(c), epilogue.single()) {
         (Some(a), Some(b), Some(c), Some(epilogue)) => {
-            packed::matmul(isa, a, b, c, write, epilogue);
+            if on_dots(isa, a, b, c, write) {
+                epilogue.finish(isa, c);
+            } else if n > 1 {
+                packed::matmul(isa, a, b, c, write, epilogue);
+            } else {
+                return false;
+            }
             true
         }
         _ => false,
+    }
+}
+
+/// A product whose one side is thin; returns whether it was done.
+fn on_dots(
+    isa: InstructionSet,
+    a: MatRef<'_, f32>,
+    b: MatRef<'_, f32>,
+    c: &mut [f32],
+    write: Write,
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return thin::matmul(isa, a, b, c, write);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (isa, a, b, c, write);
+        false
     }
 }
 

@@ -73,8 +73,10 @@ impl<'a, T: Real> Epilogue<'a, T> {
 const TASK: usize = 1 << 20;
 /// The longest sum that is kept in registers; longer ones are added up in pieces of equal length.
 const MAX_K: usize = 1024;
-/// Rows this many numbers apart, or a multiple of it, fall on the same set of the first-level cache.
+/// Rows this many numbers apart, or a multiple of it, fall on the same set of the first-level cache; a copy of them pays
+/// from this many panels on, each of which reads them.
 const CROWDED: usize = 1024;
+const COPIED_FROM: usize = 4;
 
 /// Which operand is packed, found by weighing the copies that each way makes, in units of one number copied.
 fn turned([m, n, k]: [usize; 3], a: &MatRef<'_, f32>, b: &MatRef<'_, f32>, write: Write) -> bool {
@@ -236,7 +238,9 @@ impl<'a> Product<'a> {
             let add = add || first > 0;
             let source = left.block(range.clone(), depth.clone());
             // Rows whose numbers are apart, or lie so that they fight for one set of the cache, are copied together.
-            if left.col_stride == 1 && !left.row_stride.is_multiple_of(CROWDED) {
+            let is_crowded = left.row_stride.is_multiple_of(CROWDED)
+                && self.right.cols > (COPIED_FROM - 1) * PANEL;
+            if left.col_stride == 1 && !is_crowded {
                 let from = |r: usize| &source.data[r * source.row_stride..];
                 // Blocks of even height: a low one would wait for its own sums.
                 let height = range.len().div_ceil(range.len().div_ceil(ROWS));

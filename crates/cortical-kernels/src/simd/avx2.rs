@@ -53,6 +53,20 @@ unsafe fn first(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(FIRST.as_ptr().add(start).cast()) }
 }
 
+/// The sum of eight lanes, each added to the one half of them further on: the tree of [`Simd::sum`].
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+pub(super) unsafe fn fold(v: __m256) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+}
+
 // Each function's contract is the trait's; every block below is one intrinsic or a few of them.
 impl Simd for Avx2 {
     const LANES: usize = 8;
@@ -174,5 +188,10 @@ impl Simd for Avx2 {
                 _mm256_storeu_ps(to.add((4 + j) * to_pitch), high);
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn sum(v: __m256) -> f32 {
+        // SAFETY: the trait's contract.
+        unsafe { fold(v) }
     }
 }

@@ -147,4 +147,12 @@ impl Simd for Avx512 {
             }
         }
     }
+    #[inline(always)]
+    unsafe fn sum(v: __m512) -> f32 {
+        // SAFETY: the trait's contract.
+        unsafe {
+            let upper = _mm512_extractf32x8_ps::<1>(v);
+            super::avx2::fold(_mm256_add_ps(_mm512_castps512_ps256(v), upper))
+        }
+    }
 }
