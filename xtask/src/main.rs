@@ -31,8 +31,8 @@ usage: cargo xtask VERB
   audit           licences, bans and sources of what we compile (installs cargo-deny into .cache/)
   bench [ARGS]    the criterion benches; ARGS go to criterion
   bench --peers   our workloads beside PyTorch, candle-nn and Burn, into docs/benchmarks.md
-                  (--threads 1,2 --rounds 3 --sides torch,.. --python PROGRAM NAME..; --fast: a few, once, beside
-                  PyTorch; --install: only what has to be built, --ready: it has been; --page: write the page anew)
+                  (--threads 1,2 --rounds 15 --isa amx,avx512,avx2 --sides torch,.. --python PROGRAM NAME..;
+                  --fast: a few, in fewer rounds, beside PyTorch; --install: only what has to be built, --ready: it has been; --page: write the page anew)
   fetch [NAME..]  data and models into .cache/; lists them without a name, --all for all
   cases           computes the reference cases anew with the pinned PyTorch;
                   --run [--dir FOLDER] runs cases and counts passed, failed, skipped; --models checks published models
