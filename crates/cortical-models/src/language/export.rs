@@ -115,7 +115,7 @@ impl GgufExport {
                 Some(own) => renames.push(Rename::exact(tensor.name(), own)),
                 // Masks and frequencies, which follow from the configuration, and heads for other tasks.
                 None if config.inner().is_spare(name) => {
-                    if config.head() == Head::None {
+                    if config.head() == Head::None && !name.contains("embeddings.") {
                         out.leave_out("its head");
                     }
                     renames.push(Rename::exact(tensor.name(), ""));

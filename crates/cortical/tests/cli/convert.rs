@@ -337,7 +337,7 @@ fn tokens_of_pieces_and_words_are_written() {
     };
     place.write(
         "llama/tokenizer.json",
-        &pieces.replace("[\"▁t\", \"he\"], ", ""),
+        pieces.replace("[\"▁t\", \"he\"], ", ""),
     );
     let said = place.run("convert llama llama.gguf").expect(0);
     assert_eq!(said.err, "");
@@ -353,7 +353,7 @@ fn tokens_of_pieces_and_words_are_written() {
     // What llama.cpp would join and the tokenizer does not.
     place.write(
         "llama/tokenizer.json",
-        &pieces
+        pieces
             .replace("[\"▁t\", \"he\"], ", "")
             .replace(", [\"▁\", \"the\"]", ""),
     );
@@ -403,7 +403,7 @@ fn tokens_of_pieces_and_words_are_written() {
     }
     place.write(
         "bert/tokenizer.json",
-        &words.replace("\"lowercase\": true", "\"lowercase\": false"),
+        words.replace("\"lowercase\": true", "\"lowercase\": false"),
     );
     let said = place.run("convert bert bert.gguf --force").expect(0);
     assert!(said.err.contains("that knows no capitals"), "{}", said.err);
