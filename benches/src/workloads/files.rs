@@ -68,9 +68,9 @@ impl Folder {
         })
     }
 
-    /// Loads all tensors and adds all of their values up.
+    /// Loads all tensors, through a map as the other side does, and adds all of their values up.
     fn read_every_value(&self) -> Result<f64> {
-        let tensors = TensorFile::open(&self.file)?.load_all(&Device::Cpu)?;
+        let tensors = TensorFile::map(&self.file)?.load_all(&Device::Cpu)?;
         let sums = parallel::map(tensors.len(), |i| -> Result<f64> {
             Ok(sum(&values::<f32>(&tensors[i].1)?))
         });

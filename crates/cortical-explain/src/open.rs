@@ -127,7 +127,14 @@ fn file(path: &Path) -> Result<Contents> {
         let value: Option<serde_json::Value> = serde_json::from_str(&text).ok();
         let has = |key: &str| value.as_ref().is_none_or(|value| value.get(key).is_some());
         return match (has("weight_map"), has("model_type")) {
-            (true, false) => safetensors("safetensors files", path, ModelFiles::open(path)?),
+            (true, false) => {
+                let files = ModelFiles::open(path)?;
+                let what = match files.format() {
+                    "PyTorch" => "PyTorch files",
+                    _ => "safetensors files",
+                };
+                safetensors(what, path, files)
+            }
             (_, true) => Ok(Contents::of_config(
                 "configuration",
                 path,
@@ -190,7 +197,12 @@ fn folder(path: &Path) -> Result<Contents> {
     }
     let run = RunPaths::new(path);
     let has = |name: &str| path.join(name).is_file();
-    if has("model.safetensors") || has("model.safetensors.index.json") {
+    let models = [
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+    ];
+    if models.into_iter().any(has) {
         let what = if run.is_run() {
             "run"
         } else {
@@ -307,7 +319,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The tensors of safetensors files.
+/// The tensors of safetensors files, or of the parts that a model in PyTorch's files has.
 fn safetensors(what: &'static str, path: &Path, files: ModelFiles) -> Result<Contents> {
     let mut contents = Contents::new(what, path);
     contents.entries = entries(&files, 0);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use cortical_kernels::quantized::{Format, QuantizedMatrix};
 
+use crate::load;
 use crate::{
     Element, Error, GgufFile, GgufType, ModelFiles, NumpyFile, PytorchFile, Result, TensorInfo,
 };
@@ -191,7 +192,7 @@ impl AnyModel {
     #[must_use]
     pub fn format(&self) -> &'static str {
         match &self.files {
-            Files::Safetensors(_) => "safetensors",
+            Files::Safetensors(files) => files.format(),
             Files::Gguf(_) => "GGUF",
             Files::Pytorch(_) => "PyTorch",
             Files::Numpy(_) => "NumPy",
@@ -211,7 +212,7 @@ impl AnyModel {
     #[must_use]
     pub fn safetensors(&self) -> Option<&ModelFiles> {
         match &self.files {
-            Files::Safetensors(files) => Some(files),
+            Files::Safetensors(files) if !files.files().is_empty() => Some(files),
             _ => None,
         }
     }
@@ -309,7 +310,7 @@ impl AnyModel {
                 return self.read_quantized(&tensor.name, format, from, out);
             }
         };
-        let (asked, count, size) = (out.len(), tensor.count(), element.size());
+        let (asked, count) = (out.len(), tensor.count());
         if from.checked_add(asked).is_none_or(|end| end > count) {
             return Err(Error::Elements {
                 path,
@@ -319,20 +320,15 @@ impl AnyModel {
                 count,
             });
         }
-        let mut bytes = vec![0; PIECE_ELEMENTS.min(asked) * size];
-        for (i, out) in out.chunks_mut(PIECE_ELEMENTS).enumerate() {
-            let bytes = &mut bytes[..out.len() * size];
-            let at = (from + i * PIECE_ELEMENTS) * size;
-            self.read_bytes(&name, at as u64, bytes)?;
-            if !element.numbers(bytes, out) {
-                return Err(Error::NotLoadable {
-                    path,
-                    name,
-                    element,
-                });
-            }
+        let read = |at: u64, bytes: &mut [u8]| self.read_bytes(&name, at, bytes);
+        match load::read_numbers(element, from, out, read)? {
+            true => Ok(()),
+            false => Err(Error::NotLoadable {
+                path,
+                name,
+                element,
+            }),
         }
-        Ok(())
     }
 
     /// As [`AnyModel::read_numbers`], out of the blocks that hold these elements.

@@ -140,20 +140,38 @@ pub(crate) fn find_nearest(differences: &mut [Difference]) {
     }
 }
 
-/// The rule of `--rename` that gives missing tensors to the most unexpected ones of their shape, if one beginning or
-/// another is all that differs.
-pub(crate) fn fitting_rename(differences: &[Difference]) -> Option<String> {
-    let mut missing = std::collections::BTreeMap::new();
-    let mut unexpected = Vec::new();
+/// The rule among differences that [`fitting_rename`] finds.
+pub(crate) fn fitting_rule(differences: &[Difference]) -> Option<String> {
+    let (mut missing, mut unexpected) = (Vec::new(), Vec::new());
     for difference in differences {
         match difference {
-            Difference::Missing { name, shape, .. } => {
-                missing.insert(name.as_str(), shape);
+            Difference::Missing { name, shape, .. } => missing.push((name.clone(), shape.clone())),
+            Difference::Unexpected { name, shape } => {
+                unexpected.push((name.clone(), shape.clone()));
             }
-            Difference::Unexpected { name, shape } => unexpected.push((name.as_str(), shape)),
             _ => {}
         }
     }
+    fitting_rename(&missing, &unexpected).map(|(rule, _)| rule)
+}
+
+/// The rule of `--rename` that gives the names of missing tensors to the most unexpected ones of their shape, and to
+/// how many, if one beginning for another is all that differs.
+///
+/// ```
+/// let tensor = |name: &str| (name.to_owned(), vec![2, 3]);
+/// let found = cortical_io::fitting_rename(&[tensor("model.a.weight")], &[tensor("module.net.a.weight")]);
+/// assert_eq!(found, Some(("module.net.*=model.*".to_owned(), 1)));
+/// ```
+#[must_use]
+pub fn fitting_rename(
+    missing: &[(String, Vec<usize>)],
+    unexpected: &[(String, Vec<usize>)],
+) -> Option<(String, usize)> {
+    let missing: std::collections::BTreeMap<&str, &[usize]> = missing
+        .iter()
+        .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+        .collect();
     let first = unexpected.iter().take(LISTED);
     let beginnings = first.flat_map(|(name, _)| {
         let ends = name.match_indices('.').map(|(at, _)| at + 1);
@@ -172,7 +190,7 @@ pub(crate) fn fitting_rename(differences: &[Difference]) -> Option<String> {
             }
             let fits = unexpected.iter().filter(|(name, shape)| {
                 let renamed = name.strip_prefix(old).map(|rest| format!("{new}{rest}"));
-                renamed.is_some_and(|name| missing.get(name.as_str()) == Some(shape))
+                renamed.is_some_and(|name| missing.get(name.as_str()) == Some(&shape.as_slice()))
             });
             let count = fits.count();
             if best.as_ref().is_none_or(|(most, _)| count > *most) {
@@ -180,5 +198,6 @@ pub(crate) fn fitting_rename(differences: &[Difference]) -> Option<String> {
             }
         }
     }
-    best.filter(|(count, _)| *count > 0).map(|(_, rule)| rule)
+    best.filter(|(count, _)| *count > 0)
+        .map(|(count, rule)| (rule, count))
 }

@@ -1,6 +1,11 @@
 //! Element types of safetensors files, their sizes, and their little-endian bytes.
 
+use std::borrow::Cow;
+
 use candle_core::DType;
+use cortical_kernels::buffer;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfBitsVecExt;
 
 /// Element type of a tensor in a file.
 ///
@@ -240,30 +245,67 @@ impl std::fmt::Display for Element {
 
 /// A number with a fixed little-endian representation.
 pub(crate) trait Number: Copy + Default + Send + Sync {
-    /// Bytes of one number.
-    const SIZE: usize;
-    /// Reads as many numbers as `out` holds; `bytes` has `SIZE` bytes for each.
-    fn decode(bytes: &[u8], out: &mut [Self]);
-    /// Appends the bytes of all `numbers`.
-    fn encode(numbers: &[Self], out: &mut Vec<u8>);
+    /// So many numbers, whose little-endian bytes `fill` writes; `None` when there is no memory for them.
+    fn filled<E>(
+        count: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Option<Result<Vec<Self>, E>>;
+    /// The bytes of numbers, one behind the other.
+    fn bytes(numbers: &[Self]) -> Cow<'_, [u8]>;
+}
+
+/// Turns the bytes of numbers from little-endian order to the processor's, or back.
+fn turn<const N: usize>(bytes: &mut [u8]) {
+    if cfg!(target_endian = "big") {
+        let numbers = bytes.as_chunks_mut::<N>().0;
+        numbers.iter_mut().for_each(|number| number.reverse());
+    }
 }
 
 macro_rules! number {
-    ($($type:ty: $size:literal),*) => {$(
+    ($($type:ty),*) => {$(
         impl Number for $type {
-            const SIZE: usize = $size;
-            fn decode(bytes: &[u8], out: &mut [Self]) {
-                for (number, bytes) in out.iter_mut().zip(bytes.as_chunks::<$size>().0) {
-                    *number = Self::from_le_bytes(*bytes);
-                }
+            fn filled<E>(
+                count: usize,
+                fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+            ) -> Option<Result<Vec<Self>, E>> {
+                buffer::filled(count, |bytes| {
+                    fill(bytes)?;
+                    turn::<{ size_of::<Self>() }>(bytes);
+                    Ok(())
+                })
             }
-            fn encode(numbers: &[Self], out: &mut Vec<u8>) {
-                out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            fn bytes(numbers: &[Self]) -> Cow<'_, [u8]> {
+                let bytes = buffer::as_bytes(numbers);
+                if cfg!(target_endian = "little") {
+                    return Cow::Borrowed(bytes);
+                }
+                let mut turned = bytes.to_vec();
+                turn::<{ size_of::<Self>() }>(&mut turned);
+                Cow::Owned(turned)
             }
         }
     )*};
 }
-number!(u8: 1, i16: 2, half::f16: 2, half::bf16: 2, u32: 4, i32: 4, f32: 4, i64: 8, f64: 8);
+number!(u8, i16, u16, u32, i32, f32, i64, f64);
+
+macro_rules! half {
+    ($($type:ty),*) => {$(
+        impl Number for $type {
+            fn filled<E>(
+                count: usize,
+                fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+            ) -> Option<Result<Vec<Self>, E>> {
+                let bits = u16::filled(count, fill)?;
+                Some(bits.map(HalfBitsVecExt::reinterpret_into))
+            }
+            fn bytes(numbers: &[Self]) -> Cow<'_, [u8]> {
+                u16::bytes(numbers.reinterpret_cast())
+            }
+        }
+    )*};
+}
+half!(half::f16, half::bf16);
 
 #[cfg(test)]
 mod tests {
@@ -321,11 +363,22 @@ mod tests {
     #[test]
     fn numbers_keep_every_bit() {
         let numbers = [f32::NAN, -0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY, 1.5];
-        let mut bytes = Vec::new();
-        f32::encode(&numbers, &mut bytes);
+        let bytes = f32::bytes(&numbers);
         assert_eq!(bytes[16..], [0, 0, 0xc0, 0x3f]);
-        let mut back = [0.0; 5];
-        f32::decode(&bytes, &mut back);
+        let fill = |out: &mut [u8]| {
+            out.copy_from_slice(&bytes);
+            Ok::<_, ()>(())
+        };
+        let back = f32::filled(5, fill).unwrap().unwrap();
+        let back: [f32; 5] = back.try_into().unwrap();
         assert_eq!(back.map(f32::to_bits), numbers.map(f32::to_bits));
+        let halves = [half::bf16::from_f32(1.5), half::bf16::NAN];
+        assert_eq!(half::bf16::bytes(&halves)[..2], [0xc0, 0x3f]);
+        let fill = |out: &mut [u8]| {
+            out.copy_from_slice(&[0xc0, 0x3f]);
+            Ok::<_, ()>(())
+        };
+        let back = half::bf16::filled(1, fill).unwrap().unwrap();
+        assert_eq!(back, halves[..1]);
     }
 }

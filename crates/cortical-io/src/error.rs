@@ -173,15 +173,15 @@ pub enum Error {
     },
     /// The rows of a tensor are not those of so many heads, or not of numbers that can be put in another order.
     #[error(
-        "tensor {name:?} of shape {shape:?} has no rows of {heads} heads that can be put in another order; give a model that is not quantized"
+        "tensor {name:?} of shape {shape:?} cannot be written {how}; give a model that is not quantized, with the shapes of its configuration"
     )]
-    Heads {
+    Rearrange {
         /// Name of the tensor.
         name: String,
         /// Its dimensions.
         shape: Vec<usize>,
-        /// The heads.
-        heads: usize,
+        /// How it was to be written.
+        how: String,
     },
     /// The format has no elements of this type.
     #[error("{path} cannot hold elements {kind}; choose others, such as --dtype f32 or f16", path = path.display())]
@@ -256,7 +256,7 @@ pub enum Error {
     #[error(
         "{origin} does not fit the model, nothing was loaded; is it the same network with the same sizes?{}{}",
         crate::difference::list(.differences),
-        crate::difference::fitting_rename(.differences).map_or(String::new(), |rule| format!("\n  names fit with the rule '{rule}', as `cortical convert --rename` takes it"))
+        crate::difference::fitting_rule(.differences).map_or(String::new(), |rule| format!("\n  names fit with the rule '{rule}', as `cortical convert --rename` takes it"))
     )]
     Mismatch {
         /// The file or checkpoint.

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::bitmask::{self, Trouble};
 use crate::header::Header;
 use crate::limits;
-use crate::load::{self, CHUNK_BYTES};
+use crate::load;
 use crate::mmap::MappedFile;
 use crate::source::{self, Source};
 use crate::{Defect, Error, Result, TensorInfo};
@@ -202,25 +202,15 @@ impl TensorFile {
             let found = parts.numbers(info.element, info.shape(), from, out, &self.behind());
             return found.map_err(|why| self.trouble(info, why));
         }
-        let size = info.element.size();
-        let per_chunk = CHUNK_BYTES / size;
-        let mut bytes = vec![0; CHUNK_BYTES.min(out.len() * size)];
-        let start = self.data_start + info.start + (from * size) as u64;
-        for (index, out) in out.chunks_mut(per_chunk).enumerate() {
-            let bytes = &mut bytes[..out.len() * size];
-            let at = start + (index * per_chunk * size) as u64;
-            self.source
-                .read_exact_at(at, bytes)
-                .map_err(Error::read(&self.path))?;
-            if !info.element.numbers(bytes, out) {
-                return Err(Error::NotLoadable {
-                    path: self.path.clone(),
-                    name: name.into(),
-                    element: info.element,
-                });
-            }
+        let read = |at: u64, bytes: &mut [u8]| self.read_bytes(info, at, bytes);
+        match load::read_numbers(info.element, from, out, read)? {
+            true => Ok(()),
+            false => Err(Error::NotLoadable {
+                path: self.path.clone(),
+                name: name.into(),
+                element: info.element,
+            }),
         }
-        Ok(())
     }
 
     /// Reads bytes of a tensor that exists and has them; of a sparse one, those that the dense weight would have.

@@ -79,9 +79,11 @@ pub use bitmask::sparse_tensors;
 pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointDir, Damage, Latest, Skipped, TrainingState,
 };
-pub use convert::{ConvertOptions, Converted, GGUF_VALUES, Pattern, Rename, RenameError, convert};
+pub use convert::{
+    ConvertOptions, Converted, GGUF_VALUES, Pattern, Rearrange, Rename, RenameError, convert,
+};
 pub use defect::Defect;
-pub use difference::Difference;
+pub use difference::{Difference, fitting_rename};
 pub use digest::Digest;
 pub use element::Element;
 pub use error::{Error, Result};

@@ -10,7 +10,9 @@ use crate::element::Number;
 use crate::{Element, Error};
 
 /// Bytes that a thread reads and converts at a time; they stay in its cache meanwhile.
-pub(crate) const CHUNK_BYTES: usize = 1 << 18;
+const CHUNK_BYTES: usize = 1 << 18;
+/// Bytes of a tensor that a thread reads at a time to where they stay: a large page of memory.
+const PIECE_BYTES: usize = 2 << 20;
 
 /// Reads bytes of a tensor, counted from its first one.
 pub(crate) type ReadAt<'a> = &'a (dyn Fn(u64, &mut [u8]) -> io::Result<()> + Sync);
@@ -88,31 +90,45 @@ fn numbers<T: Number + WithDType>(
     Tensor::from_vec(numbers, shape, device).map_err(LoadError::Tensor)
 }
 
-/// Reads and converts elements, chunks in parallel.
+/// Reads elements to where they stay, pieces in parallel.
 fn elements<T: Number>(count: usize, read: ReadAt<'_>) -> Result<Vec<T>, LoadError> {
-    let mut numbers = zeros::<T>(count)?;
-    let per_chunk = CHUNK_BYTES / T::SIZE;
-    numbers
-        .par_chunks_mut(per_chunk)
-        .enumerate()
-        .try_for_each_init(
-            || vec![0; CHUNK_BYTES],
-            |bytes, (index, chunk)| {
-                let bytes = &mut bytes[..chunk.len() * T::SIZE];
-                read((index * CHUNK_BYTES) as u64, bytes)?;
-                T::decode(bytes, chunk);
-                io::Result::Ok(())
-            },
-        )?;
-    Ok(numbers)
+    let fill = |bytes: &mut [u8]| {
+        let pieces = bytes.par_chunks_mut(PIECE_BYTES).enumerate();
+        pieces.try_for_each(|(index, piece)| read((index * PIECE_BYTES) as u64, piece))
+    };
+    match T::filled(count, fill) {
+        Some(numbers) => Ok(numbers?),
+        None => Err(LoadError::Memory),
+    }
 }
 
 /// `count` zeros, if there is memory for them.
-pub(crate) fn zeros<T: Number>(count: usize) -> Result<Vec<T>, LoadError> {
+pub(crate) fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, LoadError> {
     // Asking first turns a lack of memory into an error. The reservation itself is given back, because memory that
     // the system hands out as zeros need not be written twice.
     Vec::<T>::new()
         .try_reserve_exact(count)
         .map_err(|_| LoadError::Memory)?;
     Ok(vec![T::default(); count])
+}
+
+/// Reads elements as numbers of double precision, from element `from` on, whose bytes `read` reads; `false` for complex
+/// numbers.
+pub(crate) fn read_numbers(
+    element: Element,
+    from: usize,
+    out: &mut [f64],
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), Error>,
+) -> Result<bool, Error> {
+    let size = element.size();
+    let per_chunk = CHUNK_BYTES / size;
+    let mut bytes = vec![0; CHUNK_BYTES.min(out.len() * size)];
+    for (index, out) in out.chunks_mut(per_chunk).enumerate() {
+        let bytes = &mut bytes[..out.len() * size];
+        read(((from + index * per_chunk) * size) as u64, bytes)?;
+        if !element.numbers(bytes, out) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 
+use cortical_kernels::buffer::copy_from_shared;
 use memmap2::{MmapOptions, MmapRaw};
 
 /// A read-only map of a whole file.
@@ -35,13 +36,7 @@ impl MappedFile {
         // readable; `out` is writable and cannot overlap a map that is ours alone and read-only; bytes have no
         // alignment and no invalid values. No reference to the mapped memory exists, so none is broken when another
         // process writes to the file: the copy then holds old or new bytes.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                self.map.as_ptr().add(start),
-                out.as_mut_ptr(),
-                out.len(),
-            );
-        }
+        unsafe { copy_from_shared(self.map.as_ptr().add(start), out) };
         Ok(())
     }
 }

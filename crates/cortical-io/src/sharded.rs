@@ -1,4 +1,4 @@
-//! Models in several files: an index that says which tensor is in which safetensors file beside it.
+//! Models in several files: an index that says which tensor is in which file beside it.
 //!
 //! ```text
 //! {"metadata": {"total_size": 123}, "weight_map": {"fc.weight": "model-00001-of-00002.safetensors", …}}
@@ -15,13 +15,17 @@ use cortical_kernels::sparse::SparseMatrix;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use crate::{Error, IndexDefect, Result, TensorFile, TensorInfo, bitmask, limits};
+use crate::{Error, IndexDefect, PytorchFile, Result, TensorFile, TensorInfo, bitmask, limits};
 
-/// Names of a model's file, or of its index, in a folder.
-const MODEL: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// Names of a model's file, or of its index, in a folder; the first that is there counts.
+const NAMES: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
 
-/// A model in one or several safetensors files, with the tensors of all of them.
+/// A model in one or several safetensors files, or files of PyTorch's, with the tensors of all of them.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,24 +40,31 @@ const INDEX: &str = "model.safetensors.index.json";
 pub struct ModelFiles {
     path: PathBuf,
     files: Vec<TensorFile>,
+    /// Files of PyTorch's, where the model has no others.
+    pickles: Vec<PytorchFile>,
+}
+
+/// A file of either kind.
+#[derive(Clone, Copy)]
+enum Home<'a> {
+    Safetensors(&'a TensorFile, &'a TensorInfo),
+    /// With the tensor's number.
+    Pytorch(&'a PytorchFile, usize),
 }
 
 impl ModelFiles {
-    /// Opens a model: a safetensors file, an index (`….index.json`), or a folder that has `model.safetensors` or
-    /// `model.safetensors.index.json`.
+    /// Opens a model: a safetensors file, one of PyTorch's, an index (`….index.json`), or a folder that has
+    /// `model.safetensors`, `pytorch_model.bin` or the index of such files.
     ///
     /// # Errors
     /// [`Error::Index`] with what is wrong with the index, or where it and the files disagree; those of
-    /// [`TensorFile::open`] for each file.
+    /// [`TensorFile::open`] and [`PytorchFile::open`] for each file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mut path = path.as_ref().to_owned();
         if path.is_dir() {
-            let index = path.join(INDEX);
-            path = if index.is_file() && !path.join(MODEL).is_file() {
-                index
-            } else {
-                path.join(MODEL)
-            };
+            let mut places = NAMES.iter().map(|name| path.join(name));
+            let found = places.find(|place| place.is_file());
+            path = found.unwrap_or_else(|| path.join(NAMES[0]));
         }
         if path
             .extension()
@@ -61,8 +72,25 @@ impl ModelFiles {
         {
             return Self::open_index(&path);
         }
-        let files = vec![TensorFile::open(&path)?];
-        Ok(Self { path, files })
+        let (mut files, mut pickles) = (Vec::new(), Vec::new());
+        match PytorchFile::may_be(&path) {
+            true => pickles.push(PytorchFile::open(&path)?),
+            false => files.push(TensorFile::open(&path)?),
+        }
+        Ok(Self {
+            path,
+            files,
+            pickles,
+        })
+    }
+
+    /// The format of the files: `safetensors` or `PyTorch`.
+    #[must_use]
+    pub fn format(&self) -> &'static str {
+        match self.pickles.is_empty() {
+            true => "safetensors",
+            false => "PyTorch",
+        }
     }
 
     /// Opens the safetensors files of a folder that has no index, as one model.
@@ -87,6 +115,7 @@ impl ModelFiles {
         Ok(Self {
             path: folder.into(),
             files,
+            pickles: Vec::new(),
         })
     }
 
@@ -98,11 +127,25 @@ impl ModelFiles {
         let index = read_index(path)?;
         let listed = &index.weight_map.0;
         let names: BTreeSet<&str> = listed.values().map(String::as_str).collect();
-        let mut files = BTreeMap::new();
+        let (mut files, mut pickles) = (BTreeMap::new(), BTreeMap::new());
         for name in names {
             // An index says names, not paths: nothing outside its own folder is opened.
             if name.contains(['/', '\\', ':']) || matches!(name, "" | "." | "..") {
                 return Err(wrong(IndexDefect::FileName { name: name.into() }));
+            }
+            let not_listed = |tensor: &TensorInfo| {
+                let (tensor, file) = (tensor.name().to_owned(), name.to_owned());
+                wrong(IndexDefect::NotListed { tensor, file })
+            };
+            if PytorchFile::may_be(path.with_file_name(name)) {
+                let file = PytorchFile::open(path.with_file_name(name))?;
+                let here =
+                    |tensor: &&TensorInfo| listed.get(tensor.name()).is_some_and(|at| at == name);
+                if let Some(tensor) = file.tensors().iter().find(|tensor| !here(tensor)) {
+                    return Err(not_listed(tensor));
+                }
+                pickles.insert(name, file);
+                continue;
             }
             let file = TensorFile::open(path.with_file_name(name))?;
             let here = |tensor: &&TensorInfo| {
@@ -113,13 +156,16 @@ impl ModelFiles {
                 stored.is_some_and(|at| at == name)
             };
             if let Some(tensor) = file.tensors().iter().find(|tensor| !here(tensor)) {
-                let (tensor, file) = (tensor.name().to_owned(), name.to_owned());
-                return Err(wrong(IndexDefect::NotListed { tensor, file }));
+                return Err(not_listed(tensor));
             }
             files.insert(name, file);
         }
         for (tensor, file) in listed {
-            if !files[file.as_str()].stores(tensor) {
+            let stores = match files.get(file.as_str()) {
+                Some(file) => file.stores(tensor),
+                None => pickles[file.as_str()].info(tensor).is_some(),
+            };
+            if !stores {
                 let (tensor, file) = (tensor.clone(), file.clone());
                 return Err(wrong(IndexDefect::NotThere { tensor, file }));
             }
@@ -127,10 +173,11 @@ impl ModelFiles {
         Ok(Self {
             path: path.into(),
             files: files.into_values().collect(),
+            pickles: pickles.into_values().collect(),
         })
     }
 
-    /// The files, in the order of their names.
+    /// The safetensors files, in the order of their names; none where the model is in files of PyTorch's.
     #[must_use]
     pub fn files(&self) -> &[TensorFile] {
         &self.files
@@ -138,11 +185,17 @@ impl ModelFiles {
 
     /// The tensors of all files, file by file.
     pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
-        self.files.iter().flat_map(TensorFile::tensors)
+        let pickled = self.pickles.iter().flat_map(PytorchFile::tensors);
+        self.files
+            .iter()
+            .flat_map(TensorFile::tensors)
+            .chain(pickled)
     }
 
-    /// Tensors that share their elements and are stored under one of their names: `safetensors.torch.save_model`
-    /// says in the metadata which other name leads there. By the other name, the one that the files have.
+    /// Tensors that share their elements. By the other name, the one that they are read from.
+    ///
+    /// Safetensors files have them under one of their names, and `safetensors.torch.save_model` says in the metadata
+    /// which other name leads there. Files of PyTorch's have both.
     #[must_use]
     pub fn aliases(&self) -> BTreeMap<String, String> {
         let has = |file: &TensorFile, name: &str| file.info(name).is_some();
@@ -150,9 +203,25 @@ impl ModelFiles {
             let pairs = file.metadata().iter();
             pairs.filter(move |(other, kept)| has(file, kept) && !has(file, other))
         });
+        let pickled = self.pickles.iter().flat_map(PytorchFile::aliases);
         listed
             .map(|(other, kept)| (other.clone(), kept.clone()))
+            .chain(pickled)
             .collect()
+    }
+
+    /// Where the tensor called `name` is.
+    fn home(&self, name: &str) -> Result<Home<'_>> {
+        let mut files = self.files.iter();
+        let stored = files.find_map(|file| Some(Home::Safetensors(file, file.info(name)?)));
+        let pickled = || {
+            let mut pickles = self.pickles.iter();
+            pickles.find_map(|file| Some(Home::Pytorch(file, file.number(name)?)))
+        };
+        stored.or_else(pickled).ok_or_else(|| Error::NoTensor {
+            path: self.path.clone(),
+            name: name.into(),
+        })
     }
 
     /// Loads the tensor called `name` from whichever file has it.
@@ -160,27 +229,19 @@ impl ModelFiles {
     /// # Errors
     /// Those of [`TensorFile::load`].
     pub fn load(&self, name: &str, device: &Device) -> Result<Tensor> {
-        match self.files.iter().find(|file| file.info(name).is_some()) {
-            Some(file) => file.load(name, device),
-            None => Err(Error::NoTensor {
-                path: self.path.clone(),
-                name: name.into(),
-            }),
+        match self.home(name)? {
+            Home::Safetensors(file, _) => file.load(name, device),
+            Home::Pytorch(file, _) => file.load(name, device),
         }
     }
 
     /// Reads bytes of the tensor called `name`.
     pub(crate) fn read_bytes(&self, name: &str, from: u64, out: &mut [u8]) -> Result<()> {
-        let found = self
-            .files
-            .iter()
-            .find_map(|file| Some((file, file.info(name)?)));
-        match found {
-            Some((file, info)) => file.read_bytes(info, from, out),
-            None => Err(Error::NoTensor {
-                path: self.path.clone(),
-                name: name.into(),
-            }),
+        match self.home(name)? {
+            Home::Safetensors(file, info) => file.read_bytes(info, from, out),
+            Home::Pytorch(file, at) => file
+                .read_bytes(at, from, out)
+                .map_err(Error::read(file.path())),
         }
     }
 
@@ -190,12 +251,9 @@ impl ModelFiles {
     /// # Errors
     /// Those of [`TensorFile::sparse`].
     pub fn sparse(&self, name: &str) -> Result<Option<SparseMatrix>> {
-        match self.files.iter().find(|file| file.info(name).is_some()) {
-            Some(file) => file.sparse(name),
-            None => Err(Error::NoTensor {
-                path: self.path.clone(),
-                name: name.into(),
-            }),
+        match self.home(name)? {
+            Home::Safetensors(file, _) => file.sparse(name),
+            Home::Pytorch(..) => Ok(None),
         }
     }
 
@@ -204,12 +262,9 @@ impl ModelFiles {
     /// # Errors
     /// Those of [`TensorFile::read_numbers`].
     pub fn read_numbers(&self, name: &str, from: usize, out: &mut [f64]) -> Result<()> {
-        match self.files.iter().find(|file| file.info(name).is_some()) {
-            Some(file) => file.read_numbers(name, from, out),
-            None => Err(Error::NoTensor {
-                path: self.path.clone(),
-                name: name.into(),
-            }),
+        match self.home(name)? {
+            Home::Safetensors(file, _) => file.read_numbers(name, from, out),
+            Home::Pytorch(file, at) => file.read_numbers(at, from, out),
         }
     }
 
@@ -220,6 +275,9 @@ impl ModelFiles {
     pub fn load_all(&self, device: &Device) -> Result<Vec<(String, Tensor)>> {
         let mut all = Vec::new();
         for file in &self.files {
+            all.extend(file.load_all(device)?);
+        }
+        for file in &self.pickles {
             all.extend(file.load_all(device)?);
         }
         Ok(all)

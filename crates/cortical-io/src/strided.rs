@@ -6,7 +6,7 @@ use std::io;
 const RUN_BYTES: u64 = 4096;
 
 /// Where the elements of a tensor lie in a file. Everything was checked: the last one lies in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Strided {
     /// The byte at which the first element begins.
     pub(crate) start: u64,

@@ -135,3 +135,71 @@ fn an_index_that_lies_is_refused() {
     let absent = ModelFiles::open(model(&GOOD.replace("2.safe", "3.safe")).path());
     assert!(matches!(absent, Err(Error::Read { .. })), "{absent:?}");
 }
+
+#[test]
+fn files_of_pytorchs_are_a_model_too() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pytorch/zip-2.pt");
+    let whole = cortical_io::PytorchFile::open(&fixture).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pytorch_model.bin");
+    std::fs::copy(&fixture, &file).unwrap();
+    let same = |model: &ModelFiles| {
+        assert_eq!(model.format(), "PyTorch");
+        assert!(model.files().is_empty());
+        let names: Vec<&str> = model.tensors().map(|tensor| tensor.name()).collect();
+        let want: Vec<&str> = whole.tensors().iter().map(|tensor| tensor.name()).collect();
+        assert_eq!(names, want);
+        for tensor in whole.tensors() {
+            let mut numbers = [vec![0.0; tensor.count()], vec![0.0; tensor.count()]];
+            model
+                .read_numbers(tensor.name(), 0, &mut numbers[0])
+                .unwrap();
+            let any = cortical_io::AnyModel::open(&fixture).unwrap();
+            any.read_numbers(tensor.name(), 0, &mut numbers[1]).unwrap();
+            assert_eq!(numbers[0], numbers[1], "{}", tensor.name());
+        }
+        assert!(
+            model
+                .read_numbers(names[0], usize::MAX, &mut [0.0])
+                .is_err()
+        );
+        assert!(model.load("nowhere", &Device::Cpu).is_err());
+    };
+    same(&ModelFiles::open(folder.path()).unwrap());
+    same(&ModelFiles::open(&file).unwrap());
+    // The same under an index.
+    let part = folder.path().join("pytorch_model-00001-of-00001.bin");
+    std::fs::rename(&file, &part).unwrap();
+    let names = whole.tensors().iter().map(|tensor| tensor.name());
+    let map = names.map(|name| format!("{name:?}: \"pytorch_model-00001-of-00001.bin\""));
+    let map: Vec<String> = map.collect();
+    let path = folder.path().join("pytorch_model.bin.index.json");
+    let open = |map: &[String]| {
+        let index = format!("{{\"weight_map\": {{{}}}}}", map.join(", "));
+        std::fs::write(&path, index).unwrap();
+        ModelFiles::open(folder.path())
+    };
+    same(&open(&map).unwrap());
+    let wrong = |map: &[String], want: fn(&IndexDefect) -> bool| match open(map) {
+        Err(Error::Index { defect, .. }) => assert!(want(&defect), "{defect}"),
+        other => panic!("{other:?}"),
+    };
+    wrong(&map[1..], |defect| {
+        matches!(defect, IndexDefect::NotListed { .. })
+    });
+    let more = [
+        &map[..],
+        &["\"more\": \"pytorch_model-00001-of-00001.bin\"".to_owned()],
+    ]
+    .concat();
+    wrong(&more, |defect| {
+        matches!(defect, IndexDefect::NotThere { .. })
+    });
+    let outside: Vec<String> = map
+        .iter()
+        .map(|entry| entry.replace(": \"", ": \"../"))
+        .collect();
+    wrong(&outside, |defect| {
+        matches!(defect, IndexDefect::FileName { .. })
+    });
+}

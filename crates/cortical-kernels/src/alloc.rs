@@ -28,7 +28,7 @@ const ALIGN: usize = 64;
 /// Sizes are rounded up to a quarter of a power of two, so at most a quarter of a block is unused.
 const CLASSES: usize = 4 * (MAX_BYTES.ilog2() - MIN_BYTES.ilog2()) as usize + 1;
 /// The most blocks of one size that are kept.
-const DEPTH: usize = 64;
+const DEPTH: usize = 256;
 
 /// A global allocator over the system's that keeps freed large blocks, up to a limit.
 ///

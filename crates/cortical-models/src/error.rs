@@ -110,12 +110,14 @@ pub enum Error {
         why: serde_json::Error,
     },
     /// A `config.json` names an architecture that is not there.
-    #[error("model_type is {got}; supported are {supported}")]
+    #[error("model_type is {got}; supported are {supported}{}", .hint.as_deref().unwrap_or_default())]
     ModelType {
         /// The name.
         got: String,
         /// The names that are there.
         supported: String,
+        /// Whose names its tensors would have, where that is known.
+        hint: Option<String>,
     },
     /// A field of a `config.json` has a value that makes no sense.
     #[error("{field} is {got}, expected {expected}")]
@@ -158,12 +160,14 @@ pub enum Error {
         model: String,
     },
     /// A model file has not the tensors that its configuration says.
-    #[error("{origin} does not fit its configuration: {}", list(.differences))]
+    #[error("{origin} does not fit its configuration: {}{}", list(.differences), .hint.as_deref().unwrap_or_default())]
     Tensors {
         /// The file or folder.
         origin: String,
         /// Every difference.
         differences: Vec<String>,
+        /// Other names under which tensors would fit, where there are some.
+        hint: Option<String>,
     },
     /// A model cannot be written as a GGUF file.
     #[error(

@@ -60,6 +60,25 @@ const TOKENIZER: &str = r#"{"version": "1.0", "truncation": null, "padding": nul
 "merges": [["t", "h"], ["th", "e"], ["s", "e"], ["se", "a"], ["Ġ", "sea"]]}}
 "#;
 
+/// Pieces of SentencePiece's.
+const PIECES: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "post_processor": null, "pre_tokenizer": null,
+"added_tokens": [{"id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+"decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+"model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+"vocab": {"<unk>": 0, "<0x61>": 1, "▁the": 2, "th": 3, "▁th": 4, "e": 5, "h": 6, "s": 7, "t": 8, "▁": 9, "se": 10, "the": 11},
+"merges": [["t", "h"], ["▁", "th"], ["th", "e"], ["▁th", "e"], ["▁", "the"], ["s", "e"]]}}
+"#;
+
+/// Words of BERT's.
+const WORDS: &str = r###"{"version": "1.0", "truncation": null, "padding": null, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+"added_tokens": [{"id": 1, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+"pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null,
+"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+"vocab": {"[UNK]": 0, "[CLS]": 1, "sea": 2, "##s": 3}}}
+"###;
+
 const TEMPLATE: &str = "{%- for message in messages %}{{ '<' + message['role'] + '>' + message.content | trim }}{% if loop.last %}the{% endif %}{%- endfor %}";
 
 /// Where whole files lie.
@@ -77,6 +96,7 @@ impl Seeds {
         seeds.pictures(root)?;
         seeds.runs(judge)?;
         seeds.language_models(root)?;
+        seeds.described(root, judge)?;
         seeds.files(root)?;
         Ok(seeds)
     }
@@ -212,6 +232,8 @@ impl Seeds {
             "bert",
             "gemma3",
             "llama-yarn-rope",
+            "llama-pickled",
+            "llama-pickled-shards",
             "mistral-window",
         ] {
             copy(&fixtures.join(name), &self.folder.join(name))?;
@@ -236,6 +258,31 @@ impl Seeds {
         self.write("chat/text.txt", "the sea the sea ".repeat(20))?;
         self.write("gguf/model.gguf", gguf::tokenizer())?;
         self.write("quantized/model.gguf", gguf::quantized_model())
+    }
+}
+
+impl Seeds {
+    /// Models whose tokenizers llama.cpp is told of, and a GGUF file of a kind that no fixture has.
+    fn described(&self, root: &Path, judge: &Judge) -> Result<()> {
+        let fixtures = root.join("crates/cortical-models/fixtures");
+        copy(&fixtures.join("llama"), &self.folder.join("pieces"))?;
+        self.write("pieces/tokenizer.json", PIECES)?;
+        copy(&fixtures.join("bert"), &self.folder.join("words"))?;
+        self.write("words/tokenizer.json", WORDS)?;
+        let folder = self.folder.join("words");
+        let status = judge
+            .command("convert . ../bert.gguf --quiet", &folder)
+            .stdout(Stdio::null())
+            .status()
+            .map_err(Error::file("convert in", &folder))?;
+        let (made, place) = (self.folder.join("bert.gguf"), folder.join("model.gguf"));
+        if !status.success() {
+            return Err(Error::Failed {
+                line: "cortical convert . ../bert.gguf".to_owned(),
+                status: status.to_string(),
+            });
+        }
+        fs::rename(&made, &place).map_err(Error::file("move", made))
     }
 }
 

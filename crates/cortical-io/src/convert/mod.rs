@@ -2,8 +2,10 @@
 //! memory.
 
 mod pieces;
+mod rearrange;
 mod rename;
 
+pub use rearrange::Rearrange;
 pub(crate) use rename::renamed;
 pub use rename::{Pattern, Rename, RenameError};
 
@@ -36,9 +38,10 @@ pub struct ConvertOptions {
     pub renames: Vec<Rename>,
     /// Values for a GGUF file, in the place of those that the model has.
     pub gguf_values: Option<GgufValues>,
-    /// Heads of the tensors whose rows GGUF files have in another order: the two numbers of a rotated pair side by
-    /// side, not half a head apart. By the tensors' names before they are changed.
-    pub pairs: BTreeMap<String, usize>,
+    /// Tensors that GGUF files have otherwise, by their names before they are changed.
+    pub rearranged: BTreeMap<String, Rearrange>,
+    /// Vectors that GGUF files have besides, with their names: they follow from the model's configuration.
+    pub more: Vec<(String, Vec<f32>)>,
 }
 
 /// What has been written.
@@ -62,8 +65,7 @@ struct Item<'a> {
     name: String,
     from: &'a AnyTensor,
     to: TensorType,
-    /// Heads whose rows get another order.
-    pairs: Option<usize>,
+    rearranged: Option<Rearrange>,
 }
 
 /// Writes a model in the format of `out`'s ending: `.safetensors`, `.gguf`, `.npz`, or a folder of safetensors files
@@ -73,7 +75,7 @@ struct Item<'a> {
 ///
 /// # Errors
 /// [`Error::Ending`]; [`Error::Renamed`] where rules give two tensors one name; [`Error::Quantize`],
-/// [`Error::NotLoadable`] for types that are not made; those of reading and writing.
+/// [`Error::Rearrange`], [`Error::NotLoadable`] for types that are not made; those of reading and writing.
 pub fn convert(model: &AnyModel, out: &Path, options: &ConvertOptions) -> Result<Converted> {
     let ending = out
         .extension()
@@ -113,19 +115,15 @@ fn items<'a>(model: &'a AnyModel, options: &ConvertOptions) -> Result<Vec<Item<'
             Some(dtype) if is_float => dtype,
             _ => to,
         };
-        let pairs = options.pairs.get(from.name()).copied();
-        if pairs.is_some_and(|heads| !pieces::is_paired(from, heads)) {
-            return Err(Error::Heads {
-                name: from.name().into(),
-                shape: from.shape().to_vec(),
-                heads: pairs.unwrap_or(0),
-            });
+        let rearranged = options.rearranged.get(from.name()).copied();
+        if let Some(how) = rearranged {
+            how.check(from)?;
         }
         items.push(Item {
             name,
             from,
             to,
-            pairs,
+            rearranged,
         });
     }
     Ok(items)
@@ -289,7 +287,7 @@ fn item_bytes(model: &AnyModel, item: &Item<'_>, out: &mut dyn Write) -> io::Res
         }
         to => to,
     };
-    pieces::write(model, item.from, to, item.pairs, out)
+    pieces::write(model, item.from, to, item.rearranged, out)
 }
 
 /// Tensors in the order of the model, as many in a file as fit; one that is larger is alone.
@@ -347,7 +345,10 @@ fn to_gguf(
     let mut types = Vec::new();
     for item in &items {
         let is_kept = kept_type(model, item.from).is_some();
-        let mut shape = item.from.shape().to_vec();
+        let shape = item.from.shape();
+        let mut shape = item
+            .rearranged
+            .map_or(shape.to_vec(), |how| how.shape(shape));
         if let (true, TensorType::Quantized(format)) = (is_kept, item.to)
             && let Some(last) = shape.last_mut()
         {
@@ -367,8 +368,13 @@ fn to_gguf(
                 ]
             }
         };
-        let changes = !(is_kept || item.from.kind() == item.to);
+        // What is described for llama.cpp has norms and biases in single precision, as it knows no others.
+        let changes = !(is_kept || item.from.kind() == item.to) || options.gguf_values.is_some();
+        let is_single = item.rearranged.is_some_and(Rearrange::is_single);
         let to = match item.to {
+            TensorType::Quantized(_) | TensorType::Plain(_) if is_single => {
+                TensorType::Plain(Element::F32)
+            }
             // llama.cpp has norms and biases in single precision, and so are rows of no whole blocks.
             TensorType::Quantized(_) if changes && shape.len() < 2 => {
                 TensorType::Plain(Element::F32)
@@ -400,11 +406,24 @@ fn to_gguf(
             to
         });
     }
+    for (name, numbers) in &options.more {
+        tensors.push(gguf::Written {
+            name: name.clone(),
+            kind: GgufType::F32,
+            shape: vec![numbers.len()],
+            bytes: 4 * numbers.len() as u64,
+        });
+    }
     gguf::check_written(&tensors).map_err(wrong)?;
     let alignment = stored.alignment();
     write_atomic(out, |writer| {
         gguf::write(writer, &stored, alignment, &tensors, |i, writer| {
-            pieces::write(model, items[i].from, types[i], items[i].pairs, writer)
+            let Some(item) = items.get(i) else {
+                let (_, numbers) = &options.more[i - items.len()];
+                let bytes = numbers.iter().flat_map(|x| x.to_le_bytes());
+                return writer.write_all(&bytes.collect::<Vec<u8>>());
+            };
+            pieces::write(model, item.from, types[i], item.rearranged, writer)
         })
     })?;
     Ok(Converted {
@@ -441,7 +460,7 @@ fn npz(model: &AnyModel, items: &[Item<'_>], out: &Path) -> Result<Converted> {
                     model,
                     item.from,
                     TensorType::Plain(*element),
-                    item.pairs,
+                    item.rearranged,
                     out,
                 )
             };

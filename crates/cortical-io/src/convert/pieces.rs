@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use cortical_kernels::quantized::QuantizedMatrix;
 use rayon::prelude::*;
 
+use super::rearrange::Rearrange;
 use crate::{AnyModel, AnyTensor, Error, Result, TensorType};
 
 /// Elements that are converted at a time by one thread: whole blocks of every type.
@@ -19,19 +20,21 @@ pub(super) fn write(
     model: &AnyModel,
     tensor: &AnyTensor,
     to: TensorType,
-    pairs: Option<usize>,
+    rearranged: Option<Rearrange>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if to == tensor.kind() && pairs.is_none() {
+    let is_same = matches!(rearranged, None | Some(Rearrange::Single));
+    if to == tensor.kind() && is_same {
         return copy(model, tensor, out).map_err(io::Error::other)?;
     }
     let count = tensor.count();
-    for group in (0..count).step_by(PIECE * TOGETHER) {
-        let end = count.min(group + PIECE * TOGETHER);
-        let starts: Vec<usize> = (group..end).step_by(PIECE).collect();
+    let piece_len = rearranged.map_or(PIECE, |how| how.together(tensor, PIECE));
+    for group in (0..count).step_by(piece_len * TOGETHER) {
+        let end = count.min(group + piece_len * TOGETHER);
+        let starts: Vec<usize> = (group..end).step_by(piece_len).collect();
         let pieces = starts.into_par_iter().map(|from| {
-            let len = PIECE.min(count - from);
-            piece(model, tensor, from, len, to, pairs)
+            let len = piece_len.min(count - from);
+            piece(model, tensor, from, len, to, rearranged)
         });
         let pieces: Result<Vec<Vec<u8>>> = pieces.collect();
         for piece in pieces.map_err(io::Error::other)? {
@@ -65,22 +68,12 @@ fn piece(
     from: usize,
     len: usize,
     to: TensorType,
-    pairs: Option<usize>,
+    rearranged: Option<Rearrange>,
 ) -> Result<Vec<u8>> {
     let mut numbers = vec![0.0; len];
-    match pairs {
+    match rearranged {
         None => model.read_numbers(tensor.name(), from, &mut numbers)?,
-        Some(heads) => {
-            let [rows, cols] = matrix(tensor);
-            let (mut at, mut rest) = (from, &mut numbers[..]);
-            while !rest.is_empty() {
-                let (row, within) = (at / cols, at % cols);
-                let (part, behind) = rest.split_at_mut((cols - within).min(rest.len()));
-                let from = paired(row, heads, rows) * cols + within;
-                model.read_numbers(tensor.name(), from, part)?;
-                (at, rest) = (at + part.len(), behind);
-            }
-        }
+        Some(how) => how.read(model, tensor, from, &mut numbers)?,
     }
     match to {
         TensorType::Plain(element) => {
@@ -103,43 +96,5 @@ fn piece(
             })?;
             Ok(made.bytes().to_vec())
         }
-    }
-}
-
-/// Rows and their elements, where the elements of one dimension are rows of their own.
-fn matrix(tensor: &AnyTensor) -> [usize; 2] {
-    match tensor.shape() {
-        [] => [1, 1],
-        [rows, rest @ ..] => [*rows, rest.iter().product()],
-    }
-}
-
-/// Whether the rows of a tensor are those of so many heads, each of two halves.
-pub(super) fn is_paired(tensor: &AnyTensor, heads: usize) -> bool {
-    let [rows, _] = matrix(tensor);
-    let is_float = match tensor.kind() {
-        TensorType::Plain(element) => element.is_float(),
-        TensorType::Quantized(_) => false,
-    };
-    is_float && heads > 0 && rows.is_multiple_of(2 * heads)
-}
-
-/// The row that stands at place `row` once the two numbers of a rotated pair are side by side.
-fn paired(row: usize, heads: usize, rows: usize) -> usize {
-    let dim = rows / heads;
-    let (head, within) = (row / dim, row % dim);
-    head * dim + within / 2 + dim / 2 * (within % 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_stand_side_by_side() {
-        let order: Vec<usize> = (0..8).map(|row| paired(row, 2, 8)).collect();
-        assert_eq!(order, [0, 2, 1, 3, 4, 6, 5, 7]);
-        let order: Vec<usize> = (0..6).map(|row| paired(row, 1, 6)).collect();
-        assert_eq!(order, [0, 3, 1, 4, 2, 5]);
     }
 }

@@ -114,6 +114,15 @@ impl fmt::Display for Rename {
 }
 
 impl Rename {
+    /// Another name for the one tensor of this name, whatever characters are in them; it is left out for an empty one.
+    #[must_use]
+    pub fn exact(from: &str, to: &str) -> Self {
+        Self {
+            pattern: Pattern(vec![from.to_owned()]),
+            name: vec![to.to_owned()],
+        }
+    }
+
     /// The new name of a tensor that fits the pattern, empty for one that is left out; `None` for one that does not
     /// fit.
     #[must_use]
@@ -160,6 +169,13 @@ mod tests {
         check("*ab*ab=*|*", "abab", Some("|"));
         check("**=**", "ab", Some("ab"));
         check("a*a=x*", "a", None);
+    }
+
+    #[test]
+    fn stars_in_a_name_of_one_tensor_are_no_patterns() {
+        let rule = Rename::exact("a*=b", "c*");
+        assert_eq!(rule.apply("a*=b").as_deref(), Some("c*"));
+        assert_eq!(rule.apply("axx=b"), None);
     }
 
     #[test]

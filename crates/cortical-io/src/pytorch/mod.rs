@@ -8,7 +8,7 @@ mod tensors;
 
 pub use defect::PytorchDefect;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::mmap::MappedFile;
+use crate::strided::Strided;
 use crate::{Error, Result, TensorInfo, load, source};
 use forms::Failure;
 use tensors::Tensors;
@@ -134,6 +135,29 @@ impl PytorchFile {
             .collect()
     }
 
+    /// Tensors that are the same elements of a storage as one before them: by their names, that one's.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        let mut first: HashMap<&Strided, &str> = HashMap::new();
+        let mut aliases = BTreeMap::new();
+        for (info, view) in self.tensors.infos.iter().zip(&self.tensors.views) {
+            // Nothing can be the same nothing.
+            if info.count() == 0 {
+                continue;
+            }
+            match first.get(view) {
+                Some(kept) => drop(aliases.insert(info.name.clone(), (*kept).to_owned())),
+                None => drop(first.insert(view, &info.name)),
+            }
+        }
+        aliases
+    }
+
+    /// The number of the tensor called `name`.
+    pub(crate) fn number(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
     fn load_number(&self, at: usize, device: &Device) -> Result<Tensor> {
         let info = &self.tensors.infos[at];
         let read = |from: u64, out: &mut [u8]| self.read_bytes(at, from, out);
@@ -149,5 +173,33 @@ impl PytorchFile {
             |at, out| source::read_exact_at(&self.file, at, out),
             |at, out| self.map.read_exact_at(at, out),
         )
+    }
+
+    /// Reads some elements of tensor number `index` as numbers of double precision.
+    pub(crate) fn read_numbers(&self, index: usize, from: usize, out: &mut [f64]) -> Result<()> {
+        let info = &self.tensors.infos[index];
+        let (path, name) = (self.path.clone(), info.name.clone());
+        let (asked, count, element) = (out.len(), info.count(), info.element);
+        if from.checked_add(asked).is_none_or(|end| end > count) {
+            return Err(Error::Elements {
+                path,
+                name,
+                from,
+                asked,
+                count,
+            });
+        }
+        let read = |at: u64, bytes: &mut [u8]| {
+            let read = self.read_bytes(index, at, bytes);
+            read.map_err(Error::read(&self.path))
+        };
+        match load::read_numbers(element, from, out, read)? {
+            true => Ok(()),
+            false => Err(Error::NotLoadable {
+                path,
+                name,
+                element,
+            }),
+        }
     }
 }

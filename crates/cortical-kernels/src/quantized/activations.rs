@@ -68,7 +68,9 @@ multiversion! {
                 }
             }
             let largest = largest.into_iter().fold(0.0, f32::max);
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            // Of nothing, and of numbers so small that no number says how often they go into 127, all are rounded to 0.
+            let inverse = 127.0 / largest;
+            let inverse = if inverse.is_finite() { inverse } else { 0.0 };
             *scale = largest / 127.0;
             let mut rounded = [0_i32; 32];
             for (q, x) in rounded.iter_mut().zip(&block) {

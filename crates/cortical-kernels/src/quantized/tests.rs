@@ -40,6 +40,28 @@ fn largest(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |a, x| a.max(x.abs()))
 }
 
+/// Found by damaging files: one over the largest input was infinite, and sums of the numbers overflowed.
+#[test]
+fn inputs_that_are_almost_nothing_are_rounded_to_nothing() {
+    for format in Format::ALL
+        .into_iter()
+        .filter(|format| format.block() >= 32)
+    {
+        let w = matrix(format, 3, 2, 7);
+        for tiny in [f32::MIN_POSITIVE, 1e-45, -1e-40, 1e-37] {
+            let x = vec![tiny; w.cols()];
+            on_every_isa(|_| {
+                let mut y = vec![f32::NAN; 3];
+                w.product(1, &x, &mut y);
+                assert!(
+                    y.iter().all(|y| y.abs() < 1e-30),
+                    "{format:?} {tiny}: {y:?}"
+                );
+            });
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_path_is_the_naive_one(

@@ -5,6 +5,7 @@
 //! [`Relative`](super::decoder::Relative).
 
 use super::cache::ModelCache;
+use super::gguf_description::GgufDescription;
 use super::head::Head;
 use super::json::JsonFields;
 use super::keys::Keys;
@@ -15,7 +16,6 @@ use crate::error::Result;
 use candle_core::Tensor;
 use cortical_attention::Cache;
 use cortical_dense::Linear;
-use cortical_io::GgufValues;
 use cortical_neuron::{Description, Params, Pass};
 use serde_json::Value;
 use std::any::Any;
@@ -114,10 +114,13 @@ pub(crate) trait Config: Any + AnyConfig + Debug + Send + Sync {
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>>;
 
-    /// Adds what a GGUF file of the architecture `name` says of the model; `None` where that is not written.
-    fn write_gguf(&self, _name: &str, _values: &mut GgufValues) -> Option<()> {
-        None
+    /// The architecture's name in the GGUF files that are written.
+    fn gguf_name(&self) -> Option<&'static str> {
+        self.names().gguf
     }
+
+    /// Adds what a GGUF file says of the model; what it cannot say is the error.
+    fn describe_to(&self, out: &mut GgufDescription) -> std::result::Result<(), String>;
 
     /// The configuration as a `config.json` has it, where transformers has names for all of it.
     fn write(&self) -> Option<Value>;

@@ -70,6 +70,7 @@ impl LanguageConfig {
             return Err(Error::ModelType {
                 got: short(&kind.into()),
                 supported,
+                hint: None,
             });
         };
         let config = architecture.read(&mut fields)?;
@@ -88,7 +89,13 @@ impl LanguageConfig {
         let architecture = architectures::by_gguf(name);
         let architecture =
             architecture.ok_or_else(|| keys.unsupported(&architectures::gguf_names()))?;
-        Ok((Self(architecture.read_gguf(&keys, head)?), head))
+        let config = architecture.read_gguf(&keys, head)?;
+        // What sees the whole text scores no tokens, whatever table it has.
+        let head = match config.head() {
+            Head::None => Head::None,
+            Head::Own | Head::Tied => head,
+        };
+        Ok((Self(config), head))
     }
 
     /// The configuration as a Hugging Face `config.json`, or `None` where transformers has no name for its activation.
@@ -135,10 +142,10 @@ impl LanguageConfig {
         &*self.0
     }
 
-    /// The architecture's name in GGUF files, for those that are read from them.
+    /// The architecture's name in the GGUF files that are written.
     #[must_use]
     pub fn gguf_name(&self) -> Option<&'static str> {
-        self.0.names().gguf
+        self.0.gguf_name()
     }
 
     /// The architecture's name, as `model_type` has it.

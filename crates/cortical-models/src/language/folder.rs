@@ -1,8 +1,9 @@
-//! Language models in Hugging Face folders: config.json and safetensors files.
+//! Language models in Hugging Face folders: config.json and safetensors files, or PyTorch's.
 
 use super::class_head::is_head;
 use super::config::LanguageConfig;
 use super::head::Head;
+use super::hints;
 use super::source::{Weights, quantize, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -46,12 +47,16 @@ pub(crate) fn check(
     let there: BTreeMap<&str, _> = files.tensors().map(|t| (t.name(), t)).collect();
     let mut used = BTreeSet::new();
     let mut differences = Vec::new();
+    let (mut missing, mut unexpected) = (Vec::new(), Vec::new());
     for want in config.tensors_as(prefix, head) {
         let found = stored_name(&want.name, aliases, &|name| there.contains_key(name));
         let found = found.and_then(|name| there.get_key_value(name.as_str()));
         used.extend(found.map(|(name, _)| *name));
         match found.map(|(_, tensor)| *tensor) {
-            None => differences.push(format!("{} {:?} is missing", want.name, want.shape)),
+            None => {
+                differences.push(format!("{} {:?} is missing", want.name, want.shape));
+                missing.push((want.name, want.shape));
+            }
             Some(tensor) if tensor.shape() != want.shape => differences.push(format!(
                 "{} has shape {:?}, the configuration says {:?}",
                 want.name,
@@ -69,24 +74,37 @@ pub(crate) fn check(
             }
         }
     }
+    // Of elements with two names one is enough.
+    let is_used = |name: &str| {
+        let kept = aliases
+            .get(name)
+            .is_some_and(|kept| used.contains(kept.as_str()));
+        kept || used.contains(name)
+    };
     let unknown = there
         .values()
-        .filter(|tensor| !used.contains(tensor.name()) && !is_spare(config, head, tensor.name()));
-    differences.extend(unknown.map(|tensor| {
+        .filter(|tensor| !is_used(tensor.name()) && !is_spare(config, head, tensor.name()));
+    for tensor in unknown {
         let name = printable(tensor.name(), 120);
-        format!("{name} {:?} is not in the model", tensor.shape())
-    }));
+        differences.push(format!("{name} {:?} is not in the model", tensor.shape()));
+        unexpected.push((tensor.name().to_owned(), tensor.shape().to_vec()));
+    }
     if differences.is_empty() {
         return Ok(());
     }
     Err(Error::Tensors {
         origin: path.display().to_string(),
         differences,
+        hint: hints::rename(&missing, &unexpected),
     })
 }
 
 /// The name under which files have a tensor, if they do.
-fn stored_name(name: &str, aliases: &Aliases, has: &dyn Fn(&str) -> bool) -> Option<String> {
+pub(crate) fn stored_name(
+    name: &str,
+    aliases: &Aliases,
+    has: &dyn Fn(&str) -> bool,
+) -> Option<String> {
     if has(name) {
         return Some(name.to_owned());
     }
@@ -94,7 +112,7 @@ fn stored_name(name: &str, aliases: &Aliases, has: &dyn Fn(&str) -> bool) -> Opt
     older.or_else(|| aliases.get(name).filter(|kept| has(kept)).cloned())
 }
 
-/// Parameters from safetensors files.
+/// Parameters from the files of a folder.
 #[derive(Debug)]
 pub(crate) struct FolderSource {
     pub(crate) files: ModelFiles,

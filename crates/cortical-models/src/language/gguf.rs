@@ -99,6 +99,7 @@ pub(crate) fn check(file: &GgufFile, tensors: &BTreeMap<String, Stored>, head: H
     Err(Error::Tensors {
         origin: file.path().display().to_string(),
         differences,
+        hint: None,
     })
 }
 

@@ -99,11 +99,14 @@ impl<'a> Keys<'a> {
         self.file.info(name).is_some()
     }
 
+    /// Rows of a tensor, if the file has it.
+    pub(crate) fn rows(&self, name: &str) -> Option<usize> {
+        self.file.info(name)?.shape().first().copied()
+    }
+
     /// Rows of the table of tokens.
     pub(crate) fn vocabulary(&self) -> Result<usize> {
-        let table = self.file.info("token_embd.weight");
-        table
-            .and_then(|table| table.shape().first().copied())
+        self.rows("token_embd.weight")
             .ok_or_else(|| self.differs("token_embd.weight is missing".to_owned()))
     }
 
@@ -124,6 +127,7 @@ impl<'a> Keys<'a> {
         Error::Tensors {
             origin: self.file.path().display().to_string(),
             differences: vec![difference],
+            hint: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::parts::{Part, TensorSpec};
 use super::source::{LoadOptions, Weights};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device};
-use cortical_io::{GgufFile, ModelFiles, read_text};
+use cortical_io::{AnyModel, GgufFile, ModelFiles, read_text};
 use cortical_neuron::{Params, Source};
 use cortical_tensor::Seed;
 use std::path::{Path, PathBuf};
@@ -32,9 +32,9 @@ pub struct Loaded {
     pub stored_bytes: u64,
 }
 
-/// Opens a folder with `config.json` and safetensors files, one or several, a GGUF file, or a folder with low-rank
-/// changes as PEFT saves them: then the model is the one that they belong to, and the changes stand beside its weights,
-/// which are in single precision.
+/// Opens a folder with `config.json` and safetensors files or PyTorch's, one or several, a GGUF file, or a folder with
+/// low-rank changes as PEFT saves them: then the model is the one that they belong to, and the changes stand beside its
+/// weights, which are in single precision.
 ///
 /// # Errors
 /// What [`LanguageConfig::from_json`] refuses; [`Error::Tensors`] with every tensor that is missing, of another shape
@@ -60,13 +60,18 @@ fn open_folder(
         return Err(Error::NotAModel { path: path.into() });
     }
     let config = LanguageConfig::from_json(&read_text(&config_path, CONFIG_BYTES)?);
-    let mut config = config.map_err(Error::in_file(&config_path))?;
+    let config = config.map_err(Error::in_file(&config_path));
+    let mut config = config.map_err(|error| match AnyModel::open(path) {
+        Ok(model) => error.with_names_of(&model),
+        Err(_) => error,
+    })?;
     let files = ModelFiles::open(path)?;
     let mut aliases = files.aliases();
     let is_stored = |name: &str| files.tensors().any(|tensor| tensor.name() == name);
     let is_shared = |name: &str| aliases.values().any(|kept| kept == name);
-    // A head that is stored for the table too has no weights of its own.
-    let shares = config.head() == Head::Tied && is_shared("lm_head.weight");
+    // A head that is stored for the table too, or is the same elements, has no weights of its own.
+    let is_alias = is_shared("lm_head.weight") || aliases.contains_key("lm_head.weight");
+    let shares = config.head() == Head::Tied && is_alias;
     let has = |name: &str| match name {
         "lm_head.weight" if shares => false,
         name => is_stored(name) || aliases.contains_key(name),
@@ -84,7 +89,9 @@ fn open_folder(
     }
     folder::check(path, &config, (prefix, head), &files, &aliases)?;
     let options = &with_changes(options, changes, &config.tensors_as(prefix, head))?;
-    let stored_bytes = files.tensors().map(|tensor| tensor.bytes()).sum();
+    let stored = files.tensors();
+    let stored = stored.filter(|tensor| !aliases.contains_key(tensor.name()));
+    let stored_bytes = stored.map(|tensor| tensor.bytes()).sum();
     let source = Arc::new(FolderSource {
         files,
         aliases,

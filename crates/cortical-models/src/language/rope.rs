@@ -1,6 +1,7 @@
 //! Rotary frequencies and their scalings to longer texts.
 
 mod read;
+mod write;
 
 use cortical_attention::Rotary;
 use cortical_kernels::rope::Pairs;

@@ -6,7 +6,7 @@ use std::path::Path;
 use cortical_io::{AnyModel, ConvertOptions, read_text};
 use cortical_models::language::{GgufExport, LanguageConfig};
 use cortical_text::write_gguf_tokenizer;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli_convert::ConvertArgs;
 use crate::done::Done;
@@ -34,7 +34,7 @@ pub(crate) fn convert(args: &ConvertArgs, output: &Output) -> Result<Done> {
         .out
         .extension()
         .is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
-    if is_gguf && args.rename.is_empty() && args.input.join("config.json").is_file() {
+    if is_gguf && args.input.join("config.json").is_file() {
         describe(args, &model, &mut options, output)?;
     }
     let done = cortical_io::convert(&model, &args.out, &options)?;
@@ -83,16 +83,42 @@ fn describe(
     output: &Output,
 ) -> Result<()> {
     let text = read_text(args.input.join("config.json"), CONFIG_BYTES)?;
-    let config = LanguageConfig::from_json(&text)?;
-    let mut export = GgufExport::new(&config, model)?;
+    let config = LanguageConfig::from_json(&text).map_err(|why| why.with_names_of(model))?;
+    let mut export = GgufExport::new(&config, model, &args.rename)?;
     let tokenizer = write_gguf_tokenizer(&args.input, config.vocab_size(), &mut export.values);
     if let Err(why) = tokenizer {
         output.warning(&format!("the file has no usable tokenizer: {why}"));
     }
+    if let Some(kind) = pooling(&args.input)? {
+        let key = format!("{}.pooling_type", export.name);
+        export.values.u32(&key, kind);
+    }
+    for remark in &export.remarks {
+        output.warning(remark);
+    }
     options.gguf_values = Some(export.values);
     options.renames = export.renames;
-    options.pairs = export.pairs;
+    options.rearranged = export.rearranged;
+    options.more = export.more;
     Ok(())
+}
+
+/// How sentence-transformers makes one vector of those of all tokens, by llama.cpp's numbers: their mean, or the first.
+fn pooling(folder: &Path) -> Result<Option<u32>> {
+    let path = folder.join("1_Pooling/config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = read_text(&path, CONFIG_BYTES)?;
+    let said: Value = serde_json::from_str(&text).unwrap_or_default();
+    let is_so = |mode: &str| said[format!("pooling_mode_{mode}")] == true;
+    Ok(if is_so("mean_tokens") {
+        Some(1)
+    } else if is_so("cls_token") {
+        Some(2)
+    } else {
+        None
+    })
 }
 
 /// Refuses to replace what is read, and without --force anything.

@@ -147,10 +147,28 @@ fn a_folder_becomes_a_gguf_file_that_computes_the_same() {
             .run(&format!("logits {model} --ids 1,2,3,4 --out {out}"))
             .expect(0);
         let file = cortical_io::TensorFile::open(place.path(out)).unwrap();
-        let scores = file.load("logits", &candle_core::Device::Cpu).unwrap();
+        // What sees the whole text has no scores of tokens.
+        let mut names = ["logits", "last_hidden_state"].into_iter();
+        let name = names.find(|name| file.info(name).is_some()).unwrap();
+        let scores = file.load(name, &candle_core::Device::Cpu).unwrap();
         scores.flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
-    for name in ["llama", "llama-grouped-tied", "llama-linear-rope", "qwen3"] {
+    for name in [
+        "llama",
+        "llama-grouped-tied",
+        "llama-linear-rope",
+        "llama-yarn-rope",
+        "llama3-rope",
+        "qwen3",
+        "gpt2",
+        "gemma2",
+        "gemma3",
+        "phi3",
+        "phi3-longrope",
+        "olmo2",
+        "smollm3",
+        "bert",
+    ] {
         model(&place, name);
         let said = place.run(&format!("convert {name} {name}.gguf")).expect(0);
         assert!(said.err.contains("no usable tokenizer"), "{}", said.err);
@@ -166,10 +184,18 @@ fn a_folder_becomes_a_gguf_file_that_computes_the_same() {
         std::fs::remove_file(place.path("b.safetensors")).unwrap();
     }
     for (name, what) in [
-        ("gpt2", "of gpt2 is not written"),
-        ("qwen2", "norms or windows of qwen2 is not written"),
-        ("gemma3", "of gemma3_text is not written"),
-        ("llama-yarn-rope", "this form of its positions"),
+        (
+            "gpt2-scaled",
+            "its activation function of gpt2 is not written",
+        ),
+        (
+            "qwen2",
+            "a window of attention in some of its blocks of qwen2 is not written",
+        ),
+        (
+            "llama-dynamic-rope",
+            "positions scaled dynamically of llama",
+        ),
     ] {
         model(&place, name);
         let said = place.run(&format!("convert {name} {name}.gguf")).expect(1);
@@ -196,4 +222,189 @@ fn a_folder_becomes_a_gguf_file_that_computes_the_same() {
         crate::support::Said::from(said).expect(0).out
     };
     assert_eq!(tokens("llama"), tokens("llama.gguf"));
+}
+
+/// A GGUF file that Python wrote as llama.cpp's converter does, and the one that we write of the same folder.
+#[test]
+fn a_gguf_file_has_the_tensors_of_llama_cpps_converter() {
+    let place = Place::new();
+    for name in [
+        "llama",
+        "llama-grouped-tied",
+        "qwen3",
+        "gemma2",
+        "gemma3",
+        "phi3",
+        "phi3-longrope",
+        "olmo2",
+        "smollm3",
+    ] {
+        model(&place, name);
+        place
+            .run(&format!("convert {name} {name}.gguf --quiet"))
+            .expect(0);
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cortical-models/fixtures");
+        let theirs = cortical_io::AnyModel::open(fixtures.join(name).join("model.gguf")).unwrap();
+        let ours = cortical_io::AnyModel::open(place.path(&format!("{name}.gguf"))).unwrap();
+        assert_eq!(theirs.tensors().len(), ours.tensors().len(), "{name}");
+        for tensor in theirs.tensors() {
+            let own = ours.info(tensor.name());
+            assert_eq!(own, Some(tensor), "{name}");
+            let [mut a, mut b] = [0; 2].map(|_| vec![0; tensor.bytes() as usize]);
+            theirs.read_bytes(tensor.name(), 0, &mut a).unwrap();
+            ours.read_bytes(tensor.name(), 0, &mut b).unwrap();
+            assert_eq!(a, b, "{name}: {}", tensor.name());
+        }
+    }
+    // What llama.cpp adds to sums of single precision is in single precision, whatever the rest is.
+    model(&place, "llama-bf16");
+    place
+        .run("convert llama-bf16 halves.gguf --quiet")
+        .expect(0);
+    let halves = cortical_io::AnyModel::open(place.path("halves.gguf")).unwrap();
+    for (tensor, kind) in [
+        ("output_norm.weight", "F32"),
+        ("blk.0.attn_q.weight", "BF16"),
+    ] {
+        assert_eq!(halves.info(tensor).unwrap().kind().name(), kind);
+    }
+}
+
+#[test]
+fn names_are_changed_before_a_model_is_described() {
+    let place = Place::new();
+    model(&place, "llama");
+    place
+        .run("convert llama prefixed --rename *=module.* --quiet")
+        .expect(0);
+    std::fs::copy(
+        place.path("llama/config.json"),
+        place.path("prefixed/config.json"),
+    )
+    .unwrap();
+    let said = place.run("convert prefixed x.gguf").expect(1);
+    assert!(
+        said.err.contains("fit with the rule 'module.*=*'"),
+        "{}",
+        said.err
+    );
+    place
+        .run("convert prefixed x.gguf --rename module.*=* --quiet")
+        .expect(0);
+    place.run("convert llama y.gguf --quiet").expect(0);
+    let [x, y] = ["x.gguf", "y.gguf"].map(|name| std::fs::read(place.path(name)).unwrap());
+    assert!(x == y);
+    // A name with what has a meaning in rules, of a tensor that is left out.
+    let cpu = candle_core::Device::Cpu;
+    let file = cortical_io::TensorFile::open(place.path("llama/model.safetensors")).unwrap();
+    let mut tensors = file.load_all(&cpu).unwrap();
+    let spare = tensors[0].1.clone();
+    tensors.push(("a*=.rotary_emb.inv_freq".to_owned(), spare));
+    let path = place.path("llama/model.safetensors");
+    cortical_io::save_tensors(path, &tensors, &Default::default()).unwrap();
+    place.run("convert llama spare.gguf --quiet").expect(0);
+    let spare = std::fs::read(place.path("spare.gguf")).unwrap();
+    assert_eq!(spare.len(), y.len());
+    let config = std::fs::read_to_string(place.path("llama/config.json")).unwrap();
+    let config = config.replace("\"llama\"", "\"mine\"");
+    place.write("prefixed/config.json", &config);
+    let said = place.run("convert prefixed z.gguf").expect(1);
+    assert!(
+        said.err
+            .contains("called as those of llama, with --rename 'module.*=*'"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn tokens_of_pieces_and_words_are_written() {
+    let place = Place::new();
+    model(&place, "llama");
+    let pieces = r#"{"version": "1.0", "truncation": null, "padding": null, "post_processor": null, "pre_tokenizer": null,
+"added_tokens": [{"id": 0, "content": "<unk>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+"decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+"model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+"vocab": {"<unk>": 0, "<0x61>": 1, "▁the": 2, "th": 3, "▁th": 4, "e": 5, "h": 6, "s": 7, "t": 8, "▁": 9, "se": 10, "the": 11},
+"merges": [["▁t", "he"], ["t", "h"], ["▁", "th"], ["th", "e"], ["▁th", "e"], ["▁", "the"], ["s", "e"]]}}"#;
+    let tokens = |model: &str| {
+        let said = place
+            .command(["tokens", model, "the sea the set"])
+            .output()
+            .unwrap();
+        crate::support::Said::from(said).expect(0).out
+    };
+    place.write(
+        "llama/tokenizer.json",
+        pieces.replace("[\"▁t\", \"he\"], ", ""),
+    );
+    let said = place.run("convert llama llama.gguf").expect(0);
+    assert_eq!(said.err, "");
+    assert_eq!(tokens("llama"), tokens("llama.gguf"));
+    let file = cortical_io::GgufFile::open(place.path("llama.gguf")).unwrap();
+    let scores = file.value("tokenizer.ggml.scores").unwrap();
+    let scores = scores.as_floats().unwrap();
+    // In the order in which merges first make them: th, ▁th, the, ▁the, se.
+    assert_eq!(
+        [3, 4, 11, 2, 10].map(|id| scores[id]),
+        [-0.0, -1.0, -2.0, -3.0, -4.0]
+    );
+    // What llama.cpp would join and the tokenizer does not.
+    place.write(
+        "llama/tokenizer.json",
+        pieces
+            .replace("[\"▁t\", \"he\"], ", "")
+            .replace(", [\"▁\", \"the\"]", ""),
+    );
+    let said = place.run("convert llama llama.gguf --force").expect(0);
+    assert!(
+        said.err.contains("are never joined, and llama.cpp would"),
+        "{}",
+        said.err
+    );
+    let words = r###"{"version": "1.0", "truncation": null, "padding": null, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+"added_tokens": [{"id": 1, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+"pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null,
+"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+"vocab": {"[UNK]": 0, "[CLS]": 1, "sea": 2, "##s": 3}}}"###;
+    model(&place, "bert");
+    place.write("bert/tokenizer.json", words);
+    place.write("bert/tokenizer_config.json", r#"{"cls_token": "[CLS]"}"#);
+    std::fs::create_dir(place.path("bert/1_Pooling")).unwrap();
+    place.write(
+        "bert/1_Pooling/config.json",
+        r#"{"pooling_mode_mean_tokens": true}"#,
+    );
+    let said = place.run("convert bert bert.gguf").expect(0);
+    assert!(
+        said.err.contains("GELU by its approximation")
+            && said.err.contains("its pooler is left out"),
+        "{}",
+        said.err
+    );
+    let file = cortical_io::GgufFile::open(place.path("bert.gguf")).unwrap();
+    let texts = file.value("tokenizer.ggml.tokens").unwrap();
+    assert_eq!(
+        texts.as_texts().unwrap()[..4],
+        ["▁[UNK]", "[CLS]", "▁sea", "s"]
+    );
+    for (key, want) in [
+        ("tokenizer.ggml.cls_token_id", 1),
+        ("tokenizer.ggml.bos_token_id", 1),
+        ("bert.pooling_type", 1),
+    ] {
+        assert_eq!(
+            file.value(key).and_then(|value| value.as_u64()),
+            Some(want),
+            "{key}"
+        );
+    }
+    place.write(
+        "bert/tokenizer.json",
+        words.replace("\"lowercase\": true", "\"lowercase\": false"),
+    );
+    let said = place.run("convert bert bert.gguf --force").expect(0);
+    assert!(said.err.contains("that knows no capitals"), "{}", said.err);
 }

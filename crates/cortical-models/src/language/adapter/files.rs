@@ -125,6 +125,7 @@ impl AdapterFiles {
         Error::Tensors {
             origin: self.file.path().display().to_string(),
             differences,
+            hint: None,
         }
     }
 
@@ -283,6 +284,7 @@ fn load_parts(
         return Err(Error::Tensors {
             origin: file.path().display().to_string(),
             differences,
+            hint: None,
         });
     }
     let values = found

@@ -1,9 +1,12 @@
 //! BERT.
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
+use super::super::decoder::refuse;
 use super::super::describe::{BLOCK, attention, sum};
+use super::super::gguf_description::GgufDescription;
 use super::super::head::Head;
 use super::super::json::JsonFields;
+use super::super::keys::Keys;
 use super::super::parts::{
     Change, Part, TensorList, TensorSpec, activation, activation_name, check_divides, check_layers,
 };
@@ -27,7 +30,7 @@ impl Architecture for Bert {
         Names {
             model_type: "bert",
             class: "Bert",
-            gguf: None,
+            gguf: Some("bert"),
             body: "bert.",
             classifier_class: "Bert",
             classifier: ("classifier", true),
@@ -36,6 +39,10 @@ impl Architecture for Bert {
 
     fn read(&'static self, fields: &mut JsonFields) -> Result<Box<dyn Config>> {
         Ok(Box::new(BertConfig::read(fields)?))
+    }
+
+    fn read_gguf(&'static self, keys: &Keys<'_>, _head: Head) -> Result<Box<dyn Config>> {
+        Ok(Box::new(BertConfig::read_gguf(keys)?))
     }
 
     fn presets(&'static self) -> Vec<(&'static str, Box<dyn Config>)> {
@@ -130,6 +137,37 @@ impl BertConfig {
     }
 }
 
+impl BertConfig {
+    fn read_gguf(keys: &Keys<'_>) -> Result<Self> {
+        let (width, layers) = (keys.need("embedding_length")?, keys.need("block_count")?);
+        let heads = keys.need("attention.head_count")?;
+        check_layers(layers)?;
+        if !width.is_multiple_of(heads) {
+            let value = keys.get("attention.head_count");
+            let expected = format!("a divisor of {width}");
+            return Err(keys.wrong("attention.head_count", &expected, value));
+        }
+        if let Some(value) = keys.get("attention.causal")
+            && value.as_bool() != Some(false)
+        {
+            let expected = "false: a BERT sees the whole text";
+            return Err(keys.wrong("attention.causal", expected, Some(value)));
+        }
+        Ok(Self {
+            vocab_size: keys.vocabulary()?,
+            intermediate_size: keys.need("feed_forward_length")?,
+            eps: keys
+                .positive("attention.layer_norm_epsilon")?
+                .unwrap_or(1e-12),
+            max_positions: keys.need("context_length")?,
+            type_vocab_size: keys.rows("token_types.weight").unwrap_or(2),
+            pad_token: None,
+            pooler: false,
+            ..Self::new(width, layers, heads)
+        })
+    }
+}
+
 impl Config for BertConfig {
     fn names(&self) -> Names {
         Bert.names()
@@ -162,40 +200,56 @@ impl Config for BertConfig {
     fn tensors(&self, prefix: &str, head: Head) -> Vec<TensorSpec> {
         let (d, inner, plain) = (self.hidden_size, self.intermediate_size, Change::None);
         let mut list = TensorList::new(prefix);
-        for (name, rows, part) in [
-            ("word_embeddings", self.vocab_size, Part::Tokens),
-            ("position_embeddings", self.max_positions, Part::Positions),
+        for ((name, gguf), rows, part) in [
             (
-                "token_type_embeddings",
+                ("word_embeddings", "token_embd"),
+                self.vocab_size,
+                Part::Tokens,
+            ),
+            (
+                ("position_embeddings", "position_embd"),
+                self.max_positions,
+                Part::Positions,
+            ),
+            (
+                ("token_type_embeddings", "token_types"),
                 self.type_vocab_size,
                 Part::Segments,
             ),
         ] {
             let name = format!("embeddings.{name}");
-            list.add((&name, ""), "weight", [rows, d], part, plain);
+            list.add((&name, gguf), "weight", [rows, d], part, plain);
         }
-        let norm = |list: &mut TensorList<'_>, name: &str| {
-            list.add((name, ""), "weight", [d], Part::Norm, plain);
-            list.add((name, ""), "bias", [d], Part::Norm, plain);
+        let norm = |list: &mut TensorList<'_>, names: (&str, &str)| {
+            list.add(names, "weight", [d], Part::Norm, plain);
+            list.add(names, "bias", [d], Part::Norm, plain);
         };
-        let linear = |list: &mut TensorList<'_>, name: &str, shape: [usize; 2], part: Part| {
-            list.linear((name, ""), shape, true, part, plain);
-        };
-        norm(&mut list, "embeddings.LayerNorm");
+        norm(&mut list, ("embeddings.LayerNorm", "token_embd_norm"));
         for layer in 0..self.num_layers {
             list.enter("encoder.layer", layer);
-            linear(&mut list, "attention.self.query", [d, d], Part::Query);
-            linear(&mut list, "attention.self.key", [d, d], Part::Key);
-            linear(&mut list, "attention.self.value", [d, d], Part::Value);
-            linear(&mut list, "attention.output.dense", [d, d], Part::Output);
-            norm(&mut list, "attention.output.LayerNorm");
-            linear(&mut list, "intermediate.dense", [inner, d], Part::Up);
-            linear(&mut list, "output.dense", [d, inner], Part::Down);
-            norm(&mut list, "output.LayerNorm");
+            for (names, shape, part) in [
+                (("attention.self.query", "attn_q"), [d, d], Part::Query),
+                (("attention.self.key", "attn_k"), [d, d], Part::Key),
+                (("attention.self.value", "attn_v"), [d, d], Part::Value),
+                (
+                    ("attention.output.dense", "attn_output"),
+                    [d, d],
+                    Part::Output,
+                ),
+                (("intermediate.dense", "ffn_up"), [inner, d], Part::Up),
+                (("output.dense", "ffn_down"), [d, inner], Part::Down),
+            ] {
+                list.linear(names, shape, true, part, plain);
+            }
+            norm(
+                &mut list,
+                ("attention.output.LayerNorm", "attn_output_norm"),
+            );
+            norm(&mut list, ("output.LayerNorm", "layer_output_norm"));
         }
         list.leave();
         if self.pooler {
-            linear(&mut list, "pooler.dense", [d, d], Part::Pooler);
+            list.linear(("pooler.dense", ""), [d, d], true, Part::Pooler, plain);
         }
         list.end(head, self.vocab_size, d)
     }
@@ -217,6 +271,26 @@ impl Config for BertConfig {
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
         Ok(Box::new(BertModel::build(self, prefix, params)?))
+    }
+
+    fn describe_to(&self, out: &mut GgufDescription) -> std::result::Result<(), String> {
+        let is_gelu = matches!(self.activation, Activation::Gelu | Activation::GeluTanh);
+        refuse(!is_gelu, "its activation function")?;
+        if self.activation == Activation::Gelu {
+            out.remark(
+                "llama.cpp computes GELU by its approximation with tanh, whose results differ by up to 0.0005"
+                    .to_owned(),
+            );
+        }
+        out.size("vocab_size", self.vocab_size)?;
+        out.size("context_length", self.max_positions)?;
+        out.size("embedding_length", self.hidden_size)?;
+        out.size("feed_forward_length", self.intermediate_size)?;
+        out.size("block_count", self.num_layers)?;
+        out.size("attention.head_count", self.num_heads)?;
+        out.number("attention.layer_norm_epsilon", self.eps);
+        out.flag("attention.causal", false);
+        out.general("tokenizer.ggml.token_type_count", self.type_vocab_size)
     }
 
     fn write(&self) -> Option<Value> {

@@ -5,6 +5,8 @@ use super::super::decoder::{
     DecoderConfig, Defaults, Form, NormPlaces, Relative, layer_types, read_attention_bias,
     read_gguf_windows, read_layer_types, read_window, windows,
 };
+use super::super::gguf_description::GgufDescription;
+use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
 use super::super::rope::Rope;
@@ -41,11 +43,23 @@ impl Relative for Gemma2 {
     }
 
     fn read_gguf(&self, keys: &Keys<'_>, config: &mut DecoderConfig) -> Result<()> {
-        // The 27B divides by another number than its heads' elements, and its file does not say so.
-        if config.num_layers == 46 {
-            config.query_scalar = Some((config.hidden_size / config.num_heads) as f64);
-        }
+        config.query_scalar = Some(query_scalar(config, LARGE));
         read_gguf_windows(keys, config, 4096, 2)
+    }
+
+    fn describe_to(
+        &self,
+        config: &DecoderConfig,
+        out: &mut GgufDescription,
+    ) -> std::result::Result<(), String> {
+        config.need_head(out, Head::Tied)?;
+        config.refuse_other_scale(query_scalar(config, LARGE))?;
+        // Without them llama.cpp takes those of the published models.
+        let caps = config.attention_softcap.zip(config.logit_softcap);
+        let (attention, logits) = caps.ok_or("scores without caps")?;
+        out.number("attn_logit_softcapping", attention);
+        out.number("final_logit_softcapping", logits);
+        config.describe_windows(out)
     }
 
     fn presets(&'static self) -> Vec<(&'static str, DecoderConfig)> {
@@ -68,6 +82,17 @@ impl Relative for Gemma2 {
             ("gemma2-9b", make([3584, 14_336], 42, [16, 8], 256, 256.0)),
             ("gemma2-27b", make([4608, 36_864], 46, [32, 16], 128, 144.0)),
         ]
+    }
+}
+
+/// Blocks of the 27B.
+const LARGE: usize = 46;
+
+/// What GGUF files leave unsaid: the model of so many blocks divides by another number than its heads' elements.
+pub(super) fn query_scalar(config: &DecoderConfig, large: usize) -> f64 {
+    match config.num_layers == large {
+        true => (config.hidden_size / config.num_heads) as f64,
+        false => config.head_dim as f64,
     }
 }
 

@@ -4,12 +4,14 @@
 use super::super::architecture::Names;
 use super::super::decoder::{
     DecoderConfig, Defaults, FULL, Form, QkNorm, Relative, Ropes, SLIDING, read_gguf_windows,
-    windows,
+    refuse, windows,
 };
+use super::super::gguf_description::GgufDescription;
+use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
-use super::super::rope::{Rope, RopeDefaults};
-use super::gemma2::{self, gemma, read_gemma, softcap, write_gemma};
+use super::super::rope::{Rope, RopeDefaults, Scaling};
+use super::gemma2::{self, gemma, query_scalar, read_gemma, softcap, write_gemma};
 use crate::error::Result;
 use serde_json::{Value, json};
 
@@ -19,6 +21,8 @@ pub(super) struct Gemma3;
 
 /// Of how many blocks in a row the last has no window.
 const PERIOD: usize = 6;
+/// Blocks of the 27B.
+const LARGE: usize = 62;
 /// The bases of the frequencies in blocks without and with a window.
 const THETAS: [f64; 2] = [1_000_000.0, 10_000.0];
 
@@ -82,13 +86,26 @@ impl Relative for Gemma3 {
     }
 
     fn read_gguf(&self, keys: &Keys<'_>, config: &mut DecoderConfig) -> Result<()> {
-        // As in Gemma 2, for the 27B.
-        if config.num_layers == 62 {
-            config.query_scalar = Some((config.hidden_size / config.num_heads) as f64);
-        }
+        config.query_scalar = Some(query_scalar(config, LARGE));
         let theta = keys.positive("rope.freq_base_swa")?.unwrap_or(THETAS[1]);
         config.window_rope = Some(Rope::plain(theta, config.rope.max_positions));
         read_gguf_windows(keys, config, 1024, PERIOD)
+    }
+
+    fn describe_to(
+        &self,
+        config: &DecoderConfig,
+        out: &mut GgufDescription,
+    ) -> std::result::Result<(), String> {
+        config.need_head(out, Head::Tied)?;
+        config.refuse_other_scale(query_scalar(config, LARGE))?;
+        refuse(config.logit_softcap.is_some(), "a cap of scores")?;
+        if let Some(local) = &config.window_rope {
+            let is_plain = local.scaling == Scaling::None;
+            refuse(!is_plain, "scaled positions in blocks with a window")?;
+            out.number("rope.freq_base_swa", local.theta);
+        }
+        config.describe_windows(out)
     }
 
     fn presets(&'static self) -> Vec<(&'static str, DecoderConfig)> {

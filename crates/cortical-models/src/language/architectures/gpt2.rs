@@ -1,7 +1,9 @@
 //! GPT-2.
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
+use super::super::decoder::refuse;
 use super::super::describe::{BLOCK, attention, sum};
+use super::super::gguf_description::GgufDescription;
 use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
@@ -239,6 +241,25 @@ impl Config for Gpt2Config {
 
     fn build(&self, prefix: &str, params: &Params) -> Result<Box<dyn Model>> {
         Ok(Box::new(Gpt2Model::build(self, prefix, params)?))
+    }
+
+    fn describe_to(&self, out: &mut GgufDescription) -> std::result::Result<(), String> {
+        refuse(
+            self.activation != Activation::GeluTanh,
+            "its activation function",
+        )?;
+        refuse(
+            self.scale_by_layer || !self.scale_by_root,
+            "its own scale of attention",
+        )?;
+        out.size("vocab_size", self.vocab_size)?;
+        out.size("context_length", self.n_positions)?;
+        out.size("embedding_length", self.n_embd)?;
+        out.size("feed_forward_length", self.n_inner)?;
+        out.size("block_count", self.n_layer)?;
+        out.size("attention.head_count", self.n_head)?;
+        out.number("attention.layer_norm_epsilon", self.eps);
+        Ok(())
     }
 
     fn write(&self) -> Option<Value> {

@@ -1,7 +1,9 @@
 //! Llama 2 and 3, and models of their form: TinyLlama, SmolLM2.
 
 use super::super::architecture::Names;
-use super::super::decoder::{DecoderConfig, Defaults, Form, Relative, read_attention_bias};
+use super::super::decoder::{
+    DecoderConfig, Defaults, Form, GgufForm, Relative, read_attention_bias,
+};
 use super::super::json::JsonFields;
 use super::super::rope::{Rope, Scaling};
 use crate::error::Result;
@@ -18,7 +20,7 @@ impl Relative for Llama {
 
     fn form(&self) -> Form {
         Form {
-            gguf_pairs: true,
+            gguf: GgufForm::LLAMA,
             ..Form::LLAMA
         }
     }

@@ -1,7 +1,7 @@
 //! Mistral: a window of attention.
 
 use super::super::architecture::Names;
-use super::super::decoder::{DecoderConfig, Defaults, Relative, read_window};
+use super::super::decoder::{DecoderConfig, Defaults, Form, GgufForm, Relative, read_window};
 use super::super::json::JsonFields;
 use super::super::rope::Rope;
 use crate::error::Result;
@@ -13,8 +13,19 @@ pub(super) struct Mistral;
 
 impl Relative for Mistral {
     fn names(&self) -> Names {
-        // Its GGUF files say that they are Llama's.
         Names::of_relative("mistral", "Mistral", None)
+    }
+
+    fn form(&self) -> Form {
+        Form {
+            gguf: GgufForm::LLAMA,
+            ..Form::LLAMA
+        }
+    }
+
+    fn gguf_name(&self) -> Option<&'static str> {
+        // Its GGUF files say that they are Llama's.
+        Some("llama")
     }
 
     fn defaults(&self) -> Defaults {

@@ -4,6 +4,8 @@ use super::super::architecture::Names;
 use super::super::decoder::{
     DecoderConfig, Defaults, Form, NormPlaces, QkNorm, Relative, read_attention_bias,
 };
+use super::super::gguf_description::GgufDescription;
+use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
 use super::super::rope::Rope;
@@ -47,6 +49,16 @@ impl Relative for Olmo2 {
     fn read_gguf(&self, keys: &Keys<'_>, _config: &mut DecoderConfig) -> Result<()> {
         // With a window it is an OLMo 3, whose blocks turn in two ways.
         keys.only("attention.sliding_window", 0.0)
+    }
+
+    fn describe_to(
+        &self,
+        config: &DecoderConfig,
+        out: &mut GgufDescription,
+    ) -> std::result::Result<(), String> {
+        config.refuse_extras()?;
+        config.need_head(out, Head::Own)?;
+        config.refuse_windows()
     }
 
     fn presets(&'static self) -> Vec<(&'static str, DecoderConfig)> {

@@ -1,7 +1,7 @@
 //! Phi-3 and Phi-4: one linear layer for queries, keys and values, one for gate and up, heads of which a part may turn.
 
 use super::super::architecture::Names;
-use super::super::decoder::{DecoderConfig, Defaults, Form, Relative, read_window};
+use super::super::decoder::{DecoderConfig, Defaults, Form, GgufForm, Relative, read_window};
 use super::super::json::JsonFields;
 use super::super::rope::Rope;
 use crate::error::Result;
@@ -20,6 +20,10 @@ impl Relative for Phi3 {
         Form {
             fused: true,
             phi_rope: true,
+            gguf: GgufForm {
+                long_factors: true,
+                ..GgufForm::PLAIN
+            },
             ..Form::LLAMA
         }
     }

@@ -2,7 +2,8 @@
 
 use super::super::architecture::Names;
 use super::super::decoder::{
-    DecoderConfig, Defaults, Relative, layer_types, read_layer_types, read_window,
+    Biases, DecoderConfig, Defaults, Form, GgufForm, Relative, layer_types, read_layer_types,
+    read_window,
 };
 use super::super::json::JsonFields;
 use super::super::rope::Rope;
@@ -16,6 +17,19 @@ pub(super) struct Qwen2;
 impl Relative for Qwen2 {
     fn names(&self) -> Names {
         Names::of_relative("qwen2", "Qwen2", Some("qwen2"))
+    }
+
+    fn form(&self) -> Form {
+        Form {
+            gguf: GgufForm {
+                biases: Biases {
+                    queries: true,
+                    others: false,
+                },
+                ..GgufForm::PLAIN
+            },
+            ..Form::LLAMA
+        }
     }
 
     fn defaults(&self) -> Defaults {

@@ -2,9 +2,10 @@
 
 use super::super::architecture::Names;
 use super::super::decoder::{
-    DecoderConfig, Defaults, Form, Relative, layer_types, read_attention_bias, read_layer_types,
-    read_window, windows,
+    DecoderConfig, Defaults, Form, GgufForm, Relative, layer_types, read_attention_bias,
+    read_layer_types, read_window, refuse, windows,
 };
+use super::super::gguf_description::GgufDescription;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
 use super::super::rope::Rope;
@@ -25,7 +26,10 @@ impl Relative for SmolLm3 {
 
     fn form(&self) -> Form {
         Form {
-            gguf_pairs: true,
+            gguf: GgufForm {
+                pairs: true,
+                ..GgufForm::PLAIN
+            },
             ..Form::LLAMA
         }
     }
@@ -87,6 +91,20 @@ impl Relative for SmolLm3 {
         // llama.cpp has no key for it.
         config.rotated = windows(config.num_layers, PERIOD);
         keys.only("attention.sliding_window", 0.0)
+    }
+
+    fn describe_to(
+        &self,
+        config: &DecoderConfig,
+        out: &mut GgufDescription,
+    ) -> std::result::Result<(), String> {
+        let _ = out;
+        // llama.cpp takes it that every fourth block does not turn.
+        let layers = config.num_layers;
+        let usual = windows(layers, PERIOD);
+        let is_usual = (0..layers).all(|layer| config.is_rotated(layer) == usual[layer]);
+        refuse(!is_usual, "its choice of blocks without rotary positions")?;
+        config.refuse_windows()
     }
 
     fn presets(&'static self) -> Vec<(&'static str, DecoderConfig)> {

@@ -1,6 +1,7 @@
 //! A Llama-like model among all others: as an architecture and as a configuration.
 
 use super::super::architecture::{Architecture, Config, Model, Names, Sizes};
+use super::super::gguf_description::GgufDescription;
 use super::super::head::Head;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
@@ -10,7 +11,6 @@ use super::super::widths::BlockWidths;
 use super::model::Decoder;
 use super::relative::{DecoderConfig, Relative};
 use crate::error::Result;
-use cortical_io::GgufValues;
 use cortical_neuron::Params;
 use serde_json::Value;
 
@@ -90,8 +90,12 @@ impl Config for DecoderConfig {
         Ok(Box::new(Decoder::build(self, prefix, params)?))
     }
 
-    fn write_gguf(&self, name: &str, values: &mut GgufValues) -> Option<()> {
-        self.to_gguf(name, values)
+    fn gguf_name(&self) -> Option<&'static str> {
+        self.relative.gguf_name()
+    }
+
+    fn describe_to(&self, out: &mut GgufDescription) -> std::result::Result<(), String> {
+        Self::describe_to(self, out)
     }
 
     fn write(&self) -> Option<Value> {

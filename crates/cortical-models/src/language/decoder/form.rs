@@ -15,8 +15,53 @@ pub(crate) struct Form {
     pub(crate) scaled_tokens: bool,
     /// Whether a part of a head may turn, and LongRope has its first names, as in Phi-3.
     pub(crate) phi_rope: bool,
-    /// Whether GGUF files have rows of queries and keys with the two numbers of a rotated pair side by side.
-    pub(crate) gguf_pairs: bool,
+    /// How GGUF files have it.
+    pub(crate) gguf: GgufForm,
+}
+
+/// How GGUF files have a relative's models, and which of their tensors llama.cpp reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GgufForm {
+    /// Whether rows of queries and keys have the two numbers of a rotated pair side by side.
+    pub(crate) pairs: bool,
+    /// The biases that it adds.
+    pub(crate) biases: Biases,
+    /// Whether it divides frequencies by a tensor of factors (Llama 3.1).
+    pub(crate) factors: bool,
+    /// Whether it has factors for short texts and others for long ones (Phi-3).
+    pub(crate) long_factors: bool,
+}
+
+/// Biases of a block that llama.cpp adds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Biases {
+    /// Those of queries, keys and values.
+    pub(crate) queries: bool,
+    /// Those of attention's output and of the feed-forward part.
+    pub(crate) others: bool,
+}
+
+impl GgufForm {
+    /// What every relative has.
+    pub(crate) const PLAIN: Self = Self {
+        pairs: false,
+        biases: Biases {
+            queries: false,
+            others: false,
+        },
+        factors: false,
+        long_factors: false,
+    };
+    /// Llama's.
+    pub(crate) const LLAMA: Self = Self {
+        pairs: true,
+        biases: Biases {
+            queries: true,
+            others: true,
+        },
+        factors: true,
+        long_factors: false,
+    };
 }
 
 impl Form {
@@ -28,7 +73,7 @@ impl Form {
         fused: false,
         scaled_tokens: false,
         phi_rope: false,
-        gguf_pairs: false,
+        gguf: GgufForm::PLAIN,
     };
 }
 

@@ -3,10 +3,10 @@
 use super::super::head::Head;
 use super::super::keys::Keys;
 use super::super::parts::{activation_by_name, check_layers};
-use super::super::rope::{Rope, Scaling};
+use super::super::rope::Rope;
 use super::relative::{DecoderConfig, Relative};
 use crate::error::Result;
-use cortical_io::{GgufValue, GgufValues};
+use cortical_io::GgufValue;
 use cortical_kernels::activation::Activation;
 
 impl DecoderConfig {
@@ -82,56 +82,6 @@ impl DecoderConfig {
         };
         relative.read_gguf(keys, &mut config)?;
         Ok(config)
-    }
-}
-
-impl DecoderConfig {
-    /// Adds the keys of a GGUF file; `None` for what no key says, or is not written.
-    pub(crate) fn to_gguf(&self, name: &str, values: &mut GgufValues) -> Option<()> {
-        let (defaults, form) = (self.relative.defaults(), self.relative.form());
-        let activation = activation_by_name(defaults.activation.1).unwrap_or(Activation::Silu);
-        let scale = match self.rope.scaling {
-            Scaling::None => None,
-            Scaling::Linear { factor } => Some(factor),
-            _ => return None,
-        };
-        let is_plain = self.activation == activation
-            && self.attention_softcap.is_none()
-            && self.logit_softcap.is_none()
-            && (self.window.is_none() || !self.windowed.contains(&true))
-            && self.window_rope.is_none()
-            && self.query_scalar.is_none()
-            && self.rotated.iter().all(|is_rotated| *is_rotated)
-            && !form.phi_rope
-            && self.rope.partial == 1.0;
-        if !is_plain {
-            return None;
-        }
-        let mut sized = |key: &str, size: usize| {
-            let size = u32::try_from(size).ok()?;
-            values.u32(&format!("{name}.{key}"), size);
-            Some(())
-        };
-        sized("vocab_size", self.vocab_size)?;
-        sized("context_length", self.rope.max_positions)?;
-        sized("embedding_length", self.hidden_size)?;
-        sized("block_count", self.num_layers)?;
-        sized("feed_forward_length", self.intermediate_size)?;
-        sized("rope.dimension_count", self.head_dim)?;
-        sized("attention.head_count", self.num_heads)?;
-        sized("attention.head_count_kv", self.num_kv_heads)?;
-        sized("attention.key_length", self.head_dim)?;
-        sized("attention.value_length", self.head_dim)?;
-        values.f32(
-            &format!("{name}.attention.layer_norm_rms_epsilon"),
-            self.eps as f32,
-        );
-        values.f32(&format!("{name}.rope.freq_base"), self.rope.theta as f32);
-        if let Some(factor) = scale {
-            values.text(&format!("{name}.rope.scaling.type"), "linear");
-            values.f32(&format!("{name}.rope.scaling.factor"), factor as f32);
-        }
-        Some(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a relative of Llama says of itself, and what one of its models is made of.
 
 use super::super::architecture::Names;
+use super::super::gguf_description::GgufDescription;
 use super::super::json::JsonFields;
 use super::super::keys::Keys;
 use super::super::rope::{Rope, RopeDefaults};
@@ -39,6 +40,21 @@ pub(crate) trait Relative: Debug + Send + Sync + 'static {
         config.window = keys.size("attention.sliding_window")?;
         config.windowed = vec![config.window.is_some(); config.num_layers];
         Ok(())
+    }
+
+    /// The architecture's name in the GGUF files that are written.
+    fn gguf_name(&self) -> Option<&'static str> {
+        self.names().gguf
+    }
+
+    /// Adds what a GGUF file says of a model and not of every relative; what it cannot say is the error.
+    fn describe_to(
+        &self,
+        config: &DecoderConfig,
+        out: &mut GgufDescription,
+    ) -> std::result::Result<(), String> {
+        config.refuse_extras()?;
+        config.describe_window(out)
     }
 
     /// Published models, by names in lower case.

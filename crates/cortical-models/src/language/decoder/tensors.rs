@@ -55,7 +55,7 @@ impl DecoderConfig {
             true => Change::PlusOne,
             false => Change::None,
         };
-        let pairs = |heads: usize| match form.gguf_pairs {
+        let pairs = |heads: usize| match form.gguf.pairs {
             true => Change::Pairs(heads),
             false => Change::None,
         };

@@ -22,11 +22,48 @@ fn linear_positions_without_a_type_are_those_of_transformers() {
 
 #[test]
 fn a_table_that_is_stored_as_the_head_is_there_once() {
-    let loaded = open(fixture("llama-tied-alias"), &LoadOptions::default()).unwrap();
-    assert_eq!(loaded.model.config().head(), Head::Tied);
-    assert_eq!(
-        Some(loaded.params.count()),
-        loaded.model.config().parameters()
+    let bytes = |name: &str| {
+        let loaded = open(fixture(name), &LoadOptions::default()).unwrap();
+        assert_eq!(loaded.model.config().head(), Head::Tied, "{name}");
+        assert_eq!(
+            Some(loaded.params.count()),
+            loaded.model.config().parameters(),
+            "{name}"
+        );
+        loaded.stored_bytes
+    };
+    // A file of PyTorch's has it under both names.
+    assert_eq!(bytes("llama-tied-alias"), bytes("llama-pickled"));
+}
+
+#[test]
+fn names_that_would_fit_are_told() {
+    let from = fixture("llama");
+    let folder = tempfile::tempdir().unwrap();
+    let file = TensorFile::open(from.join("model.safetensors")).unwrap();
+    let tensors = file.load_all(&Device::Cpu).unwrap().into_iter();
+    let tensors: Vec<_> = tensors
+        .map(|(name, tensor)| (format!("module.{name}"), tensor))
+        .collect();
+    let path = folder.path().join("model.safetensors");
+    cortical_io::save_tensors(path, &tensors, &Default::default()).unwrap();
+    let error = |config: &str| {
+        write(&folder.path().join("config.json"), config);
+        open(folder.path(), &LoadOptions::default())
+            .unwrap_err()
+            .to_string()
+    };
+    let config = config_text(&from);
+    let message = error(&config);
+    assert!(
+        message.ends_with("; 21 of 21 names fit with the rule 'module.*=*', as `cortical convert --rename` takes it"),
+        "{message}"
+    );
+    let message = error(&config.replace(r#""model_type": "llama""#, r#""model_type": "mine""#));
+    assert!(
+        message.contains(r#"model_type is "mine"; supported are"#)
+            && message.contains("called as those of llama, with --rename 'module.*=*'"),
+        "{message}"
     );
 }
 

@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// The fixtures that `fixtures/make.py` writes.
-const FIXTURES: [&str; 22] = [
+const FIXTURES: [&str; 24] = [
     "bert",
     "bert-masked",
     "gemma2",
@@ -35,6 +35,8 @@ const FIXTURES: [&str; 22] = [
     "llama-dynamic-rope",
     "llama-grouped-tied",
     "llama-linear-rope",
+    "llama-pickled",
+    "llama-pickled-shards",
     "llama-tied-alias",
     "llama-yarn-rope",
     "llama3-rope",
