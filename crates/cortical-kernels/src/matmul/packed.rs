@@ -73,8 +73,8 @@ impl<'a, T: Real> Epilogue<'a, T> {
 const TASK: usize = 1 << 20;
 /// The longest sum that is kept in registers; longer ones are added up in pieces of equal length.
 const MAX_K: usize = 1024;
-/// Rows this many numbers apart, or a multiple of it, fall on the same set of the first-level cache; a copy of them pays
-/// from this many panels on, each of which reads them.
+/// Rows this many numbers apart, or a multiple of it, fall on the same set of the first-level cache; a copy of them
+/// pays from this many panels on, each of which reads them.
 const CROWDED: usize = 1024;
 const COPIED_FROM: usize = 4;
 

@@ -1,8 +1,9 @@
 //! Products of `f32` with few rows on one side, both operands' sums lying in rows: a small batch, or a few tokens,
 //! through a layer whose weights are `[out, in]`.
 //!
-//! Such a product reads every weight for few multiply-adds, so packing the weights costs more than it saves. Each result
-//! is a dot product of two rows; a block of them is computed together, so that each vector that is read serves several.
+//! Such a product reads every weight for few multiply-adds, so packing the weights costs more than it saves. Each
+//! result is a dot product of two rows; a block of them is computed together, so that each vector that is read serves
+//! several.
 //!
 //! A sum runs in sixteen lanes that are folded as a tree, as in [`super::dots`] and on every instruction set: a row has
 //! the same bits alone and in any company that comes here.
