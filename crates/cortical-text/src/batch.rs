@@ -323,13 +323,12 @@ impl<'m> Batch<'m> {
         }
         let long = |text: &Text| !text.is_over && text.unread().len() > FEW_ROWS;
         // Those that came first are read first.
-        let reading = self.texts.iter().position(long);
+        if let Some(at) = self.texts.iter().position(long) {
+            self.read(at)?;
+        }
         let mut turns: Vec<usize> = (0..self.texts.len())
             .filter(|at| !self.texts[*at].is_over && !long(&self.texts[*at]))
             .collect();
-        if let Some(at) = reading {
-            all.extend(self.read(at)?);
-        }
         while !turns.is_empty() {
             let mut rows = 0;
             let fit = turns.iter().take_while(|at| {
@@ -343,27 +342,19 @@ impl<'m> Batch<'m> {
         Ok(all)
     }
 
-    /// Reads some tokens of one long prompt, and writes the token behind the last of them.
-    fn read(&mut self, at: usize) -> Result<Option<Progress>> {
+    /// Reads some tokens of one long prompt. The last one is left for a step with the others: so it is read in the same
+    /// way whether the others before it were known or not.
+    fn read(&mut self, at: usize) -> Result<()> {
         let began = Instant::now();
         let text = &mut self.texts[at];
         let known = text.request.cache.len();
-        let end = text.request.prompt.len().min(known + CHUNK);
+        let end = (text.request.prompt.len() - 1).min(known + CHUNK);
         let part = &text.request.prompt[known..end];
         let ids = Tensor::from_slice(part, (1, part.len()), &Device::Cpu)?;
         let (model, cache) = (self.model, &mut text.request.cache);
-        let is_last = end == text.request.prompt.len();
-        let scores = keep_spinning(|| -> Result<_> {
-            let mut pass = Pass::eval();
-            let hidden = model.hidden(&ids, Some(cache), &mut pass)?;
-            if !is_last {
-                return Ok(None);
-            }
-            let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?;
-            Ok(Some(rows_of(&model.scores(&last, &mut pass)?)?))
-        })?;
+        keep_spinning(|| model.hidden(&ids, Some(cache), &mut Pass::eval()))?;
         text.count(true, end - known, began.elapsed());
-        Ok(scores.map(|scores| choose(text, 0, &scores)))
+        Ok(())
     }
 
     /// Reads what is left of some texts together and writes a token of each.

@@ -104,7 +104,7 @@ mod tests {
         let (read, mut again) = open_prompt(&path, &model, 64).unwrap().unwrap();
         assert_eq!((&read, again.len()), (&tokens, 40));
         let next = Tensor::new(&[[7_u32]], &Device::Cpu).unwrap();
-        let mut go = |cache: &mut ModelCache| -> Vec<f32> {
+        let go = |cache: &mut ModelCache| -> Vec<f32> {
             let scores = model.logits(&next, Some(cache), &mut Pass::eval()).unwrap();
             scores.flatten_all().unwrap().to_vec1().unwrap()
         };

@@ -32,6 +32,8 @@ fn request(model: &LanguageModel, prompt: &[u32], temperature: f64) -> Request {
     let sampler = Sampler::new(Sampling::with_temperature(temperature), 5).unwrap();
     Request {
         limit: 6,
+        // One of the models was made for eight positions, from where on its angles change with the length.
+        beyond_context: true,
         alternatives: Some(3),
         ..Request::new(model, prompt, sampler)
     }
