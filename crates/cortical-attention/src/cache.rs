@@ -199,9 +199,9 @@ impl Cache {
     }
 }
 
-/// Attention of the next rows of several texts: `q`, `k` and `v` are `[1, rows, heads, dim]`, the rows of one text after
-/// those of another, rotated already. The caches take keys and values; each row sees those of its own text up to its own
-/// position, and of a window the last ones. Every row has the bits that it has alone.
+/// Attention of the next rows of several texts: `q`, `k` and `v` are `[1, rows, heads, dim]`, the rows of one text
+/// after those of another, rotated already. The caches take keys and values; each row sees those of its own text up to
+/// its own position, and of a window the last ones. Every row has the bits that it has alone.
 ///
 /// # Errors
 /// As [`ops::attention_rows`]; a shape that does not fit to the texts' rows.

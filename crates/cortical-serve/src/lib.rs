@@ -10,8 +10,8 @@
 //!
 //! One thread speaks to clients, another one computes: texts join and leave a [`Batch`](cortical_text::Batch), whose
 //! steps read the weights once for all of them. What was read of earlier texts is kept for those that begin in the same
-//! way. The number of texts, of waiting requests, of positions and of bytes is bounded by [`Options`], and what a client
-//! does not wait for any more is not computed.
+//! way. The number of texts, of waiting requests, of positions and of bytes is bounded by [`Options`], and what a
+//! client does not wait for any more is not computed.
 //!
 //! What this crate does not know: files, and the command line; it opens no connection, and takes only those of the
 //! listener that it is given.

@@ -23,8 +23,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Threads beside the one that speaks to clients: for tokenizers, templates and predictions.
 const HELPERS: usize = 4;
 
-/// Serves `subject` on `listener` until `stop` is set, and then for as long as requests that are under way need, at most
-/// [`Options::grace`]. It computes with so many threads; as many as there are processors when `None`.
+/// Serves `subject` on `listener` until `stop` is set, and then for as long as requests that are under way need, at
+/// most [`Options::grace`]. It computes with so many threads; as many as there are processors when `None`.
 ///
 /// # Errors
 /// [`Error::Start`] when the system gives no threads or the listener cannot be used; [`Error::Context`] for a model

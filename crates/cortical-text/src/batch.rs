@@ -35,8 +35,8 @@ pub struct Request {
     pub beyond_context: bool,
     /// How many of the likeliest tokens are told with each one that is written; `None` for no probabilities at all.
     pub alternatives: Option<usize>,
-    /// Whether tokens that the text seems to repeat are read along as guesses, which are kept where the model would have
-    /// written them itself. The text is the same; it comes faster where guesses are right.
+    /// Whether tokens that the text seems to repeat are read along as guesses, which are kept where the model would
+    /// have written them itself. The text is the same; it comes faster where guesses are right.
     pub lookup: bool,
 }
 

@@ -5,8 +5,8 @@
 //! have written itself is kept, the rest is forgotten, so the text is the same.
 //!
 //! # Source
-//! Leviathan et al., "Fast inference from transformers via speculative decoding" (2023); Saxena, "Prompt lookup decoding"
-//! (2023).
+//! Leviathan et al., "Fast inference from transformers via speculative decoding" (2023); Saxena, "Prompt lookup
+//! decoding" (2023).
 
 /// As many of the last tokens have to stand in the text a second time.
 const ALIKE: usize = 3;

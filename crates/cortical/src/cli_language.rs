@@ -211,8 +211,8 @@ pub(crate) struct GenerateArgs {
         conflicts_with = "prompt"
     )]
     pub(crate) ids: Vec<u32>,
-    /// Keep what is read of the prompt in this file, and go on from what it holds: a prompt that begins in the same way is
-    /// not read again
+    /// Keep what is read of the prompt in this file, and go on from what it holds: a prompt that begins in the same
+    /// way is not read again
     #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
     pub(crate) prompt_cache: Option<PathBuf>,
     /// Many texts to go on from, one in a line of this file; each has the result that it has alone

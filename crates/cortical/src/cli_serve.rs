@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+// circle: the enum of verbs names every verb's arguments, which share the parsers of their values.
 use crate::cli::tokens;
 use crate::cli_language::{WeightsArg, together};
 

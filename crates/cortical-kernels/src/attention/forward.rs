@@ -96,8 +96,8 @@ pub struct QueryRow<'a, T> {
     pub keys: usize,
 }
 
-/// [`forward`] of rows that are a query each, over keys of their own: the output is `[rows, heads, value_dim]`, and each
-/// row has the bits that it has alone. Of `sizes` the heads and their elements count.
+/// [`forward`] of rows that are a query each, over keys of their own: the output is `[rows, heads, value_dim]`, and
+/// each row has the bits that it has alone. Of `sizes` the heads and their elements count.
 ///
 /// # Panics
 /// If a length does not fit.

@@ -243,8 +243,8 @@ impl QuantizedMatrix {
 
     /// `y[i, j] = Σ_p x[i, p] · w[j, p]` with row-major `x` of `[n, cols]` and `y` of `[n, rows]`.
     ///
-    /// Up to [`FEW_ROWS`] rows of inputs are rounded to 8 bits in blocks of 32 (not for weights of 16 bits); more go through the
-    /// matrix product in single precision.
+    /// Up to [`FEW_ROWS`] rows of inputs are rounded to 8 bits in blocks of 32 (not for weights of 16 bits); more go
+    /// through the matrix product in single precision.
     ///
     /// # Panics
     /// If a length does not fit.

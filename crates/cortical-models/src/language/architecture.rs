@@ -242,8 +242,8 @@ pub(crate) trait Model: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Whether earlier keys turn by other angles when a text grows, so that what was read one by one is not what is read
-    /// at once.
+    /// Whether earlier keys turn by other angles when a text grows, so that what was read one by one is not what is
+    /// read at once.
     fn turns_with_length(&self) -> bool {
         false
     }

@@ -270,8 +270,8 @@ impl LanguageModel {
         Ok(self.model.summary(hidden, pass)?)
     }
 
-    /// Up to so many rows of [`LanguageModel::hidden_of_texts`] together, each row and its scores have the bits that they
-    /// have alone: 32 with quantized weights, fewer with others.
+    /// Up to so many rows of [`LanguageModel::hidden_of_texts`] together, each row and its scores have the bits that
+    /// they have alone: 32 with quantized weights, fewer with others.
     #[must_use]
     pub fn rows_alike(&self) -> usize {
         if self.model.turns_with_length() {

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 /// How a model writes that it calls a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// `<tool_call>{"name": …, "arguments": …}</tool_call>`, one after the other or a list in one: Hermes, Qwen, SmolLM.
+    /// `<tool_call>{"name": …, "arguments": …}</tool_call>`, one after the other or a list in one: Hermes, Qwen,
+    /// SmolLM.
     Tagged,
     /// `[TOOL_CALLS][{"name": …, "arguments": …}]`: Mistral.
     Listed,
