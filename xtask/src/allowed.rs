@@ -198,11 +198,26 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         ],
     ),
     (
+        "cortical-serve",
+        &[
+            CANDLE,
+            THISERROR,
+            allow("axum", "paths, methods and answers of HTTP"),
+            allow("hyper", "HTTP itself, with limits on slow clients"),
+            allow("hyper-util", "joins hyper, axum and tokio"),
+            allow("rayon", "the number of threads"),
+            allow("serde_json", "the bodies of requests and answers"),
+            allow("tokio", "many connections on one thread"),
+        ],
+    ),
+    (
         "cortical",
         &[
             CANDLE,
             THISERROR,
             allow("clap", "the command line"),
+            allow("clap_complete", "completions of the command line"),
+            allow("clap_mangen", "manual pages of the command line"),
             allow("indicatif", "the progress bar"),
             allow("serde_json", "`--json`"),
             allow("signal-hook", "Ctrl-C and SIGTERM ask for a checkpoint"),

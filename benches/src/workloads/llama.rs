@@ -109,7 +109,7 @@ impl Llama {
         let mut x = self.embedding.forward(tokens, pass)?; // [n, rows, hidden]
         let mut caches = caches.iter_mut();
         for block in &self.blocks {
-            x = block.run(&x, caches.next(), pass)?;
+            x = block.run(&x, caches.next().into(), pass)?;
         }
         self.norm.forward(&x, pass)
     }
@@ -229,7 +229,7 @@ impl Decoding {
 
 impl Job for Decoding {
     fn prepare(&mut self) -> Result<()> {
-        self.caches = vec![Cache::new(); self.llama.blocks.len()];
+        self.caches = self.llama.blocks.iter().map(|_| Cache::new()).collect();
         self.next = Some(self.read(&self.prompt.clone())?);
         Ok(())
     }

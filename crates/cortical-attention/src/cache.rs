@@ -1,17 +1,47 @@
 //! Keys and values of positions that a model has read.
 
+use crate::observed_attention;
 use candle_core::Tensor;
-use cortical_neuron::Result;
+use cortical_neuron::{Pass, Result, View};
 use cortical_tensor::Error;
+use cortical_tensor::ops::{self, Attention, HeadOrder, SeenKeys};
 
-/// The keys and values of one layer, `[batch, positions, kv_heads, dim]` each, in buffers that double when they are
-/// full.
+/// The keys and values of one layer, `[batch, positions, kv_heads, dim]` each, in buffers that have room for as many
+/// positions as were asked for, and double when they are full.
 ///
 /// It belongs to evaluation: what it holds has no history, so no gradient flows to earlier positions.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Cache {
     buffers: Option<[Tensor; 2]>,
     len: usize,
+    room: usize,
+}
+
+/// What a layer remembers of what was read before.
+#[derive(Debug, Default)]
+pub enum Memory<'a, 'c> {
+    /// Nothing: the rows are whole texts.
+    #[default]
+    None,
+    /// The rows of every text of the batch go on after what the cache holds.
+    Text(&'a mut Cache),
+    /// The rows are those of several texts, one after the other, each with a cache of its own.
+    Texts(&'a mut [TextRows<'c>]),
+}
+
+/// The next rows of one of several texts.
+#[derive(Debug)]
+pub struct TextRows<'c> {
+    /// What it read before.
+    pub cache: &'c mut Cache,
+    /// How many of the rows are its own.
+    pub rows: usize,
+}
+
+impl<'a> From<Option<&'a mut Cache>> for Memory<'a, '_> {
+    fn from(cache: Option<&'a mut Cache>) -> Self {
+        cache.map_or(Self::None, Self::Text)
+    }
 }
 
 impl Cache {
@@ -19,6 +49,74 @@ impl Cache {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty cache that takes memory for so many positions when the first one comes, and no more until they are
+    /// full.
+    #[must_use]
+    pub fn with_room(positions: usize) -> Self {
+        Self {
+            room: positions,
+            ..Self::default()
+        }
+    }
+
+    /// The first `len` positions in memory of their own, with room for so many.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn fork(&self, len: usize, room: usize) -> Result<Self> {
+        let mut fork = Self::with_room(room);
+        let len = len.min(self.len);
+        if let Some([k, v]) = self.buffers.as_ref().filter(|_| len > 0) {
+            fork.append(&k.narrow(1, 0, len)?, &v.narrow(1, 0, len)?)?;
+        }
+        Ok(fork)
+    }
+
+    /// A cache that holds these keys and values, `[batch, positions, kv_heads, dim]` each, with room for so many
+    /// positions.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they do not fit to each other.
+    pub fn of(k: &Tensor, v: &Tensor, room: usize) -> Result<Self> {
+        let dims = |t: &Tensor| t.dims().get(..3).map(<[usize]>::to_vec);
+        if k.rank() != 4 || v.rank() != 4 || dims(k) != dims(v) {
+            return Err(Error::Shape {
+                op: "cache",
+                argument: "values",
+                expected: format!(
+                    "[batch, positions, kv_heads, dim] as the keys, {:?}",
+                    k.dims()
+                ),
+                got: v.dims().to_vec(),
+            }
+            .into());
+        }
+        let mut cache = Self::with_room(room);
+        if k.dim(1)? > 0 {
+            cache.append(k, v)?;
+        }
+        Ok(cache)
+    }
+
+    /// The keys and values that it holds; `None` for none.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn held(&self) -> Result<Option<[Tensor; 2]>> {
+        match &self.buffers {
+            Some([k, v]) if self.len > 0 => {
+                Ok(Some([k.narrow(1, 0, self.len)?, v.narrow(1, 0, self.len)?]))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The buffers, which hold more positions than were read; `None` before the first.
+    #[must_use]
+    pub fn buffers(&self) -> Option<&[Tensor; 2]> {
+        self.buffers.as_ref()
     }
 
     /// How many positions it holds.
@@ -82,7 +180,10 @@ impl Cache {
         }
         let grown = |new: &Tensor, held: Option<&Tensor>| {
             let mut shape = new.dims().to_vec();
-            shape[1] = end.next_power_of_two();
+            shape[1] = match end <= self.room {
+                true => self.room,
+                false => end.next_power_of_two(),
+            };
             let all = Tensor::zeros(shape, new.dtype(), new.device())?;
             if let Some(held) = held.filter(|_| self.len > 0) {
                 all.slice_set(&held.narrow(1, 0, self.len)?.contiguous()?, 1, 0)?;
@@ -96,4 +197,63 @@ impl Cache {
         ]);
         Ok(())
     }
+}
+
+/// Attention of the next rows of several texts: `q`, `k` and `v` are `[1, rows, heads, dim]`, the rows of one text
+/// after those of another, rotated already. The caches take keys and values; each row sees those of its own text up to
+/// its own position, and of a window the last ones. Every row has the bits that it has alone.
+///
+/// # Errors
+/// As [`ops::attention_rows`]; a shape that does not fit to the texts' rows.
+pub fn attend_texts(
+    layer: &str,
+    [q, k, v]: [&Tensor; 3],
+    texts: &mut [TextRows<'_>],
+    window: Option<usize>,
+    options: Attention<'_>,
+    pass: &mut Pass<'_>,
+) -> Result<Tensor> {
+    let mut at = 0;
+    let mut places = Vec::new();
+    for (text, TextRows { cache, rows }) in texts.iter_mut().enumerate() {
+        let before = cache.len();
+        cache.append(&k.narrow(1, at, *rows)?, &v.narrow(1, at, *rows)?)?;
+        at += *rows;
+        for row in 0..*rows {
+            let end = before + row + 1;
+            let first = window.map_or(0, |window| end.saturating_sub(window));
+            places.push((text, first..end));
+        }
+    }
+    let held = |text: usize| {
+        let cache: &Cache = texts[text].cache;
+        cache.buffers().expect("keys were appended")
+    };
+    let seen: Vec<SeenKeys<'_>> = places
+        .into_iter()
+        .map(|(text, range)| {
+            let [k, v] = held(text);
+            SeenKeys { k, v, range }
+        })
+        .collect();
+    if pass.wants(View::Attention) {
+        // Only for the observer, who sees the weights of one row after the other.
+        for (at, row) in seen.iter().enumerate() {
+            let part = |t: &Tensor| t.narrow(1, row.range.start, row.range.len());
+            let parts = [q.narrow(1, at, 1)?, part(row.k)?, part(row.v)?];
+            let options = Attention {
+                causal: None,
+                mask: None,
+                order: HeadOrder::Inside,
+                ..options
+            };
+            observed_attention(layer, parts.each_ref(), options, pass)?;
+        }
+    }
+    Ok(ops::attention_rows(
+        q,
+        &seen,
+        options.scale,
+        options.softcap,
+    )?)
 }

@@ -1,6 +1,6 @@
 //! A Llama-style block.
 
-use crate::{Cache, GroupedQueryAttention, GroupedQueryAttentionConfig, SwiGlu, SwiGluConfig};
+use crate::{GroupedQueryAttention, GroupedQueryAttentionConfig, Memory, SwiGlu, SwiGluConfig};
 use candle_core::Tensor;
 use cortical_neuron::{Description, Layer, Pass, Place, Result, RmsNorm, View, product};
 
@@ -140,21 +140,16 @@ impl DecoderBlock {
         self.attention.projections().chain(self.mlp.projections())
     }
 
-    /// The block over the rows of `x` and, with a cache, over what was read before.
+    /// The block over the rows of `x` and what was read before.
     ///
     /// # Errors
     /// When a shape does not fit; the error says in which layer.
-    pub fn run(
-        &self,
-        x: &Tensor,
-        cache: Option<&mut Cache>,
-        pass: &mut Pass<'_>,
-    ) -> Result<Tensor> {
-        let h = match (&self.before_attention, &self.behind_attention, cache) {
-            (Some(norm), None, None) => self.attention.sublayer(x, norm, pass)?,
-            (before, behind, cache) => {
+    pub fn run(&self, x: &Tensor, memory: Memory<'_, '_>, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let h = match (&self.before_attention, &self.behind_attention, memory) {
+            (Some(norm), None, Memory::None) => self.attention.sublayer(x, norm, pass)?,
+            (before, behind, memory) => {
                 let y = normed(before.as_ref(), x, pass)?;
-                let y = self.attention.attend(&y, cache, pass)?;
+                let y = self.attention.attend(&y, memory, pass)?;
                 (x + normed(behind.as_ref(), &y, pass)?)?
             }
         };
@@ -180,7 +175,7 @@ fn normed(norm: Option<&RmsNorm>, x: &Tensor, pass: &mut Pass<'_>) -> Result<Ten
 
 impl Layer for DecoderBlock {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        self.run(x, None, pass)
+        self.run(x, Memory::None, pass)
     }
 
     fn describe(&self, sample: &[usize]) -> Result<Description> {
@@ -207,7 +202,7 @@ impl Layer for DecoderBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rotary;
+    use crate::{Cache, Rotary};
     use candle_core::{DType, Device};
     use cortical_kernels::rope::Pairs;
     use cortical_neuron::{Observer, Params};
@@ -284,7 +279,7 @@ mod tests {
         let block = block(&params);
         let x = Tensor::ones((1, 6, 12), DType::F32, &Device::Cpu).unwrap();
         let (mut cache, mut pass) = (Cache::new(), Pass::eval());
-        let cached = block.run(&x, Some(&mut cache), &mut pass).unwrap();
+        let cached = block.run(&x, Memory::Text(&mut cache), &mut pass).unwrap();
         assert_eq!(
             numbers(&cached),
             numbers(&block.forward(&x, &mut pass).unwrap())
@@ -415,7 +410,7 @@ mod tests {
             let (mut cache, mut read) = (Cache::new(), Vec::new());
             for (from, rows) in [(0, 4), (4, 1), (5, 2)] {
                 let part = x.narrow(1, from, rows).unwrap();
-                let y = block.run(&part, Some(&mut cache), &mut Pass::eval());
+                let y = block.run(&part, Memory::Text(&mut cache), &mut Pass::eval());
                 read.extend(numbers(&y.unwrap()));
             }
             let far = whole.iter().zip(&read).map(|(a, b)| (a - b).abs());

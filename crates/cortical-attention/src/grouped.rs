@@ -1,7 +1,7 @@
 //! Attention whose query heads share heads of keys and values.
 
 use crate::sublayer::{scale, show};
-use crate::{Cache, Rotary, observed_attention};
+use crate::{Cache, Memory, Rotary, TextRows, attend_texts, observed_attention};
 use candle_core::{Device, Tensor};
 use cortical_dense::Linear;
 use cortical_neuron::{
@@ -217,7 +217,7 @@ impl GroupedQueryAttentionConfig {
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use cortical_attention::{Cache, GroupedQueryAttention, Rotary};
+/// use cortical_attention::{Cache, GroupedQueryAttention, Memory, Rotary};
 /// use cortical_kernels::rope::Pairs;
 /// use cortical_neuron::{Params, Pass};
 /// use cortical_tensor::Seed;
@@ -228,8 +228,8 @@ impl GroupedQueryAttentionConfig {
 /// let layer = config.build(&params.at("self_attn"))?;
 /// let mut cache = Cache::new();
 /// let x = Tensor::zeros((1, 3, 16), DType::F32, &Device::Cpu)?;
-/// layer.attend(&x, Some(&mut cache), &mut Pass::eval())?; // reads three rows
-/// layer.attend(&x.narrow(1, 0, 1)?, Some(&mut cache), &mut Pass::eval())?; // and one more
+/// layer.attend(&x, Memory::Text(&mut cache), &mut Pass::eval())?; // reads three rows
+/// layer.attend(&x.narrow(1, 0, 1)?, Memory::Text(&mut cache), &mut Pass::eval())?; // and one more
 /// assert_eq!(cache.len(), 4);
 /// # Ok(())
 /// # }
@@ -276,19 +276,18 @@ impl GroupedQueryAttention {
         }
     }
 
-    /// Attention over the rows of `x` and, with a cache, over what was read before; the cache takes the new keys and
-    /// values.
+    /// Attention over the rows of `x` and what was read before; caches take the new keys and values.
     ///
     /// # Errors
     /// When a shape does not fit; the error says in which layer.
     pub fn attend(
         &self,
         x: &Tensor,
-        cache: Option<&mut Cache>,
+        memory: Memory<'_, '_>,
         pass: &mut Pass<'_>,
     ) -> Result<Tensor> {
         let y = self
-            .run(x, cache, pass)
+            .run(x, memory, pass)
             .map_err(|e| e.in_layer(&self.name))?;
         pass.observe(&self.name, y)
     }
@@ -330,7 +329,7 @@ impl GroupedQueryAttention {
         };
         let [Some(q), Some(k), Some(v), Some((out, None))] = parts else {
             let normed = norm.forward(x, pass)?;
-            return Ok((x + self.attend(&normed, None, pass)?)?);
+            return Ok((x + self.attend(&normed, Memory::None, pass)?)?);
         };
         let angles = match (&self.config.rotary, x.dims()) {
             (Some(rotary), &[_, rows, _]) => Some(rotary.angles(0, rows, x)?),
@@ -360,7 +359,7 @@ impl GroupedQueryAttention {
         show(sublayer, norm.name(), &self.name, pass)
     }
 
-    fn run(&self, x: &Tensor, cache: Option<&mut Cache>, pass: &mut Pass<'_>) -> Result<Tensor> {
+    fn run(&self, x: &Tensor, memory: Memory<'_, '_>, pass: &mut Pass<'_>) -> Result<Tensor> {
         let &[batch, rows, _] = x.dims() else {
             let expected = format!("[batch, rows, {}]", self.config.hidden_size);
             let (op, argument, got) = ("attention", "x", x.dims().to_vec());
@@ -372,7 +371,6 @@ impl GroupedQueryAttention {
             }
             .into());
         };
-        let before = cache.as_ref().map_or(0, |c| c.len());
         let (num_heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
         let [q, k, v] = match &self.qkv {
             Qkv::Split(layers) => {
@@ -399,18 +397,76 @@ impl GroupedQueryAttention {
         let q = heads(q, num_heads, self.q_norm.as_ref())?;
         let k = heads(k, kv_heads, self.k_norm.as_ref())?;
         let v = heads(v, kv_heads, None)?;
+        let y = match memory {
+            Memory::None => self.attend_text([q, k, v], None, pass)?,
+            Memory::Text(cache) => self.attend_text([q, k, v], Some(cache), pass)?,
+            Memory::Texts(texts) => self.attend_texts([q, k, v], texts, pass)?,
+        };
+        self.o.apply(&y.flatten_from(2)?, pass)
+    }
+
+    fn options(&self) -> Attention<'_> {
+        Attention {
+            scale: self.config.scale,
+            softcap: self.config.softcap,
+            order: HeadOrder::Inside,
+            ..Default::default()
+        }
+    }
+
+    /// Attention over rows that go on after what the cache holds.
+    fn attend_text(
+        &self,
+        [q, k, v]: [Tensor; 3],
+        cache: Option<&mut Cache>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let (before, rows) = (cache.as_ref().map_or(0, |c| c.len()), q.dim(1)?);
         let (q, k, v) = self.turn(before, [q, k, v], cache)?;
         let (k, v, causal, mask) = self.see(before, rows, k, v, q.device())?;
         let options = Attention {
-            scale: self.config.scale,
-            softcap: self.config.softcap,
             causal,
             mask: mask.as_ref(),
-            order: HeadOrder::Inside,
-            ..Default::default()
+            ..self.options()
         };
-        let y = observed_attention(&self.name, [&q, &k, &v], options, pass)?;
-        self.o.apply(&y.flatten_from(2)?, pass)
+        observed_attention(&self.name, [&q, &k, &v], options, pass)
+    }
+
+    /// Attention over the rows of several texts, each after what its own cache holds.
+    fn attend_texts(
+        &self,
+        [q, k, v]: [Tensor; 3],
+        texts: &mut [TextRows<'_>],
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        let rotary = self.config.rotary.as_ref();
+        if !self.config.causal || rotary.is_some_and(Rotary::is_by_length) {
+            // Earlier keys turn by other angles with every row, each text by its own.
+            let (mut at, mut all) = (0, Vec::with_capacity(texts.len()));
+            for TextRows { cache, rows } in texts {
+                let part = |t: &Tensor| t.narrow(1, at, *rows)?.contiguous();
+                let parts = [part(&q)?, part(&k)?, part(&v)?];
+                at += *rows;
+                all.push(self.attend_text(parts, Some(cache), pass)?);
+            }
+            return Ok(Tensor::cat(&all, 1)?);
+        }
+        let (q, k) = match rotary {
+            None => (q, k),
+            Some(rotary) => {
+                let positions = texts.iter().flat_map(|text| {
+                    let before = text.cache.len() as u32;
+                    before..before + text.rows as u32
+                });
+                let positions: Vec<u32> = positions.collect();
+                (
+                    rotary.rotate_at(&q, &positions)?,
+                    rotary.rotate_at(&k, &positions)?,
+                )
+            }
+        };
+        let (parts, window) = ([&q, &k, &v], self.config.window);
+        attend_texts(&self.name, parts, texts, window, self.options(), pass)
     }
 
     /// Rotated queries, and all keys and values there are with the keys rotated.
@@ -476,7 +532,7 @@ impl GroupedQueryAttention {
 impl Layer for GroupedQueryAttention {
     /// Attention over the rows of `x` alone.
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        self.attend(x, None, pass)
+        self.attend(x, Memory::None, pass)
     }
 
     /// As for the rows of one sample without a cache.

@@ -38,7 +38,7 @@ mod observed;
 mod rotary;
 mod sublayer;
 
-pub use cache::Cache;
+pub use cache::{Cache, Memory, TextRows, attend_texts};
 pub use decoder::{DecoderBlock, DecoderBlockConfig};
 pub use decoder_layer::{DecoderMasks, TransformerDecoderLayer, TransformerDecoderLayerConfig};
 pub use encoder::{TransformerEncoderLayer, TransformerEncoderLayerConfig};

@@ -17,6 +17,16 @@ pub struct Rotary {
     frequencies: Frequencies,
     scale: f64,
     table: Arc<Mutex<Option<Table>>>,
+    /// What the last rows of several texts turned by: every block of a model asks for the same.
+    picked: Arc<Mutex<Option<Picked>>>,
+}
+
+/// Cosines and sines of some positions.
+#[derive(Clone, Debug)]
+struct Picked {
+    positions: Vec<u32>,
+    cos: Tensor,
+    sin: Tensor,
 }
 
 /// Frequencies for a text of so many positions.
@@ -74,6 +84,7 @@ impl Rotary {
             frequencies,
             scale: 1.0,
             table: Arc::default(),
+            picked: Arc::default(),
         }
     }
 
@@ -82,6 +93,7 @@ impl Rotary {
     pub fn scaled(mut self, scale: f64) -> Self {
         self.scale = scale;
         self.table = Arc::default();
+        self.picked = Arc::default();
         self
     }
 
@@ -112,6 +124,34 @@ impl Rotary {
         let table = self.table(first.saturating_add(rows), like.dtype(), like.device())?;
         let part = |t: &Tensor| t.narrow(0, first, rows);
         Ok((part(&table.cos)?, part(&table.sin)?, self.pairs))
+    }
+
+    /// Rotates `x` of `[1, rows, heads, dim]` whose rows have these positions. It is not for angles that
+    /// [change](Self::is_by_length) when the text grows.
+    ///
+    /// # Errors
+    /// When a head has fewer elements than are rotated, or there are other positions than rows.
+    pub(crate) fn rotate_at(&self, x: &Tensor, positions: &[u32]) -> Result<Tensor> {
+        let len = positions.iter().max().map_or(0, |last| *last as usize + 1);
+        let table = self.table(len, x.dtype(), x.device())?;
+        let mut picked = self.picked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |picked: &Picked| {
+            picked.positions == positions
+                && picked.cos.dtype() == x.dtype()
+                && picked.cos.device().same_device(x.device())
+        };
+        if !picked.as_ref().is_some_and(is_same) {
+            let rows = Tensor::new(positions, x.device())?;
+            *picked = Some(Picked {
+                positions: positions.to_vec(),
+                cos: table.cos.index_select(&rows, 0)?,
+                sin: table.sin.index_select(&rows, 0)?,
+            });
+        }
+        let found = picked.clone().expect("it was just made");
+        drop(picked);
+        let (cos, sin) = (found.cos, found.sin);
+        Ok(ops::rotary(x, &cos, &sin, self.pairs, HeadOrder::Inside)?)
     }
 
     /// The table of at least `len` positions; of exactly `len` where the angles depend on it.

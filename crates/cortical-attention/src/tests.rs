@@ -1,8 +1,8 @@
 //! Names, caches against whole sequences, masks, and gradients that reach every parameter.
 
 use crate::{
-    Attend, Cache, DecoderBlock, DecoderMasks, GroupedQueryAttention, MultiHeadAttention, Rotary,
-    TransformerDecoderLayer, TransformerEncoderLayer,
+    Attend, Cache, DecoderBlock, DecoderMasks, GroupedQueryAttention, Memory, MultiHeadAttention,
+    Rotary, TextRows, TransformerDecoderLayer, TransformerEncoderLayer,
 };
 use candle_core::{DType, Device, Tensor};
 use cortical_kernels::rope::Pairs;
@@ -92,7 +92,7 @@ fn reading_with_a_cache_is_reading_at_once() {
         let part = x.narrow(1, first, rows).unwrap();
         parts.push(
             block
-                .run(&part, Some(&mut cache), &mut Pass::eval())
+                .run(&part, Memory::Text(&mut cache), &mut Pass::eval())
                 .unwrap(),
         );
         first += rows;
@@ -104,11 +104,97 @@ fn reading_with_a_cache_is_reading_at_once() {
     let again = block
         .run(
             &x.narrow(1, 4, 1).unwrap(),
-            Some(&mut cache),
+            Memory::Text(&mut cache),
             &mut Pass::eval(),
         )
         .unwrap();
     assert_same(&again, &whole.narrow(1, 4, 1).unwrap());
+}
+
+#[test]
+fn rows_of_several_texts_have_the_bits_of_each_alone() {
+    let variants = |at: usize| {
+        let attention = GroupedQueryAttention::config(16, 4).num_kv_heads(2);
+        let rotary = Rotary::new(4, 10_000.0, Pairs::Halves);
+        match at {
+            0 => attention.rotary(rotary),
+            1 => attention.rotary(rotary).window(Some(3)).softcap(Some(0.5)),
+            2 => attention,
+            // By the length of each text.
+            _ => attention.rotary(Rotary::by_length(
+                |len| vec![1.0 / len as f64, 0.5],
+                Pairs::Halves,
+            )),
+        }
+    };
+    for variant in 0..4 {
+        let layer = variants(variant).build(&params().at("a")).unwrap();
+        let x = random(&[1, 40, 16]);
+        // Each text reads a part of `x` before, and then some rows together with the others.
+        let before = [0, 7, 2];
+        let rows = [1, 1, 3];
+        let read = |cache: &mut Cache, first: usize, count: usize| {
+            let part = x.narrow(1, first, count).unwrap();
+            layer.attend(&part, Memory::Text(cache), &mut Pass::eval())
+        };
+        let cache = |text: usize| {
+            let mut cache = Cache::with_room(16);
+            if before[text] > 0 {
+                read(&mut cache, 10 * text, before[text]).unwrap();
+            }
+            cache
+        };
+        let mut caches = [cache(0), cache(1), cache(2)];
+        let parts: Vec<Tensor> = (0..3)
+            .map(|text| x.narrow(1, 10 * text + before[text], rows[text]).unwrap())
+            .collect();
+        let together = Tensor::cat(&parts, 1).unwrap();
+        let mut texts: Vec<TextRows<'_>> = caches
+            .iter_mut()
+            .zip(rows)
+            .map(|(cache, rows)| TextRows { cache, rows })
+            .collect();
+        let memory = Memory::Texts(&mut texts);
+        let got = layer.attend(&together, memory, &mut Pass::eval()).unwrap();
+        let mut at = 0;
+        for text in 0..3 {
+            let mut alone = cache(text);
+            let want = match variant {
+                // Keys turn with every row that comes.
+                3 => read(&mut alone, 10 * text + before[text], rows[text]).unwrap(),
+                _ => {
+                    let rows = (0..rows[text])
+                        .map(|row| read(&mut alone, 10 * text + before[text] + row, 1).unwrap());
+                    Tensor::cat(&rows.collect::<Vec<_>>(), 1).unwrap()
+                }
+            };
+            assert_same(&got.narrow(1, at, rows[text]).unwrap(), &want);
+            assert_eq!(caches[text].len(), alone.len());
+            at += rows[text];
+        }
+    }
+}
+
+#[test]
+fn a_fork_has_memory_of_its_own() {
+    let layer = GroupedQueryAttention::config(16, 4)
+        .build(&params().at("a"))
+        .unwrap();
+    let x = random(&[1, 6, 16]);
+    let read = |cache: &mut Cache, first: usize, count: usize| {
+        let part = x.narrow(1, first, count).unwrap();
+        let y = layer.attend(&part, Memory::Text(cache), &mut Pass::eval());
+        y.unwrap()
+    };
+    let mut whole = Cache::with_room(8);
+    read(&mut whole, 0, 5);
+    let mut fork = whole.fork(3, 4).unwrap();
+    assert_eq!(fork.len(), 3);
+    // Other rows in the fork change nothing of what it comes from.
+    read(&mut fork, 5, 1);
+    let mut again = Cache::new();
+    read(&mut again, 0, 5);
+    assert_same(&read(&mut whole, 5, 1), &read(&mut again, 5, 1));
 }
 
 #[test]
@@ -117,10 +203,18 @@ fn a_cache_of_another_batch_is_refused() {
     let block = llama_block(&p);
     let mut cache = Cache::new();
     block
-        .run(&random(&[2, 3, 16]), Some(&mut cache), &mut Pass::eval())
+        .run(
+            &random(&[2, 3, 16]),
+            Memory::Text(&mut cache),
+            &mut Pass::eval(),
+        )
         .unwrap();
     let error = block
-        .run(&random(&[1, 1, 16]), Some(&mut cache), &mut Pass::eval())
+        .run(
+            &random(&[1, 1, 16]),
+            Memory::Text(&mut cache),
+            &mut Pass::eval(),
+        )
         .unwrap_err()
         .to_string();
     assert_eq!(

@@ -2,10 +2,10 @@
 
 mod low_rank;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
 use cortical_kernels::constant::ConstantMatrix;
-use cortical_kernels::matmul::Transposes;
+use cortical_kernels::matmul::{ROWS_ALIKE, Transposes};
 use cortical_neuron::{
     Description, Error, Init, Layer, Param, Pass, Place, Result, Scope, View, product, wrong_sample,
 };
@@ -325,6 +325,17 @@ impl Linear {
         match pass.wants(View::Modules) {
             true => self.forward(x, pass),
             false => self.run(x, self.activation(), pass),
+        }
+    }
+
+    /// Up to so many rows of inputs together, each row of the output has the bits that it has alone.
+    #[must_use]
+    pub fn rows_alike(&self) -> usize {
+        match &self.weight {
+            _ if self.change_beside().is_some() => 1,
+            Weight::Constant(matrix) => matrix.rows_alike(),
+            Weight::Rows(weight) if weight.tensor().dtype() == DType::F32 => ROWS_ALIKE,
+            Weight::Rows(_) | Weight::Columns(_) => 1,
         }
     }
 

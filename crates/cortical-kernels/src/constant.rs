@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::quantized::QuantizedMatrix;
+use crate::quantized::{FEW_ROWS, QuantizedMatrix};
 use crate::sparse::SparseMatrix;
 
 /// A matrix of weights that products are computed from as it lies: quantized, or with severed connections.
@@ -21,6 +21,11 @@ pub trait ConstantMatrix: fmt::Debug + Send + Sync {
     /// Connections that are left.
     fn connections(&self) -> usize {
         self.rows() * self.cols()
+    }
+
+    /// Up to so many rows of inputs together, each row of a product has the bits that it has alone.
+    fn rows_alike(&self) -> usize {
+        1
     }
 
     /// All weights as `f32`, row after row.
@@ -48,6 +53,9 @@ impl ConstantMatrix for QuantizedMatrix {
     }
     fn cols(&self) -> usize {
         self.cols()
+    }
+    fn rows_alike(&self) -> usize {
+        FEW_ROWS
     }
     fn dense(&self) -> Vec<f32> {
         self.dequantize()

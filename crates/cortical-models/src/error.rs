@@ -219,6 +219,24 @@ pub enum Error {
         /// The architecture.
         model: &'static str,
     },
+    /// Saved keys and values are of other positions than their text.
+    #[error(
+        "the saved keys and values have {got} positions, and their text has {expected} tokens; save them again"
+    )]
+    CacheLength {
+        /// The tokens.
+        expected: usize,
+        /// The positions.
+        got: usize,
+    },
+    /// A model that sees whole texts only is to go on with some.
+    #[error(
+        "this {model} reads whole texts and keeps nothing of them, so it cannot go on with one"
+    )]
+    NoCache {
+        /// The architecture.
+        model: &'static str,
+    },
     /// A model without low-rank changes was asked to save them.
     #[error("the model has no low-rank change to save; open it with adapters")]
     NoAdapter,

@@ -1,8 +1,9 @@
 //! A conversation with a model.
 
 use crate::error::Result;
-use crate::generate::{Generator, Stop};
+use crate::generate::Generator;
 use crate::sample::Sampler;
+use crate::stop::Stop;
 use crate::stream::{TextStream, TextStreamOptions};
 use crate::template::{ChatTemplate, Message};
 use crate::tokenizer::Tokenizer;
@@ -84,14 +85,8 @@ impl<'a> Chat<'a> {
     ) -> Result<Reply> {
         let mut messages = self.messages.clone();
         messages.push(Message::new("user", content));
-        let text = self.template.render(&messages, true)?;
-        let mut prompt = self.tokenizer.encode_part(&text)?;
-        // A GGUF file may say what a text begins with, whether its template does or not.
-        if let Some(bos) = self.tokenizer.bos()
-            && prompt.first() != Some(&bos)
-        {
-            prompt.insert(0, bos);
-        }
+        let turns: Vec<_> = messages.iter().map(Message::to_value).collect();
+        let prompt = self.template.encode(self.tokenizer, &turns, None)?;
         // What was read of the last turns may be written otherwise now: the cache goes back to where they agree.
         let agree = self
             .read

@@ -119,6 +119,12 @@ pub enum Error {
         /// The model.
         path: PathBuf,
     },
+    /// A file is no prompt that was read.
+    #[error("{} is no prompt that `generate --prompt-cache` has saved; choose another file", path.display())]
+    NoPrompt {
+        /// The file.
+        path: PathBuf,
+    },
     /// A template for conversations fails.
     #[error("{}the chat template fails: {why}", before(path.as_deref()))]
     Template {

@@ -1,44 +1,14 @@
 //! Going on from a prompt, token by token.
 
+use crate::batch::{Batch, Request, Speeds, TextId};
 use crate::error::{Error, Result};
 use crate::sample::Sampler;
-use candle_core::{DType, Device, Tensor};
-use cortical_kernels::parallel::keep_spinning;
+use crate::stop::Stop;
 use cortical_models::language::{LanguageModel, ModelCache};
-use cortical_neuron::Pass;
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::time::Duration;
 
-/// Prompt tokens that are read at a time: enough for the matrix product to run at its speed, few enough for the scores
-/// to stay small.
-const CHUNK: usize = 512;
-
-/// Why a generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The model said that the text is at its end.
-    End,
-    /// As many tokens came as were asked for.
-    Length,
-    /// The positions that the model was made for are used up.
-    Positions,
-    /// A stop string came.
-    Text,
-}
-
-impl Stop {
-    /// The reason in a word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::End => "end",
-            Self::Length => "length",
-            Self::Positions => "positions",
-            Self::Text => "stop",
-        }
-    }
-}
-
-/// An iterator over the tokens that a model goes on with.
+/// An iterator over the tokens that a model goes on with: a [`Batch`] of one text.
 ///
 /// The prompt is read when the first token is asked for; what was read stays in the cache. A token that ends the text
 /// is not given out.
@@ -63,18 +33,16 @@ impl Stop {
 #[derive(Debug)]
 pub struct Generator<'a> {
     model: &'a LanguageModel,
-    cache: ModelCache,
-    /// All tokens of the text, of which the cache holds the first ones.
+    /// The text in a batch of its own, once something was asked for.
+    batch: Option<(Batch<'a>, TextId)>,
+    /// What joins that batch.
+    request: Option<Request>,
+    /// All tokens that were given out, those of the prompt first.
     text: Vec<u32>,
-    sampler: Sampler,
-    ends: Vec<u32>,
-    left: usize,
-    beyond: bool,
-    /// Whether nothing was asked for yet.
-    is_new: bool,
+    /// Tokens that were written and not given out yet, and why there are no more behind them.
+    next: VecDeque<u32>,
+    end: Option<Stop>,
     stop: Option<Stop>,
-    read: (usize, Duration),
-    written: (usize, Duration),
 }
 
 impl<'a> Generator<'a> {
@@ -91,40 +59,45 @@ impl<'a> Generator<'a> {
         if prompt.len() <= cache.len() {
             return Err(Error::EmptyPrompt);
         }
+        let request = Request {
+            cache,
+            ..Request::new(model, prompt, sampler)
+        };
         Ok(Self {
             model,
-            cache,
+            batch: None,
+            request: Some(request),
             text: prompt.to_vec(),
-            sampler,
-            ends: Vec::new(),
-            left: usize::MAX,
-            beyond: false,
-            is_new: true,
+            next: VecDeque::new(),
+            end: None,
             stop: None,
-            read: (0, Duration::ZERO),
-            written: (0, Duration::ZERO),
         })
+    }
+
+    /// Changes the request, which it is too late for once something was asked for.
+    fn with(mut self, change: impl FnOnce(&mut Request)) -> Self {
+        if let Some(request) = &mut self.request {
+            change(request);
+        }
+        self
     }
 
     /// At most so many tokens.
     #[must_use]
-    pub fn limit(mut self, tokens: usize) -> Self {
-        self.left = tokens;
-        self
+    pub fn limit(self, tokens: usize) -> Self {
+        self.with(|request| request.limit = tokens)
     }
 
     /// Goes on behind the positions that the model was made for, where they are computed and not looked up in a table.
     #[must_use]
-    pub fn beyond_context(mut self, beyond: bool) -> Self {
-        self.beyond = beyond;
-        self
+    pub fn beyond_context(self, beyond: bool) -> Self {
+        self.with(|request| request.beyond_context = beyond)
     }
 
     /// The tokens that end the text.
     #[must_use]
-    pub fn ends(mut self, tokens: &[u32]) -> Self {
-        self.ends = tokens.to_vec();
-        self
+    pub fn ends(self, tokens: &[u32]) -> Self {
+        self.with(|request| request.ends = tokens.to_vec())
     }
 
     /// Why it ended, once it has.
@@ -142,96 +115,69 @@ impl<'a> Generator<'a> {
     /// The cache and the text, for a conversation that goes on.
     #[must_use]
     pub fn into_parts(self) -> (ModelCache, Vec<u32>) {
-        (self.cache, self.text)
+        let read = match (self.batch, self.request) {
+            (Some((mut batch, id)), _) => batch.leave(id).map(|left| left.cache),
+            (None, request) => request.map(|request| request.cache),
+        };
+        let mut cache = read.unwrap_or_default();
+        cache.truncate(self.text.len());
+        (cache, self.text)
     }
 
     /// How many tokens of the prompt were read, and in what time.
     #[must_use]
     pub fn prompt_speed(&self) -> (usize, Duration) {
-        self.read
+        self.speeds().read
     }
 
     /// How many tokens behind the first were written, and in what time.
     #[must_use]
     pub fn speed(&self) -> (usize, Duration) {
-        self.written
+        self.speeds().written
     }
 
-    /// The scores of the token behind the text.
-    fn scores(&mut self) -> Result<Vec<f32>> {
-        let began = Instant::now();
-        let known = self.cache.len();
-        let new = &self.text[known..];
-        let count = new.len();
-        let mut pass = Pass::eval();
-        let mut last = None;
-        for part in new.chunks(CHUNK) {
-            let ids = Tensor::from_slice(part, (1, part.len()), &Device::Cpu)?;
-            let hidden = self.model.hidden(&ids, Some(&mut self.cache), &mut pass)?;
-            last = Some(hidden.narrow(1, part.len() - 1, 1)?);
-        }
-        let last = last.ok_or(Error::EmptyPrompt)?;
-        let scores = self.model.scores(&last, &mut pass)?;
-        // Those of a model in half precision are narrow.
-        let scores = scores.to_dtype(DType::F32)?.flatten_all()?;
-        let scores = scores.to_vec1::<f32>()?;
-        let spent = began.elapsed();
-        let total = if self.read.0 == 0 {
-            &mut self.read
-        } else {
-            &mut self.written
-        };
-        total.0 += count;
-        total.1 += spent;
-        Ok(scores)
+    fn speeds(&self) -> Speeds {
+        let batch = self.batch.as_ref();
+        batch
+            .and_then(|(batch, id)| batch.speeds(*id))
+            .unwrap_or_default()
     }
 
     fn step(&mut self) -> Result<Option<u32>> {
-        if self.left == 0 {
-            self.stop = Some(Stop::Length);
-            return Ok(None);
+        if let Some(request) = self.request.take() {
+            if request.limit == 0 {
+                self.request = Some(request);
+                self.stop = Some(Stop::Length);
+                return Ok(None);
+            }
+            let mut batch = Batch::new(self.model);
+            let id = batch.join(request).inspect_err(|error| {
+                // What came with the prompt was never read, and nobody would know.
+                let is_long = matches!(error, Error::LongText { .. });
+                self.stop = is_long.then_some(Stop::Positions);
+            })?;
+            self.batch = Some((batch, id));
         }
-        if let Err(error) = check_length(self.model, self.text.len(), self.beyond) {
-            self.stop = Some(Stop::Positions);
-            // What came with the prompt was never read, and nobody would know.
-            return match self.is_new {
-                true => Err(error),
-                false => Ok(None),
+        while self.next.is_empty() && self.end.is_none() {
+            let Some((batch, _)) = &mut self.batch else {
+                return Err(Error::EmptyPrompt);
             };
+            for progress in batch.step()? {
+                self.next
+                    .extend(progress.written.iter().map(|written| written.token));
+                self.end = progress.end.transpose()?;
+            }
         }
-        self.is_new = false;
-        // Hundreds of small products a token: no thread should have to be woken for each.
-        let scores = keep_spinning(|| self.scores())?;
-        let token = self.sampler.next(&scores, &self.text)?;
-        if self.ends.contains(&token) {
-            self.stop = Some(Stop::End);
-            return Ok(None);
+        match self.next.pop_front() {
+            Some(token) => {
+                self.text.push(token);
+                Ok(Some(token))
+            }
+            None => {
+                self.stop = self.end;
+                Ok(None)
+            }
         }
-        self.text.push(token);
-        self.left -= 1;
-        Ok(Some(token))
-    }
-}
-
-/// Refuses a text of so many tokens that is longer than what a model was made for; with `beyond`, only one that it has
-/// no positions for.
-///
-/// # Errors
-/// [`Error::LongText`].
-pub fn check_length(model: &LanguageModel, tokens: usize, beyond: bool) -> Result<()> {
-    let config = model.config();
-    let table = config.table_positions();
-    let limit = match beyond {
-        true => table,
-        false => Some(table.unwrap_or(config.max_positions())),
-    };
-    match limit {
-        Some(positions) if tokens > positions => Err(Error::LongText {
-            got: tokens,
-            positions,
-            computed: table.is_none(),
-        }),
-        _ => Ok(()),
     }
 }
 

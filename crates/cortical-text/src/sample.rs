@@ -112,18 +112,18 @@ impl Sampler {
         if self.sampling.temperature == 0.0 {
             return likeliest(&scores);
         }
-        let all = likely(&scores, &self.sampling)?;
+        let mut all = likely(&scores, &self.sampling)?;
         // One draw for each token, whatever was cut.
         let drawn = self.rng.uniform();
-        let total: f64 = all.iter().map(|(_, p)| p).sum();
-        let mut left = drawn * total;
-        for (token, p) in &all {
+        let mut left = drawn * all.total();
+        for at in 0..all.len() {
+            let (token, p) = all.get(at);
             left -= p;
             if left < 0.0 {
-                return Ok(*token);
+                return Ok(token);
             }
         }
-        Ok(all.last().map_or(0, |(token, _)| *token))
+        Ok(all.len().checked_sub(1).map_or(0, |last| all.get(last).0))
     }
 }
 
@@ -157,7 +157,7 @@ fn likeliest(scores: &[f32]) -> Result<u32> {
 }
 
 /// The tokens that may come, the likeliest first, with what is proportional to their probabilities.
-fn likely(scores: &[f32], sampling: &Sampling) -> Result<Vec<(u32, f64)>> {
+fn likely(scores: &[f32], sampling: &Sampling) -> Result<Ranked> {
     let most = scores[likeliest(scores)? as usize];
     if most.is_infinite() {
         return Err(Error::Scores);
@@ -167,25 +167,86 @@ fn likely(scores: &[f32], sampling: &Sampling) -> Result<Vec<(u32, f64)>> {
         .iter()
         .zip(0_u32..)
         .filter(|(score, _)| !score.is_nan());
-    let mut all: Vec<(u32, f64)> = tokens
-        .map(|(score, token)| (token, weight(*score)))
-        .collect();
-    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let mut all = Ranked {
+        all: tokens
+            .map(|(score, token)| (token, weight(*score)))
+            .collect(),
+        sorted: 0,
+    };
     if sampling.top_k > 0 {
         all.truncate(sampling.top_k);
     }
     if sampling.top_p < 1.0 {
-        let total: f64 = all.iter().map(|(_, p)| p).sum();
+        let total = all.total();
         let mut sum = 0.0;
-        let reached = all.iter().position(|(_, p)| {
-            sum += p;
+        let reached = (0..all.len()).find(|at| {
+            sum += all.get(*at).1;
             sum >= sampling.top_p * total
         });
         all.truncate(reached.map_or(all.len(), |last| last + 1));
     }
     // The likeliest one weighs 1.
-    all.retain(|(_, p)| *p >= sampling.min_p);
+    all.retain(sampling.min_p);
     Ok(all)
+}
+
+/// Tokens with their weights, put in order only as far as somebody looks: of many thousands the first few are enough
+/// nearly always.
+#[derive(Debug)]
+struct Ranked {
+    all: Vec<(u32, f64)>,
+    /// So many stand where they belong, the heaviest first, the first of equals first.
+    sorted: usize,
+}
+
+impl Ranked {
+    fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The sum of the weights.
+    fn total(&self) -> f64 {
+        self.all.iter().map(|(_, p)| p).sum()
+    }
+
+    /// The token at this place.
+    fn get(&mut self, at: usize) -> (u32, f64) {
+        while self.sorted <= at {
+            self.sort_to((2 * self.sorted).max(256));
+        }
+        self.all[at]
+    }
+
+    /// Puts the first `end` where they belong.
+    fn sort_to(&mut self, end: usize) {
+        let end = end.min(self.len());
+        if end <= self.sorted {
+            return;
+        }
+        let order = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let (from, rest) = (self.sorted, self.len() - self.sorted);
+        let new = end - from;
+        if new < rest {
+            self.all[from..].select_nth_unstable_by(new, order);
+        }
+        self.all[from..end].sort_unstable_by(order);
+        self.sorted = end;
+    }
+
+    /// Leaves the first `len`.
+    fn truncate(&mut self, len: usize) {
+        if len < self.len() {
+            self.sort_to(len);
+            self.all.truncate(len);
+            self.sorted = len;
+        }
+    }
+
+    /// Leaves those of at least this weight.
+    fn retain(&mut self, least: f64) {
+        self.sorted = self.all[..self.sorted].partition_point(|(_, p)| *p >= least);
+        self.all.retain(|(_, p)| *p >= least);
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +260,37 @@ mod tests {
             counts[sampler.next(scores, &[]).unwrap() as usize] += 1;
         }
         counts
+    }
+
+    #[test]
+    fn what_is_put_in_order_as_somebody_looks_is_in_order() {
+        let scores: Vec<f32> = (0..3000_u32)
+            .map(|i| (i * 7919 % 1000) as f32 / 100.0)
+            .collect();
+        let mut want: Vec<u32> = (0..3000).collect();
+        want.sort_by(|a, b| {
+            scores[*b as usize]
+                .total_cmp(&scores[*a as usize])
+                .then(a.cmp(b))
+        });
+        for (top_k, top_p, min_p) in [
+            (0, 1.0, 0.0),
+            (700, 1.0, 0.0),
+            (0, 0.9, 0.0),
+            (0, 1.0, 0.3),
+            (900, 0.8, 0.1),
+        ] {
+            let sampling = Sampling {
+                top_k,
+                top_p,
+                min_p,
+                ..Sampling::with_temperature(1.0)
+            };
+            let mut all = likely(&scores, &sampling).unwrap();
+            let got: Vec<u32> = (0..all.len()).map(|at| all.get(at).0).collect();
+            assert!(!got.is_empty() && (top_k == 0 || got.len() <= top_k));
+            assert_eq!(got, want[..got.len()], "{sampling:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::cli_language::{
 use crate::cli_observe::{NeuronsArgs, VerifyArgs};
 use crate::cli_prune::PruneArgs;
 use crate::cli_search::SearchArgs;
+#[cfg(feature = "serve")]
+use crate::cli_serve::ServeArgs;
+use crate::cli_shell::{CompletionsArgs, ManArgs};
 
 /// Train, resume, evaluate, use and inspect neural networks.
 #[derive(Debug, Parser)]
@@ -108,12 +111,19 @@ pub(crate) enum Verb {
     Convert(ConvertArgs),
     /// Turn text into a language model's tokens
     Tokens(TokensArgs),
+    /// Let others use a model over HTTP, by the interfaces that clients know, and on a page
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Measure a language model's loss on a text
     Perplexity(PerplexityArgs),
     /// List the data sets, or describe one
     Data(DataArgs),
     /// Write report.html of a finished run: curves, mistakes, filters, weights
     Report(ReportArgs),
+    /// Print a script that completes this command's arguments in a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page of the command or of a verb
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]

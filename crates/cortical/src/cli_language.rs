@@ -36,9 +36,10 @@ pub(crate) enum WeightsArg {
     Q4_0,
 }
 
-impl ModelArgs {
-    pub(crate) fn weights(&self) -> Weights {
-        match self.weights {
+impl WeightsArg {
+    /// What the model is opened with.
+    pub(crate) fn form(weights: Option<Self>) -> Weights {
+        match weights {
             None => Weights::Stored,
             Some(WeightsArg::F32) => Weights::Single,
             Some(WeightsArg::Bf16) => Weights::Quantized(Format::Bf16),
@@ -48,6 +49,12 @@ impl ModelArgs {
             Some(WeightsArg::Q4_1) => Weights::Quantized(Format::Q4_1),
             Some(WeightsArg::Q4_0) => Weights::Quantized(Format::Q4_0),
         }
+    }
+}
+
+impl ModelArgs {
+    pub(crate) fn weights(&self) -> Weights {
+        WeightsArg::form(self.weights)
     }
 }
 
@@ -188,13 +195,13 @@ impl SamplingArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cortical generate smollm2.gguf --prompt \"The whale\" -n 64\n  cortical generate models/gpt2 --prompt \"Once\" --temperature 0.8 --top-p 0.95 --seed 7\n  cortical generate models/tinyllama --prompt \"1, 2, 3,\" --weights bf16 --json"
+    after_help = "Examples:\n  cortical generate smollm2.gguf --prompt \"The whale\" -n 64\n  cortical generate models/gpt2 --prompt \"Once\" --temperature 0.8 --top-p 0.95 --seed 7\n  cortical generate models/tinyllama --prompt \"1, 2, 3,\" --weights bf16 --json\n  cortical generate smollm2.gguf --prompts prompts.jsonl --together 16 > written.jsonl\n\nA line of --prompts is a text in quotes or an object: {\"prompt\": \"The whale\", \"id\": 7, \"seed\": 1, \"max_tokens\": 32},\nor with \"ids\" in place of the prompt. Each becomes a line of JSON on stdout, in the same order."
 )]
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// The text to go on from
-    #[arg(long, short, value_name = "TEXT", required_unless_present = "ids")]
+    #[arg(long, short, value_name = "TEXT", required_unless_present_any = ["ids", "prompts"])]
     pub(crate) prompt: Option<String>,
     /// The tokens to go on from, in place of a text
     #[arg(
@@ -204,6 +211,16 @@ pub(crate) struct GenerateArgs {
         conflicts_with = "prompt"
     )]
     pub(crate) ids: Vec<u32>,
+    /// Keep what is read of the prompt in this file, and go on from what it holds: a prompt that begins in the same
+    /// way is not read again
+    #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
+    pub(crate) prompt_cache: Option<PathBuf>,
+    /// Many texts to go on from, one in a line of this file; each has the result that it has alone
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["prompt", "ids"])]
+    pub(crate) prompts: Option<PathBuf>,
+    /// With --prompts: how many texts the model goes on with at a time
+    #[arg(long, value_name = "N", requires = "prompts", default_value_t = 8, value_parser = together)]
+    pub(crate) together: usize,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
 }
@@ -245,6 +262,14 @@ pub(crate) struct PerplexityArgs {
     /// Tokens of each window that are context only; half of it when absent
     #[arg(long, value_name = "N", value_parser = context)]
     pub(crate) skip: Option<usize>,
+}
+
+/// A number of texts.
+pub(crate) fn together(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1024).contains(&n) => Ok(n),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
 }
 
 /// A window has a token to read and one to predict.

@@ -39,6 +39,9 @@ pub(crate) enum Error {
     /// A language model is to predict classes.
     #[error("the run in {} has learned to continue texts and predicts no classes; use `cortical generate {} --prompt TEXT`", run.display(), run.display())]
     ContinuesTexts { run: PathBuf },
+    /// There is no such verb to print the manual page of.
+    #[error("there is no verb {found:?}; `cortical --help` lists them")]
+    NoVerb { found: String },
     /// Nothing is there.
     #[error("{} does not exist", path.display())]
     NotFound { path: PathBuf },
@@ -62,6 +65,44 @@ pub(crate) enum Error {
     OfText {
         path: PathBuf,
         why: cortical_text::Error,
+    },
+    /// A line of prompts is none.
+    #[error("{}, line {line}: {why}", path.display())]
+    Prompt {
+        path: PathBuf,
+        line: usize,
+        why: String,
+    },
+    /// A prompt cannot be read by a model.
+    #[error("{}, line {line}: {why}", path.display())]
+    PromptText {
+        path: PathBuf,
+        line: usize,
+        why: cortical_text::Error,
+    },
+    /// An address cannot be listened at.
+    #[error("cannot listen at {address}: {why}; choose another --port or --host")]
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "for `serve`"))]
+    Listen {
+        address: std::net::SocketAddr,
+        why: std::io::Error,
+    },
+    /// More positions are asked for than a model has.
+    #[error("--context {got}: the model was made for {positions} tokens")]
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "for `serve`"))]
+    LongContext { got: usize, positions: usize },
+    /// The server.
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(#[from] cortical_serve::Error),
+    /// Texts take more memory than there is.
+    #[error(
+        "keys and values would take {needed}, and this machine has {available} left; choose {mend}"
+    )]
+    ShortMemory {
+        needed: String,
+        available: String,
+        mend: &'static str,
     },
     /// A number is no token of a model.
     #[error("--ids has {found}, but the tokens of this model are the numbers from 0 to {last}")]
@@ -174,6 +215,8 @@ impl Error {
             | Self::NoColumns { .. }
             | Self::UnknownForm { .. }
             | Self::NotFound { .. }
+            | Self::NoVerb { .. }
+            | Self::LongContext { .. }
             | Self::Occupied { .. }
             | Self::OtherData { .. }
             | Self::NoSuchLabel { .. }

@@ -10,6 +10,9 @@ mod cli_language;
 mod cli_observe;
 mod cli_prune;
 mod cli_search;
+#[cfg(feature = "serve")]
+mod cli_serve;
+mod cli_shell;
 mod dashboard;
 mod done;
 mod error;
@@ -104,9 +107,13 @@ fn run(cli: &Cli, output: &Output) -> Result<Done> {
         Verb::Merge(args) => pooled(&|| verbs::language::merge::merge(args, output)),
         Verb::Convert(args) => pooled(&|| verbs::convert::convert(args, output)),
         Verb::Tokens(args) => verbs::language::tokens::tokens(args, output),
+        #[cfg(feature = "serve")]
+        Verb::Serve(args) => verbs::serve::serve(args, common, output),
         Verb::Perplexity(args) => pooled(&|| verbs::language::perplexity::perplexity(args, output)),
         Verb::Data(args) => verbs::data::data(args, output),
         Verb::Report(args) => verbs::report::report(args, output),
+        Verb::Completions(args) => verbs::shell::completions(args, output),
+        Verb::Man(args) => verbs::shell::man(args, output),
     }
 }
 
@@ -143,6 +150,17 @@ fn refuse(error: &clap::Error) -> u8 {
     }
 }
 
+/// What this program was built with.
+fn features() -> Vec<&'static str> {
+    let all = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+        ("serve", cfg!(feature = "serve")),
+    ];
+    let built = all.into_iter().filter(|(_, is_built)| *is_built);
+    built.map(|(name, _)| name).collect()
+}
+
 /// The program and what it found of the machine, for `--version --json`.
 fn about() -> serde_json::Value {
     json!({
@@ -150,5 +168,6 @@ fn about() -> serde_json::Value {
         "version": env!("CARGO_PKG_VERSION"),
         "instruction_set": cortical_kernels::isa::current().name(),
         "threads": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        "features": features(),
     })
 }

@@ -48,6 +48,15 @@ impl Output {
         }
     }
 
+    /// The result as it is: a text of ours that another program reads, or `value` for machines.
+    pub(crate) fn written(&self, value: &Value, text: &str) {
+        if self.json {
+            self.machines(value);
+        } else {
+            self.print(text);
+        }
+    }
+
     /// A piece of text as it comes: to people on stdout, beside an object for machines on stderr. Whether somebody
     /// still reads it.
     pub(crate) fn stream(&self, text: &str) -> bool {
@@ -65,6 +74,13 @@ impl Output {
             true => self.print(&escape(text, self.err)),
             false => self.print(text),
         }
+        !self.is_broken()
+    }
+
+    /// One of many objects, a line for each, which are the result for people and machines. Whether somebody still reads
+    /// them.
+    pub(crate) fn json_line(&self, value: &Value) -> bool {
+        self.machines(value);
         !self.is_broken()
     }
 

@@ -31,7 +31,7 @@ const FILES: [&str; 11] = [
 ];
 
 /// Who may use the network.
-const NETWORK: [&str; 1] = ["crates/cortical/"];
+const NETWORK: [&str; 2] = ["crates/cortical-serve/", "crates/cortical/"];
 
 /// Who may end the process.
 const EXIT: [&str; 2] = ["crates/cortical/", "xtask/"];
@@ -291,6 +291,10 @@ mod tests {
                 "\nlet f = File::open(p);",
             ),
             ("crates/cortical-data/src/b.rs", "use std::net::TcpStream;"),
+            (
+                "crates/cortical-serve/src/b.rs",
+                "use std::net::TcpListener;",
+            ),
             (
                 "crates/cortical-train/src/c.rs",
                 "use std::process;\nprocess::exit(3);",

@@ -1,7 +1,7 @@
 //! The forward pass: one task a block of queries of one head.
 
 use super::{
-    FEW_QUERIES, Heads, HeadsMut, KEY_BLOCK, Options, OutputRows, QUERY_BLOCK, Sizes, row,
+    FEW_QUERIES, Heads, HeadsMut, KEY_BLOCK, Options, OutputRows, QUERY_BLOCK, Sizes, Strides, row,
     transposes,
 };
 use crate::isa::{self, InstructionSet};
@@ -80,6 +80,74 @@ pub fn forward<T: Real>(
         let (head, first) = (task / blocks, task % blocks * QUERY_BLOCK);
         let (b, h) = (head / sizes.heads, head % sizes.heads);
         job.block(b, h, first, &output, &mut *shifts[0]);
+    });
+}
+
+/// One query of its own sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryRow<'a, T> {
+    /// `[heads, dim]`.
+    pub q: &'a [T],
+    /// `[keys, kv_heads, dim]`.
+    pub k: &'a [T],
+    /// `[keys, kv_heads, value_dim]`.
+    pub v: &'a [T],
+    /// How many keys it sees.
+    pub keys: usize,
+}
+
+/// [`forward`] of rows that are a query each, over keys of their own: the output is `[rows, heads, value_dim]`, and
+/// each row has the bits that it has alone. Of `sizes` the heads and their elements count.
+///
+/// # Panics
+/// If a length does not fit.
+pub fn forward_rows<T: Real>(
+    sizes: Sizes,
+    rows: &[QueryRow<'_, T>],
+    scale: T,
+    softcap: Option<T>,
+    output: &mut [T],
+) {
+    let (heads, kv_heads, dim, value_dim) =
+        (sizes.heads, sizes.kv_heads, sizes.dim, sizes.value_dim);
+    let width = heads * value_dim;
+    assert_eq!(output.len(), rows.len() * width, "attention: output rows");
+    if output.is_empty() {
+        return;
+    }
+    let options = Options {
+        scale,
+        softcap,
+        causal: None,
+        mask: None,
+        dropout: None,
+    };
+    parallel::chunks_mut(output, width, |at, output| {
+        let row = &rows[at / width];
+        let sizes = Sizes {
+            batch: 1,
+            queries: 1,
+            keys: row.keys,
+            ..sizes
+        };
+        let view = |data, heads, rows, dim| Heads {
+            data,
+            strides: Strides::heads_inside(heads, rows, dim),
+        };
+        let output = HeadsMut {
+            data: output,
+            strides: Strides::heads_inside(heads, 1, value_dim),
+        };
+        let mut shifts = vec![Shift::default(); heads];
+        forward(
+            sizes,
+            view(row.q, heads, 1, dim),
+            view(row.k, kv_heads, row.keys, dim),
+            view(row.v, kv_heads, row.keys, value_dim),
+            options,
+            output,
+            &mut shifts,
+        );
     });
 }
 

@@ -28,7 +28,7 @@ mod naive;
 mod row;
 
 pub use backward::{Gradients, backward};
-pub use forward::forward;
+pub use forward::{QueryRow, forward, forward_rows};
 pub use naive::{backward as backward_naive, forward as forward_naive};
 
 use crate::disjoint::Disjoint;

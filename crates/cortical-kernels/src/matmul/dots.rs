@@ -10,8 +10,9 @@ use crate::prefetch;
 use crate::real::Real;
 use crate::slice_sums::{LANES, fold};
 
-/// The most rows that run here; from there on a packed product reads the weights less often.
-pub(super) const MAX_ROWS: usize = 3;
+/// Up to so many rows, each row of a product with the transpose of a row-major matrix has the bits that it has alone:
+/// they are dot products. From there on a packed product reads the weights less often.
+pub const MAX_ROWS: usize = 3;
 /// Neurons whose dot products run together.
 const TOGETHER: usize = 4;
 /// How many weights make a task.

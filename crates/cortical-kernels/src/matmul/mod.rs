@@ -15,6 +15,7 @@ mod tile;
 mod tiles;
 
 pub use batched::{Transposes, batched};
+pub use dots::MAX_ROWS as ROWS_ALIKE;
 pub use naive::matmul as matmul_naive;
 
 use crate::isa::{self, InstructionSet};

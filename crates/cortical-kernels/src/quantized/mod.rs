@@ -1,9 +1,9 @@
 //! Matrices of weights quantized to 16 bits or fewer, and products computed from that form.
 //!
-//! A product of few rows (a token at a time) is bound by memory, so the quantized bytes are read once and never
-//! dequantized to memory: the inputs are rounded to 8 bits in blocks of 32, and whole numbers are multiplied. A product
-//! of many rows (a prompt) is bound by arithmetic: some rows of weights at a time are dequantized into a cache and go
-//! through the fast matrix product.
+//! A product of few rows (a token of each of some texts) is bound by memory, so the quantized bytes are read once for
+//! all of them and never dequantized to memory: the inputs are rounded to 8 bits in blocks of 32, and whole numbers are
+//! multiplied. Each row has the bits that it has alone. A product of many rows (a prompt) is bound by arithmetic: some
+//! rows of weights at a time are dequantized into a cache and go through the fast matrix product.
 
 mod activations;
 mod blocks;
@@ -12,16 +12,20 @@ mod format;
 mod q4k;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use format::Format;
 
+use crate::disjoint::Disjoint;
 use crate::isa;
 use crate::matmul::{MatRef, Write, matmul};
 use crate::parallel;
 use activations::Activations;
+use together::Inputs;
 
-/// Rows of inputs from which on weights are dequantized for a matrix product.
-const MANY: usize = 8;
+/// The most rows of inputs that are multiplied as quantized weights lie; more have them dequantized for a matrix
+/// product. Up to so many, a row's results do not depend on the others.
+pub const FEW_ROWS: usize = 32;
 /// Weights that are dequantized at a time: half a megabyte.
 const DEQUANTIZED: usize = 1 << 17;
 /// Quantized bytes that make a task.
@@ -239,8 +243,8 @@ impl QuantizedMatrix {
 
     /// `y[i, j] = Σ_p x[i, p] · w[j, p]` with row-major `x` of `[n, cols]` and `y` of `[n, rows]`.
     ///
-    /// Up to 7 rows of inputs are rounded to 8 bits in blocks of 32 (not for weights of 16 bits); more go through the
-    /// matrix product in single precision.
+    /// Up to [`FEW_ROWS`] rows of inputs are rounded to 8 bits in blocks of 32 (not for weights of 16 bits); more go
+    /// through the matrix product in single precision.
     ///
     /// # Panics
     /// If a length does not fit.
@@ -253,24 +257,35 @@ impl QuantizedMatrix {
             y.fill(0.0);
             return;
         }
-        if n < MANY {
-            self.few(x, y);
+        if n <= FEW_ROWS {
+            self.few(n, x, y);
         } else {
             self.many(n, x, y);
         }
     }
 
-    /// A row of inputs at a time, from the quantized weights.
-    fn few(&self, x: &[f32], y: &mut [f32]) {
+    /// From the quantized weights, which are read once.
+    fn few(&self, n: usize, x: &[f32], y: &mut [f32]) {
         let isa = isa::current();
         let task = parallel::even_rows(self.rows, self.bytes.len(), TASK_BYTES, dot::TOGETHER);
-        for (x, y) in x.chunks_exact(self.cols).zip(y.chunks_exact_mut(self.rows)) {
+        let bytes = |first: usize, count: usize| {
+            &self.bytes[first * self.row_bytes..(first + count) * self.row_bytes]
+        };
+        if n == 1 {
             let x = Activations::new(self.format, x);
             parallel::chunks_mut(y, task, |first, y| {
-                let bytes = &self.bytes[first * self.row_bytes..(first + y.len()) * self.row_bytes];
-                dot::rows(isa, self.format, bytes, &x, y);
+                dot::rows(isa, self.format, bytes(first, y.len()), &x, y);
             });
+            return;
         }
+        let x = Inputs::new(isa, self.format, x, self.cols);
+        let y = Disjoint::new(y);
+        parallel::for_each(self.rows.div_ceil(task), |at| {
+            let range = at * task..((at + 1) * task).min(self.rows);
+            let bytes = bytes(range.start, range.len());
+            // SAFETY: every task has neurons of its own.
+            unsafe { x.products(isa, bytes, range, self.rows, &y) };
+        });
     }
 
     /// Some rows of weights at a time, dequantized: `yᵀ = W xᵀ` block by block.

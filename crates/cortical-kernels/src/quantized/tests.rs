@@ -65,7 +65,7 @@ fn inputs_that_are_almost_nothing_are_rounded_to_nothing() {
 proptest! {
     #[test]
     fn every_path_is_the_naive_one(
-        which in 0..Format::ALL.len(), rows in 1_usize..9, blocks in 1_usize..4, odd in 0_usize..40, n in 0_usize..11,
+        which in 0..Format::ALL.len(), rows in 1_usize..9, blocks in 1_usize..4, odd in 0_usize..40, n in 0_usize..40,
     ) {
         let format = Format::ALL[which];
         let blocks = if format.block() < 2 { 32 * blocks + odd } else { blocks };
@@ -101,6 +101,31 @@ proptest! {
                 assert!((y - want).abs() <= 2e-7 * scale, "{format:?}: {y}, not {want}");
             }
         });
+    }
+}
+
+#[test]
+fn rows_together_have_the_bits_of_rows_alone() {
+    for format in Format::ALL {
+        for (rows, blocks) in [(1, 1), (5, 2), (70, 5)] {
+            let blocks = if format.block() < 2 {
+                33 * blocks
+            } else {
+                blocks
+            };
+            let w = matrix(format, rows, blocks, 11);
+            for n in [2, 3, 7, 8, 9, 16, 19, FEW_ROWS] {
+                let x = singles(&numbers(n * w.cols(), 12));
+                on_every_isa(|isa| {
+                    let (mut y, mut alone) = (vec![0.0; n * rows], vec![0.0; n * rows]);
+                    w.product(n, &x, &mut y);
+                    let x = x.chunks_exact(w.cols()).zip(alone.chunks_exact_mut(rows));
+                    x.for_each(|(x, y)| w.product(1, x, y));
+                    let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&y), bits(&alone), "{format:?} {isa:?} {n} {rows}");
+                });
+            }
+        }
     }
 }
 
@@ -233,7 +258,7 @@ fn wrong_sizes_are_refused() {
 fn bits_do_not_depend_on_threads() {
     for format in [Format::Q4_1, Format::Q6K] {
         let w = matrix(format, 700, 8, 1);
-        for n in [1, 9] {
+        for n in [1, 9, FEW_ROWS + 1] {
             let x = singles(&numbers(n * w.cols(), 2));
             same_bits_on_any_threads(|| {
                 let mut y = vec![0.0; n * 700];

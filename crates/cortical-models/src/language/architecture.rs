@@ -4,7 +4,7 @@
 //! which lists its tensors and builds a [`Model`]. A relative of Llama is less: a
 //! [`Relative`](super::decoder::Relative).
 
-use super::cache::ModelCache;
+use super::cache::{ModelCache, NextTokens};
 use super::gguf_description::GgufDescription;
 use super::head::Head;
 use super::json::JsonFields;
@@ -13,8 +13,8 @@ use super::parts::TensorSpec;
 use super::table::TokenTable;
 use super::widths::BlockWidths;
 use crate::error::Result;
-use candle_core::Tensor;
-use cortical_attention::Cache;
+use candle_core::{Device, Tensor};
+use cortical_attention::{Memory, TextRows};
 use cortical_dense::Linear;
 use cortical_neuron::{Description, Params, Pass};
 use serde_json::Value;
@@ -161,11 +161,11 @@ impl<C: Config + Clone + PartialEq> AnyConfig for C {
 
 /// A model that was built.
 pub(crate) trait Model: Debug + Send + Sync {
-    /// What the first block reads, `[batch, rows, hidden_size]`, of tokens that follow `before` others.
+    /// What the first block reads, `[batch, rows, hidden_size]`, of tokens whose columns have these positions.
     fn embed(
         &self,
         ids: &Tensor,
-        before: usize,
+        positions: &[u32],
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor>;
 
@@ -177,7 +177,7 @@ pub(crate) trait Model: Debug + Send + Sync {
         &self,
         index: usize,
         x: &Tensor,
-        cache: Option<&mut Cache>,
+        memory: Memory<'_, '_>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor>;
 
@@ -191,11 +191,40 @@ pub(crate) trait Model: Debug + Send + Sync {
         mut cache: Option<&mut ModelCache>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
-        let before = cache.as_ref().map_or(0, |cache| cache.len());
-        let mut x = self.embed(ids, before, pass)?;
+        let before = cache.as_ref().map_or(0, |cache| cache.len()) as u32;
+        let positions: Vec<u32> = (before..before + ids.dim(1)? as u32).collect();
+        let mut x = self.embed(ids, &positions, pass)?;
         for i in 0..self.blocks() {
             let cache = cache.as_mut().and_then(|cache| cache.layers.get_mut(i));
-            x = self.block(i, &x, cache, pass)?;
+            x = self.block(i, &x, cache.into(), pass)?;
+        }
+        self.finish(x, pass)
+    }
+
+    /// As [`Model::hidden`] of the next tokens of several texts, `[1, rows, hidden_size]`, those of one behind those of
+    /// another.
+    fn hidden_of_texts(
+        &self,
+        texts: &mut [NextTokens<'_>],
+        pass: &mut Pass<'_>,
+    ) -> cortical_neuron::Result<Tensor> {
+        let (mut ids, mut positions) = (Vec::new(), Vec::new());
+        for text in texts.iter() {
+            let before = text.cache.len() as u32;
+            ids.extend_from_slice(text.tokens);
+            positions.extend(before..before + text.tokens.len() as u32);
+        }
+        let ids = Tensor::from_slice(&ids, (1, ids.len()), &Device::Cpu)?;
+        let mut x = self.embed(&ids, &positions, pass)?;
+        for i in 0..self.blocks() {
+            let mut rows: Vec<TextRows<'_>> = texts
+                .iter_mut()
+                .filter_map(|text| {
+                    let (cache, rows) = (text.cache.layers.get_mut(i)?, text.tokens.len());
+                    Some(TextRows { cache, rows })
+                })
+                .collect();
+            x = self.block(i, &x, Memory::Texts(&mut rows), pass)?;
         }
         self.finish(x, pass)
     }
@@ -214,6 +243,12 @@ pub(crate) trait Model: Debug + Send + Sync {
         _pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Option<Tensor>> {
         Ok(None)
+    }
+
+    /// Whether earlier keys turn by other angles when a text grows, so that what was read one by one is not what is
+    /// read at once.
+    fn turns_with_length(&self) -> bool {
+        false
     }
 
     /// Every linear layer of the blocks.

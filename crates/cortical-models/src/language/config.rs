@@ -198,6 +198,21 @@ impl LanguageConfig {
         sizes.position_table.then_some(sizes.positions)
     }
 
+    /// Bytes of the keys and values of so many positions in single precision, all blocks together; `None` when they
+    /// cannot be counted.
+    ///
+    /// ```
+    /// use cortical_models::language::preset;
+    /// let config = preset("smollm2-135m").expect("a preset").config;
+    /// // 30 blocks, keys and values of 3 heads of 64.
+    /// assert_eq!(config.cache_bytes(1000), Some(30 * 2 * 3 * 64 * 4 * 1000));
+    /// ```
+    #[must_use]
+    pub fn cache_bytes(&self, positions: usize) -> Option<usize> {
+        let width = usize::try_from(self.cache_width()).ok()?;
+        width.checked_mul(size_of::<f32>())?.checked_mul(positions)
+    }
+
     /// Where the whole model has its scores from.
     #[must_use]
     pub fn head(&self) -> Head {

@@ -113,6 +113,14 @@ impl TokenHead {
         })
     }
 
+    /// Up to so many rows together, each row of the scores has the bits that it has alone.
+    pub(crate) fn rows_alike(&self) -> usize {
+        match &self.scorer {
+            Scorer::Own(linear) => linear.rows_alike(),
+            Scorer::Tied(table) => table.rows_alike(),
+        }
+    }
+
     /// Its neurons, where it has some of its own.
     pub(crate) fn projection(&self) -> Option<&Linear> {
         match &self.scorer {

@@ -41,7 +41,7 @@ mod widths;
 
 pub use account::{Account, AccountLine};
 pub use adapter::{adapter_base, merged_tensors, save_adapter};
-pub use cache::ModelCache;
+pub use cache::{ModelCache, NextTokens};
 pub use class_head::read_classes;
 pub use classifier::TextClassifier;
 pub use config::LanguageConfig;

@@ -1,12 +1,14 @@
 //! A language model that was built, whatever its architecture.
 
 use super::architecture::Model;
-use super::cache::ModelCache;
+use super::cache::{ModelCache, NextTokens, names};
 use super::config::LanguageConfig;
 use super::head::{Head, TokenHead};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
+use cortical_attention::{Cache, Memory};
 use cortical_dense::Linear;
+use cortical_kernels::parallel;
 use cortical_neuron::{Description, Init, Params, Pass};
 
 /// A language model: tokens in, hidden states and scores of tokens out.
@@ -53,7 +55,7 @@ impl Block<'_> {
     /// # Errors
     /// What an operation refuses.
     pub fn run(&self, pass: &mut Pass<'_>) -> Result<Tensor> {
-        Ok(self.model.block(self.index, self.x, None, pass)?)
+        Ok(self.model.block(self.index, self.x, Memory::None, pass)?)
     }
 }
 
@@ -94,7 +96,61 @@ impl LanguageModel {
     /// An empty cache for this model.
     #[must_use]
     pub fn cache(&self) -> ModelCache {
-        ModelCache::of(self.config.layers())
+        self.cache_with_room(0)
+    }
+
+    /// An empty cache that takes memory for so many positions at once, when the first one comes: what
+    /// [`LanguageConfig::cache_bytes`] says for single precision.
+    #[must_use]
+    pub fn cache_with_room(&self, positions: usize) -> ModelCache {
+        ModelCache::of(self.config.layers(), positions)
+    }
+
+    /// A cache of `len` positions out of [`ModelCache::tensors`], with room for so many; `load` finds one by its name.
+    ///
+    /// # Errors
+    /// Those of `load`; [`Error::CacheLength`] for other positions, and what a layer refuses.
+    pub fn cache_from(
+        &self,
+        len: usize,
+        room: usize,
+        load: impl Fn(&str) -> Result<Tensor> + Sync + Send,
+    ) -> Result<ModelCache> {
+        let read = |layer: usize| -> Result<Cache> {
+            let [k, v] = names(layer).map(|name| load(&name));
+            let (k, v) = (k?.unsqueeze(0)?, v?.unsqueeze(0)?);
+            let cache = Cache::of(&k, &v, room)?;
+            match cache.len() {
+                got if got == len => Ok(cache),
+                got => Err(Error::CacheLength { expected: len, got }),
+            }
+        };
+        let layers = parallel::map(self.config.layers(), read).into_iter();
+        Ok(ModelCache {
+            layers: layers.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The hidden state `[1, rows, hidden_size]` of the next tokens of several texts, those of one behind those of
+    /// another. It is how texts of different lengths are read together: each goes on after what its own cache holds,
+    /// and sees itself only. Weights are read once for all rows.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::hidden`], for each text; [`Error::NoCache`] for a model that sees whole texts only.
+    pub fn hidden_of_texts(
+        &self,
+        texts: &mut [NextTokens<'_>],
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor> {
+        if self.config.cache_width() == 0 {
+            let model = self.config.model_type();
+            return Err(Error::NoCache { model });
+        }
+        for text in texts.iter() {
+            self.check_count(text.tokens.len(), text.cache.len())?;
+        }
+        self.check_count(texts.len(), 0)?;
+        Ok(self.model.hidden_of_texts(texts, pass)?)
     }
 
     /// The hidden state `[batch, rows, hidden_size]` of tokens `[batch, rows]` behind the last norm; with a cache, the
@@ -124,7 +180,8 @@ impl LanguageModel {
         mut run: impl FnMut(Block<'_>) -> std::result::Result<Tensor, E>,
     ) -> std::result::Result<(), E> {
         self.check(ids, 0)?;
-        let first = self.model.embed(ids, 0, &mut Pass::eval());
+        let positions: Vec<u32> = (0..ids.dims()[1] as u32).collect();
+        let first = self.model.embed(ids, &positions, &mut Pass::eval());
         let mut x = first.map_err(Error::from)?;
         for index in 0..self.model.blocks() {
             x = run(Block {
@@ -137,13 +194,19 @@ impl LanguageModel {
     }
 
     fn check(&self, ids: &Tensor, before: usize) -> Result<()> {
-        let rows = match ids.dims() {
-            &[_, rows] if ids.elem_count() > 0 => rows,
+        match ids.dims() {
+            &[_, rows] if ids.elem_count() > 0 => self.check_count(rows, before),
             other => {
                 let got = other.to_vec();
-                return Err(Error::NoTokens { got });
+                Err(Error::NoTokens { got })
             }
-        };
+        }
+    }
+
+    fn check_count(&self, rows: usize, before: usize) -> Result<()> {
+        if rows == 0 {
+            return Err(Error::NoTokens { got: vec![1, 0] });
+        }
         let got = before.saturating_add(rows);
         match self.config.table_positions() {
             Some(limit) if got > limit => Err(Error::TooLong { limit, got }),
@@ -205,6 +268,19 @@ impl LanguageModel {
     /// first token.
     pub(crate) fn summary(&self, hidden: &Tensor, pass: &mut Pass<'_>) -> Result<Option<Tensor>> {
         Ok(self.model.summary(hidden, pass)?)
+    }
+
+    /// Up to so many rows of [`LanguageModel::hidden_of_texts`] together, each row and its scores have the bits that
+    /// they have alone: 32 with quantized weights, fewer with others.
+    #[must_use]
+    pub fn rows_alike(&self) -> usize {
+        if self.model.turns_with_length() {
+            return 1;
+        }
+        let head = self.head.as_ref().map(TokenHead::rows_alike);
+        let layers = self.model.projections().into_iter();
+        let all = layers.map(Linear::rows_alike).chain(head);
+        all.min().unwrap_or(1)
     }
 
     /// Every projection of the blocks, and of the head where it has weights of its own: what low-rank changes are made

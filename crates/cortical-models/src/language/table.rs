@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Tensor};
 use cortical_kernels::activation::Activation;
-use cortical_kernels::quantized::QuantizedMatrix;
+use cortical_kernels::matmul::ROWS_ALIKE;
+use cortical_kernels::quantized::{FEW_ROWS, QuantizedMatrix};
 use cortical_neuron::{Description, Embedding, Error, Init, Layer, Param, Pass, Result, Scope};
 use cortical_tensor::ops;
 use std::sync::Arc;
@@ -78,6 +79,15 @@ impl TokenTable {
                 ops::constant_linear(hidden, quantized, None, Activation::Identity)?
             }
         })
+    }
+
+    /// Up to so many rows together, each row of the scores has the bits that it has alone.
+    pub(crate) fn rows_alike(&self) -> usize {
+        match self {
+            Self::Quantized(_) => FEW_ROWS,
+            Self::Table(table) if table.weight().tensor().dtype() == DType::F32 => ROWS_ALIKE,
+            Self::Table(_) => 1,
+        }
     }
 
     /// Looking so many tokens up.

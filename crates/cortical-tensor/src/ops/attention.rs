@@ -17,6 +17,10 @@ use cortical_kernels::buffer::unspecified;
 use cortical_kernels::real::Real;
 use cortical_kernels::softmax::Shift;
 
+mod rows;
+
+pub use rows::{SeenKeys, attention_rows};
+
 const NAME: &str = "attention";
 
 /// What attention does besides the products; `Attention::default()` is plain.
@@ -156,10 +160,8 @@ fn dims4(argument: &'static str, t: &Tensor, order: HeadOrder) -> Result<[usize;
     }
 }
 
-fn check([q, k, v]: [&Tensor; 3], options: &Attention<'_>) -> Result<Sizes> {
-    check_float(NAME, "q", q)?;
-    check_alike(NAME, q, "k", k)?;
-    check_alike(NAME, q, "v", v)?;
+/// The factor of the scores of heads with so many elements, where the soft cap is one.
+fn checked_scale(options: &Attention<'_>, dim: usize) -> Result<f64> {
     if let Some(got) = options
         .softcap
         .filter(|cap| !(*cap > 0.0 && cap.is_finite()))
@@ -172,6 +174,14 @@ fn check([q, k, v]: [&Tensor; 3], options: &Attention<'_>) -> Result<Sizes> {
             got,
         });
     }
+    Ok(options.scale.unwrap_or(1.0 / (dim as f64).sqrt()))
+}
+
+fn check([q, k, v]: [&Tensor; 3], options: &Attention<'_>) -> Result<Sizes> {
+    check_float(NAME, "q", q)?;
+    check_alike(NAME, q, "k", k)?;
+    check_alike(NAME, q, "v", v)?;
+    checked_scale(options, 1)?;
     let order = options.order;
     let [batch, heads, queries, dim] = dims4("q", q, order)?;
     let [k_batch, kv_heads, keys, k_dim] = dims4("k", k, order)?;
@@ -296,7 +306,7 @@ fn forward<T: Element>(
     let mut op = Fused::<T> {
         sizes,
         order,
-        scale: options.scale.unwrap_or(1.0 / (sizes.dim as f64).sqrt()),
+        scale: checked_scale(&options, sizes.dim)?,
         softcap: options.softcap,
         causal: options.causal,
         dropout: options.dropout,

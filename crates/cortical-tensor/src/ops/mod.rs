@@ -37,7 +37,7 @@ mod upsample;
 mod window;
 
 pub use activation::activate;
-pub use attention::{Attention, attention, attention_dropout};
+pub use attention::{Attention, SeenKeys, attention, attention_dropout, attention_rows};
 pub use batch_norm::{
     BatchNormOptions, BatchNormed, batch_norm, batch_norm_eval, batch_norm_eval_with,
     batch_norm_with,

@@ -9,6 +9,7 @@ mod source;
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::tokenizer::Tokenizer;
 use cortical_io::{GgufFile, GgufValue, printable, read_text};
 use cortical_models::language::adapter_base;
 use serde_json::{Map, Value, json};
@@ -36,6 +37,11 @@ impl Message {
             role: role.to_owned(),
             content: content.to_owned(),
         }
+    }
+
+    /// As templates read it.
+    pub(crate) fn to_value(&self) -> Value {
+        json!({ "role": self.role, "content": self.content })
     }
 }
 
@@ -173,19 +179,58 @@ impl ChatTemplate {
         Some(template)
     }
 
+    /// The template itself.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The tokens of a conversation as [`ChatTemplate::render_with`] writes it, ready for the model's answer.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`]; when the tokenizer refuses the text.
+    pub fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Value],
+        tools: Option<&[Value]>,
+    ) -> Result<Vec<u32>> {
+        let text = self.render_with(messages, tools, true)?;
+        let mut prompt = tokenizer.encode_part(&text)?;
+        // A GGUF file may say what a text begins with, whether its template does or not.
+        if let Some(bos) = tokenizer.bos()
+            && prompt.first() != Some(&bos)
+        {
+            prompt.insert(0, bos);
+        }
+        Ok(prompt)
+    }
+
     /// The text of a conversation; with `ask` it ends where the model's answer begins.
     ///
     /// # Errors
     /// [`Error::Template`] with what the template says, or that it does not end.
     pub fn render(&self, messages: &[Message], ask: bool) -> Result<String> {
-        let turns: Vec<Value> = messages
-            .iter()
-            .map(|message| json!({ "role": message.role, "content": message.content }))
-            .collect();
+        let turns: Vec<Value> = messages.iter().map(Message::to_value).collect();
+        self.render_with(&turns, None, ask)
+    }
+
+    /// As [`ChatTemplate::render`], of turns that may have more than a role and a content, such as calls of tools, and
+    /// with the tools that the model may call, described as the template wants to have them.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_with(
+        &self,
+        messages: &[Value],
+        tools: Option<&[Value]>,
+        ask: bool,
+    ) -> Result<String> {
         let mut context = self.tokens.clone();
-        context.insert("messages".to_owned(), turns.into());
+        context.insert("messages".to_owned(), messages.into());
         context.insert("add_generation_prompt".to_owned(), ask.into());
-        context.insert("tools".to_owned(), Value::Null);
+        let tools = tools.map_or(Value::Null, Value::from);
+        context.insert("tools".to_owned(), tools);
         context.insert("documents".to_owned(), Value::Null);
         engine::render(&self.source, &context.into()).map_err(|why| Error::Template {
             path: self.origin.clone(),

@@ -12,6 +12,9 @@ pub(crate) mod predict;
 pub(crate) mod prune;
 pub(crate) mod report;
 pub(crate) mod search;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
+pub(crate) mod shell;
 mod test_data;
 pub(crate) mod train;
 pub(crate) mod verify;

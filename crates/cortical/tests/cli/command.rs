@@ -35,6 +35,59 @@ fn every_verb_has_help_with_an_example() {
 }
 
 #[test]
+fn shells_and_manuals_know_every_verb() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let said = place.run(&format!("completions {shell}")).expect(0);
+        for part in ["perplexity", "find-lr", "top-p"] {
+            assert!(said.out.contains(part), "{shell}: {part}");
+        }
+    }
+    // The shell itself takes it.
+    let script = place.run("completions bash").expect(0).out;
+    place.write("cortical.bash", &script);
+    let checked = std::process::Command::new("bash")
+        .args(["-c", "source cortical.bash && COMP_WORDS=(cortical perp) COMP_CWORD=1 && _cortical cortical perp cortical && echo \"${COMPREPLY[*]}\""])
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&checked.stdout).trim(),
+        "perplexity"
+    );
+    place.run("completions nushell").expect(2);
+
+    let page = place.run("man").expect(0).out;
+    assert!(page.contains("cortical\\-train") || page.contains("cortical-train"));
+    let page = place.run("man train").expect(0).out;
+    assert!(
+        page.contains("find\\-lr") && page.contains("threads"),
+        "{page}"
+    );
+    let said = place.run("man trian").expect(2);
+    assert!(said.err.contains("no verb \"trian\""), "{}", said.err);
+    let written = place.run("man --out pages --json").expect(0).json();
+    let pages = written["pages"].as_array().unwrap();
+    assert!(pages.len() > 20, "{written}");
+    for page in pages {
+        let text = place.read(format!("pages/{}", page.as_str().unwrap()));
+        assert!(text.starts_with(b".ie"), "{page}");
+    }
+}
+
+#[test]
+fn machines_are_told_what_was_built_and_found() {
+    let about = Place::new().run("--version --json").expect(0).json();
+    assert!(about["threads"].as_u64() >= Some(1), "{about}");
+    let isa = about["instruction_set"].as_str().unwrap();
+    assert!(
+        ["portable", "avx2", "avx512", "amx"].contains(&isa),
+        "{about}"
+    );
+    assert!(about["features"].is_array(), "{about}");
+}
+
+#[test]
 fn one_way_through_every_verb() {
     let place = Place::new();
     let said = place.run(QUICK).expect(0);

@@ -102,6 +102,7 @@ fn furnish(place: &Place) {
     for name in ["flowers.csv", "more-flowers.csv", "table.csv"] {
         place.write(name, flowers.repeat(8));
     }
+    place.write("prompts.jsonl", "\"the sea\"\n{\"prompt\": \"a whale\"}\n");
     let houses: String = (0..40)
         .map(|i| format!("{i},{},{}\n", i % 7, 100 * i))
         .collect();

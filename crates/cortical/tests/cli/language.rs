@@ -1,11 +1,12 @@
 //! Language models from outside.
 
 use cortical_io::TensorFile;
+use serde_json::{Value, json};
 
-use crate::support::Place;
+use crate::support::{Place, Said};
 
 /// A small model, trained for two steps on a text of its own.
-fn trained() -> Place {
+pub(crate) fn trained() -> Place {
     let place = Place::new();
     let line = "the sea, the open sea, and the white whale in it. ";
     place.write("text.txt", line.repeat(20));
@@ -50,6 +51,102 @@ fn a_merged_model_computes_what_the_adapted_one_does() {
     assert_eq!(tokens, place.run("tokens base whale").expect(0).out);
     let said = place.run("merge adapted --out merged").expect(2);
     assert!(said.err.contains("exists already"), "{}", said.err);
+}
+
+#[test]
+fn many_prompts_have_the_texts_of_each_alone() {
+    let place = trained();
+    let prompts = ["the", "the white whale in it. the sea", "s"];
+    let lines = format!(
+        "{}\n\n{}\n{}\n",
+        json!(prompts[0]),
+        json!({ "prompt": prompts[1], "id": "b", "max_tokens": 5 }),
+        json!({ "prompt": prompts[2], "seed": 9 }),
+    );
+    place.write("prompts.jsonl", lines);
+    let options = "--temperature 1 --stop z";
+    let line = "generate base --prompts prompts.jsonl --seed 3 --together 2 --max-tokens 12";
+    let line = format!("{line} {options}");
+    let said = place.run(&line).expect(0);
+    assert!(said.err.contains("3 prompts, 2 at a time"), "{}", said.err);
+    let written: Vec<Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(written.len(), 3);
+    for (i, (got, prompt)) in written.iter().zip(prompts).enumerate() {
+        let (seed, limit) = ([3, 3, 9][i], [12, 5, 12][i]);
+        let options = format!("{options} --max-tokens {limit} --seed {seed} --json");
+        let args = ["generate", "base", "--prompt", prompt];
+        let args = args.into_iter().chain(options.split_whitespace());
+        let alone: Said = place.command(args).output().unwrap().into();
+        let alone = alone.expect(0).json();
+        for field in ["text", "ids", "tokens", "stop", "seed", "prompt"] {
+            assert_eq!(got[field], alone[field], "{i} {field}");
+        }
+        assert_eq!(got["line"], [1, 3, 4][i]);
+    }
+    assert_eq!(written[1]["id"], "b");
+
+    for (bad, want) in [
+        (
+            "{\"prompt\": 3}",
+            "bad.jsonl, line 1: prompt: expected a text, found 3",
+        ),
+        (
+            "\"a\"\n{\"promt\": \"x\"}",
+            "line 2: found the field \"promt\"",
+        ),
+        ("{\"ids\": [70000]}", "--ids has 70000"),
+        ("\"\"", "line 1: there is nothing to go on from"),
+        ("[1]", "expected an object with a prompt, found [1]"),
+        ("{\"prompt\": \"a\", \"ids\": [1]}", "either prompt or ids"),
+        ("{", "line 1: EOF"),
+    ] {
+        place.write("bad.jsonl", bad);
+        let said = place.run("generate base --prompts bad.jsonl");
+        assert_ne!(said.code, Some(0));
+        assert!(said.err.contains(want), "{want}: {}", said.err);
+        assert_eq!(said.out, "");
+    }
+}
+
+#[test]
+fn a_prompt_that_was_read_goes_on_from_its_file() {
+    let place = trained();
+    let run = |prompt: &str, cache: &str| {
+        let args = [
+            "generate",
+            "base",
+            "--json",
+            "--max-tokens",
+            "6",
+            "--prompt",
+            prompt,
+        ];
+        let mut command = place.command(args);
+        command.args(cache.split_whitespace());
+        Said::from(command.output().unwrap())
+    };
+    let prompt = "the sea, the open sea, and the white whale";
+    let plain = run(prompt, "").expect(0).json();
+    let first = run(prompt, "--prompt-cache read.bin").expect(0).json();
+    assert_eq!(first["ids"], plain["ids"]);
+    let again = run(prompt, "--prompt-cache read.bin").expect(0);
+    assert!(
+        again.err.contains("41 of 42 tokens were read before"),
+        "{}",
+        again.err
+    );
+    assert_eq!(again.json()["ids"], plain["ids"]);
+    // Another end of the same beginning.
+    let other = run("the sea, the open boat", "--prompt-cache read.bin").expect(0);
+    assert!(other.err.contains("18 of 22 tokens"), "{}", other.err);
+    place.write("wrong.bin", "mine");
+    let said = run(prompt, "--prompt-cache wrong.bin").expect(1);
+    assert!(said.err.contains("is no prompt that"), "{}", said.err);
+    assert_eq!(place.read("wrong.bin"), b"mine");
 }
 
 #[test]

@@ -14,5 +14,7 @@ mod neurons;
 mod numbers;
 mod output;
 mod prune;
+#[cfg(feature = "serve")]
+mod serve;
 mod support;
 mod tables;

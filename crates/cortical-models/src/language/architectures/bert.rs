@@ -14,7 +14,7 @@ use super::super::table::TokenTable;
 use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::{Cache, observed_attention};
+use cortical_attention::{Memory, observed_attention};
 use cortical_dense::Linear;
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{Description, Embedding, Init, Layer, LayerNorm, Params, Pass, Scope, View};
@@ -467,7 +467,7 @@ impl Model for BertModel {
     fn embed(
         &self,
         ids: &Tensor,
-        _before: usize,
+        _positions: &[u32],
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let positions = Tensor::arange(0, ids.dim(1)? as u32, ids.device())?;
@@ -486,7 +486,7 @@ impl Model for BertModel {
         &self,
         index: usize,
         x: &Tensor,
-        _cache: Option<&mut Cache>,
+        _memory: Memory<'_, '_>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         self.blocks[index].run(x, pass)

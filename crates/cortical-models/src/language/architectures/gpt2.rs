@@ -14,7 +14,7 @@ use super::super::table::TokenTable;
 use super::super::widths::{self, BlockWidths};
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::{Cache, observed_attention};
+use cortical_attention::{Memory, attend_texts, observed_attention};
 use cortical_dense::{Layout, Linear};
 use cortical_kernels::activation::Activation;
 use cortical_neuron::{
@@ -359,12 +359,12 @@ impl Block {
     fn run(
         &self,
         x: &Tensor,
-        cache: Option<&mut Cache>,
+        memory: Memory<'_, '_>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let normed = self.ln_1.forward(x, pass)?;
         let attended = self
-            .attend(&normed, cache, pass)
+            .attend(&normed, memory, pass)
             .map_err(|e| e.in_layer(&self.name))?;
         let h = (x + attended)?;
         let normed = self.ln_2.forward(&h, pass)?;
@@ -398,29 +398,34 @@ impl Block {
     fn attend(
         &self,
         x: &Tensor,
-        cache: Option<&mut Cache>,
+        memory: Memory<'_, '_>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let (batch, rows, d) = x.dims3()?;
-        let before = cache.as_ref().map_or(0, |cache| cache.len());
         let qkv = self.c_attn.apply(x, pass)?;
         let part = |i: usize| {
             let part = qkv.narrow(2, i * d, d)?.contiguous()?;
             part.reshape((batch, rows, self.heads, d / self.heads))
         };
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-        let (k, v) = match cache {
-            Some(cache) => cache.append(&k, &v)?,
-            None => (k, v),
-        };
-        let options = Attention {
+        let name = format!("{}.attn", self.name);
+        let options = |before| Attention {
             scale: Some(self.scale),
             causal: Some(before),
             order: HeadOrder::Inside,
             ..Default::default()
         };
-        let name = format!("{}.attn", self.name);
-        let y = observed_attention(&name, [&q, &k, &v], options, pass)?;
+        let y = match memory {
+            Memory::None => observed_attention(&name, [&q, &k, &v], options(0), pass)?,
+            Memory::Text(cache) => {
+                let before = cache.len();
+                let (k, v) = cache.append(&k, &v)?;
+                observed_attention(&name, [&q, &k, &v], options(before), pass)?
+            }
+            Memory::Texts(texts) => {
+                attend_texts(&name, [&q, &k, &v], texts, None, options(0), pass)?
+            }
+        };
         let y = self.attn_c_proj.apply(&y.flatten_from(2)?, pass)?;
         pass.observe_in(View::Modules, &name, y)
     }
@@ -460,11 +465,10 @@ impl Model for Gpt2Model {
     fn embed(
         &self,
         ids: &Tensor,
-        before: usize,
+        positions: &[u32],
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
-        let (before, rows) = (before as u32, ids.dim(1)? as u32);
-        let positions = Tensor::arange(before, before + rows, ids.device())?;
+        let positions = Tensor::new(positions, ids.device())?;
         let positions = self.wpe.forward(&positions, pass)?;
         Ok(self.wte.look_up(ids, pass)?.broadcast_add(&positions)?)
     }
@@ -477,10 +481,10 @@ impl Model for Gpt2Model {
         &self,
         index: usize,
         x: &Tensor,
-        cache: Option<&mut Cache>,
+        memory: Memory<'_, '_>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
-        self.blocks[index].run(x, cache, pass)
+        self.blocks[index].run(x, memory, pass)
     }
 
     fn finish(&self, x: Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {

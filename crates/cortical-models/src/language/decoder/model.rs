@@ -7,7 +7,7 @@ use super::form::QkNorm;
 use super::relative::DecoderConfig;
 use crate::error::Result;
 use candle_core::Tensor;
-use cortical_attention::{Cache, DecoderBlock, GroupedQueryAttention, SwiGlu};
+use cortical_attention::{DecoderBlock, GroupedQueryAttention, Memory, SwiGlu};
 use cortical_dense::Linear;
 use cortical_neuron::{Description, Init, Layer, Params, Pass, RmsNorm};
 
@@ -19,6 +19,7 @@ pub(crate) struct Decoder {
     token_scale: f64,
     blocks: Vec<DecoderBlock>,
     norm: RmsNorm,
+    turns_with_length: bool,
 }
 
 impl Decoder {
@@ -85,6 +86,7 @@ impl Decoder {
             },
             blocks,
             norm,
+            turns_with_length: rotary.is_by_length() || window_rotary.is_by_length(),
         })
     }
 }
@@ -93,7 +95,7 @@ impl Model for Decoder {
     fn embed(
         &self,
         ids: &Tensor,
-        _before: usize,
+        _positions: &[u32],
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
         let x = self.tokens.look_up(ids, pass)?;
@@ -111,10 +113,10 @@ impl Model for Decoder {
         &self,
         index: usize,
         x: &Tensor,
-        cache: Option<&mut Cache>,
+        memory: Memory<'_, '_>,
         pass: &mut Pass<'_>,
     ) -> cortical_neuron::Result<Tensor> {
-        self.blocks[index].run(x, cache, pass)
+        self.blocks[index].run(x, memory, pass)
     }
 
     fn finish(&self, x: Tensor, pass: &mut Pass<'_>) -> cortical_neuron::Result<Tensor> {
@@ -138,6 +140,10 @@ impl Model for Decoder {
 
     fn tokens(&self) -> &TokenTable {
         &self.tokens
+    }
+
+    fn turns_with_length(&self) -> bool {
+        self.turns_with_length
     }
 
     fn projections(&self) -> Vec<&Linear> {

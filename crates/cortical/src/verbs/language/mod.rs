@@ -5,6 +5,7 @@ pub(crate) mod generate;
 pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod perplexity;
+mod prompts;
 pub(crate) mod tokens;
 
 use std::path::Path;
@@ -62,6 +63,25 @@ fn check_ids(ids: &[u32], loaded: &Loaded) -> Result<()> {
             last: size.saturating_sub(1),
         }),
         None => Ok(()),
+    }
+}
+
+/// Refuses keys and values that this machine has no memory for.
+pub(crate) fn check_memory(needed: Option<usize>, mend: &'static str) -> Result<()> {
+    let taken = cortical_io::resident_memory().unwrap_or(0);
+    let available = cortical_io::machine_memory().map(|whole| whole.saturating_sub(taken));
+    match (needed.map(|needed| needed as u64), available) {
+        (Some(needed), Some(available)) if needed > available => Err(Error::ShortMemory {
+            needed: bytes(needed),
+            available: bytes(available),
+            mend,
+        }),
+        (None, _) => Err(Error::ShortMemory {
+            needed: "more bytes than can be counted".to_owned(),
+            available: available.map_or("less".to_owned(), bytes),
+            mend,
+        }),
+        _ => Ok(()),
     }
 }
 
