@@ -12,19 +12,20 @@ use std::ops::Range;
 /// The keys and values that one query of [`attention_rows`] sees.
 #[derive(Clone, Debug)]
 pub struct SeenKeys<'a> {
-    /// `[1, positions, kv_heads, dim]`, contiguous.
+    /// `[1, positions, kv_heads, dim]`.
     pub k: &'a Tensor,
-    /// `[1, positions, kv_heads, value_dim]`, contiguous.
+    /// `[1, positions, kv_heads, value_dim]`.
     pub v: &'a Tensor,
     /// The positions that the query sees.
     pub range: Range<usize>,
 }
 
 /// [`attention`] of queries that each see keys and values of their own, such as the last tokens of texts of different
-/// lengths: every query has the bits that it has alone. It is for evaluation, no gradient flows.
+/// lengths: every query has the bits that it has alone. It is for evaluation: where a gradient is wanted, or numbers
+/// lie apart, the rows run one after the other.
 ///
 /// # Shapes
-/// - `q`: `[1, rows, heads, dim]`, contiguous
+/// - `q`: `[1, rows, heads, dim]`
 /// - `seen`: one for each row
 /// - result: `[1, rows, heads, value_dim]`
 ///
@@ -55,7 +56,9 @@ pub fn attention_rows(
     for row in seen {
         all.push(sizes([heads, dim], q, row)?);
     }
-    if q.dtype() != DType::F32 || is_fallback(q.device()) || all.is_empty() {
+    let is_plain = |t: &Tensor| t.is_contiguous() && !t.track_op();
+    let are_plain = is_plain(q) && seen.iter().all(|row| is_plain(row.k) && is_plain(row.v));
+    if q.dtype() != DType::F32 || is_fallback(q.device()) || all.is_empty() || !are_plain {
         let rows = seen.iter().enumerate().map(|(at, row)| {
             let (first, count) = (row.range.start, row.range.len());
             let part = |t: &Tensor| t.narrow(1, first, count);
@@ -63,7 +66,7 @@ pub fn attention_rows(
         });
         let rows = rows.collect::<Result<Vec<_>>>()?;
         return match rows.is_empty() {
-            true => Ok(q.detach()),
+            true => Ok(q.clone()),
             false => Ok(Tensor::cat(&rows, 1)?),
         };
     }
@@ -75,8 +78,7 @@ pub fn attention_rows(
         }
         count_products(*sizes, None, None);
     }
-    let q = q.detach().contiguous()?;
-    let q = values::<f32>(&q)?;
+    let q = values::<f32>(q)?;
     let held: Vec<_> = seen
         .iter()
         .map(|row| Ok((values::<f32>(row.k)?, values::<f32>(row.v)?)))

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use cortical_kernels::recurrent::Cell;
 use cortical_kernels::rope::Pairs;
 use cortical_tensor::ops::{
-    Attention, HeadOrder, RecurrentWeights, Time, attention, attention_dropout, embedding,
-    recurrent, rotary, rotary_angles,
+    Attention, HeadOrder, RecurrentWeights, SeenKeys, Time, attention, attention_dropout,
+    attention_rows, embedding, recurrent, rotary, rotary_angles,
 };
 use cortical_tensor::{Rng, Seed};
 
@@ -136,6 +136,28 @@ fn attentions() -> Vec<Subject> {
         .shapes(&[&[&[0, 2, 3, 2], &[0, 2, 3, 2], &[0, 2, 3, 2]]])
         .shapes(&[&[&[1, 1, 1, 1], &[1, 1, 1, 1], &[1, 1, 1, 1]]])
         .large(&[&[2, 4, 150, 32], &[2, 2, 170, 32], &[2, 2, 170, 24]]),
+        subject(
+            "attention_rows",
+            Case::None("no library gives each row keys of its own; a row is an attention"),
+            |_, t| {
+                let (k, v) = (&t[1], &t[2]);
+                let rows = t[0].dims().get(1).copied().unwrap_or(1);
+                let positions = k.dims().get(1).copied().unwrap_or(1);
+                // A shape of nothing may have more rows than there is memory for what each sees.
+                let seen: Vec<SeenKeys<'_>> = (0..rows.min(1000))
+                    .map(|at| SeenKeys {
+                        k,
+                        v,
+                        range: at.min(positions.saturating_sub(1))..positions,
+                    })
+                    .collect();
+                attention_rows(&t[0], &seen, None, None)
+            },
+        )
+        .shapes(&[&[&[1, 3, 4, 4], &[1, 5, 2, 4], &[1, 5, 2, 3]]])
+        .shapes(&[&[&[1, 2, 2, 2], &[1, 0, 1, 2], &[1, 0, 1, 2]]])
+        .shapes(&[&[&[1, 1, 1, 1], &[1, 1, 1, 1], &[1, 1, 1, 1]]])
+        .large(&[&[1, 40, 4, 32], &[1, 170, 2, 32], &[1, 170, 2, 24]]),
     ]
 }
 
