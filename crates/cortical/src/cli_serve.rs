@@ -55,7 +55,7 @@ pub(crate) struct ServeArgs {
     /// What clients have to send as `Authorization: Bearer KEY`; CORTICAL_API_KEY when absent
     #[arg(long, value_name = "KEY")]
     pub(crate) api_key: Option<String>,
-    /// An origin whose pages may use the server from a browser, such as https://example.org, or * for all; may be
+    /// An origin whose pages may use the server from a browser, such as `https://example.org`, or * for all; may be
     /// repeated
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors: Vec<String>,
