@@ -128,7 +128,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The names and values of a JSON object, as they stand there: a vocabulary is not read for it.
-fn fields(text: &str) -> Option<Vec<(&str, &str)>> {
+pub(super) fn fields(text: &str) -> Option<Vec<(&str, &str)>> {
     let mut rest = text
         .trim_start_matches('\u{feff}')
         .trim_start()

@@ -1,11 +1,14 @@
-//! The tokenizer that a GGUF file keeps, as the description that Hugging Face's files have.
+//! The tokenizer that a GGUF file keeps: its steps as the description that Hugging Face's files have, its vocabulary as
+//! the library's, without a description of many thousands of tokens in between.
 
 use super::ends::is_turn_end;
-use super::{Tokenizer, added_token, byte_level};
+use super::{Tokenizer, byte_level};
 use crate::error::{Error, Result};
 use cortical_io::{GgufFile, GgufValue, printable};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
+use tokenizers::AddedToken;
+use tokenizers::models::bpe::{BPE, BpeBuilder, Merges, Vocab};
 
 /// How Llama 3 cuts text into words.
 pub(super) const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -34,7 +37,7 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
         .value("tokenizer.ggml.token_type")
         .and_then(GgufValue::as_integers);
     let kind = |id: usize| types.and_then(|types| types.get(id)).copied().unwrap_or(1);
-    let added: Vec<Value> = tokens
+    let added: Vec<AddedToken> = tokens
         .iter()
         .enumerate()
         .filter(|(id, token)| {
@@ -42,22 +45,28 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
             beside && !token.is_empty()
         })
         .map(|(id, token)| {
-            let mut added = added_token(&json!(id), token);
-            added["special"] = json!(kind(id) == CONTROL || is_turn_end(token));
-            added
+            let special = kind(id) == CONTROL || is_turn_end(token);
+            AddedToken::from(token.as_str(), special).normalized(false)
         })
         .collect();
-    let mut vocab = Map::new();
-    for (id, token) in tokens.iter().enumerate() {
+    let mut vocab = Vocab::with_capacity(tokens.len());
+    for (id, token) in (0_u32..).zip(tokens) {
         // Where a token stands twice, the first one counts, as in llama.cpp.
-        vocab.entry(token.clone()).or_insert_with(|| json!(id));
+        vocab.entry(token.clone()).or_insert(id);
     }
+    let refuse = |why: String| Error::Tokenizer {
+        origin: origin.clone(),
+        why,
+    };
     let model = text("tokenizer.ggml.model").unwrap_or_default();
-    let description = match model {
+    let (steps, bpe) = match model {
         "gpt2" => {
-            let merges = list("tokenizer.ggml.merges").unwrap_or_default();
             let pre = text("tokenizer.ggml.pre").unwrap_or("gpt-2");
-            byte_pairs(&origin, pre, vocab, merges, added)?
+            let (steps, whole_words) = byte_pairs(&origin, pre)?;
+            let merges = list("tokenizer.ggml.merges").unwrap_or_default();
+            let merges = pairs(merges).map_err(refuse)?;
+            let bpe = BPE::builder().vocab_and_merges(vocab, merges);
+            (steps, bpe.ignore_merges(whole_words))
         }
         "llama" => {
             let scores = file
@@ -66,17 +75,12 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
             let prefix = file
                 .value("tokenizer.ggml.add_space_prefix")
                 .and_then(GgufValue::as_bool);
-            pieces(
-                tokens,
-                scores.unwrap_or_default(),
-                vocab,
-                added,
-                prefix.unwrap_or(true),
+            let merges = pieces(tokens, scores.unwrap_or_default()).map_err(refuse)?;
+            let bpe = BPE::builder().vocab_and_merges(vocab, merges);
+            (
+                spaces(prefix.unwrap_or(true)),
+                bytes_for_unknown(bpe, tokens),
             )
-            .map_err(|why| Error::Tokenizer {
-                origin: origin.clone(),
-                why,
-            })?
         }
         _ => {
             return Err(Error::Kind {
@@ -87,7 +91,7 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
             });
         }
     };
-    let mut tokenizer = Tokenizer::from_json(&origin, &description.to_string())?;
+    let mut tokenizer = Tokenizer::from_parts(&origin, &steps, bpe, added)?;
     let id = |key: &str| {
         let id = file.value(key).and_then(GgufValue::as_u64)?;
         u32::try_from(id)
@@ -116,14 +120,8 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// Byte-pair encoding over bytes written as letters.
-fn byte_pairs(
-    origin: &str,
-    pre: &str,
-    vocab: Map<String, Value>,
-    merges: &[String],
-    added: Vec<Value>,
-) -> Result<Value> {
+/// The steps of byte-pair encoding over bytes written as letters, and whether a word that is a token stays whole.
+fn byte_pairs(origin: &str, pre: &str) -> Result<(Value, bool)> {
     let split = |pattern: &str| {
         json!({ "type": "Sequence", "pretokenizers": [
             { "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false },
@@ -150,24 +148,24 @@ fn byte_pairs(
             });
         }
     };
-    Ok(json!({
-        "version": "1.0",
-        "added_tokens": added,
-        "pre_tokenizer": pre,
-        "decoder": byte_level(true),
-        "model": { "type": "BPE", "vocab": vocab, "merges": merges, "ignore_merges": whole_words },
-    }))
+    let steps = json!({ "pre_tokenizer": pre, "decoder": byte_level(true) });
+    Ok((steps, whole_words))
 }
 
-/// SentencePiece's pieces with scores, as byte-pair encoding whose merges are in the order of the scores of what they
-/// make.
-fn pieces(
-    tokens: &[String],
-    scores: &[f32],
-    vocab: Map<String, Value>,
-    added: Vec<Value>,
-    prefix: bool,
-) -> std::result::Result<Value, String> {
+/// Merges out of lines with two tokens each.
+fn pairs(lines: &[String]) -> std::result::Result<Merges, String> {
+    let pair = |(at, line): (usize, &String)| match line.split_once(' ') {
+        Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
+        _ => Err(format!(
+            "merge {at} of tokenizer.ggml.merges is {:?}; two tokens with a space between them were expected",
+            printable(line, 60)
+        )),
+    };
+    lines.iter().enumerate().map(pair).collect()
+}
+
+/// SentencePiece's pieces with scores, as byte-pair encoding: the merges in the order of the scores of what they make.
+fn pieces(tokens: &[String], scores: &[f32]) -> std::result::Result<Merges, String> {
     // Every place of a token is one where it may be cut in two.
     if let Some((id, token)) = tokens
         .iter()
@@ -199,7 +197,21 @@ fn pieces(
         }
     }
     merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-    let merges: Vec<[&str; 2]> = merges.into_iter().map(|merge| merge.3).collect();
+    let owned = |[left, right]: [&str; 2]| (left.to_owned(), right.to_owned());
+    Ok(merges.into_iter().map(|merge| owned(merge.3)).collect())
+}
+
+/// What is no token is written as tokens of single bytes; runs of what those lack are one unknown token.
+fn bytes_for_unknown(bpe: BpeBuilder, tokens: &[String]) -> BpeBuilder {
+    let bpe = bpe.byte_fallback(true).fuse_unk(true);
+    match tokens.first() {
+        Some(unknown) if unknown == "<unk>" => bpe.unk_token(unknown.clone()),
+        _ => bpe,
+    }
+}
+
+/// The steps around SentencePiece's pieces, in which a space is a letter.
+fn spaces(prefix: bool) -> Value {
     let space = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" });
     let normalizers = match prefix {
         true => json!([{ "type": "Prepend", "prepend": "▁" }, space]),
@@ -213,15 +225,8 @@ fn pieces(
     if prefix {
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
-    let unknown = tokens.first().filter(|token| token.as_str() == "<unk>");
-    Ok(json!({
-        "version": "1.0",
-        "added_tokens": added,
+    json!({
         "normalizer": { "type": "Sequence", "normalizers": normalizers },
         "decoder": { "type": "Sequence", "decoders": decoders },
-        "model": {
-            "type": "BPE", "vocab": vocab, "merges": merges, "unk_token": unknown,
-            "byte_fallback": true, "fuse_unk": true, "ignore_merges": false,
-        },
-    }))
+    })
 }

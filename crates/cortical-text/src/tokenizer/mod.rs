@@ -1,6 +1,7 @@
 //! Text to tokens and back.
 
 mod bounds;
+mod direct;
 mod ends;
 mod gguf;
 mod gguf_write;
@@ -20,7 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokenizers::models::TrainerWrapper;
-use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::models::bpe::{BPE, BpeBuilder, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, NormalizedString, Normalizer, Tokenizer as Hub};
 
@@ -137,11 +138,39 @@ impl Tokenizer {
             origin: origin.to_owned(),
             why: printable(&why, WHY_CHARS),
         };
+        Self::made(&refuse, text, || {
+            direct::read(text).unwrap_or_else(|| Hub::from_bytes(text.as_bytes()))
+        })
+    }
+
+    /// The tokenizer whose steps a `tokenizer.json` without a model describes, with a model of its own and tokens that
+    /// are looked for before it.
+    fn from_parts(
+        origin: &str,
+        steps: &Value,
+        model: BpeBuilder,
+        added: Vec<AddedToken>,
+    ) -> Result<Self> {
+        let refuse = |why: String| Error::Tokenizer {
+            origin: origin.to_owned(),
+            why: printable(&why, WHY_CHARS),
+        };
+        Self::made(&refuse, &steps.to_string(), || {
+            direct::make(steps, model, added)
+        })
+    }
+
+    /// A tokenizer of the library's whose steps `text` describes.
+    fn made(
+        refuse: &dyn Fn(String) -> Error,
+        text: &str,
+        make: impl FnOnce() -> tokenizers::Result<Hub>,
+    ) -> Result<Self> {
         let growth = bounds::check(text).map_err(refuse)?;
         // The reader is somebody else's, and some of its checks are panics.
-        let hub = catch_unwind(AssertUnwindSafe(|| Hub::from_bytes(text.as_bytes())));
+        let hub = catch_unwind(AssertUnwindSafe(make));
         let mut hub = hub
-            .map_err(|_| refuse("its parts contradict each other".to_owned()))?
+            .map_err(|_| refuse(CONTRADICTION.to_owned()))?
             .map_err(|why| refuse(why.to_string()))?;
         // Padding and truncation are for batches in Python; here every token counts.
         hub.with_padding(None);

@@ -94,8 +94,10 @@ fn language_model(args: &ServeArgs, options: &mut Options, output: &Output) -> R
         weights: WeightsArg::form(args.weights),
         ..Default::default()
     };
+    // First, as in the other verbs: reading it takes memory for a moment, which the weights take next.
+    let tokenizer = Tokenizer::open(&args.model);
     let model = language::open(&args.model, &load)?.model;
-    let tokenizer = Tokenizer::open(&args.model)?;
+    let tokenizer = tokenizer?;
     let template = match ChatTemplate::open(&args.model) {
         Ok(template) => Some(template),
         Err(cortical_text::Error::NoTemplate { .. }) => None,

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use cortical_text::{Chat, ChatTemplate, Reply, Sampler, Tokenizer};
+use cortical_text::{Chat, ChatTemplate, Reply, Sampler};
 use serde_json::{Value, json};
 
 use crate::cli::Common;
@@ -13,8 +13,7 @@ use crate::output::Output;
 
 /// `cortical chat`
 pub(crate) fn chat(args: &ChatArgs, common: &Common, output: &Output) -> Result<Done> {
-    let loaded = super::open(&args.model, output)?;
-    let tokenizer = Tokenizer::open(&args.model.model)?;
+    let (loaded, tokenizer) = super::open_with_tokenizer(&args.model, output)?;
     let template = ChatTemplate::open(&args.model.model)?;
     let beyond = args.model.beyond_context;
     let chat = Chat::new(&loaded.model, &tokenizer, template);

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use cortical_models::language::{Loaded, ModelCache};
 use cortical_text::{
-    Generator, Sampler, TextStream, TextStreamOptions, Tokenizer, check_length, open_prompt,
-    save_prompt,
+    Generator, Sampler, TextStream, TextStreamOptions, check_length, open_prompt, save_prompt,
 };
 use serde_json::json;
 
@@ -18,8 +17,7 @@ use crate::style::count;
 
 /// `cortical generate`
 pub(crate) fn generate(args: &GenerateArgs, common: &Common, output: &Output) -> Result<Done> {
-    let loaded = super::open(&args.model, output)?;
-    let tokenizer = Tokenizer::open(&args.model.model)?;
+    let (loaded, tokenizer) = super::open_with_tokenizer(&args.model, output)?;
     if let Some(path) = &args.prompts {
         return super::prompts::prompts(args, path, &loaded, &tokenizer, common, output);
     }

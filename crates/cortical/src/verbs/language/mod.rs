@@ -12,12 +12,22 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cortical_models::language::{self, LoadOptions, Loaded};
+use cortical_text::Tokenizer;
 use serde_json::{Value, json};
 
 use crate::cli_language::ModelArgs;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::style::{bytes, count, duration};
+
+/// Opens a model with its tokenizer and says what it is. The tokenizer comes first: reading it takes memory for a
+/// moment, which the weights take next.
+fn open_with_tokenizer(args: &ModelArgs, output: &Output) -> Result<(Loaded, Tokenizer)> {
+    let tokenizer = Tokenizer::open(&args.model);
+    // What is wrong with the model is told before what is wrong with its tokenizer.
+    let loaded = open(args, output)?;
+    Ok((loaded, tokenizer?))
+}
 
 /// Opens a model and says what it is.
 fn open(args: &ModelArgs, output: &Output) -> Result<Loaded> {

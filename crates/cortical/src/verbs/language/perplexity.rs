@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
-use cortical_text::{Tokenizer, check_length};
+use cortical_text::check_length;
 use serde_json::json;
 
 use crate::cli_language::PerplexityArgs;
@@ -15,8 +15,7 @@ use crate::style::count;
 /// `cortical perplexity`
 pub(crate) fn perplexity(args: &PerplexityArgs, output: &Output) -> Result<Done> {
     super::exists(&args.file)?;
-    let loaded = super::open(&args.model, output)?;
-    let tokenizer = Tokenizer::open(&args.model.model)?;
+    let (loaded, tokenizer) = super::open_with_tokenizer(&args.model, output)?;
     let text = read(args)?;
     let ids = tokenizer.encode(&text)?;
     let window = match args.window {
