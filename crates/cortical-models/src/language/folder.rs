@@ -4,7 +4,7 @@ use super::class_head::is_head;
 use super::config::LanguageConfig;
 use super::head::Head;
 use super::hints;
-use super::source::{Weights, quantize, unreadable};
+use super::source::{Weights, quantize_rows, unreadable};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use cortical_io::{ModelFiles, printable};
@@ -164,13 +164,20 @@ impl Source for FolderSource {
     fn quantized(
         &self,
         name: &str,
-        _shape: &[usize],
+        shape: &[usize],
     ) -> cortical_neuron::Result<Option<Arc<QuantizedMatrix>>> {
-        let Weights::Quantized(format) = self.weights else {
+        let (Weights::Quantized(format), &[rows, cols]) = (self.weights, shape) else {
             return Ok(None);
         };
-        self.load(name)?
-            .map(|tensor| quantize(name, &tensor, format))
-            .transpose()
+        let Some(found) = self.stored(name) else {
+            return Ok(None);
+        };
+        let read = |first: usize, count: usize| {
+            let mut numbers = vec![0.0; count * cols];
+            let read = self.files.read_numbers(&found, first * cols, &mut numbers);
+            read.map_err(unreadable(name))?;
+            Ok(numbers.into_iter().map(|number| number as f32).collect())
+        };
+        quantize_rows(name, [rows, cols], format, read).map(Some)
     }
 }

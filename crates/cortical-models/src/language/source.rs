@@ -1,9 +1,10 @@
 //! How weights are read from files, whatever their format.
 
 use candle_core::{DType, Tensor};
-use cortical_kernels::quantized::{Format, QuantizedMatrix};
+use cortical_kernels::parallel;
+use cortical_kernels::quantized::{Format, QuantizedError, QuantizedMatrix};
 use cortical_neuron::Adapters;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How a model is opened.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,9 @@ where
     }
 }
 
+/// Numbers that are quantized at a time.
+const PIECE: usize = 1 << 16;
+
 /// Weights in single precision, quantized.
 pub(crate) fn quantize(
     name: &str,
@@ -52,10 +56,39 @@ pub(crate) fn quantize(
     format: Format,
 ) -> cortical_neuron::Result<Arc<QuantizedMatrix>> {
     let (rows, cols) = tensor.dims2()?;
-    let weights = tensor
-        .to_dtype(DType::F32)?
-        .flatten_all()?
-        .to_vec1::<f32>()?;
-    let quantized = QuantizedMatrix::quantize(format, rows, cols, &weights);
-    Ok(Arc::new(quantized.map_err(unreadable(name))?))
+    quantize_rows(name, [rows, cols], format, |first, count| {
+        let rows = tensor.narrow(0, first, count)?.to_dtype(DType::F32)?;
+        Ok(rows.flatten_all()?.to_vec1()?)
+    })
+}
+
+/// Weights of `[rows, cols]`, quantized some rows at a time: `read(first, count)` gives so many rows from the first on.
+/// A table of a whole vocabulary never lies in memory in single precision.
+pub(crate) fn quantize_rows(
+    name: &str,
+    [rows, cols]: [usize; 2],
+    format: Format,
+    read: impl Fn(usize, usize) -> cortical_neuron::Result<Vec<f32>> + Sync + Send,
+) -> cortical_neuron::Result<Arc<QuantizedMatrix>> {
+    let columns = || QuantizedError::Columns { format, cols };
+    let row_bytes = format.row_bytes(cols).ok_or_else(columns);
+    let row_bytes = row_bytes.map_err(unreadable(name))?.max(1);
+    let together = (PIECE / cols.max(1)).max(1);
+    let mut bytes = vec![0; row_bytes * rows];
+    let failed = OnceLock::new();
+    parallel::chunks_mut(&mut bytes, together * row_bytes, |first, out| {
+        let (first, count) = (first / row_bytes, out.len() / row_bytes);
+        let piece = read(first, count).and_then(|weights| {
+            QuantizedMatrix::quantize(format, count, cols, &weights).map_err(unreadable(name))
+        });
+        match piece {
+            Ok(piece) => out.copy_from_slice(piece.bytes()),
+            Err(why) => drop(failed.set(why)),
+        }
+    });
+    if let Some(why) = failed.into_inner() {
+        return Err(why);
+    }
+    let whole = QuantizedMatrix::new(format, rows, cols, bytes);
+    Ok(Arc::new(whole.map_err(unreadable(name))?))
 }
