@@ -74,30 +74,36 @@ impl Cache {
         Ok(fork)
     }
 
-    /// A cache that holds these keys and values, `[batch, positions, kv_heads, dim]` each, with room for so many
-    /// positions.
+    /// A cache whose buffers these are, `[batch, room, kv_heads, dim]` each, and that holds their first `len`
+    /// positions. Nobody else may hold them: further positions are written into them.
     ///
     /// # Errors
-    /// [`Error::Shape`] when they do not fit to each other.
-    pub fn of(k: &Tensor, v: &Tensor, room: usize) -> Result<Self> {
+    /// [`Error::Shape`] when they do not fit to each other or have not so many positions.
+    pub fn of(k: Tensor, v: Tensor, len: usize) -> Result<Self> {
         let dims = |t: &Tensor| t.dims().get(..3).map(<[usize]>::to_vec);
-        if k.rank() != 4 || v.rank() != 4 || dims(k) != dims(v) {
-            return Err(Error::Shape {
-                op: "cache",
-                argument: "values",
-                expected: format!(
-                    "[batch, positions, kv_heads, dim] as the keys, {:?}",
-                    k.dims()
-                ),
-                got: v.dims().to_vec(),
-            }
-            .into());
+        let shape = |argument: &'static str, expected: String, got: &Tensor| Error::Shape {
+            op: "cache",
+            argument,
+            expected,
+            got: got.dims().to_vec(),
+        };
+        if k.rank() != 4 || k.dim(1)? < len {
+            let expected = format!("[batch, {len} positions or more, kv_heads, dim]");
+            return Err(shape("keys", expected, &k).into());
         }
-        let mut cache = Self::with_room(room);
-        if k.dim(1)? > 0 {
-            cache.append(k, v)?;
+        if v.rank() != 4 || dims(&k) != dims(&v) {
+            let expected = format!(
+                "[batch, positions, kv_heads, dim] as the keys, {:?}",
+                k.dims()
+            );
+            return Err(shape("values", expected, &v).into());
         }
-        Ok(cache)
+        let room = k.dim(1)?;
+        Ok(Self {
+            buffers: (room > 0).then_some([k, v]),
+            len,
+            room,
+        })
     }
 
     /// The keys and values that it holds; `None` for none.

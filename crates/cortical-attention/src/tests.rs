@@ -224,6 +224,37 @@ fn a_cache_of_another_batch_is_refused() {
 }
 
 #[test]
+fn a_cache_goes_on_in_buffers_that_it_is_given() {
+    let (k, v) = (random(&[1, 5, 2, 4]), random(&[1, 5, 2, 4]));
+    let more = random(&[1, 2, 2, 4]);
+    let mut cache = Cache::of(k.clone(), v.copy().unwrap(), 3).unwrap();
+    assert_eq!(
+        (cache.len(), cache.held().unwrap().unwrap()[0].dims()),
+        (3, &[1, 3, 2, 4][..])
+    );
+    cache.append(&more, &more).unwrap();
+    let held = cache.held().unwrap().unwrap();
+    let rows = |t: &Tensor, from: usize, n: usize| {
+        let rows = t.narrow(1, from, n).unwrap().flatten_all().unwrap();
+        rows.to_vec1::<f32>().unwrap()
+    };
+    assert_eq!(rows(&held[1], 0, 3), rows(&v, 0, 3));
+    assert_eq!(rows(&held[1], 3, 2), rows(&more, 0, 2));
+    // Nothing was copied: the buffer that was given away has the new positions.
+    assert_eq!(rows(&k, 3, 2), rows(&more, 0, 2));
+    for (k, v, len) in [
+        (&[1, 5, 2, 4][..], &[1, 4, 2, 4][..], 3),
+        (&[1, 5, 2, 4], &[1, 5, 2, 4], 6),
+        (&[5, 2, 4], &[5, 2, 4], 2),
+    ] {
+        let error = Cache::of(random(k), random(v), len)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("cache: "), "{error}");
+    }
+}
+
+#[test]
 fn a_memory_that_is_the_input_makes_self_attention() {
     let p = params();
     let layer = MultiHeadAttention::config(8, 2).build(&p.at("a")).unwrap();

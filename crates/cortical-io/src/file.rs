@@ -166,6 +166,46 @@ impl TensorFile {
         }
     }
 
+    /// Loads the tensor called `name` with at least so many rows, the first dimension: behind its own there are zeros.
+    /// What grows row by row is read to where it stays.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::load`]; [`Error::NotLoadable`] for a scalar or a sparse weight, which have no rows to add
+    /// to.
+    pub fn load_with_room(&self, name: &str, rows: usize, device: &Device) -> Result<Tensor> {
+        let Some(info) = self.info(name) else {
+            return self.load(name, device);
+        };
+        let [own, rest @ ..] = info.shape() else {
+            return Err(self.not_loadable(info));
+        };
+        if info.is_sparse() || rest.contains(&0) {
+            return Err(self.not_loadable(info));
+        }
+        let shape = [&[rows.max(*own)], rest].concat();
+        let start = self.data_start + info.start;
+        let read = |at: u64, out: &mut [u8]| {
+            let there = info.bytes().saturating_sub(at);
+            let there = usize::try_from(there).map_or(out.len(), |there| there.min(out.len()));
+            let (stored, behind) = out.split_at_mut(there);
+            behind.fill(0);
+            match stored.is_empty() {
+                true => Ok(()),
+                false => self.source.read_exact_at(start + at, stored),
+            }
+        };
+        load::tensor(info.element, &shape, &read, device)
+            .map_err(|why| why.named(&self.path, &info.name, info.bytes()))
+    }
+
+    fn not_loadable(&self, info: &TensorInfo) -> Error {
+        Error::NotLoadable {
+            path: self.path.clone(),
+            name: info.name.clone(),
+            element: info.element,
+        }
+    }
+
     /// Loads all tensors, in the order in which they lie in the file.
     ///
     /// # Errors

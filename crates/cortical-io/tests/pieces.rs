@@ -66,3 +66,35 @@ fn numbers_of_every_type_are_those_that_load_gives() {
     let error = file.read_numbers("nothing", 0, &mut []).unwrap_err();
     assert!(matches!(error, Error::NoTensor { .. }), "{error}");
 }
+
+#[test]
+fn rows_are_read_with_room_for_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    // More bytes than are read at a time, so that a piece holds the last row and the room behind it.
+    let (own, width) = (700, 401);
+    let numbers: Vec<f32> = (0..own * width).map(|i| i as f32).collect();
+    let tensor = Tensor::from_slice(&numbers, (own, width), &Device::Cpu).unwrap();
+    let scalar = Tensor::new(1_f32, &Device::Cpu).unwrap();
+    let halves = tensor.to_dtype(DType::BF16).unwrap();
+    let all = [("a", &tensor), ("half", &halves), ("scalar", &scalar)];
+    let all = all.map(|(name, t)| (name.to_owned(), t.clone()));
+    save_tensors(&path, &all, &Default::default()).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    for rows in [0, own, own + 1, 2 * own] {
+        for (name, t) in [("a", &tensor), ("half", &halves)] {
+            let got = file.load_with_room(name, rows, &Device::Cpu).unwrap();
+            assert_eq!(got.dims(), [rows.max(own), width], "{name}");
+            let got = got.to_dtype(DType::F32).unwrap();
+            let got = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let want = t.to_dtype(DType::F32).unwrap();
+            let mut want = want.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            want.resize(got.len(), 0.0);
+            assert_eq!(got, want, "{name} with {rows} rows");
+        }
+    }
+    let error = file.load_with_room("scalar", 3, &Device::Cpu).unwrap_err();
+    assert!(matches!(error, Error::NotLoadable { .. }), "{error}");
+    let error = file.load_with_room("b", 3, &Device::Cpu).unwrap_err();
+    assert!(matches!(error, Error::NoTensor { .. }), "{error}");
+}

@@ -65,7 +65,11 @@ pub fn open_prompt(
         return Ok(None);
     }
     let tokens = load("tokens")?.to_vec1::<u32>().map_err(|_| none())?;
-    let cache = model.cache_from(tokens.len(), room, |name| Ok(load(name)?))?;
+    let cache = model.cache_from(tokens.len(), |name| {
+        let own = file.info(name).and_then(|info| info.shape().first());
+        let all = file.load_with_room(name, room, &Device::Cpu)?;
+        Ok((all, own.copied().unwrap_or(0)))
+    })?;
     Ok(Some((tokens, cache)))
 }
 

@@ -106,24 +106,25 @@ impl LanguageModel {
         ModelCache::of(self.config.layers(), positions)
     }
 
-    /// A cache of `len` positions out of [`ModelCache::tensors`], with room for so many; `load` finds one by its name.
+    /// A cache of `len` positions out of [`ModelCache::tensors`]. `load` finds one by its name and gives it away, with
+    /// as many positions behind its own as there is to be room for, and says how many its own are.
     ///
     /// # Errors
     /// Those of `load`; [`Error::CacheLength`] for other positions, and what a layer refuses.
     pub fn cache_from(
         &self,
         len: usize,
-        room: usize,
-        load: impl Fn(&str) -> Result<Tensor> + Sync + Send,
+        load: impl Fn(&str) -> Result<(Tensor, usize)> + Sync + Send,
     ) -> Result<ModelCache> {
         let read = |layer: usize| -> Result<Cache> {
-            let [k, v] = names(layer).map(|name| load(&name));
-            let (k, v) = (k?.unsqueeze(0)?, v?.unsqueeze(0)?);
-            let cache = Cache::of(&k, &v, room)?;
-            match cache.len() {
-                got if got == len => Ok(cache),
-                got => Err(Error::CacheLength { expected: len, got }),
-            }
+            let [k, v] = names(layer).map(|name| {
+                let (tensor, got) = load(&name)?;
+                match got == len {
+                    true => Ok(tensor.unsqueeze(0)?),
+                    false => Err(Error::CacheLength { expected: len, got }),
+                }
+            });
+            Ok(Cache::of(k?, v?, len)?)
         };
         let layers = parallel::map(self.config.layers(), read).into_iter();
         Ok(ModelCache {
