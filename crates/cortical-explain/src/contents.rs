@@ -252,6 +252,16 @@ impl Contents {
         bytes.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
     }
 
+    /// Bytes that its largest tensor takes in single precision, with those that it is stored in where those are others.
+    pub(crate) fn largest_in_single(&self) -> u64 {
+        let bytes = self.entries.iter().map(|entry| {
+            let single = (entry.count() as u64).saturating_mul(4);
+            let stored = entry.bytes.unwrap_or(single);
+            single.saturating_add(if stored == single { 0 } else { stored })
+        });
+        bytes.max().unwrap_or(0)
+    }
+
     /// Multiplications, with the addition that follows each, for one input: a sample, or the [`text`](Self::text) of
     /// a language model, with the products of attention. Norms, activations and pools do not count. `None` where the
     /// model is not known.

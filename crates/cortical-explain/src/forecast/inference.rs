@@ -12,13 +12,21 @@ use cortical_tensor::Seed;
 use cortical_train::{Activations, MemoryNeed, SubjectModel, rehearse_forward};
 
 use super::asked::Asked;
-use super::{FLOORS, ForecastOptions, Machine, PATIENCE_MS, Work, largest};
+use super::{FLOORS, ForecastOptions, Machine, NumberType, PATIENCE_MS, Work, largest};
 use crate::contents::Contents;
 use crate::error::Result;
 
 /// Tokens that are written to see how long one takes: so many that are not counted, then so many that are.
 const COLD: usize = 2;
 const WRITTEN: usize = 12;
+/// What writing has in memory beside all that is counted: code that the forecast has not run, stacks. A model of a
+/// million parameters over bytes takes so much more than the program before it.
+const WRITER: u64 = 9 << 20;
+/// What a token of a vocabulary takes: its text in both directions, the merge that makes it, and what reading them left
+/// behind. Measured with the 49,152 tokens of SmolLM2.
+const TOKEN_BYTES: u64 = 640;
+/// Tokens that are bytes need none of it.
+const BYTES: usize = 257;
 /// Reading is tried once without being counted if it takes no longer than this.
 const SHORT_MS: f64 = 2_000.0;
 
@@ -73,7 +81,8 @@ pub(super) fn works(
                 costs,
                 context,
                 weights,
-                program,
+                loading: loading(asked.files.as_ref(), options),
+                program: if runs_here { program + WRITER } else { 0 },
                 is_bf16: options.dtype.is_some_and(|dtype| dtype.is_16_bit()),
             };
             let batch = options.batch.unwrap_or(1);
@@ -108,11 +117,21 @@ fn weights_of(config: &LanguageConfig, files: Option<&Contents>, options: &Forec
         // Quantized weights stay as they are stored.
         (None, Some(contents)) => contents.bytes().unwrap_or(0),
         (dtype, _) => {
-            let dtype = dtype.unwrap_or(super::NumberType::F32);
+            let dtype = dtype.unwrap_or(NumberType::F32);
             let tensors = config.tensors().into_iter();
             let bytes = tensors.map(|tensor| dtype.bytes(&tensor.shape));
             bytes.fold(0, u64::saturating_add)
         }
+    }
+}
+
+/// Bytes that opening a model takes for a moment, and that are used for other things later: the largest tensor once
+/// more, where it becomes a parameter. Quantized weights are read some rows at a time.
+fn loading(files: Option<&Contents>, options: &ForecastOptions) -> u64 {
+    match (files, options.dtype) {
+        (Some(contents), Some(NumberType::F32)) => contents.largest_in_single(),
+        (Some(contents), None) if contents.what != "GGUF file" => contents.largest_in_single(),
+        _ => 0,
     }
 }
 
@@ -122,6 +141,7 @@ struct Use<'u> {
     costs: &'u TextCosts,
     context: usize,
     weights: u64,
+    loading: u64,
     program: u64,
     is_bf16: bool,
 }
@@ -135,7 +155,13 @@ impl Use<'_> {
             .saturating_mul(self.config.cache_width())
             .saturating_mul(4);
         let activations = Activations::of_text(self.costs, self.context, self.config.vocab_size());
-        need.workspace = activations.peak_forward(batch);
+        need.workspace = activations.peak_forward(batch).max(self.loading);
+        need.tokenizer = match self.config.vocab_size() {
+            // A card has the weights; the text stays with its processor.
+            _ if self.program == 0 => 0,
+            0..=BYTES => 0,
+            tokens => TOKEN_BYTES * tokens as u64,
+        };
         need
     }
 

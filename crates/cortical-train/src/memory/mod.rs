@@ -26,6 +26,8 @@ pub struct MemoryNeed {
     pub program: u64,
     /// The data, which stay in memory.
     pub data: u64,
+    /// The tokens of a language model: their texts, and how they are made of each other.
+    pub tokenizer: u64,
     /// The parameters.
     pub weights: u64,
     /// A gradient for each that is trained.
@@ -85,6 +87,7 @@ impl MemoryNeed {
         let parts = [
             ("program", self.program),
             ("data", self.data),
+            ("tokenizer", self.tokenizer),
             ("weights", self.weights),
             ("gradients", self.gradients),
             ("optimizer", self.optimizer),
