@@ -60,6 +60,7 @@ pub(crate) const ALLOWED: &[(&str, &[Allowed])] = &[
         &[
             CANDLE,
             THISERROR,
+            allow("half", "the bits of bf16 tensors"),
             allow(
                 "rayon",
                 "tests: the same bits on pools of 1, 2, 4 and 8 threads",

@@ -67,6 +67,16 @@ fn detect() -> InstructionSet {
     }
 }
 
+/// Whether the processor multiplies pairs of `bf16` (AVX-512 BF16), which some with [`InstructionSet::Avx512`] do and
+/// all with [`InstructionSet::Amx`].
+#[must_use]
+pub(crate) fn has_pairs() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return detected() >= InstructionSet::Avx512 && is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 #[cfg(target_arch = "x86_64")]
 mod amx {
     //! Whether the processor has tiles and the operating system lets this process use them.

@@ -24,7 +24,7 @@
 //!
 //! Two promises hold for all of them. On one processor and build the bits do not depend on the number of threads:
 //! work is split by the size of the problem ([`parallel`]) and sums have a fixed order. And the instruction set is
-//! chosen at run time ([`isa`]): AVX-512 (with AMX for products), AVX2 with FMA, or portable code.
+//! chosen at run time ([`isa`]): AVX-512 (for products with AMX, or pairs of `bf16`), AVX2 with FMA, or portable code.
 //!
 //! Preconditions (slice lengths) are asserted: a caller that has checked its shapes, as `cortical-tensor` does, never
 //! meets a panic.

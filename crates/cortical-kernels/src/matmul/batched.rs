@@ -14,6 +14,31 @@ pub struct Transposes {
     pub b: bool,
 }
 
+impl Transposes {
+    /// Operands `i` of many that lie one behind the other, as `[m, k]` and `[k, n]`.
+    pub(super) fn views<'a, T: 'static>(
+        self,
+        i: usize,
+        [m, n, k]: [usize; 3],
+        a: &'a [T],
+        b: &'a [T],
+    ) -> (MatRef<'a, T>, MatRef<'a, T>) {
+        let (a, b) = (
+            &a[i * m * k..(i + 1) * m * k],
+            &b[i * k * n..(i + 1) * k * n],
+        );
+        let a = match self.a {
+            true => MatRef::row_major(a, k, m).t(),
+            false => MatRef::row_major(a, m, k),
+        };
+        let b = match self.b {
+            true => MatRef::row_major(b, n, k).t(),
+            false => MatRef::row_major(b, k, n),
+        };
+        (a, b)
+    }
+}
+
 /// `C = A · B` for each of `batch` matrices `[m, k]` and `[k, n]` (transposed where `transposes` says so), one behind
 /// the other.
 ///
@@ -34,21 +59,7 @@ pub fn batched<T: Real>(
     if c.is_empty() {
         return;
     }
-    let product = |i: usize| {
-        let (a, b) = (
-            &a[i * m * k..(i + 1) * m * k],
-            &b[i * k * n..(i + 1) * k * n],
-        );
-        let a = match transposes.a {
-            true => MatRef::row_major(a, k, m).t(),
-            false => MatRef::row_major(a, m, k),
-        };
-        let b = match transposes.b {
-            true => MatRef::row_major(b, n, k).t(),
-            false => MatRef::row_major(b, k, n),
-        };
-        (a, b)
-    };
+    let product = |i: usize| transposes.views(i, [m, n, k], a, b);
     if batch == 1 {
         let (a, b) = product(0);
         matmul(a, b, c, Write::Replace);

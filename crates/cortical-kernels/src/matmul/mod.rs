@@ -7,6 +7,7 @@ mod batched;
 mod dots;
 mod naive;
 mod packed;
+pub mod pairs;
 mod prepacked;
 #[cfg(target_arch = "x86_64")]
 mod thin;
@@ -338,7 +339,7 @@ pub(crate) fn matmul_task<T: Real>(
     matmul_serial(a, b, c, row_stride, write);
 }
 
-fn check<T>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &[T]) -> (usize, usize, usize) {
+fn check<T, C>(a: &MatRef<'_, T>, b: &MatRef<'_, T>, c: &[C]) -> (usize, usize, usize) {
     assert_eq!(a.cols, b.rows, "inner dimensions of a matrix product");
     assert_eq!(
         c.len(),

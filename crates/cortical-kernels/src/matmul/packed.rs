@@ -335,7 +335,7 @@ unsafe fn run_block(_: InstructionSet, _: usize, _: &Block) {
 }
 
 /// `to[j, i] = from[i, j]` with the rows of `to` `to_row` apart.
-fn transpose(isa: InstructionSet, from: MatRef<'_, f32>, to: &mut [f32], to_row: usize) {
+pub(super) fn transpose(isa: InstructionSet, from: MatRef<'_, f32>, to: &mut [f32], to_row: usize) {
     // SAFETY: `to` is exclusively borrowed.
     unsafe { transpose_into(isa, from, &Disjoint::new(to), 0, to_row) };
 }
@@ -367,7 +367,7 @@ unsafe fn transpose_into(
                     super::tile::avx512::transpose16(
                         [rows, columns],
                         source.data.as_ptr(),
-                        from.row_stride,
+                        from.row_stride * size_of::<f32>(),
                         to,
                         to_row,
                     );

@@ -49,6 +49,8 @@ macro_rules! by_rows {
     };
     (@ $f:ident, $rows:literal, { $($extra:tt)* }, ($($args:tt)*)) => { $f::<$rows, $($extra)*>($($args)*) };
 }
+#[cfg(target_arch = "x86_64")]
+pub(super) use by_rows;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512 {
@@ -129,7 +131,8 @@ pub(super) mod avx512 {
         }
     }
 
-    /// `to[j, i] = from[i, j]` for up to 16 rows and 16 columns.
+    /// `to[j, i] = from[i, j]` for up to 16 rows and 16 columns; rows of `from` are `from_row` bytes apart, and need no
+    /// alignment.
     ///
     /// # Safety
     /// The processor has AVX-512 F; the named elements of `from` may be read and those of `to` written.
@@ -145,7 +148,7 @@ pub(super) mod avx512 {
         let mut x = [_mm512_setzero_ps(); 16];
         for (i, x) in x.iter_mut().enumerate().take(rows) {
             // SAFETY: row i is the caller's, and the mask leaves out what lies beyond its columns.
-            *x = unsafe { _mm512_maskz_loadu_ps(mask(columns), from.add(i * from_row)) };
+            *x = unsafe { _mm512_maskz_loadu_ps(mask(columns), from.byte_add(i * from_row)) };
         }
         // 1. Pairs of rows, then fours: lane L of `fours[4 g + c]` holds column 4 L + c of rows 4 g to 4 g + 3.
         let mut fours = [_mm512_setzero_ps(); 16];

@@ -1,8 +1,11 @@
 //! A layer of neurons that read everything.
 
+mod pairs;
+
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
 use crate::ops::activation::activate_fallback;
+use crate::ops::pairs::are_for as on_pairs;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Input, Result, is_fallback, tally, values};
@@ -52,6 +55,10 @@ pub fn linear<'a>(
     ) -> Result<Tensor> {
         let dims = check(x.tensor(), weight.tensor(), bias.map(|b| b.tensor()))?;
         let dtype = x.tensor().dtype();
+        if on_pairs(x.tensor()) {
+            tally::count(&dims);
+            return pairs::forward(x, weight, bias, activation, dims);
+        }
         if is_half(dtype) {
             let wide = |t: &Tensor| t.to_dtype(candle_core::DType::F32);
             let (x, weight) = (wide(x.tensor())?, wide(weight.tensor())?);
@@ -240,6 +247,7 @@ fn fallback(
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
+    use crate::ops::testing::as_widened;
     use crate::{GradSlot, Rng, Seed, with_fallback};
     use candle_core::{DType, Device, Var};
 
@@ -291,6 +299,28 @@ mod tests {
             linear(&t[0], &t[0], None, Activation::Identity)
         })
         .unwrap();
+    }
+
+    #[test]
+    fn layers_of_bf16_are_widened_ones() {
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Tanh,
+            Activation::Gelu,
+        ] {
+            let run = |t: &[Tensor]| linear(&t[0], &t[1], t.get(2).map(Into::into), activation);
+            let (x, w, b) = (
+                random(&[2, 20, 37], "x"),
+                random(&[50, 37], "w"),
+                random(&[50], "b"),
+            );
+            as_widened(&[x.clone(), w.clone(), b.clone()], run);
+            as_widened(&[x, w.clone()], run);
+            let view = random(&[37, 20], "x").t().unwrap();
+            as_widened(&[view, w.clone(), b.clone()], run);
+            as_widened(&[random(&[0, 37], "x"), w, b], run);
+        }
     }
 
     #[test]

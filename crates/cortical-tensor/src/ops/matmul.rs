@@ -2,6 +2,7 @@
 
 use crate::element::{Element, tensor};
 use crate::graph::{Backward, Op, Output, apply_one};
+use crate::ops::pairs;
 use crate::ops::prepare::{by_dtype, check_alike, check_float, is_half, wrong_shape};
 use crate::shape::checked_count;
 use crate::{Input, Result, is_fallback, tally, values};
@@ -51,7 +52,8 @@ pub fn matmul<'a>(
         }
         let dims = check(a.tensor(), b.tensor(), transposes)?;
         let dtype = a.tensor().dtype();
-        if is_half(dtype) {
+        let on_pairs = pairs::are_for(a.tensor());
+        if is_half(dtype) && !on_pairs {
             let (a, b) = (
                 a.tensor().to_dtype(DType::F32)?,
                 b.tensor().to_dtype(DType::F32)?,
@@ -67,6 +69,9 @@ pub fn matmul<'a>(
         tally::count(&dims);
         if is_fallback(a.tensor().device()) {
             return fallback(a.tensor(), b.tensor(), transposes, dims);
+        }
+        if on_pairs {
+            return forward_pairs(a.tensor(), b.tensor(), transposes, dims);
         }
         by_dtype!(NAME, "a", a.tensor(), T => forward::<T>(a, b, transposes, dims))
     }
@@ -174,6 +179,27 @@ fn forward<T: Element>(
     apply_one(op, vec![a, b], Output::new(c, shape))
 }
 
+/// As [`forward`] for `bf16`; a parameter's gradient goes to candle, as that of a widened one does.
+fn forward_pairs(
+    a: &Tensor,
+    b: &Tensor,
+    transposes: Transposes,
+    dims: [usize; 4],
+) -> Result<Tensor> {
+    let (a, b) = (Input::from(a).operand()?, Input::from(b).operand()?);
+    let [batch, m, n, k] = dims;
+    let mut shape = a.tensor().dims().to_vec();
+    let rank = shape.len();
+    shape[rank - 2..].copy_from_slice(&[m, n]);
+    let (left, right) = (a.tensor(), b.tensor());
+    let c = pairs::product(batch, [m, n, k], left, right, transposes)?;
+    apply_one(
+        OfPairs { dims, transposes },
+        vec![a, b],
+        Output::new(c, shape),
+    )
+}
+
 struct Matmul<T> {
     dims: [usize; 4],
     transposes: Transposes,
@@ -185,65 +211,65 @@ impl<T: Element> Op for Matmul<T> {
         NAME
     }
 
-    /// `dA = dC Bᵀ` and `dB = Aᵀ dC`, each transposed where its argument is.
     fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
-        let [batch, m, n, k] = self.dims;
-        let (a, b) = (pass.input(0), pass.input(1));
-        let d_c = values::<T>(pass.d_output(0))?;
-        let Transposes { a: ta, b: tb } = self.transposes;
-        let mut grads = vec![None, None];
-        if pass.wants(0) {
-            let (mut d_a, b) = (unspecified::<T>(a.elem_count()), values::<T>(b)?);
-            if ta {
-                // [k, m] = B [k, n] · dCᵀ [n, m]
-                batched(
-                    batch,
-                    [k, m, n],
-                    &b,
-                    &d_c,
-                    Transposes { a: tb, b: true },
-                    &mut d_a,
-                );
-            } else {
-                // [m, k] = dC [m, n] · Bᵀ [n, k]
-                batched(
-                    batch,
-                    [m, k, n],
-                    &d_c,
-                    &b,
-                    Transposes { a: false, b: !tb },
-                    &mut d_a,
-                );
-            }
-            grads[0] = Some(tensor(d_a, a.shape())?);
-        }
-        if pass.wants(1) {
-            let (mut d_b, a) = (unspecified::<T>(b.elem_count()), values::<T>(a)?);
-            if tb {
-                // [n, k] = dCᵀ [n, m] · A [m, k]
-                batched(
-                    batch,
-                    [n, k, m],
-                    &d_c,
-                    &a,
-                    Transposes { a: true, b: ta },
-                    &mut d_b,
-                );
-            } else {
-                // [k, n] = Aᵀ [k, m] · dC [m, n]
-                batched(
-                    batch,
-                    [k, n, m],
-                    &a,
-                    &d_c,
-                    Transposes { a: !ta, b: false },
-                    &mut d_b,
-                );
-            }
-            grads[1] = Some(tensor(d_b, b.shape())?);
-        }
-        Ok(grads)
+        backward(
+            pass,
+            self.dims,
+            self.transposes,
+            |batch, dims, a, b, t, like| {
+                let mut c = unspecified::<T>(like.elem_count());
+                batched(batch, dims, &values(a)?, &values(b)?, t, &mut c);
+                tensor(c, like.shape())
+            },
+        )
     }
+}
+
+struct OfPairs {
+    dims: [usize; 4],
+    transposes: Transposes,
+}
+
+impl Op for OfPairs {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn backward(&self, pass: &Backward<'_>) -> Result<Vec<Option<Tensor>>> {
+        backward(
+            pass,
+            self.dims,
+            self.transposes,
+            |batch, dims, a, b, t, like| {
+                tensor(pairs::product(batch, dims, a, b, t)?, like.shape())
+            },
+        )
+    }
+}
+
+/// `dA = dC Bᵀ` and `dB = Aᵀ dC`, each transposed where its argument is; `product` makes one of the shape of its last
+/// argument.
+fn backward(
+    pass: &Backward<'_>,
+    [batch, m, n, k]: [usize; 4],
+    Transposes { a: ta, b: tb }: Transposes,
+    product: impl Fn(usize, [usize; 3], &Tensor, &Tensor, Transposes, &Tensor) -> Result<Tensor>,
+) -> Result<Vec<Option<Tensor>>> {
+    let (a, b, d_c) = (pass.input(0), pass.input(1), pass.d_output(0));
+    let turned = |a, b| Transposes { a, b };
+    let d_a = pass.wants(0).then(|| match ta {
+        // [k, m] = B [k, n] · dCᵀ [n, m]
+        true => product(batch, [k, m, n], b, d_c, turned(tb, true), a),
+        // [m, k] = dC [m, n] · Bᵀ [n, k]
+        false => product(batch, [m, k, n], d_c, b, turned(false, !tb), a),
+    });
+    let d_b = pass.wants(1).then(|| match tb {
+        // [n, k] = dCᵀ [n, m] · A [m, k]
+        true => product(batch, [n, k, m], d_c, a, turned(true, ta), b),
+        // [k, n] = Aᵀ [k, m] · dC [m, n]
+        false => product(batch, [k, n, m], a, d_c, turned(!ta, false), b),
+    });
+    Ok(vec![d_a.transpose()?, d_b.transpose()?])
 }
 
 fn fallback(a: &Tensor, b: &Tensor, transposes: Transposes, dims: [usize; 4]) -> Result<Tensor> {
@@ -265,7 +291,34 @@ fn fallback(a: &Tensor, b: &Tensor, transposes: Transposes, dims: [usize; 4]) ->
 mod tests {
     use super::*;
     use crate::Error;
-    use crate::ops::testing::{check as check_gradients, random};
+    use crate::ops::testing::{as_widened, check as check_gradients, random};
+
+    #[test]
+    fn products_and_gradients_of_bf16_are_those_of_widened_ones() {
+        for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+            let transposes = Transposes { a: ta, b: tb };
+            let run = |t: &[Tensor]| matmul(&t[0], &t[1], transposes);
+            for (leading, [m, n, k]) in [
+                (&[][..], [33, 40, 21]),
+                (&[2, 3], [3, 17, 5]),
+                (&[2], [2, 3, 0]),
+            ] {
+                let shape = |turned: bool, rows: usize, cols: usize| {
+                    let last = if turned { [cols, rows] } else { [rows, cols] };
+                    [leading, &last].concat()
+                };
+                let (a, b) = (random(&shape(ta, m, k), "a"), random(&shape(tb, k, n), "b"));
+                as_widened(&[a.clone(), b], run);
+                // One matrix for the whole batch, and a view.
+                let one = random(&shape(tb, k, n)[leading.len()..], "b");
+                as_widened(&[a, one], run);
+            }
+        }
+        let view = random(&[21, 33], "a").t().unwrap();
+        as_widened(&[view, random(&[21, 40], "b")], |t| {
+            matmul(&t[0], &t[1], Transposes::default())
+        });
+    }
 
     #[test]
     fn gradients_of_every_layout_on_both_paths() {

@@ -2,7 +2,8 @@
 //!
 //! Every operation checks its arguments first and allocates afterwards. Arguments that may be parameters are
 //! `impl Into<`[`Input`](crate::Input)`>`: a tensor, a variable, or a parameter with its slot. `f32` and `f64` run in
-//! kernels; `f16` and `bf16` are computed in `f32` and rounded once at the end.
+//! kernels; `f16` and `bf16` are computed in `f32` and rounded once at the end, products of `bf16` from pairs of them
+//! where the processor has instructions for that.
 
 mod activation;
 pub(crate) mod attention;
@@ -20,6 +21,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod pad;
+mod pairs;
 mod pixel;
 mod pool;
 mod prelu;

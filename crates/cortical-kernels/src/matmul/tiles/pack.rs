@@ -184,7 +184,10 @@ unsafe fn turned(x: MatRef<'_, f32>, steps_apart: bool, to: *mut f32) -> Seen {
             ([x.cols, steps], x.col_stride)
         };
         // SAFETY: the rows named by the shape lie inside the block, and 16 × 16 numbers fit behind `out`.
-        unsafe { transpose16(shape, x.data.as_ptr(), apart, out.as_mut_ptr(), TILE) };
+        unsafe {
+            let apart = apart * size_of::<f32>();
+            transpose16(shape, x.data.as_ptr(), apart, out.as_mut_ptr(), TILE);
+        }
     }
     let mut seen = Lanes::none();
     for line in 0..TILE {
