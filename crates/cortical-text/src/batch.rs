@@ -196,7 +196,7 @@ impl Text {
         if !*lookup || !self.is_begun {
             return 0;
         }
-        let guess = self.lookup.guess(prompt, limit.min(*left - 1)).to_vec();
+        let guess = self.lookup.guess(prompt, limit.min(*left - 1));
         let len = prompt.len() + guess.len();
         if guess.is_empty() || check_length(model, len, *beyond_context).is_err() {
             return 0;

@@ -94,6 +94,12 @@ impl<'a> Generator<'a> {
         self.with(|request| request.beyond_context = beyond)
     }
 
+    /// Whether tokens that the text seems to repeat are read along as guesses; see [`Request::lookup`].
+    #[must_use]
+    pub fn lookup(self, lookup: bool) -> Self {
+        self.with(|request| request.lookup = lookup)
+    }
+
     /// The tokens that end the text.
     #[must_use]
     pub fn ends(self, tokens: &[u32]) -> Self {

@@ -36,14 +36,15 @@ impl Default for Lookup {
 }
 
 impl Lookup {
-    /// Up to `limit` tokens that may come behind `text`.
-    pub(crate) fn guess<'t>(&mut self, text: &'t [u32], limit: usize) -> &'t [u32] {
+    /// Up to `limit` tokens that may come behind `text`. Where the place that is looked at is near the end, so that its
+    /// own guesses would come next, the text goes round.
+    pub(crate) fn guess(&mut self, text: &[u32], limit: usize) -> Vec<u32> {
         if self.rest > 0 {
             self.rest -= 1;
-            return &[];
+            return Vec::new();
         }
         let Some(start) = text.len().checked_sub(ALIKE).filter(|_| limit > 0) else {
-            return &[];
+            return Vec::new();
         };
         let last = &text[start..];
         // The last place is the likeliest to go on in the same way.
@@ -51,10 +52,10 @@ impl Lookup {
             .windows(ALIKE)
             .rposition(|tokens| tokens == last);
         let Some(at) = found else {
-            return &[];
+            return Vec::new();
         };
-        let from = at + ALIKE;
-        &text[from..text.len().min(from + self.most.min(limit))]
+        let round = text[at + ALIKE..].iter().cycle();
+        round.take(self.most.min(limit)).copied().collect()
     }
 
     /// Learns how many tokens of the last guess were right.
@@ -90,8 +91,9 @@ mod tests {
         assert_eq!(lookup.guess(&text, 1), [8]);
         assert!(lookup.guess(&text, 0).is_empty());
         assert_eq!(lookup.guess(&text[..11], 7), [4, 5, 6, 7]);
-        // A token again and again.
-        assert_eq!(lookup.guess(&[5, 5, 5, 5], 7), [5]);
+        // A token, or some, again and again.
+        assert_eq!(lookup.guess(&[5, 5, 5, 5], 7), [5, 5, 5, 5]);
+        assert_eq!(lookup.guess(&[1, 2, 3, 4, 1, 2, 3], 7), [4, 1, 2, 3]);
         for short in [&[][..], &[1], &[1, 1], &[1, 2, 3], &[1, 2, 3, 4]] {
             assert!(lookup.guess(short, 7).is_empty());
         }

@@ -221,6 +221,10 @@ pub(crate) struct GenerateArgs {
     /// With --prompts: how many texts the model goes on with at a time
     #[arg(long, value_name = "N", requires = "prompts", default_value_t = 8, value_parser = together)]
     pub(crate) together: usize,
+    /// Read no tokens along that the text seems to repeat; the text is the same, where it repeats itself it comes
+    /// slower
+    #[arg(long)]
+    pub(crate) no_lookup: bool,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
 }

@@ -367,6 +367,23 @@ mod tests {
     }
 
     #[test]
+    fn a_model_in_use_here_has_its_tokenizer() {
+        let here = |what: &str| {
+            let found = ask(what, |options| {
+                options.card = None;
+                options.context = Some(8);
+            });
+            found.decoding.unwrap().memory
+        };
+        let (tiny, gpt2) = (here("llama-tiny"), here("gpt2"));
+        // Bytes are tokens by themselves.
+        assert_eq!(tiny.tokenizer, 0);
+        assert!(gpt2.tokenizer >= 50_257 * 32 && gpt2.program > 0);
+        let card = ask("gpt2", |_| ()).decoding.unwrap().memory;
+        assert_eq!((card.tokenizer, card.program), (0, 0));
+    }
+
+    #[test]
     fn a_step_costs_three_ways_forward_less_the_inputs_gradient() {
         let found = ask("lenet", |options| options.batch = Some(10));
         let conv1 = 32 * 9 * 26 * 26;

@@ -92,3 +92,38 @@ pub(crate) fn quantize_rows(
     let whole = QuantizedMatrix::new(format, rows, cols, bytes);
     Ok(Arc::new(whole.map_err(unreadable(name))?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortical_kernels::quantized::QuantizedMatrix;
+
+    #[test]
+    fn pieces_are_the_whole() {
+        // Not a whole number of pieces.
+        let (rows, cols) = (2 * PIECE / 96 + 5, 96);
+        let weights: Vec<f32> = (0..rows * cols).map(|i| (i as f32).sin()).collect();
+        for format in [Format::Q8_0, Format::Bf16, Format::Int8] {
+            let whole = QuantizedMatrix::quantize(format, rows, cols, &weights).unwrap();
+            let read = |first: usize, count: usize| {
+                Ok(weights[first * cols..(first + count) * cols].to_vec())
+            };
+            let pieces = quantize_rows("w", [rows, cols], format, read).unwrap();
+            assert_eq!(pieces.bytes(), whole.bytes(), "{}", format.name());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_quantized_is_named() {
+        let unread = |first: usize, _: usize| {
+            Err(unreadable("w")(std::io::Error::other(format!(
+                "row {first}"
+            ))))
+        };
+        let error = quantize_rows("w", [3, 32], Format::Q8_0, unread).unwrap_err();
+        assert!(format!("{error:?}").contains("row 0"), "{error:?}");
+        let zeros = |_: usize, count: usize| Ok(vec![0.0; count * 33]);
+        let error = quantize_rows("w", [3, 33], Format::Q8_0, zeros).unwrap_err();
+        assert!(error.to_string().contains('w'), "{error}");
+    }
+}

@@ -32,6 +32,7 @@ pub(crate) fn generate(args: &GenerateArgs, common: &Common, output: &Output) ->
     let mut generator = Generator::new(&loaded.model, cache, &prompt, sampler)?
         .limit(args.sampling.max_tokens)
         .beyond_context(args.model.beyond_context)
+        .lookup(!args.no_lookup)
         .ends(tokenizer.eos());
     // Before the prompt is shown, as if it were read.
     check_length(&loaded.model, prompt.len(), args.model.beyond_context)?;

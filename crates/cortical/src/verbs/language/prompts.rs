@@ -96,6 +96,7 @@ pub(super) fn prompts(
                 limit: prompt.limit,
                 ends: tokenizer.eos().to_vec(),
                 beyond_context: beyond,
+                lookup: !args.no_lookup,
                 ..Request::new(&loaded.model, &prompt.ids, sampler)
             };
             let options = TextStreamOptions {
