@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cortical_settings::FieldError;
 
+use crate::parallel::CommunicationDefect;
 use crate::search_defect::SearchDefect;
 
 /// What this crate's functions return.
@@ -19,6 +20,9 @@ pub enum Error {
     /// A search that cannot be made.
     #[error(transparent)]
     Search(#[from] SearchDefect),
+    /// Ranks that cannot work together any more.
+    #[error(transparent)]
+    Communication(#[from] CommunicationDefect),
     /// A recipe is no TOML.
     #[error("recipe, line {line}: {why}")]
     RecipeSyntax {

@@ -11,6 +11,8 @@
 //!   with.
 //! - [`TrainedModel`], [`TextModel`], [`evaluate_run`], [`evaluate`] and [`evaluate_text`]: what a trained model knows
 //!   and how good it is.
+//! - [`Communicator`]: what several ranks say to each other; [`tree_sum`]: a sum whose bits do not depend on their
+//!   number. The training loop uses neither yet.
 //!
 //! The central choice: a run is a function of its recipe. Whoever watches ([`Observer`]) or stops it ([`Stop`]) is
 //! handed in, nothing is printed, and neither threads nor interruptions change what it computes. This crate does not
@@ -48,6 +50,7 @@ mod numbers;
 mod observe;
 mod outputs;
 mod page;
+mod parallel;
 mod pool;
 mod pruner;
 mod recipe;
@@ -83,6 +86,10 @@ pub use observe::{
 };
 pub use outputs::Outputs;
 pub use page::write_page;
+pub use parallel::{
+    CommunicationDefect, Communicator, Shares, SingleProcess, ThreadCommunicator,
+    thread_communicators, tree_sum,
+};
 pub use pool::in_pool;
 pub use pruner::prune_now;
 pub use recipe::{
