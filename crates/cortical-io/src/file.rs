@@ -245,11 +245,7 @@ impl TensorFile {
         let read = |at: u64, bytes: &mut [u8]| self.read_bytes(info, at, bytes);
         match load::read_numbers(info.element, from, out, read)? {
             true => Ok(()),
-            false => Err(Error::NotLoadable {
-                path: self.path.clone(),
-                name: name.into(),
-                element: info.element,
-            }),
+            false => Err(self.not_loadable(info)),
         }
     }
 
@@ -271,11 +267,7 @@ impl TensorFile {
     fn load_info(&self, info: &TensorInfo, device: &Device) -> Result<Tensor> {
         let (path, name) = (self.path.clone(), info.name.clone());
         let Some(dtype) = info.element.dtype() else {
-            return Err(Error::NotLoadable {
-                path,
-                name,
-                element: info.element,
-            });
+            return Err(self.not_loadable(info));
         };
         if let Some(matrix) = self.sparse_of(info)? {
             load::zeros::<f32>(info.count()).map_err(|_| self.trouble(info, Trouble::Memory))?;

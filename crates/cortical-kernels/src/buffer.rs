@@ -117,10 +117,10 @@ fn want_large_pages(start: *mut u8, bytes: usize) {
     unsafe extern "C" {
         fn madvise(start: *mut u8, bytes: usize, advice: i32) -> i32;
     }
-    // From the page on which they begin, so that neighbours can share a large page: most of one is enough.
-    if bytes < LARGE_PAGE / 2 {
+    if bytes < LARGE_PAGE {
         return;
     }
+    // From the page on which they begin, so that neighbours can share a large page.
     let within = start.addr() % PAGE;
     // SAFETY: a hint, which changes nothing that a program can see; where the system refuses it, nothing happens.
     unsafe { madvise(start.wrapping_sub(within), bytes + within, MADV_HUGEPAGE) };
